@@ -1,0 +1,1 @@
+"""benchbench: an optimizer-agnostic benchmark harness for PyTorch."""

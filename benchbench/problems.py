@@ -1,0 +1,68 @@
+"""What is wrong with an input, in words a user can act on."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+_LONGEST_VALUE = 80
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with an input, printed as one line.
+
+    Attributes:
+        message: What is wrong, and what is allowed.
+        file: Where the input came from (a path, or the name of an option such as `--set`).
+        line: Line in that file, from 1.
+        field: Path of the field, such as `methods.SGD.lr`.
+        value: The offending value as text.
+        nearest: The allowed name that is closest to what was written.
+    """
+
+    message: str
+    file: str = ""
+    line: int | None = None
+    field: str = ""
+    value: str = ""
+    nearest: str | None = None
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}" if self.line is not None else self.file
+        text = ": ".join(part for part in (where, self.field) if part)
+        text = f"{text}: {self.message}" if text else self.message
+        if self.value:
+            text += f" (got {shorten(self.value)})"
+        if self.nearest:
+            text += f"; did you mean {self.nearest!r}?"
+        return printable(text)
+
+
+class BadInputError(ValueError):
+    """An input cannot be used; carries every problem found in it.
+
+    Attributes:
+        problems: All problems, in the order of the input.
+    """
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def nearest_name(name: str, allowed: Iterable[str]) -> str | None:
+    """Return the allowed name closest to `name`, or `None` when nothing is close."""
+    matches = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.6)
+    return matches[0] if matches else None
+
+
+def shorten(text: str) -> str:
+    """Return `text` cut to a length that keeps an error message on one line."""
+    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"
+
+
+def printable(text: str) -> str:
+    """Return `text` on one line, control characters (terminal escapes among them) shown as escapes."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

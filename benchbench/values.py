@@ -1,0 +1,198 @@
+"""The frozen values that travel between the floors of the harness; each one can be written as JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+Outcome = Literal["finished", "diverged", "failed", "crashed", "timeout", "interrupted"]
+"""How a run ended. `diverged` (a loss that is NaN or infinite) is a result; the four last ones are run again."""
+
+CONCLUSIVE: frozenset[Outcome] = frozenset({"finished", "diverged"})
+"""Outcomes that answer the question a run asked; such a run is never repeated unless forced."""
+
+Metrics = dict[str, float]
+"""Metric name (`split/metric`, such as `test/accuracy`) to its value; accuracies are fractions in [0, 1]."""
+
+
+class Frozen(BaseModel):
+    """An immutable value that rejects unknown fields and keeps NaN and infinity through JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+class Component(Frozen):
+    """An optimizer or a workload: where its factory is found, and the keyword arguments it gets.
+
+    Attributes:
+        target: A registered name, `module:attribute` or `path/to/file.py:attribute`.
+        parameters: Keyword arguments of the factory, as they stand in the suite.
+        digest: Hash of the source file when the target is a file, so that an edited file is a different run.
+    """
+
+    target: str
+    parameters: dict[str, JsonValue] = {}
+    digest: str | None = None
+
+
+class _Schedule(Frozen):
+    warmup_epochs: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """Epochs of linear growth from zero to the base value, before the schedule proper begins."""
+
+
+class Constant(_Schedule):
+    """The base value, unchanged (apart from a warm-up)."""
+
+    name: Literal["constant"] = "constant"
+
+
+class MultiStep(_Schedule):
+    """The base value times `gamma` for every milestone that has passed.
+
+    Attributes:
+        milestones: Epochs completed before each drop: with 6, epochs 1 to 6 run at the undropped value.
+        gamma: Factor of each drop.
+    """
+
+    name: Literal["multistep"] = "multistep"
+    milestones: Annotated[
+        tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], Field(min_length=1)
+    ]
+    gamma: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
+
+
+class Cosine(_Schedule):
+    """Half a cosine, step by step, from the base value to `end_factor` times it at the end of the budget."""
+
+    name: Literal["cosine"] = "cosine"
+    end_factor: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+
+
+class Linear(_Schedule):
+    """A straight line, step by step, from the base value to `end_factor` times it at the end of the budget."""
+
+    name: Literal["linear"] = "linear"
+    end_factor: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+
+
+Schedule = Annotated[Constant | MultiStep | Cosine | Linear, Field(discriminator="name")]
+"""How a hyperparameter of the optimizer's parameter groups changes over a run."""
+
+
+class RunSpec(Frozen):
+    """Everything that decides the numbers of one run, and the labels under which a suite shows it.
+
+    Attributes:
+        suite: Name of the suite the run belongs to (a label: not part of the key).
+        method: Label of the method in the suite (not part of the key).
+        workload_label: Label of the workload in the suite (not part of the key).
+        workload: The workload and its parameters.
+        optimizer: The optimizer and its hyperparameters.
+        create_graph: Whether gradients must keep their graph because the optimizer differentiates them
+            itself; `None` leaves it to the optimizer's own declaration.
+        epochs: Budget, in passes over the training data.
+        batch_size: Examples per step.
+        schedule: Schedule per hyperparameter of the optimizer's parameter groups, `lr` among them.
+        seed: Root of all random streams of the run.
+        timeout: Seconds after which the run is stopped (not part of the key).
+    """
+
+    suite: str
+    method: str
+    workload_label: str
+    workload: Component
+    optimizer: Component
+    create_graph: bool | None = None
+    epochs: int
+    batch_size: int
+    schedule: dict[str, Schedule] = {}
+    seed: int
+    timeout: float | None = None
+
+    @property
+    def key(self) -> str:
+        """Hash of all that decides the run's numbers: 16 hexadecimal digits, equal across suites and labels."""
+        content = self.model_dump(
+            mode="json", exclude={"suite", "method", "workload_label", "timeout"}
+        )
+        return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:16]
+
+
+class Cost(Frozen):
+    """What a run's training used, apart from evaluation and bookkeeping.
+
+    Attributes:
+        steps: Optimizer steps.
+        forwards: Evaluations of the loss.
+        gradients: Gradient computations (one forward and one backward pass each: 1 GC).
+        hvps: Hessian-vector products.
+        train_seconds: Wall-clock time inside the training loop, data loading included.
+    """
+
+    steps: int = 0
+    forwards: int = 0
+    gradients: int = 0
+    hvps: int = 0
+    train_seconds: float = 0.0
+
+
+class EpochRecord(Frozen):
+    """One line of a run's `metrics.jsonl`.
+
+    Attributes:
+        epoch: Epochs completed, from 1.
+        metrics: Metrics of every split after this epoch, the schedule's values and the training loss.
+        cost: Cost of the run so far.
+    """
+
+    epoch: int
+    metrics: Metrics
+    cost: Cost
+
+
+class RunResult(Frozen):
+    """How a run ended and what it measured; the content of a run's `result.json`.
+
+    Attributes:
+        key: Key of the run's spec.
+        outcome: How it ended.
+        message: For anything but `finished`: why, in one or a few lines.
+        selection_metric: Metric that chose `best` (always on the validation split).
+        epochs: Epochs completed.
+        final: Metrics after the last completed epoch.
+        best: Metrics after the epoch with the best selection metric.
+        best_epoch: That epoch, or 0 when no epoch was completed.
+        cost: What the training used.
+        environment: Device, threads, library versions, as plain text.
+    """
+
+    key: str
+    outcome: Outcome
+    message: str = ""
+    selection_metric: str = ""
+    epochs: int = 0
+    final: Metrics = {}
+    best: Metrics = {}
+    best_epoch: int = 0
+    cost: Cost = Cost()
+    environment: dict[str, str] = {}
+
+
+class Row(Frozen):
+    """One run as the reports see it: the labels of a suite, and what tracking holds for its key.
+
+    Attributes:
+        spec: The run's spec.
+        result: Its result, or `None` when it has not been run (or not to an end).
+    """
+
+    spec: RunSpec
+    result: RunResult | None = None
+
+
+def canonical_json(content: Any) -> str:
+    """Return `content` as JSON with sorted keys and no spaces: equal values give equal text."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
