@@ -115,10 +115,40 @@ class RunSpec(Frozen):
     @property
     def key(self) -> str:
         """Hash of all that decides the run's numbers: 16 hexadecimal digits, equal across suites and labels."""
-        content = self.model_dump(
-            mode="json", exclude={"suite", "method", "workload_label", "timeout"}
-        )
+        content = self.model_dump(mode="json", exclude={"suite", "method", "workload_label", "timeout"})
+        for component in (content["workload"], content["optimizer"]):
+            if component["digest"]:  # a file is known by its content, wherever it lies
+                component["target"] = component["target"].replace("\\", "/").rpartition("/")[2]
         return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:16]
+
+
+class Method(Frozen):
+    """A row of the tables: a method's label and the category it is grouped under."""
+
+    label: str
+    category: str = ""
+
+
+class Suite(Frozen):
+    """A suite after loading: defaults, overrides and sweeps are applied, every run is spelled out.
+
+    Attributes:
+        name: Short name; also the name of the MLflow experiment.
+        title: Headline of its tables.
+        seeds: Seeds of every combination of method and workload.
+        methods: Rows of the tables, in the suite's order, sweeps expanded.
+        workloads: Labels of the workloads, in the suite's order.
+        tables: Names of the tables it wants.
+        specs: Every run: for each workload, each method, each seed.
+    """
+
+    name: str
+    title: str
+    seeds: tuple[int, ...]
+    methods: tuple[Method, ...]
+    workloads: tuple[str, ...]
+    tables: tuple[str, ...]
+    specs: tuple[RunSpec, ...]
 
 
 class Cost(Frozen):
