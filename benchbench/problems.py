@@ -40,6 +40,25 @@ class Problem:
         return printable(text)
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a value of an input stands.
+
+    Attributes:
+        file: A path, or the name of an option such as `--set`.
+        line: Line in that file, from 1.
+        field: Path of the field, such as `workloads.small.epochs`.
+    """
+
+    file: str = ""
+    line: int | None = None
+    field: str = ""
+
+    def problem(self, message: str, value: str = "", nearest: str | None = None) -> Problem:
+        """Return a problem with the value that stands here."""
+        return Problem(message, self.file, self.line, self.field, value, nearest)
+
+
 class BadInputError(ValueError):
     """An input cannot be used; carries every problem found in it.
 

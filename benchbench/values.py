@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr
+
+from benchbench.problems import Place
 
 Outcome = Literal["finished", "diverged", "failed", "crashed", "timeout", "interrupted"]
 """How a run ended. `diverged` (a loss that is NaN or infinite) is a result; the four last ones are run again."""
-
-CONCLUSIVE: frozenset[Outcome] = frozenset({"finished", "diverged"})
-"""Outcomes that answer the question a run asked; such a run is never repeated unless forced."""
 
 Metrics = dict[str, float]
 """Metric name (`split/metric`, such as `test/accuracy`) to its value; accuracies are fractions in [0, 1]."""
@@ -129,6 +130,24 @@ class Method(Frozen):
     category: str = ""
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where the parts of a suite stand. It is no part of a suite's value: all origins are equal.
+
+    Attributes:
+        places: Place by label of a method, label of a workload and name of a parameter or other key, with an empty
+            text for what a place does not depend on. Schedules go by names such as `schedule.lr`.
+    """
+
+    places: Mapping[tuple[str, str, str], Place] = field(default_factory=dict, compare=False)
+
+    def find(self, *, method: str = "", workload: str = "", name: str = "") -> Place:
+        """Return the most specific place known."""
+        candidates = [(method, workload, name), (method, "", name), ("", workload, name)]
+        candidates += [(method, "", ""), ("", workload, ""), ("", "", "")]
+        return next((self.places[key] for key in candidates if key in self.places), Place())
+
+
 class Suite(Frozen):
     """A suite after loading: defaults, overrides and sweeps are applied, every run is spelled out.
 
@@ -149,6 +168,18 @@ class Suite(Frozen):
     workloads: tuple[str, ...]
     tables: tuple[str, ...]
     specs: tuple[RunSpec, ...]
+    _origin: Origin = PrivateAttr(default_factory=Origin)
+
+    @property
+    def origin(self) -> Origin:
+        """Where its parts stand in the file it was loaded from."""
+        return self._origin
+
+    def with_origin(self, origin: Origin) -> Suite:
+        """Return the suite with another origin."""
+        suite = self.model_copy()
+        suite._origin = origin
+        return suite
 
 
 class Cost(Frozen):
@@ -209,6 +240,11 @@ class RunResult(Frozen):
     best_epoch: int = 0
     cost: Cost = Cost()
     environment: dict[str, str] = {}
+
+    @property
+    def conclusive(self) -> bool:
+        """Whether the run has answered what it asked; such a run is never repeated unless forced."""
+        return self.outcome in ("finished", "diverged")
 
 
 class Row(Frozen):

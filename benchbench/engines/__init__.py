@@ -1,0 +1,66 @@
+"""Engines: where runs execute. All offer the same three calls, so a suite does not care which one it gets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from benchbench.engines.slots import Slot
+from benchbench.run_folder import RunFolder
+from benchbench.values import RunResult, RunSpec
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run to execute: its spec and the folder it leaves its files in."""
+
+    spec: RunSpec
+    folder: RunFolder
+
+
+class Engine(Protocol):
+    """Executes jobs; every job that was submitted is answered by exactly one result, however it ends.
+
+    Attributes:
+        name: Name of the engine on the command line.
+        capacity: Number of jobs that can be submitted now.
+    """
+
+    name: str
+
+    @property
+    def capacity(self) -> int: ...
+
+    def submit(self, job: Job) -> None:
+        """Start a job, or queue it where it will be started."""
+        ...
+
+    def poll(self, seconds: float) -> Sequence[RunResult]:
+        """Return the results of jobs that have ended since the last call, waiting up to `seconds` for one."""
+        ...
+
+    def stop(self) -> None:
+        """End all running jobs at once; they give no result."""
+        ...
+
+
+ENGINES = ("local", "inline")
+"""Names of the engines that `create` knows."""
+
+
+def create(name: str, slots: Sequence[Slot], preload: Sequence[str] = ()) -> Engine:
+    """Return an engine by name.
+
+    Args:
+        name: One of `ENGINES`.
+        slots: What runs are placed on; the inline engine uses the first.
+        preload: Modules that every run will need, loaded once where the engine can.
+    """
+    if name == "inline":
+        from benchbench.engines.inline import InlineEngine
+
+        return InlineEngine(slots[0])
+    from benchbench.engines.local import LocalEngine
+
+    return LocalEngine(slots, preload)

@@ -1,0 +1,51 @@
+"""Reports: from the rows of tracking to tables, and from tables to text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from benchbench.problems import BadInputError, Problem, nearest_name
+from benchbench.report.accuracy import accuracy_table, best_epoch_table
+from benchbench.report.cost import cost_table
+from benchbench.report.markdown import to_markdown
+from benchbench.report.table import Table
+from benchbench.report.terminal import to_terminal
+from benchbench.values import Row, Suite
+
+__all__ = ["BUILDERS", "Table", "tables", "to_markdown", "to_terminal"]
+
+Builder = Callable[[Suite, Sequence[Row]], Table]
+
+BUILDERS: Mapping[str, tuple[Builder, ...]] = {
+    "accuracy": (accuracy_table, best_epoch_table),
+    "cost": (cost_table,),
+}
+"""What a suite can name under `tables`, and the tables that it gets for it."""
+
+
+def tables(suite: Suite, rows: Sequence[Row]) -> list[Table]:
+    """Return the tables that the suite names, in its order.
+
+    Args:
+        suite: The suite; it decides which runs, methods and workloads are shown, and in which order.
+        rows: What is known of its runs, in any order; runs may be missing.
+
+    Returns:
+        The tables.
+
+    Raises:
+        BadInputError: The suite names a table that does not exist.
+    """
+    problems = [
+        Problem(
+            f"no such table; there are {', '.join(BUILDERS)}",
+            field="tables",
+            value=name,
+            nearest=nearest_name(name, BUILDERS),
+        )
+        for name in suite.tables
+        if name not in BUILDERS
+    ]
+    if problems:
+        raise BadInputError(problems)
+    return [build(suite, rows) for name in suite.tables for build in BUILDERS[name]]

@@ -1,0 +1,41 @@
+# Everything a newcomer or a developer types. Needs git, make and Python >= 3.11.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test test-fast check format bench clean
+
+demo: $(VENV)/installed  ## run the digits suite and print its tables
+	$(BIN)/benchbench run suites/digits.yaml
+
+test: $(VENV)/installed-dev  ## run all tests
+	$(BIN)/python -m pytest
+
+test-fast: $(VENV)/installed-dev  ## run the tests that take seconds
+	$(BIN)/python -m pytest -m "not slow"
+
+check: $(VENV)/installed-dev  ## formatter, linter, types, tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+format: $(VENV)/installed-dev  ## format the code and mend what the linter can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/installed-dev  ## print the performance figures that the docs state
+	$(BIN)/python benchmarks/harness_overhead.py
+
+clean:  ## remove what the targets above made
+	rm -rf $(VENV) .benchbench mlruns mlflow.db
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@

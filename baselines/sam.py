@@ -1,0 +1,147 @@
+"""SAM: sharpness-aware minimization over any base optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import reduce
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import Optimizer, ParamsT
+
+from benchbench.objective import Objective, as_objective
+from benchbench.parameters import (
+    FLAG,
+    NOT_NEGATIVE,
+    POSITIVE,
+    check_hyperparameters,
+    check_parameters,
+    gradients_of,
+    with_gradient,
+)
+
+_RULES = {"rho": NOT_NEGATIVE, "adaptive": FLAG, "perturb_eps": POSITIVE}
+
+
+class SAM(Optimizer):
+    """Sharpness-aware minimization (Foret et al. 2021, "Sharpness-Aware Minimization ...", Algorithm 1).
+
+    The base optimizer makes its step from x, but sees the gradient at x + e, where e = rho g / (||g|| +
+    perturb_eps), g is the gradient at x and the norm is taken over all groups. With `adaptive`, e = rho x^2
+    g / (|| |x| g || + perturb_eps) (ASAM, Kwon et al. 2021, equation 8 without its bias term). It costs two
+    gradients per step. Weight decay is the base's and plays no part in e.
+
+    The parameter groups are those of the base, with `rho`, `adaptive` and `perturb_eps` added; whatever is
+    changed in them (a schedule of `lr`, say) takes effect in both.
+
+    Args:
+        params: Parameters or parameter groups.
+        base: Class of the base optimizer.
+        rho: Radius of the perturbation; the default is the paper's.
+        adaptive: Scale the perturbation with the weights.
+        perturb_eps: Added to the norm of the gradient; the SASSHA authors' value.
+        **base_parameters: Hyperparameters of the base optimizer (`lr`, `momentum`, ...).
+
+    Attributes:
+        base: The base optimizer.
+
+    Raises:
+        ValueError: A hyperparameter is out of range, or a parameter is complex.
+    """
+
+    def __init__(
+        self,
+        params: ParamsT,
+        base: type[Optimizer] = torch.optim.SGD,
+        *,
+        rho: float = 0.05,
+        adaptive: bool = False,
+        perturb_eps: float = 1e-12,
+        **base_parameters: Any,  # noqa: ANN401
+    ) -> None:
+        super().__init__(params, {"rho": rho, "adaptive": adaptive, "perturb_eps": perturb_eps})
+        self.base = base(self.param_groups, **base_parameters)
+        self.defaults = {**self.base.defaults, **self.defaults}
+        self._share()
+
+    def _share(self) -> None:
+        """Make groups and states one with the base's, so that what changes in one changes in the other."""
+        self.param_groups = self.base.param_groups
+        self.state = self.base.state
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a parameter group; what it does not set is as given to the constructor.
+
+        Raises:
+            ValueError: A hyperparameter is out of range, or a parameter is complex.
+        """
+        check_hyperparameters({**self.defaults, **param_group}, _RULES)
+        if hasattr(self, "base"):
+            self.base.add_param_group({**self.defaults, **param_group})
+        else:
+            super().add_param_group(param_group)
+        check_parameters(self.param_groups[-1]["params"])
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load what `state_dict` returned: groups and states are the base's own."""
+        self.base.load_state_dict(state_dict)
+        self._share()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "base": self.base}
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor:  # type: ignore[override]
+        """Make one step of the base optimizer with the gradient at the perturbed weights.
+
+        Args:
+            closure: A `benchbench.objective.Objective`, or a function that returns the loss with its graph
+                and does not call `backward`; it is evaluated twice, as often as the base asks for a gradient.
+
+        Returns:
+            The loss at the weights before the step.
+
+        Raises:
+            TypeError: There is no closure, or it does not return the loss with its graph.
+            RuntimeError: A gradient is sparse.
+        """
+        objective = as_objective(closure, (p for group in self.param_groups for p in group["params"]))
+        # torch declares that closures return floats; they return tensors.
+        return self.base.step(lambda: self._sharpness_aware_gradient(objective))  # type: ignore[arg-type, return-value]
+
+    @torch.no_grad()
+    def _sharpness_aware_gradient(self, objective: Objective) -> Tensor:
+        """Return the loss; leave the gradient at the perturbed weights in `p.grad`."""
+        loss = objective()
+        groups = [(group, members) for group in self.param_groups if (members := with_gradient(group))]
+        if not groups:
+            return loss
+        parameters = [parameter for _, members in groups for parameter in members]
+        saved = [parameter.clone() for parameter in parameters]
+        torch._foreach_add_(parameters, _offsets(groups))
+        try:
+            objective()
+        finally:
+            torch._foreach_copy_(parameters, saved)
+        return loss
+
+
+def _offsets(groups: list[tuple[dict[str, Any], list[Tensor]]]) -> list[Tensor]:
+    """Return the perturbation of each parameter in `groups`; it overwrites the gradient."""
+    offsets = [gradients_of(members) for _, members in groups]
+    scaled = [
+        (offset, torch._foreach_abs(members))
+        for (group, members), offset in zip(groups, offsets, strict=True)
+        if group["adaptive"]
+    ]
+    for offset, sizes in scaled:
+        torch._foreach_mul_(offset, sizes)
+    everything = [tensor for offset in offsets for tensor in offset]
+    dtype = reduce(torch.promote_types, {tensor.dtype for tensor in everything}, torch.float32)
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(everything, 2, dtype)))
+    for offset, sizes in scaled:
+        torch._foreach_mul_(offset, sizes)
+    for (group, _), offset in zip(groups, offsets, strict=True):
+        torch._foreach_mul_(offset, group["rho"] / (norm + group["perturb_eps"]))
+    return everything

@@ -1,0 +1,157 @@
+"""What the command line does, as functions: load a suite, run it, read its results back as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchbench import suite as suites
+from benchbench.problems import BadInputError
+from benchbench.values import Row, RunResult, RunSpec, Suite
+
+if TYPE_CHECKING:
+    from benchbench.plan import PlannedRun
+    from benchbench.report.table import Table
+    from benchbench.runner import Observer
+
+RUNS_DIR = Path(".benchbench/runs")
+"""Where runs leave their files, unless told otherwise: below the current folder."""
+
+
+def load_suite(suite: str | Path, *, overrides: Sequence[str] = (), only: Sequence[str] = ()) -> Suite:
+    """Load a suite and check its form.
+
+    Args:
+        suite: Path of a YAML file, or the name of a bundled suite.
+        overrides: Changes such as `workloads.digits-mlp.epochs=2`.
+        only: Selections such as `method=SASSHA,seed=0`.
+
+    Raises:
+        BadInputError: The suite cannot be used; carries every problem found.
+    """
+    loaded = suites.load(suites.find(suite), overrides=overrides)
+    return suites.select(loaded, only) if only else loaded
+
+
+def check(suite: Suite) -> None:
+    """Check everything about a suite that can be known before its first run starts.
+
+    Raises:
+        BadInputError: A run could not be set up; carries every problem found.
+    """
+    from benchbench.checks import problems
+
+    found = problems(suite)
+    if found:
+        raise BadInputError(found)
+
+
+def plan(
+    suite: Suite, *, force: bool = False, tracking_uri: str | None = None, runs_dir: Path | None = None
+) -> list[PlannedRun]:
+    """Say for every run of a suite whether it is done or has to be run. Changes nothing.
+
+    Args:
+        suite: The suite.
+        force: Plan every run as if nothing were known.
+        tracking_uri: MLflow store (default: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the current folder).
+        runs_dir: Folder of the runs' files (default: `.benchbench/runs`).
+
+    Raises:
+        BadInputError: A run could not be set up.
+        TrackingError: The tracking store cannot be read.
+    """
+    from benchbench.plan import plan as plan_specs
+    from benchbench.tracking import Tracker
+
+    check(suite)
+    return plan_specs(suite.specs, Tracker(tracking_uri), runs_dir or RUNS_DIR, force=force)
+
+
+def run(
+    suite: Suite | str | Path,
+    *,
+    engine: str = "local",
+    slots: int | None = None,
+    force: bool = False,
+    tracking_uri: str | None = None,
+    runs_dir: Path | None = None,
+    observe: Observer = lambda event: None,
+) -> list[Row]:
+    """Run what is missing of a suite and return all its results.
+
+    Args:
+        suite: A loaded suite, or what `load_suite` takes.
+        engine: `local` (a process per run) or `inline` (in this process, one after the other).
+        slots: Runs at a time (default: one per GPU, or per core without a GPU).
+        force: Run again what is done already.
+        tracking_uri: MLflow store (default: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the current folder).
+        runs_dir: Folder of the runs' files (default: `.benchbench/runs`).
+        observe: Told about everything that happens.
+
+    Returns:
+        One row per run of the suite, with its result.
+
+    Raises:
+        BadInputError: The suite cannot be used; no run was started.
+        TrackingError: The tracking store cannot be used.
+        KeyboardInterrupt: On Ctrl-C or SIGTERM, after everything has been put in order.
+    """
+    from benchbench.engines import create
+    from benchbench.engines.slots import available_slots
+    from benchbench.runner import Runner
+    from benchbench.tracking import Tracker
+
+    suite = suite if isinstance(suite, Suite) else load_suite(suite)
+    check(suite)
+    tracker = Tracker(tracking_uri)
+    chosen = create(engine, available_slots(slots), _plugin_modules(suite.specs))
+    Runner(suite, chosen, tracker, runs_dir or RUNS_DIR, observe, force).run()
+    return _rows(suite, tracker.results([spec.key for spec in suite.specs]))
+
+
+def rows(suite: Suite, *, tracking_uri: str | None = None) -> list[Row]:
+    """Read back what tracking holds of a suite: one row per run, without a result where there is none.
+
+    Args:
+        suite: The suite.
+        tracking_uri: MLflow store (default: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the current folder).
+
+    Raises:
+        TrackingError: The tracking store cannot be read.
+    """
+    from benchbench.tracking import Tracker
+
+    return _rows(suite, Tracker(tracking_uri).results([spec.key for spec in suite.specs]))
+
+
+def report(suite: Suite | str | Path, *, tracking_uri: str | None = None) -> list[Table]:
+    """Return the tables of a suite, from what tracking holds.
+
+    Args:
+        suite: A loaded suite, or what `load_suite` takes.
+        tracking_uri: MLflow store (default: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the current folder).
+
+    Raises:
+        BadInputError: The suite cannot be used.
+        TrackingError: The tracking store cannot be read.
+    """
+    from benchbench.report import tables
+
+    suite = suite if isinstance(suite, Suite) else load_suite(suite)
+    return tables(suite, rows(suite, tracking_uri=tracking_uri))
+
+
+def _rows(suite: Suite, results: dict[str, RunResult]) -> list[Row]:
+    return [Row(spec=spec, result=results.get(spec.key)) for spec in suite.specs]
+
+
+def _plugin_modules(specs: Sequence[RunSpec]) -> list[str]:
+    """Return the modules of the plugins that the specs name, for engines that load them once for all runs."""
+    from benchbench.registry import module_of
+
+    targets = [("optimizer", spec.optimizer.target) for spec in specs]
+    targets += [("workload", spec.workload.target) for spec in specs]
+    modules = (module_of(kind, target) for kind, target in dict.fromkeys(targets))
+    return [module for module in dict.fromkeys(modules) if module is not None]

@@ -1,0 +1,53 @@
+"""The inline engine: runs in this process, one after the other, for debugging and tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchbench.engines import Job
+from benchbench.engines.slots import Slot
+from benchbench.values import RunResult
+
+
+class InlineEngine:
+    """Runs each job when it is submitted, before `submit` returns.
+
+    A debugger stops where it should; a crash takes this process along and a spec's timeout is not enforced.
+
+    Args:
+        slot: Device and threads of every run; its environment is not applied.
+    """
+
+    name = "inline"
+
+    def __init__(self, slot: Slot) -> None:
+        self._slot = slot
+        self._results: list[RunResult] = []
+
+    @property
+    def capacity(self) -> int:
+        """One job, once the last one's result has been taken."""
+        return 0 if self._results else 1
+
+    def submit(self, job: Job) -> None:
+        """Run a job to its end."""
+        import torch
+
+        from benchbench.trainer import run_in_folder
+
+        job.folder.prepare(job.spec)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(self._slot.threads)
+        try:
+            result = run_in_folder(job.spec, torch.device(self._slot.device), job.folder)
+        finally:
+            torch.set_num_threads(threads)
+        self._results.append(result)
+
+    def poll(self, seconds: float) -> Sequence[RunResult]:
+        """Return the result of the last job."""
+        results, self._results = self._results, []
+        return results
+
+    def stop(self) -> None:
+        """Do nothing: no job runs between calls."""

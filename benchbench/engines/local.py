@@ -1,0 +1,116 @@
+"""The local engine: a process per run on the slots of this machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from multiprocessing.context import ForkServerProcess
+from types import ModuleType
+
+from benchbench.engines import Job
+from benchbench.engines.slots import Slot
+from benchbench.engines.worker import work
+from benchbench.values import Outcome, RunResult
+
+_LOG_LINES = 8
+
+
+@dataclass(frozen=True)
+class _Running:
+    job: Job
+    slot: Slot
+    process: ForkServerProcess
+    deadline: float
+
+
+class LocalEngine:
+    """Gives every run a process of its own, forked from a server that has torch loaded already.
+
+    A run starts in milliseconds and dies alone. When this process dies, its runs die with it.
+
+    Args:
+        slots: What the runs are placed on, one at a time each.
+        preload: Modules that the server loads besides the trainer, such as those of the suite's plugins.
+    """
+
+    name = "local"
+
+    def __init__(self, slots: Sequence[Slot], preload: Sequence[str] = ()) -> None:
+        self._free = list(reversed(slots))
+        self._running: list[_Running] = []
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["benchbench.engines.worker", "benchbench.trainer", *preload])
+
+    @property
+    def capacity(self) -> int:
+        """Number of free slots."""
+        return len(self._free)
+
+    def submit(self, job: Job) -> None:
+        """Start a job on a free slot."""
+        slot = self._free.pop()
+        job.folder.prepare(job.spec)
+        process = self._context.Process(
+            target=work, args=(job.spec.model_dump_json(), str(job.folder.path), slot), name=job.spec.key
+        )
+        with _no_main_module():
+            process.start()
+        deadline = time.monotonic() + (job.spec.timeout or float("inf"))
+        self._running.append(_Running(job, slot, process, deadline))
+
+    def poll(self, seconds: float) -> Sequence[RunResult]:
+        """Return the results of the runs whose process has ended or whose time is up."""
+        wait([running.process.sentinel for running in self._running], timeout=seconds)
+        results = []
+        for running in list(self._running):
+            if time.monotonic() > running.deadline and running.process.is_alive():
+                self._end(running)
+                results.append(_broken(running.job, "timeout", f"stopped after {running.job.spec.timeout:g} s"))
+            elif not running.process.is_alive():
+                self._end(running)
+                results.append(running.job.folder.result() or _crash(running))
+        return results
+
+    def stop(self) -> None:
+        """Kill all runs."""
+        for running in list(self._running):
+            self._end(running)
+
+    def _end(self, running: _Running) -> None:
+        running.process.kill()
+        running.process.join()
+        self._running.remove(running)
+        self._free.append(running.slot)
+
+
+def _crash(running: _Running) -> RunResult:
+    code = running.process.exitcode or 0
+    cause = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
+    return _broken(running.job, "crashed", f"the run's process was {cause}" if code < 0 else cause)
+
+
+def _broken(job: Job, outcome: Outcome, message: str) -> RunResult:
+    result = RunResult(key=job.spec.key, outcome=outcome, message=f"{message}\n{job.folder.log_tail(_LOG_LINES)}")
+    job.folder.finish(result)
+    return result
+
+
+@contextmanager
+def _no_main_module() -> Iterator[None]:
+    """Keep multiprocessing from running the user's main script again in the child, which needs nothing of it.
+
+    Without this, a script that calls `benchbench.run` outside an `if __name__ == "__main__"` block would start itself
+    over and over.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main

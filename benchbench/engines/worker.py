@@ -1,0 +1,54 @@
+"""What happens in the process of one run."""
+
+from __future__ import annotations
+
+import faulthandler
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from benchbench.engines.slots import Slot
+from benchbench.run_folder import RunFolder
+from benchbench.values import RunSpec
+
+
+def work(spec: str, folder: str, slot: Slot) -> None:
+    """Execute one run and leave everything about it in its folder.
+
+    Args:
+        spec: The run's spec as JSON.
+        folder: Path of the run's folder.
+        slot: What the run may use.
+    """
+    # Ctrl-C reaches every process of the terminal; the parent decides what it means for the runs.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    os.environ.update(slot.environment)
+    files = RunFolder(Path(folder))
+    _redirect_output(files.log_file)
+    faulthandler.enable()
+
+    import torch
+
+    from benchbench.trainer import run_in_folder
+
+    torch.set_num_threads(slot.threads)
+    run_in_folder(RunSpec.model_validate_json(spec), torch.device(slot.device), files, sharing=slot.sharing)
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _redirect_output(path: Path) -> None:
+    """Send everything that this process prints, from C as well, to the run's log."""
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    os.dup2(log, sys.stdout.fileno())
+    os.dup2(log, sys.stderr.fileno())
+    os.close(log)

@@ -1,0 +1,66 @@
+"""What has to be run: the matrix of a suite against what is already known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from benchbench.run_folder import RunFolder
+from benchbench.tracking import Tracker
+from benchbench.values import RunResult, RunSpec
+
+State = Literal["done", "on disk", "to run"]
+"""`done`: tracked to a conclusive end; `on disk`: ended, but not tracked yet; `to run`: new, or to be run again."""
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run of the suite, and what is known of it.
+
+    Attributes:
+        spec: The run's spec.
+        folder: Where its files are, or will be.
+        state: What has to be done about it.
+        result: What tracking or the folder holds; for a run that broke, how it broke.
+    """
+
+    spec: RunSpec
+    folder: RunFolder
+    state: State
+    result: RunResult | None
+
+
+def plan(
+    specs: Sequence[RunSpec], tracker: Tracker, runs_dir: Path, *, force: bool = False
+) -> list[PlannedRun]:
+    """Compare specs with what tracking and the disk hold. Changes nothing.
+
+    Args:
+        specs: Runs that are wanted; a key that occurs twice (two labels for the same settings) is planned once.
+        tracker: The tracking store.
+        runs_dir: Folder of the runs' folders.
+        force: Plan every run as if nothing were known.
+    """
+    unique = {spec.key: spec for spec in reversed(specs)}
+    ordered = [spec for spec in dict.fromkeys(spec.key for spec in specs)]
+    tracked = tracker.results(ordered)
+    planned = []
+    for key in ordered:
+        folder = RunFolder(runs_dir / key)
+        result = tracked.get(key)
+        state: State = "to run"
+        if not force:
+            state, result = _state(result, folder)
+        planned.append(PlannedRun(unique[key], folder, state, result))
+    return planned
+
+
+def _state(tracked: RunResult | None, folder: RunFolder) -> tuple[State, RunResult | None]:
+    if tracked is not None and tracked.conclusive:
+        return "done", tracked
+    on_disk = folder.result()
+    if on_disk is not None and on_disk.conclusive:
+        return "on disk", on_disk
+    return "to run", tracked or on_disk

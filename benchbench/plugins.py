@@ -1,0 +1,233 @@
+"""Plugins: which optimizers and workloads there are, and from a name to the thing itself."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points, version
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+from benchbench.problems import nearest_name, printable
+
+Kind = Literal["optimizer", "workload"]
+
+_FILE = re.compile(r"(?P<file>.+\.py):(?P<attribute>[^:]+)")
+
+
+class PluginError(ValueError):
+    """A plugin cannot be used.
+
+    Attributes:
+        message: Why, in one line.
+        nearest: For an unknown name: the known one that is closest.
+    """
+
+    def __init__(self, message: str, nearest: str | None = None) -> None:
+        self.message = printable(message)
+        self.nearest = nearest
+        super().__init__(self.message + (f"; did you mean {nearest!r}?" if nearest else ""))
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """Something that a suite can name.
+
+    Attributes:
+        name: The name.
+        kind: What it is.
+        target: Where it is found, as `module:attribute`.
+        distribution: The installed distribution that brings it.
+        version: Version of that distribution.
+        rivals: Other distributions that claim the same name; nobody gets it then.
+    """
+
+    name: str
+    kind: Kind
+    target: str
+    distribution: str
+    version: str
+    rivals: tuple[str, ...] = ()
+
+
+def plugins(kind: Kind) -> dict[str, Plugin]:
+    """Return all plugins of a kind by name, sorted, without importing their code.
+
+    For optimizers these are the classes of `torch.optim`, by their names in small letters, and what distributions offer
+    in the entry-point group `benchbench.optimizers`; for workloads the group `benchbench.workloads`.
+    """
+    found: dict[str, Plugin] = {}
+    offered = [_from_entry_point(kind, entry) for entry in entry_points(group=f"benchbench.{kind}s")]
+    for plugin in (_torch_optimizers() if kind == "optimizer" else []) + offered:
+        known = found.get(plugin.name)
+        found[plugin.name] = plugin if known is None else _with_rival(known, plugin)
+    return dict(sorted(found.items()))
+
+
+def find(kind: Kind, name: str) -> Plugin:
+    """Return the plugin of a name; the names of torch's own classes are known in any case of letters.
+
+    Args:
+        kind: What is wanted.
+        name: Its name.
+
+    Returns:
+        The plugin.
+
+    Raises:
+        PluginError: Nobody offers that name, or more than one distribution does.
+    """
+    known = plugins(kind)
+    plugin = known.get(name)
+    if plugin is None and (other := known.get(name.lower())) and other.distribution == "torch":
+        plugin = other
+    if plugin is None:
+        message = f"unknown {kind} {name!r}; allowed: {', '.join(known)}, module:attribute, path/to/file.py:attribute"
+        raise PluginError(message, nearest_name(name, known))
+    if plugin.rivals:
+        owners = " and ".join((plugin.distribution, *plugin.rivals))
+        raise PluginError(f"{kind} {name!r} is offered by {owners}: name it as module:attribute")
+    return plugin
+
+
+def resolve(kind: Kind, target: str) -> Any:
+    """Return the factory of an optimizer, or the `Workload`, that a target names.
+
+    Args:
+        kind: What is wanted.
+        target: A plugin's name, `module:attribute`, or `path/to/file.py:attribute`. The file must stand alone: its
+            folder is not searched for other modules, since a run is known by this one file's content.
+
+    Returns:
+        The object.
+
+    Raises:
+        PluginError: There is no such thing, its code cannot be imported, or it is not of this kind.
+    """
+    if match := _FILE.fullmatch(target):
+        module, attribute = _load_file(Path(match["file"])), match["attribute"]
+    else:
+        path = target if ":" in target else find(kind, target).target
+        name, _, attribute = path.partition(":")
+        module = _import(name)
+    found = _attribute(module, attribute, target)
+    if kind == "optimizer" and not callable(found):
+        raise PluginError(f"{target!r} is not an optimizer: it cannot be called")
+    if kind == "workload" and not callable(getattr(found, "build", None)):
+        raise PluginError(f"{target!r} is not a Workload")
+    return found
+
+
+def status(plugin: Plugin) -> str | None:
+    """Return why a plugin cannot be used, or `None` when it can. Imports its code."""
+    try:
+        resolve(plugin.kind, plugin.name)
+    except PluginError as error:
+        return error.message
+    return None
+
+
+def module_of(kind: Kind, target: str) -> str | None:
+    """Return the name of the module that a target lies in, or `None` for a file and for an unknown name."""
+    if _FILE.fullmatch(target):
+        return None
+    if ":" not in target:
+        try:
+            target = find(kind, target).target
+        except PluginError:
+            return None
+    return target.partition(":")[0]
+
+
+def _from_entry_point(kind: Kind, entry: EntryPoint) -> Plugin:
+    owner = entry.dist
+    target = entry.value.partition("[")[0].strip()  # without the extras it may ask for
+    return Plugin(
+        name=entry.name,
+        kind=kind,
+        target=target,
+        distribution=(owner and owner.name) or "unknown",
+        version=(owner and owner.version) or "",
+    )
+
+
+def _torch_optimizers() -> list[Plugin]:
+    import torch
+
+    base = torch.optim.Optimizer
+    return [
+        Plugin(name.lower(), "optimizer", f"torch.optim:{name}", "torch", version("torch"))
+        for name, value in vars(torch.optim).items()
+        if inspect.isclass(value) and issubclass(value, base) and value is not base
+    ]
+
+
+def _with_rival(known: Plugin, other: Plugin) -> Plugin:
+    if (known.distribution, known.target) == (other.distribution, other.target):
+        return known
+    return Plugin(
+        known.name,
+        known.kind,
+        known.target,
+        known.distribution,
+        known.version,
+        (*known.rivals, other.distribution),
+    )
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except BaseException as error:
+        raise _failure(f"module {name} cannot be imported", error) from None
+
+
+def _load_file(path: Path) -> ModuleType:
+    """Execute a file as a module of its own, once per content."""
+    try:
+        digest = hashlib.sha256(str(path.resolve()).encode() + path.read_bytes()).hexdigest()[:16]
+    except OSError as error:
+        raise PluginError(f"{path} cannot be read: {error.strerror}") from None
+    name = f"_benchbench_file_{digest}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None  # a name that ends in .py has a loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException as error:
+        del sys.modules[name]
+        raise _failure(f"{path} cannot be imported", error) from None
+    return module
+
+
+def _attribute(module: ModuleType, path: str, target: str) -> Any:
+    try:
+        return functools.reduce(getattr, path.split("."), module)
+    except AttributeError:
+        message = f"the module of {target!r} has no attribute {path!r}"
+        raise PluginError(message, nearest_name(path, vars(module))) from None
+    except BaseException as error:
+        raise _failure(f"{target!r} cannot be used", error) from None
+
+
+def _failure(what: str, error: BaseException) -> PluginError:
+    """Return what a plugin's exception, of whatever kind, means to us; Ctrl-C stays what it is."""
+    if isinstance(error, KeyboardInterrupt):
+        raise error
+    return PluginError(f"{what}: {describe_exception(error)}")
+
+
+def describe_exception(error: BaseException) -> str:
+    """Return an exception's type and the first line of its message."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

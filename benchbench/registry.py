@@ -1,0 +1,256 @@
+"""The registry: from the components of a spec to optimizers and tasks, and what a suite may say about them."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import types
+import typing
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from inspect import Parameter
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError
+
+from benchbench.plugins import Kind, Plugin, PluginError, find, module_of, plugins, resolve, status
+from benchbench.values import Component
+
+if TYPE_CHECKING:
+    import torch
+
+    from benchbench.workloads import Setup, Task
+
+__all__ = ["Kind", "Plugin", "PluginError", "module_of", "plugins", "resolve", "status"]
+
+
+def build_optimizer(
+    component: Component, params: Iterable[torch.nn.Parameter], *, seed: int
+) -> torch.optim.Optimizer:
+    """Build an optimizer over `params`.
+
+    Args:
+        component: The optimizer and its hyperparameters.
+        params: What it optimizes.
+        seed: Given to a factory that has a parameter `seed`, unless the suite sets it.
+
+    Returns:
+        The optimizer.
+
+    Raises:
+        PluginError: Its factory cannot be found.
+    """
+    factory = resolve("optimizer", component.target)
+    allowed = parameters("optimizer", factory, component.parameters)
+    arguments = _arguments(allowed, component.parameters)
+    if "seed" in allowed:
+        arguments.setdefault("seed", seed)
+    return factory(params, **arguments)
+
+
+def build_workload(component: Component, setup: Setup) -> Task:
+    """Set up a workload for a run.
+
+    Raises:
+        PluginError: The workload cannot be found.
+    """
+    workload = resolve("workload", component.target)
+    allowed = parameters("workload", workload)
+    return workload.build(setup, **_arguments(allowed, component.parameters))
+
+
+def needs_create_graph(component: Component, declared: bool | None = None) -> bool:
+    """Return whether gradients must keep their graph, because an optimizer differentiates them itself.
+
+    The suite's word (`declared`) counts first, then an attribute `create_graph` of the factory or, for a wrapper, of
+    the optimizer that it wraps.
+    """
+    if declared is not None:
+        return declared
+    factory = resolve("optimizer", component.target)
+    factories = [factory, *_bases(_signature(factory), component.parameters)]
+    return any(getattr(each, "create_graph", False) is True for each in factories)
+
+
+def parameters(
+    kind: Kind, factory: Any, given: Mapping[str, JsonValue] | None = None
+) -> dict[str, Parameter]:
+    """Return what a suite may set, annotations evaluated as far as they can be.
+
+    Args:
+        kind: What the factory is.
+        factory: An optimizer's factory, or a `Workload`.
+        given: What the suite sets: a wrapper passes on the parameters of the optimizer chosen here.
+
+    Returns:
+        Parameters by name. One of kind `VAR_KEYWORD` means that any other name is allowed as well.
+
+    Raises:
+        PluginError: The base of a wrapper cannot be found.
+    """
+    if kind == "workload":
+        return {
+            name: parameter
+            for name, parameter in _signature(factory.build).items()
+            if parameter.kind in (Parameter.KEYWORD_ONLY, Parameter.VAR_KEYWORD)
+        }
+    own = {
+        name: parameter
+        for name, parameter in list(_signature(factory).items())[1:]
+        if parameter.kind not in (Parameter.POSITIONAL_ONLY, Parameter.VAR_POSITIONAL)
+    }
+    return _with_bases(own, given or {})
+
+
+def convert(parameter: Parameter, value: JsonValue) -> Any:
+    """Return a suite's value as its factory wants it: a list as a tuple, the name of a base as an optimizer.
+
+    Types are taken strictly, but an integer may stand for a float. An annotation that cannot be used accepts anything.
+
+    Args:
+        parameter: The factory's parameter.
+        value: The value in the suite.
+
+    Returns:
+        The argument.
+
+    Raises:
+        ValueError: The value has the wrong type.
+        PluginError: There is no such base.
+    """
+    if _is_base(parameter):
+        if value is None or not isinstance(value, str):
+            raise ValueError("must be the name of an optimizer")
+        return resolve("optimizer", value)
+    adapter = _adapter(parameter.annotation)
+    if adapter is None:
+        return value
+    try:
+        converted = adapter.validate_json(json.dumps(value), strict=True)
+    except ValidationError as error:
+        if all(each["type"] in _ONLY_IN_PYTHON for each in error.errors()):
+            return value
+        raise ValueError(f"must be {type_text(parameter)}") from None
+    # Pydantic checks an `Iterable` lazily; its factory shall get the list.
+    return value if isinstance(converted, Iterator) else converted
+
+
+def is_open(allowed: Mapping[str, Parameter]) -> bool:
+    """Return whether a factory takes parameters of any name."""
+    return any(parameter.kind is Parameter.VAR_KEYWORD for parameter in allowed.values())
+
+
+def type_text(parameter: Parameter) -> str:
+    """Return a parameter's type as text, empty where none is known."""
+    if parameter.annotation is Parameter.empty:
+        return ""
+    return inspect.formatannotation(parameter.annotation)
+
+
+_ONLY_IN_PYTHON = ("needs_python_object", "callable_type")
+"""Errors of pydantic about types that no YAML value has; such a parameter is left to its factory."""
+
+
+def _adapter(annotation: Any) -> TypeAdapter[Any] | None:
+    """Return a validator of an annotation, or `None` when pydantic can make nothing of it."""
+    if annotation is Parameter.empty:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
+        except Exception:  # noqa: BLE001 - annotations are foreign code and can be anything
+            return None
+
+
+def _signature(function: Callable[..., Any]) -> dict[str, Parameter]:
+    """Return parameters by name, `**kwargs` under the name `**`; annotations that cannot be evaluated are left out."""
+    try:
+        found = inspect.signature(function, eval_str=True).parameters.values()
+    except Exception:  # noqa: BLE001 - evaluating annotations runs foreign code
+        try:
+            found = inspect.signature(function).parameters.values()
+        except (TypeError, ValueError):
+            found = [Parameter("params", Parameter.POSITIONAL_ONLY), Parameter("any", Parameter.VAR_KEYWORD)]
+    empty = Parameter.empty
+    known = [each.replace(annotation=empty) if isinstance(each.annotation, str) else each for each in found]
+    return {("**" if each.kind is Parameter.VAR_KEYWORD else each.name): each for each in known}
+
+
+def _is_base(parameter: Parameter) -> bool:
+    """Return whether a parameter wants the class of another optimizer."""
+    import torch
+
+    wanted = parameter.annotation
+    options = typing.get_args(wanted) if isinstance(wanted, types.UnionType) else (wanted,)
+    classes = [typing.get_args(each)[:1] for each in options if typing.get_origin(each) is type]
+    return any(inspect.isclass(each) and issubclass(each, torch.optim.Optimizer) for (each,) in classes)
+
+
+def _bases(own: Mapping[str, Parameter], given: Mapping[str, JsonValue]) -> list[Any]:
+    """Return the optimizers that a wrapper with these parameters wraps."""
+    found = []
+    for name, parameter in own.items():
+        if _is_base(parameter):
+            chosen = convert(parameter, given[name]) if name in given else parameter.default
+            found.append(chosen)
+    return [each for each in found if callable(each) and each is not Parameter.empty]
+
+
+def _with_bases(own: dict[str, Parameter], given: Mapping[str, JsonValue]) -> dict[str, Parameter]:
+    """Replace the `**kwargs` of a wrapper by the parameters of the optimizer that it wraps."""
+    bases = _bases(own, given) if "**" in own else []
+    if not bases:
+        return own
+    passed_on = {name: value for name, value in given.items() if name not in own}
+    allowed = {name: parameter for name, parameter in own.items() if name != "**"}
+    for base in bases:
+        allowed = parameters("optimizer", base, passed_on) | allowed
+    return allowed
+
+
+def _arguments(allowed: Mapping[str, Parameter], given: Mapping[str, JsonValue]) -> dict[str, Any]:
+    return {
+        name: convert(allowed[name], value) if name in allowed else value for name, value in given.items()
+    }
+
+
+@dataclass(frozen=True)
+class ParameterText:
+    """A parameter in words: its name, type and default (`None` when it has to be set)."""
+
+    name: str
+    type: str
+    default: str | None
+
+
+@dataclass(frozen=True)
+class Description:
+    """What is known about a plugin.
+
+    Attributes:
+        plugin: Name, kind, target and distribution.
+        doc: Its docstring, or an empty text.
+        parameters: What a suite may set.
+    """
+
+    plugin: Plugin
+    doc: str
+    parameters: tuple[ParameterText, ...]
+
+
+def describe(kind: Kind, name: str) -> Description:
+    """Describe an optimizer or a workload.
+
+    Raises:
+        PluginError: There is no such plugin, or its code cannot be imported.
+    """
+    found = resolve(kind, name)
+    allowed = parameters(kind, found)
+    texts = [
+        ParameterText(name, type_text(each), None if each.default is Parameter.empty else repr(each.default))
+        for name, each in allowed.items()
+    ]
+    doc = inspect.getdoc(found.build if kind == "workload" else found) or ""
+    return Description(find(kind, name), doc, tuple(texts))

@@ -1,0 +1,156 @@
+"""What each method costs per step and per epoch, in the shape of the paper's Table 4."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from benchbench.report.runs import (
+    NOTHING,
+    Runs,
+    count_seeds,
+    gather,
+    methods_by_category,
+    row_headers,
+    row_names,
+)
+from benchbench.report.table import Cell, Column, Figure, Table, TableRow
+from benchbench.stats import Summary, summarize
+from benchbench.values import Row, RunResult, Suite
+
+GC_PER_HVP = 3
+"""Price of a Hessian-vector product in gradient computations, as the paper's Table 4 has it."""
+
+_COLUMNS = ("grads/step", "HVPs/step", "GC/step", "s/epoch", "relative")
+
+
+def cost_table(suite: Suite, rows: Sequence[Row]) -> Table:
+    """Return measured counts per step, their price in gradient computations, and seconds per epoch."""
+    methods = methods_by_category(suite)
+    runs = gather(suite, rows)
+    places = {
+        workload: _workload_cells(
+            {method.label: runs[workload, method.label] for method in methods}, suite.methods[0].label
+        )
+        for workload in suite.workloads
+    }
+    return Table(
+        name="cost",
+        title=f"Cost of training – {suite.title}",
+        headers=row_headers(suite),
+        columns=tuple(Column(label=label, group=workload) for workload in places for label in _COLUMNS),
+        rows=tuple(
+            TableRow(
+                headers=row_names(suite, method),
+                cells=tuple(cell for cells in places.values() for cell in cells[method.label]),
+            )
+            for method in methods
+        ),
+        notes=_notes(suite, runs),
+    )
+
+
+def _workload_cells(runs: Mapping[str, Runs], reference: str) -> dict[str, list[Cell]]:
+    """Return the cells of each method on one workload; seconds are also given relative to `reference`."""
+    seconds = {method: _seconds_per_epoch(here) for method, here in runs.items()}
+    base = seconds[reference] if len(_devices(runs.values())) == 1 else None
+    decimals = _decimals(summary.mean for summary in seconds.values() if summary)
+    return {
+        method: [*_count_cells(here), *_time_cells(seconds[method], base, decimals)]
+        for method, here in runs.items()
+    }
+
+
+def _count_cells(runs: Runs) -> list[Cell]:
+    """Return gradients, HVPs and GC equivalents per step, summed over the finished runs."""
+    finished = runs.finished
+    steps = sum(run.cost.steps for run in finished)
+    if not steps:
+        return [Cell(remark=runs.absence() if not finished else NOTHING), *[Cell(remark=NOTHING)] * 2]
+    gradients = sum(run.cost.gradients for run in finished)
+    hvps = sum(run.cost.hvps for run in finished)
+    totals = (gradients, hvps, gradients + GC_PER_HVP * hvps)
+    return [_cell(total / steps, f"{total / steps:.2f}", n=len(finished)) for total in totals]
+
+
+def _time_cells(seconds: Summary | None, base: Summary | None, decimals: int) -> list[Cell]:
+    """Return seconds per epoch, and how many times those of `base` they are."""
+    if seconds is None:
+        return [Cell(remark=NOTHING)] * 2
+    absolute = _cell(seconds.mean, f"{seconds.mean:.{decimals}f}", std=seconds.std, n=seconds.n)
+    if base is None or base.mean <= 0:
+        return [absolute, Cell(remark=NOTHING)]
+    ratio = seconds.mean / base.mean
+    return [absolute, _cell(ratio, f"{ratio:.2f}x", n=seconds.n)]
+
+
+def _cell(mean: float, value: str, *, std: float | None = None, n: int) -> Cell:
+    return Cell(figure=Figure(value=value, mean=mean, std=std, n=n))
+
+
+def _seconds_per_epoch(runs: Runs) -> Summary | None:
+    seconds = [run.cost.train_seconds / run.epochs for run in runs.finished if run.epochs]
+    return summarize(seconds) if seconds else None
+
+
+def _decimals(seconds: Iterable[float]) -> int:
+    """Return how many decimals show three digits of the smallest number: two at least, as in the paper."""
+    smallest = min((value for value in seconds if value > 0), default=1.0)
+    return min(max(2, 2 - math.floor(math.log10(smallest))), 6)
+
+
+def _devices(runs: Iterable[Runs]) -> list[str]:
+    return sorted({_device(run) for here in runs for run in here.finished})
+
+
+def _device(run: RunResult) -> str:
+    return run.environment.get("device", "unknown")
+
+
+def _notes(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> tuple[str, ...]:
+    notes = [
+        "GC: gradient computations. A gradient counts 1 GC, a Hessian-vector product (HVP) "
+        f"{GC_PER_HVP} GC. Counts are measured: totals of all seeds divided by their steps."
+    ]
+    finished = [run for here in runs.values() for run in here.finished]
+    if not finished:
+        return tuple(notes)
+    notes.append(
+        "s/epoch: seconds of training, evaluation left out, mean over seeds; "
+        f"relative to {suite.methods[0].label}."
+    )
+    most = max(int(run.environment.get("concurrent_runs", "1")) for run in finished)
+    if most > 1:
+        notes.append(f"Up to {most} runs shared the machine at a time: seconds are only indicative.")
+    return (*notes, *_device_notes(suite, runs), _numbers_of_runs(suite, runs))
+
+
+def _device_notes(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> list[str]:
+    devices = _devices(runs.values())
+    if len(devices) == 1:
+        return [f"Device: {devices[0]}."]
+    by_workload = {
+        workload: _devices(here for (place, _), here in runs.items() if place == workload)
+        for workload in suite.workloads
+    }
+    listed = "; ".join(f"{label} on {' and '.join(names)}" for label, names in by_workload.items() if names)
+    notes = [f"Devices: {listed}."]
+    mixed = [workload for workload, names in by_workload.items() if len(names) > 1]
+    if mixed:
+        notes.append(f"No relative times where devices differ: {', '.join(mixed)}.")
+    return notes
+
+
+def _numbers_of_runs(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> str:
+    """Return how many runs the figures rest on; the cells are too narrow to say it there."""
+    workloads = defaultdict(list)
+    for (workload, method), here in runs.items():
+        n = len(here.finished)
+        if n and (remark := here.remark(n, len(suite.seeds))):
+            workloads[f"{method} {remark}"].append(workload)
+    exceptions = [
+        what if len(places) == len(suite.workloads) else f"{what} on {', '.join(places)}"
+        for what, places in workloads.items()
+    ]
+    return f"{count_seeds(suite)}{' except for ' if exceptions else ''}{'; '.join(exceptions)}."

@@ -1,0 +1,118 @@
+"""The table as a value: what a report says, before any format has its way with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Literal
+
+from benchbench.values import Frozen
+
+Mark = Literal["best"]
+"""What a figure is singled out for; how that looks is up to the format."""
+
+
+class Figure(Frozen):
+    """A number as it is shown, and the numbers behind it.
+
+    Attributes:
+        value: The number as text.
+        spread: Its standard deviation as text, or empty.
+        mean: The unrounded number, in the unit that is shown.
+        std: Its unrounded sample standard deviation, in the same unit.
+        n: Number of runs it rests on.
+        marks: What it is singled out for.
+    """
+
+    value: str
+    spread: str = ""
+    mean: float | None = None
+    std: float | None = None
+    n: int | None = None
+    marks: tuple[Mark, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The number with its spread."""
+        return f"{self.value} ± {self.spread}" if self.spread else self.value
+
+
+class Cell(Frozen):
+    """What stands in one place of a table: a figure, words, or a figure and words.
+
+    Attributes:
+        figure: The number, if there is one.
+        remark: What has to be said about it, or instead of it.
+    """
+
+    figure: Figure | None = None
+    remark: str = ""
+
+
+class Column(Frozen):
+    """A column of cells.
+
+    Attributes:
+        label: Its header.
+        group: Header above it, shared with the neighbours that have the same one, or empty.
+    """
+
+    label: str
+    group: str = ""
+
+
+class TableRow(Frozen):
+    """A row of cells and what it is called.
+
+    Attributes:
+        headers: Its names, one per header column; renderers show what all but the last one repeat only once.
+        cells: One cell per column.
+    """
+
+    headers: tuple[str, ...]
+    cells: tuple[Cell, ...]
+
+
+class Table(Frozen):
+    """A table that any format can be rendered from. All its texts are raw: escaping belongs to the format.
+
+    Attributes:
+        name: What kind of table it is.
+        title: Its headline.
+        headers: Names of the columns that name the rows.
+        columns: The other columns.
+        rows: The rows, those that belong together next to each other.
+        notes: What a reader must know, one sentence or two each.
+    """
+
+    name: str
+    title: str
+    headers: tuple[str, ...]
+    columns: tuple[Column, ...]
+    rows: tuple[TableRow, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def blocks(self) -> list[list[TableRow]]:
+        """The rows in blocks: a block ends where a header other than the last one changes."""
+        return [list(rows) for _, rows in groupby(self.rows, key=lambda row: row.headers[:-1])]
+
+    @property
+    def column_groups(self) -> list[tuple[str, int]]:
+        """Each header above the columns (or an empty text) and how many columns it spans."""
+        groups = groupby(self.columns, key=lambda column: column.group)
+        return [(group, len(list(columns))) for group, columns in groups]
+
+    def select(self, positions: Sequence[int]) -> Table:
+        """Return this table with only the columns at `positions`."""
+        columns = tuple(self.columns[i] for i in positions)
+        rows = tuple(
+            row.model_copy(update={"cells": tuple(row.cells[i] for i in positions)}) for row in self.rows
+        )
+        return self.model_copy(update={"columns": columns, "rows": rows})
+
+
+def shown_headers(block: Sequence[TableRow]) -> list[tuple[str, ...]]:
+    """Return the row headers of a block with the shared ones left blank after its first row."""
+    blanks = ("",) * (len(block[0].headers) - 1)
+    return [block[0].headers, *((*blanks, row.headers[-1]) for row in block[1:])]

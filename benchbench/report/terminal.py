@@ -1,0 +1,167 @@
+"""Tables for the terminal: aligned text, stacked in parts where the window is too narrow."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+
+from rich.cells import cell_len
+from tabulate import SEPARATING_LINE, DataRow, Line, TableFormat, tabulate
+
+from benchbench.problems import printable
+from benchbench.report.table import Cell, Figure, Table, shown_headers
+
+_GAP = "  "
+_RULE = "─"
+_FORMAT = TableFormat(
+    lineabove=None,
+    linebelowheader=Line("", _RULE, _GAP, ""),
+    linebetweenrows=None,
+    linebelow=None,
+    headerrow=None,
+    datarow=DataRow("", _GAP, ""),
+    padding=0,
+    with_header_hide=None,
+)
+
+
+def to_terminal(table: Table, *, color: bool, width: int | None) -> str:
+    """Return the table as text.
+
+    Args:
+        table: The table.
+        color: Whether the terminal shows bold type; if not, a star marks the best figures.
+        width: Columns of the terminal (`None` for no limit). A wider table is cut into parts, stacked,
+            between groups of columns where possible.
+
+    Returns:
+        Title, parts and notes, separated by empty lines, without a line end.
+    """
+    title = "\n".join(_bold(line) if color else line for line in _wrap(table.title, width))
+    parts = [_draw(part, color=color) for part in _parts(table, color=color, width=width)]
+    notes = list(table.notes)
+    if not color and any(_is_best(cell.figure) for row in table.rows for cell in row.cells):
+        notes.insert(0, "*: best of its column.")
+    lines = [line for note in notes for line in _wrap(note, width)]
+    return "\n\n".join(text for text in (title, *parts, "\n".join(lines)) if text)
+
+
+def _wrap(text: str, width: int | None) -> list[str]:
+    return textwrap.wrap(printable(text), width, break_on_hyphens=False) if width else [printable(text)]
+
+
+def _bold(text: str) -> str:
+    return f"\x1b[1m{text}\x1b[0m"
+
+
+def _is_best(figure: Figure | None) -> bool:
+    return figure is not None and "best" in figure.marks
+
+
+def _parts(table: Table, *, color: bool, width: int | None) -> Iterator[Table]:
+    """Yield tables with some of the columns each, no wider than `width` unless a single column is."""
+    names = len(table.headers)
+    widths = _widths(_draw(table, color=color)) if width else []
+    taken: list[int] = []
+    for unit in _units(table, widths[names:], (width or 0) - _span(widths[:names])):
+        columns = [*range(names), *(names + position for position in taken + unit)]
+        if width and taken and _span([widths[column] for column in columns]) > width:
+            yield table.select(taken)
+            taken = []
+        taken += unit
+    yield table.select(taken)
+
+
+def _units(table: Table, widths: Sequence[int], room: int) -> Iterator[list[int]]:
+    """Yield the positions of columns that stay together: a group, unless it is wider than the room."""
+    start = 0
+    for group, length in table.column_groups:
+        columns = list(range(start, start + length))
+        together = group and (not widths or len(_GAP) + _span(widths[start : start + length]) <= room)
+        yield from [columns] if together else [[column] for column in columns]
+        start += length
+
+
+def _span(widths: Sequence[int]) -> int:
+    return sum(widths) + len(_GAP) * max(len(widths) - 1, 0)
+
+
+def _draw(table: Table, *, color: bool) -> str:
+    columns = [
+        [printable(column.label), *_texts([row.cells[i] for row in table.rows], color=color)]
+        for i, column in enumerate(table.columns)
+    ]
+    grid = _grid(table, columns)
+    if not any(column.group for column in table.columns):
+        return grid
+    _make_room_for_groups(table, columns, _widths(grid))
+    grid = _grid(table, columns)
+    return f"{_group_lines(table, _widths(grid))}\n{grid}"
+
+
+def _texts(cells: Sequence[Cell], *, color: bool) -> list[str]:
+    """Return the cells of one column as texts, their numbers below each other."""
+    figures = [cell.figure for cell in cells if cell.figure]
+    value_width = max((len(figure.value) for figure in figures), default=0)
+    spread_width = max((len(figure.spread) for figure in figures), default=0)
+    starred = not color and any(map(_is_best, figures))
+    full_width = value_width + (spread_width + len(" ± ") if spread_width else 0) + starred
+    texts = []
+    for cell in cells:
+        figure, text = cell.figure, ""
+        if figure:
+            text = figure.value.rjust(value_width)
+            text += f" ± {figure.spread.rjust(spread_width)}" if figure.spread else ""
+            text += "*" if _is_best(figure) and not color else ""
+            padding = " " * (full_width - len(text) + 1)
+            text = _bold(text) if _is_best(figure) and color else text
+            text += padding if cell.remark else ""
+        texts.append(text + printable(cell.remark))
+    return texts
+
+
+def _grid(table: Table, columns: Sequence[Sequence[str]]) -> str:
+    """Return the lines from the header down; `columns` are texts with their label first."""
+    lines: list[list[str] | str] = [[*map(printable, table.headers), *(column[0] for column in columns)]]
+    position = 1
+    for block in table.blocks:
+        lines.append(SEPARATING_LINE)
+        for names in shown_headers(block):
+            lines.append([*map(printable, names), *(column[position] for column in columns)])
+            position += 1
+    alignment = ["left"] * len(lines[0])
+    text = tabulate(
+        lines, tablefmt=_FORMAT, disable_numparse=True, preserve_whitespace=True, colalign=alignment
+    )
+    return "\n".join(line.rstrip() for line in text.splitlines())
+
+
+def _widths(drawing: str) -> list[int]:
+    """Return the widths of the columns, read off the rule below the header (users' text is never in it)."""
+    rules = [line for line in drawing.splitlines() if line.startswith(_RULE)]
+    return [len(rule) for rule in rules[0].split(_GAP)]
+
+
+def _make_room_for_groups(table: Table, columns: Sequence[list[str]], widths: Sequence[int]) -> None:
+    """Widen the last column of each group whose name is longer than its columns are wide."""
+    start = len(table.headers)
+    for group, length in table.column_groups:
+        lacking = cell_len(printable(group)) - _span(widths[start : start + length])
+        if lacking > 0:
+            last = start + length - 1
+            label = columns[last - len(table.headers)][0]
+            columns[last - len(table.headers)][0] = label + " " * (widths[last] + lacking - cell_len(label))
+        start += length
+
+
+def _group_lines(table: Table, widths: Sequence[int]) -> str:
+    """Return the upper header: the name of each group above a rule as wide as its columns."""
+    start = len(table.headers)
+    names, rules = [" " * _span(widths[:start])], [" " * _span(widths[:start])]
+    for group, length in table.column_groups:
+        span = _span(widths[start : start + length])
+        name = printable(group)
+        names.append(name + " " * (span - cell_len(name)))
+        rules.append((_RULE if group else " ") * span)
+        start += length
+    return "\n".join(_GAP.join(pieces).rstrip() for pieces in (names, rules))

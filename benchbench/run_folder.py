@@ -1,0 +1,94 @@
+"""The folder of one run: plain files, complete enough to lose nothing when the tracking store is away."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from benchbench.values import EpochRecord, RunResult, RunSpec
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Files of one run: `spec.json`, `metrics.jsonl`, `log.txt` and, once it has ended, `result.json`.
+
+    Attributes:
+        path: The folder, named by the run's key.
+    """
+
+    path: Path
+
+    @property
+    def spec_file(self) -> Path:
+        """The run's spec, as it was started."""
+        return self.path / "spec.json"
+
+    @property
+    def metrics_file(self) -> Path:
+        """One `EpochRecord` per line, appended while the run trains."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def log_file(self) -> Path:
+        """Everything that the run's process printed."""
+        return self.path / "log.txt"
+
+    @property
+    def result_file(self) -> Path:
+        """The run's result; its existence says that the run has ended."""
+        return self.path / "result.json"
+
+    @property
+    def lock_file(self) -> Path:
+        """Locked by the process that is at work on the run."""
+        return self.path / "lock"
+
+    def prepare(self, spec: RunSpec) -> None:
+        """Remove what an earlier attempt left and write the spec."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        for file in (self.result_file, self.metrics_file, self.log_file):
+            file.unlink(missing_ok=True)
+        _write(self.spec_file, spec.model_dump_json(indent=2))
+
+    def append(self, record: EpochRecord) -> None:
+        """Add a line to the metrics."""
+        with self.metrics_file.open("a", encoding="utf-8") as file:
+            file.write(record.model_dump_json() + "\n")
+
+    def finish(self, result: RunResult) -> None:
+        """Write the result, in one piece or not at all."""
+        _write(self.result_file, result.model_dump_json(indent=2))
+
+    def result(self) -> RunResult | None:
+        """Return the result, or `None` when the run has not ended (or its file is unreadable)."""
+        try:
+            return RunResult.model_validate_json(self.result_file.read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return None
+
+    def log_tail(self, lines: int) -> str:
+        """Return the last `lines` lines of the log."""
+        if not self.log_file.exists():
+            return ""
+        text = self.log_file.read_text(encoding="utf-8", errors="replace")
+        return "\n".join(text.splitlines()[-lines:])
+
+    def records(self, skip: int = 0) -> Iterator[EpochRecord]:
+        """Yield the complete lines of the metrics after the first `skip` ones."""
+        try:
+            text = self.metrics_file.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return
+        complete = text[: text.rfind("\n") + 1].splitlines()
+        for line in complete[skip:]:
+            yield EpochRecord.model_validate_json(line)
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text + "\n", encoding="utf-8")
+    temporary.replace(path)

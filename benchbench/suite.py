@@ -1,0 +1,98 @@
+"""Suites: from a YAML file, or the name of a bundled one, to frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchbench import suite_changes, yaml_source
+from benchbench.problems import BadInputError, Problem, nearest_name
+from benchbench.suite_changes import select
+from benchbench.suite_problems import validate
+from benchbench.suite_runs import Expansion
+from benchbench.suite_schema import TABLES, SuiteFile
+from benchbench.values import Suite
+
+__all__ = ["TABLES", "bundled", "find", "json_schema", "load", "read", "select"]
+
+
+def load(path: str | Path, *, overrides: Sequence[str] = ()) -> Suite:
+    """Load a suite file.
+
+    Args:
+        path: The file, or the name of a bundled suite.
+        overrides: Changes such as `workloads.small.epochs=2`.
+
+    Returns:
+        The suite, with every run spelled out.
+
+    Raises:
+        BadInputError: The file cannot be used; carries every problem found.
+    """
+    suite, problems = read(path, overrides=overrides)
+    if suite is None or problems:
+        raise BadInputError(problems)
+    return suite
+
+
+def read(path: str | Path, *, overrides: Sequence[str] = ()) -> tuple[Suite | None, list[Problem]]:
+    """Read as much of a suite file as can be understood.
+
+    Args:
+        path: The file, or the name of a bundled suite.
+        overrides: Changes such as `workloads.small.epochs=2`.
+
+    Returns:
+        The suite and what is wrong with it. Where there are problems, the suite is there only to look for more.
+    """
+    try:
+        file = find(path)
+        document = yaml_source.read(file)
+    except BadInputError as error:
+        return None, list(error.problems)
+    problems = suite_changes.apply(document, overrides)
+    content, violations = validate(document)
+    problems += violations
+    if content is None:
+        return None, problems
+    expansion = Expansion(content, document, file.parent)
+    suite = expansion.suite()
+    return suite, problems + expansion.problems
+
+
+def bundled() -> dict[str, Path]:
+    """Return the suites that come with the package, by name."""
+    package = Path(__file__).parent
+    # In a wheel they lie in the package; in a checkout, beside it.
+    installed = package / "bundled_suites"
+    folder = installed if installed.is_dir() else package.parent / "suites"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def find(name_or_path: str | Path) -> Path:
+    """Return the file of a suite.
+
+    Args:
+        name_or_path: A path that ends in `.yaml` or `.yml`, or the name of a bundled suite.
+
+    Returns:
+        Its path; whether a file lies there is found out when it is read.
+
+    Raises:
+        BadInputError: There is no bundled suite of that name.
+    """
+    if isinstance(name_or_path, Path) or name_or_path.lower().endswith((".yaml", ".yml")):
+        return Path(name_or_path)
+    suites = bundled()
+    if name_or_path in suites:
+        return suites[name_or_path]
+    message = f"unknown suite; allowed: a path to a .yaml file, or one of {', '.join(suites)}"
+    raise BadInputError([Problem(message, value=name_or_path, nearest=nearest_name(name_or_path, suites))])
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of suite files, for editors."""
+    schema = SuiteFile.model_json_schema()
+    schema["patternProperties"] = {"^x-": {"description": "Ignored: a place for anchors."}}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

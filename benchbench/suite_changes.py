@@ -1,0 +1,136 @@
+"""Changes to a suite from the command line: single values (`--set`) and selections (`--only`)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from benchbench import yaml_source
+from benchbench.problems import BadInputError, Problem, nearest_name
+from benchbench.values import Suite
+from benchbench.yaml_source import Document, FieldPath, dotted
+
+
+def apply(document: Document, changes: Sequence[str]) -> list[Problem]:
+    """Set values of a document, in place.
+
+    Args:
+        document: The document.
+        changes: Such as `workloads.small.epochs=2`; the value is YAML.
+
+    Returns:
+        What is wrong with the changes.
+    """
+    problems = []
+    for change in changes:
+        try:
+            path, text = _split(change, document.data)
+            _set(document, path, text)
+        except BadInputError as error:
+            problems += error.problems
+    return problems
+
+
+def _split(change: str, data: Any) -> tuple[FieldPath, str]:
+    """Return path and value of a change; a key with dots is recognised where it exists already."""
+    path: FieldPath = ()
+    rest = change
+    while True:
+        keys = [str(key) for key in _keys(data)]
+        known = [key for key in keys if rest.startswith((f"{key}.", f"{key}="))]
+        key = max(known, key=len, default=re.split("[.=]", rest, maxsplit=1)[0])
+        separator, rest = rest[len(key) : len(key) + 1], rest[len(key) + 1 :]
+        path = (*path, int(key) if isinstance(data, list) and known else key)
+        if not separator or not key:
+            raise _bad(change, "must have the form path.to.key=value")
+        if not known and (separator == "." or not isinstance(data, dict)):
+            raise _bad(change, f"there is no {dotted(path)}", nearest_name(key, keys))
+        if separator == "=":
+            return path, rest
+        data = data[path[-1]]
+
+
+def _keys(data: Any) -> Iterable[str | int]:
+    if isinstance(data, dict):
+        return data
+    return range(len(data)) if isinstance(data, list) else ()
+
+
+def _set(document: Document, path: FieldPath, text: str) -> None:
+    try:
+        value = yaml_source.parse(text, "--set", lines=False)
+    except BadInputError as error:
+        name = dotted(path)
+        raise BadInputError([replace(problem, field=name) for problem in error.problems]) from None
+    node = document.data
+    for key in path[:-1]:
+        node = node[key]
+    node[path[-1]] = value.data
+    for known in [known for known in document.places if known[: len(path)] == path]:
+        del document.places[known]
+    document.places.update({(*path, *inner): place for inner, place in value.places.items()})
+
+
+def _bad(change: str, message: str, nearest: str | None = None) -> BadInputError:
+    return BadInputError([Problem(message, file="--set", value=change, nearest=nearest)])
+
+
+def select(suite: Suite, only: Sequence[str]) -> Suite:
+    """Return the part of a suite that was asked for.
+
+    Args:
+        suite: The suite.
+        only: Selections such as `method=A,workload=small,seed=0`: the same key twice takes both, different keys take
+            what fits all. A method that is swept is taken as a whole by its label in the file.
+
+    Returns:
+        The suite with those runs.
+
+    Raises:
+        BadInputError: A selection is malformed or names what the suite does not have.
+    """
+    wanted: dict[str, set[str]] = {}
+    problems: list[Problem] = []
+    has: dict[str, list[str]] = {
+        "method": [method.label for method in suite.methods],
+        "workload": list(suite.workloads),
+        "seed": [str(seed) for seed in suite.seeds],
+    }
+    for term in (term for text in only for term in re.split(r",(?=(?:method|workload|seed)=)", text)):
+        key, equals, label = term.partition("=")
+        if not equals or key not in has:
+            message = "must have the form method=LABEL, workload=LABEL or seed=NUMBER"
+            problems.append(Problem(message, file="--only", value=term, nearest=nearest_name(key, has)))
+            continue
+        chosen = _matches(label, has[key])
+        if not chosen:
+            message = f"the suite has no such {key}; it has {', '.join(has[key])}"
+            nearest = nearest_name(label, has[key])
+            problems.append(Problem(message, file="--only", field=key, value=label, nearest=nearest))
+        wanted.setdefault(key, set()).update(chosen)
+    if problems:
+        raise BadInputError(problems)
+    return _selected(suite, lambda key, label: key not in wanted or label in wanted[key])
+
+
+def _matches(label: str, labels: Sequence[str]) -> list[str]:
+    return [label] if label in labels else [each for each in labels if each.startswith(f"{label} (")]
+
+
+def _selected(suite: Suite, takes: Callable[[str, str], bool]) -> Suite:
+    return suite.model_copy(
+        update={
+            "seeds": tuple(seed for seed in suite.seeds if takes("seed", str(seed))),
+            "methods": tuple(method for method in suite.methods if takes("method", method.label)),
+            "workloads": tuple(label for label in suite.workloads if takes("workload", label)),
+            "specs": tuple(
+                spec
+                for spec in suite.specs
+                if takes("method", spec.method)
+                and takes("workload", spec.workload_label)
+                and takes("seed", str(spec.seed))
+            ),
+        }
+    )

@@ -1,0 +1,278 @@
+"""From a suite file to its runs: defaults, overrides and sweeps applied, every run spelled out."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import JsonValue
+
+from benchbench.problems import Place, Problem, nearest_name
+from benchbench.suite_schema import MethodEntry, OverrideEntry, SuiteFile, WorkloadEntry, check_label
+from benchbench.values import Component, Method, Origin, RunSpec, Schedule, Suite
+from benchbench.yaml_source import Document, FieldPath
+
+MOST_RUNS = 100_000
+
+_FILE_TARGET = re.compile(r"(?P<file>[^:]+\.py|[A-Za-z]:[^:]+\.py):(?P<attribute>[\w.]+)")
+
+_Entry = TypeVar("_Entry", WorkloadEntry, MethodEntry)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A row of the tables: a method with one combination of its swept values.
+
+    Attributes:
+        label: Its label in the tables.
+        base: The method's label in the file.
+        entry: What the file says, defaults filled in.
+        swept: The combination.
+        paths: Where each swept value stands.
+    """
+
+    label: str
+    base: str
+    entry: MethodEntry
+    swept: Mapping[str, JsonValue] = field(default_factory=dict)
+    paths: Mapping[str, FieldPath] = field(default_factory=dict)
+
+
+class Expansion:
+    """Spells out the runs of a suite file and notes where their parts stand.
+
+    Args:
+        file: The suite file, valid in itself.
+        document: The same with the places of its values.
+        folder: Where file targets start.
+
+    Attributes:
+        problems: What is wrong with the suite, once it is spelled out.
+    """
+
+    def __init__(self, file: SuiteFile, document: Document, folder: Path) -> None:
+        self.problems: list[Problem] = []
+        self._file = file
+        self._document = document
+        self._folder = folder
+        self._workloads = {
+            label: _filled(entry, file.defaults.workloads) for label, entry in file.workloads.items()
+        }
+        self._methods = {label: _filled(entry, file.defaults.methods) for label, entry in file.methods.items()}
+        self._places: dict[tuple[str, str, str], Place] = {("", "", ""): document.place(())}
+
+    def suite(self) -> Suite:
+        """Return the suite; what is wrong with it is added to `problems`."""
+        file = self._file
+        self._require("workloads", self._workloads, ("epochs", "batch_size"))
+        self._require("methods", self._methods, ("optimizer",))
+        self._check_overrides()
+        rows = self._rows()
+        self._check_labels(rows)
+        self._note_workloads()
+        for row in rows:
+            self._note_method(row)
+        return Suite(
+            name=file.name,
+            title=file.title or file.name,
+            seeds=tuple(file.seeds),
+            methods=tuple(Method(label=row.label, category=row.entry.category or "") for row in rows),
+            workloads=tuple(self._workloads),
+            tables=tuple(file.tables),
+            specs=tuple(self._specs(rows)),
+        ).with_origin(Origin(self._places))
+
+    # Runs
+
+    def _rows(self) -> list[_Row]:
+        """Return the methods with their sweeps expanded; none when that would be too many runs."""
+        counts = [math.prod(map(len, entry.sweep.values())) for entry in self._methods.values()]
+        runs = sum(counts) * len(self._workloads) * len(self._file.seeds)
+        if runs > MOST_RUNS:
+            self._complain(("methods",), f"{runs:,} runs in all; at most {MOST_RUNS:,} are allowed")
+            return []
+        return [row for label, entry in self._methods.items() for row in self._combinations(label, entry)]
+
+    def _combinations(self, label: str, entry: MethodEntry) -> Iterator[_Row]:
+        if not entry.sweep:
+            yield _Row(label, label, entry)
+            return
+        sweep = self._path("methods", label, "sweep")
+        for combination in itertools.product(*(enumerate(values) for values in entry.sweep.values())):
+            chosen = dict(zip(entry.sweep, combination, strict=True))
+            swept = {name: value for name, (_, value) in chosen.items()}
+            paths: dict[str, FieldPath] = {name: (*sweep, name, index) for name, (index, _) in chosen.items()}
+            yield _Row(f"{label} ({_settings(swept)})", label, entry, swept, paths)
+
+    def _specs(self, rows: list[_Row]) -> Iterator[RunSpec]:
+        for label, row in itertools.product(self._workloads, rows):
+            spec = self._spec(label, row)
+            for seed in self._file.seeds:
+                yield spec.model_copy(update={"seed": seed})
+
+    def _spec(self, label: str, row: _Row) -> RunSpec:
+        workload = self._workloads[label]
+        override = row.entry.overrides.get(label, OverrideEntry())
+        parameters = {**row.entry.parameters, **row.swept, **override.parameters}
+        return RunSpec(
+            suite=self._file.name,
+            method=row.label,
+            workload_label=label,
+            workload=self._workload(label),
+            optimizer=self._optimizer(row.base, parameters),
+            create_graph=row.entry.create_graph,
+            epochs=workload.epochs or 1,
+            batch_size=workload.batch_size or 1,
+            schedule=self._schedule(label, row.base, override),
+            seed=0,
+            timeout=self._file.timeout,
+        )
+
+    def _schedule(self, workload: str, method: str, override: OverrideEntry) -> dict[str, Schedule]:
+        """Merge the schedules by hyperparameter, the more specific one last."""
+        return {
+            **self._file.defaults.workloads.schedule,
+            **self._file.defaults.methods.schedule,
+            **self._file.workloads[workload].schedule,
+            **self._file.methods[method].schedule,
+            **override.schedule,
+        }
+
+    # Components
+
+    def _workload(self, label: str) -> Component:
+        entry = self._workloads[label]
+        target, content = self._located(entry.workload or label, self._path("workloads", label, "workload"))
+        return Component(target=target, parameters=entry.parameters, digest=_digest(content))
+
+    def _optimizer(self, method: str, parameters: dict[str, JsonValue]) -> Component:
+        """Return an optimizer; the one that a wrapper wraps can come from a file as well."""
+        path = self._path("methods", method, "optimizer")
+        target, content = self._located(self._methods[method].optimizer or "", path)
+        located: dict[str, JsonValue] = {}
+        for name, value in parameters.items():
+            located[name] = value
+            if isinstance(value, str):
+                located[name], more = self._located(value, self._path("methods", method, name))
+                content += more
+        return Component(target=target, parameters=located, digest=_digest(content))
+
+    def _located(self, target: str, path: FieldPath) -> tuple[str, bytes]:
+        """Return a file target with its absolute path, and the file's content; any other target as it is."""
+        match = _FILE_TARGET.fullmatch(target)
+        if match is None:
+            return target, b""
+        file = (self._folder / match["file"]).resolve()
+        try:
+            return f"{file}:{match['attribute']}", file.read_bytes()
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            reason = error.strerror if isinstance(error, OSError) else error
+            self._complain(path, f"{file} cannot be read: {reason}", target)
+            return target, b""
+
+    # Checks
+
+    def _require(self, kind: str, entries: Mapping[str, WorkloadEntry | MethodEntry], keys: tuple[str, ...]) -> None:
+        for label, entry in entries.items():
+            for key in keys:
+                path = self._path(kind, label, key)
+                # A value that stands in the file and is not here has been complained about already.
+                if getattr(entry, key) is None and self._document.value(path) is None:
+                    self._complain((kind, label, key), "is required")
+
+    def _check_overrides(self) -> None:
+        for method, entry in self._methods.items():
+            path = self._path("methods", method, "overrides")
+            for workload, override in entry.overrides.items():
+                if workload not in self._workloads:
+                    message = f"unknown workload; allowed: {', '.join(self._workloads)}"
+                    self._complain((*path, workload), message, nearest=nearest_name(workload, self._workloads))
+                for name in override.parameters:
+                    if name in entry.sweep:
+                        self._complain((*path, workload, name), "is swept: it cannot be overridden as well")
+
+    def _check_labels(self, rows: list[_Row]) -> None:
+        seen: set[str] = set()
+        for row in rows:
+            path = (*self._path("methods", row.base, "sweep"),) if row.swept else ("methods", row.base)
+            if row.label in seen:
+                self._complain(path, "two methods have the same label", row.label)
+            seen.add(row.label)
+            try:
+                check_label(row.label)
+            except ValueError as error:
+                self._complain(path, str(error), row.label)
+
+    def _complain(self, path: FieldPath, message: str, value: str = "", nearest: str | None = None) -> None:
+        problem = self._document.problem(path, message, value, nearest)
+        if problem not in self.problems:
+            self.problems.append(problem)
+
+    # Places
+
+    def _note_workloads(self) -> None:
+        defaults = self._file.defaults
+        for label, entry in self._workloads.items():
+            self._note("", label, "", ("workloads", label))
+            for name in ("workload", "epochs", "batch_size", *entry.parameters):
+                self._note("", label, name, self._path("workloads", label, name))
+            own = self._file.workloads[label].schedule
+            for name in {**defaults.workloads.schedule, **defaults.methods.schedule, **own}:
+                if name in own:
+                    start: FieldPath = ("workloads", label)
+                else:
+                    start = ("defaults", "methods" if name in defaults.methods.schedule else "workloads")
+                self._note("", label, f"schedule.{name}", (*start, "schedule", name))
+
+    def _note_method(self, row: _Row) -> None:
+        self._note(row.label, "", "", ("methods", row.base))
+        for name in ("optimizer", "create_graph", *row.entry.parameters):
+            self._note(row.label, "", name, self._path("methods", row.base, name))
+        for name, path in row.paths.items():
+            self._note(row.label, "", name, path)
+        for name in self._file.methods[row.base].schedule:
+            self._note(row.label, "", f"schedule.{name}", ("methods", row.base, "schedule", name))
+        overrides = self._path("methods", row.base, "overrides")
+        for workload, override in row.entry.overrides.items():
+            for name in override.parameters:
+                self._note(row.label, workload, name, (*overrides, workload, name))
+            for name in override.schedule:
+                self._note(row.label, workload, f"schedule.{name}", (*overrides, workload, "schedule", name))
+
+    def _note(self, method: str, workload: str, name: str, path: FieldPath) -> None:
+        self._places[method, workload, name] = self._document.place(path)
+
+    def _path(self, kind: str, label: str, key: str) -> FieldPath:
+        """Return where a key of a workload or method stands: in its own entry, or in the defaults."""
+        own: FieldPath = (kind, label, key)
+        default: FieldPath = ("defaults", kind, key)
+        places = self._document.places
+        return default if own not in places and default in places else own
+
+
+def _filled(entry: _Entry, defaults: _Entry) -> _Entry:
+    """Return the entry with what it does not say taken from the defaults (schedules are merged elsewhere)."""
+    said = {
+        **{name: getattr(defaults, name) for name in sorted(defaults.model_fields_set)},
+        **{name: getattr(entry, name) for name in sorted(entry.model_fields_set)},
+    }
+    return type(entry).model_construct(**said)
+
+
+def _settings(values: Mapping[str, JsonValue]) -> str:
+    texts = {
+        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for name, value in values.items()
+    }
+    return ", ".join(f"{name}={text}" for name, text in texts.items())
+
+
+def _digest(content: bytes) -> str | None:
+    return hashlib.sha256(content).hexdigest()[:16] if content else None

@@ -1,0 +1,131 @@
+"""What may stand in a suite file."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+
+from benchbench.values import Schedule
+
+TABLES = ("accuracy", "cost")
+"""Tables a suite can ask for."""
+
+MOST_SEEDS = 1000
+
+LONGEST_LABEL = 100
+
+_LARGEST_SEED = 2**32 - 1
+
+_LARGEST_COUNT = 2**31 - 1
+
+
+def check_label(label: str) -> str:
+    """Return a label that can stand in a table.
+
+    Raises:
+        ValueError: It is empty, too long or has control characters.
+    """
+    if not label.strip():
+        raise ValueError("a label must not be empty")
+    if len(label) > LONGEST_LABEL:
+        raise ValueError(f"a label has at most {LONGEST_LABEL} characters")
+    if any(unicodedata.category(char) in ("Cc", "Zl", "Zp") for char in label):
+        raise ValueError("a label must not have control characters")
+    return label
+
+
+def _check_table(name: str) -> str:
+    if name not in TABLES:
+        raise ValueError(f"unknown table; allowed: {', '.join(TABLES)}")
+    return name
+
+
+def _check_distinct(values: list[Any]) -> list[Any]:
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            raise ValueError(f"{value!r} is listed twice")
+    return values
+
+
+Label = Annotated[str, AfterValidator(check_label)]
+Count = Annotated[int, Field(ge=1, le=_LARGEST_COUNT)]
+
+
+def _allow_short_form(schema: dict[str, Any]) -> None:
+    """Add `schedule: {name: ...}`, short for `schedule: {lr: {name: ...}}`, to the JSON schema of schedules."""
+    full = {key: schema.pop(key) for key in ("type", "additionalProperties")}
+    schema["anyOf"] = [full["additionalProperties"], full]
+
+
+Schedules = Annotated[dict[str, Schedule], Field(json_schema_extra=_allow_short_form)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Entry(BaseModel):
+    """Something with free parameters beside its own keys."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, JsonValue]
+    schedule: Schedules = {}
+
+    @property
+    def parameters(self) -> dict[str, JsonValue]:
+        """What is handed to the factory."""
+        return dict(self.__pydantic_extra__)
+
+
+class OverrideEntry(_Entry):
+    """What a method changes on one workload: hyperparameters and schedules."""
+
+
+class WorkloadEntry(_Entry):
+    """A workload, its budget and its parameters."""
+
+    workload: Label | None = None
+    epochs: Count | None = None
+    batch_size: Count | None = None
+
+
+class MethodEntry(_Entry):
+    """A method: an optimizer and its hyperparameters."""
+
+    category: Annotated[str, Field(max_length=LONGEST_LABEL)] | None = None
+    optimizer: Label | None = None
+    overrides: dict[Label, OverrideEntry] = {}
+    sweep: (
+        Annotated[dict[str, Annotated[list[JsonValue], Field(min_length=1)]], Field(min_length=1)] | None
+    ) = None
+    create_graph: bool | None = None
+
+
+class Defaults(_Model):
+    """What holds for every workload and method that does not say otherwise."""
+
+    workloads: WorkloadEntry = WorkloadEntry()
+    methods: MethodEntry = MethodEntry()
+
+
+class SuiteFile(_Model):
+    """A suite of benchmark runs: every method on every workload with every seed."""
+
+    name: Annotated[str, Field(pattern=r"^\w([\w .-]*\w)?$", max_length=60)]
+    title: Annotated[str, Field(max_length=500)] = ""
+    seeds: Annotated[
+        list[Annotated[int, Field(ge=0, le=_LARGEST_SEED)]],
+        Field(min_length=1, max_length=MOST_SEEDS),
+        AfterValidator(_check_distinct),
+    ]
+    timeout: Annotated[float, Field(gt=0)] | None = None
+    defaults: Defaults = Defaults()
+    workloads: Annotated[dict[Label, WorkloadEntry], Field(min_length=1)]
+    methods: Annotated[dict[Label, MethodEntry], Field(min_length=1)]
+    tables: Annotated[
+        list[Annotated[str, AfterValidator(_check_table)]],
+        Field(min_length=1),
+        AfterValidator(_check_distinct),
+    ] = list(TABLES)

@@ -1,0 +1,296 @@
+"""MLflow: the one module that imports it. Runs are written from their folders and read back as results."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from benchbench.run_folder import RunFolder
+from benchbench.values import (
+    Cost,
+    EpochRecord,
+    Metrics,
+    Outcome,
+    RunResult,
+    RunSpec,
+    Suite,
+    canonical_json,
+)
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Run
+
+DEFAULT_URI = "sqlite:///mlflow.db"
+"""MLflow's own default: a file in the current folder."""
+
+_T = TypeVar("_T")
+_TAG = "benchbench."
+_PAGE = 1000
+_LONGEST_TEXT = 4000
+_STATUS: dict[Outcome, str] = {"finished": "FINISHED", "diverged": "FINISHED", "interrupted": "KILLED"}
+
+
+class TrackingError(RuntimeError):
+    """The tracking store cannot be used; the message names it and says why, in one line."""
+
+
+@dataclass
+class TrackedRun:
+    """A run as it is being written to MLflow.
+
+    Attributes:
+        run_id: MLflow's identifier.
+        folder: The run's files.
+        logged: Number of epochs already written.
+    """
+
+    run_id: str
+    folder: RunFolder
+    logged: int = field(default=0)
+
+
+class Tracker:
+    """Reads and writes one MLflow tracking store; nothing is opened before it is needed.
+
+    Args:
+        uri: Tracking URI; by default `MLFLOW_TRACKING_URI`, or a SQLite file in the current folder.
+    """
+
+    def __init__(self, uri: str | None = None) -> None:
+        self.uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+
+    def results(self, keys: Sequence[str]) -> dict[str, RunResult]:
+        """Return the latest result of each run key that the store has brought to an end.
+
+        Args:
+            keys: Run keys that are asked for.
+
+        Raises:
+            TrackingError: The store cannot be read.
+        """
+        if self._is_missing_file():
+            return {}
+        wanted, found = set(keys), dict[str, RunResult]()
+        for run in self._search(f"tags.`{_TAG}outcome` != 'running'"):
+            key = run.data.tags[f"{_TAG}key"]
+            if key in wanted:
+                kept = found.get(key)
+                result = _read_result(run)
+                if kept is None or (result.conclusive and not kept.conclusive):
+                    found[key] = result
+        return found
+
+    def begin_invocation(self, suite: Suite, engine: str) -> str:
+        """Create the parent run of one invocation in the suite's experiment.
+
+        Returns:
+            MLflow's identifier of the parent run.
+        """
+        tags = {f"{_TAG}engine": engine, f"{_TAG}suite": suite.name, **_git_commit()}
+        run_name = time.strftime(f"{suite.name} %Y-%m-%d %H:%M:%S")
+        run = self._client.create_run(self._experiment(suite.name), tags=tags, run_name=run_name)
+        return str(run.info.run_id)
+
+    def end_invocation(self, parent_id: str, *, finished: bool) -> None:
+        """Close the parent run."""
+        self._client.set_terminated(parent_id, "FINISHED" if finished else "KILLED")
+
+    def begin_run(self, parent_id: str, spec: RunSpec, folder: RunFolder) -> TrackedRun:
+        """Create the MLflow run of a spec, with its parameters and labels."""
+        from mlflow.entities import Param
+        from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+        tags = {
+            MLFLOW_PARENT_RUN_ID: parent_id,
+            f"{_TAG}key": spec.key,
+            f"{_TAG}outcome": "running",
+            f"{_TAG}suite": spec.suite,
+            f"{_TAG}method": spec.method,
+            f"{_TAG}workload": spec.workload_label,
+            **_git_commit(),
+        }
+        name = f"{spec.method} · {spec.workload_label} · seed {spec.seed}"
+        run = self._client.create_run(self._experiment(spec.suite), tags=tags, run_name=name)
+        params = [Param(key, _text(value)) for key, value in _parameters(spec).items()]
+        self._client.log_batch(run.info.run_id, params=params)
+        return TrackedRun(run.info.run_id, folder)
+
+    def follow(self, tracked: TrackedRun) -> list[EpochRecord]:
+        """Write the epochs that the run's folder has gained, and return them."""
+        records = list(tracked.folder.records(skip=tracked.logged))
+        metrics = [metric for record in records for metric in _epoch_metrics(record)]
+        for start in range(0, len(metrics), _PAGE):
+            self._client.log_batch(tracked.run_id, metrics=metrics[start : start + _PAGE])
+        tracked.logged += len(records)
+        return records
+
+    def end_run(self, tracked: TrackedRun, result: RunResult) -> None:
+        """Write a run's result and files, and remove the runs of the same key that it supersedes."""
+        from mlflow.entities import RunTag
+
+        self.follow(tracked)
+        step = result.epochs
+        metrics = [_metric(name, value, step) for name, value in _result_metrics(result).items()]
+        tags = [RunTag(name, _text(value)) for name, value in _result_tags(result).items()]
+        self._client.log_batch(tracked.run_id, metrics=metrics, tags=tags)
+        for file in (tracked.folder.spec_file, tracked.folder.log_file, tracked.folder.result_file):
+            if file.exists():
+                self._client.log_artifact(tracked.run_id, str(file))
+        self._client.set_terminated(tracked.run_id, _STATUS.get(result.outcome, "FAILED"))
+        self._remove_superseded(tracked.run_id, result)
+
+    def _remove_superseded(self, run_id: str, result: RunResult) -> None:
+        """Delete other runs of the key (restorable in MLflow): one run per key remains, conclusive if any is."""
+        for run in self._search(f"tags.`{_TAG}key` = '{result.key}'"):
+            superseded = result.conclusive or not _read_result(run).conclusive
+            if superseded and run.info.run_id != run_id:
+                self._client.delete_run(run.info.run_id)
+
+    @cached_property
+    def _client(self) -> MlflowClient:
+        # Usage telemetry is the user's choice, so it is off unless the user has said something about it.
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        import logging
+
+        from mlflow import MlflowClient
+
+        for noisy in ("mlflow", "alembic"):
+            logging.getLogger(noisy).setLevel(logging.WARNING)
+        try:
+            client = MlflowClient(self.uri)
+            client.search_experiments(max_results=1)
+        except Exception as error:
+            reason = str(error).strip().splitlines()[0]
+            raise TrackingError(f"tracking store {self.uri} cannot be used: {reason}") from error
+        return client
+
+    def _experiment(self, name: str) -> str:
+        from mlflow.exceptions import MlflowException
+
+        experiment = self._client.get_experiment_by_name(name)
+        if experiment is None:
+            try:
+                return str(self._client.create_experiment(name))
+            except MlflowException:  # another invocation was faster
+                experiment = self._client.get_experiment_by_name(name)
+                if experiment is None:
+                    raise
+        return str(experiment.experiment_id)
+
+    def _search(self, condition: str) -> Iterator[Run]:
+        """Yield the runs that this harness wrote and that satisfy a condition, the latest first."""
+        experiments = [experiment.experiment_id for experiment in self._client.search_experiments()]
+        token = None
+        while True:
+            page = self._client.search_runs(
+                experiments, condition, max_results=_PAGE, order_by=["start_time DESC"], page_token=token
+            )
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def _is_missing_file(self) -> bool:
+        prefix = "sqlite:///"
+        return self.uri.startswith(prefix) and not Path(self.uri.removeprefix(prefix)).exists()
+
+
+def _parameters(spec: RunSpec) -> dict[str, object]:
+    return {
+        "workload": spec.workload.target,
+        "optimizer": spec.optimizer.target,
+        "seed": spec.seed,
+        "epochs": spec.epochs,
+        "batch_size": spec.batch_size,
+        **{f"optimizer.{name}": value for name, value in spec.optimizer.parameters.items()},
+        **{f"workload.{name}": value for name, value in spec.workload.parameters.items()},
+        **{f"schedule.{name}": value.model_dump_json() for name, value in spec.schedule.items()},
+    }
+
+
+def _epoch_metrics(record: EpochRecord) -> list[Metric]:
+    values = {**record.metrics, **_cost_metrics(record.cost)}
+    return [_metric(name, value, record.epoch) for name, value in values.items()]
+
+
+def _result_metrics(result: RunResult) -> Metrics:
+    return {
+        **{f"final/{name}": value for name, value in result.final.items()},
+        **{f"best/{name}": value for name, value in result.best.items()},
+    }
+
+
+def _cost_metrics(cost: Cost) -> Metrics:
+    return {f"cost/{name}": float(value) for name, value in cost.model_dump().items()}
+
+
+def _result_tags(result: RunResult) -> dict[str, object]:
+    return {
+        f"{_TAG}outcome": result.outcome,
+        f"{_TAG}message": result.message,
+        f"{_TAG}selection_metric": result.selection_metric,
+        f"{_TAG}epochs": result.epochs,
+        f"{_TAG}best_epoch": result.best_epoch,
+        **{f"{_TAG}environment.{name}": value for name, value in result.environment.items()},
+    }
+
+
+def _read_result(run: Run) -> RunResult:
+    tags = {name.removeprefix(_TAG): value for name, value in run.data.tags.items() if name.startswith(_TAG)}
+    metrics = {name: _as_written(value) for name, value in run.data.metrics.items()}
+    cost = {name: value for name, value in _below("cost/", metrics).items() if name in Cost.model_fields}
+    return RunResult.model_validate(
+        {
+            "key": tags["key"],
+            "outcome": tags["outcome"],
+            "message": tags.get("message", ""),
+            "selection_metric": tags.get("selection_metric", ""),
+            "epochs": tags.get("epochs", 0),
+            "best_epoch": tags.get("best_epoch", 0),
+            "final": _below("final/", metrics),
+            "best": _below("best/", metrics),
+            "cost": cost,
+            "environment": _below("environment.", tags),
+        }
+    )
+
+
+def _as_written(value: float) -> float:
+    """Undo what SQL stores do to an infinite metric: they keep the largest number instead."""
+    largest = sys.float_info.max
+    return math.copysign(math.inf, value) if abs(value) >= largest else value
+
+
+def _below(prefix: str, values: dict[str, _T]) -> dict[str, _T]:
+    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
+
+
+def _metric(name: str, value: float, step: int) -> Metric:
+    from mlflow.entities import Metric
+
+    return Metric(name, value, int(time.time() * 1000), step)
+
+
+def _text(value: object) -> str:
+    text = value if isinstance(value, str) else canonical_json(value)
+    return text[:_LONGEST_TEXT]
+
+
+def _git_commit() -> dict[str, str]:
+    """Return the tag with the commit of the current folder, or nothing outside a repository."""
+    try:
+        commit = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=5
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"mlflow.source.git.commit": commit}

@@ -1,0 +1,89 @@
+"""The half of a step that SASSHA and M-SASSHA share: momentum over the root of the averaged curvature."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchbench.parameters import State, advance, gradients_of
+
+
+def hessian_is_due(group: Mapping[str, Any]) -> bool:
+    """Return whether this step of `group` is one of t = 1, k + 1, 2k + 1, ... (Algorithm 1, line 9)."""
+    return bool(group["step"] % group["lazy_hessian"] == 0)
+
+
+def descend(
+    group: dict[str, Any], states: dict[Tensor, State], diagonal: Mapping[Tensor, Tensor] | None
+) -> None:
+    """Update the weights of `group` from the gradients in `p.grad` (Algorithm 1, lines 7, 8 and 11 to 16).
+
+    A parameter that gets its first gradient between two Hessian steps stays where it is until the next one,
+    for it has no curvature yet. Bias corrections count a parameter's own steps.
+
+    Args:
+        group: A parameter group.
+        states: The state of each parameter.
+        diagonal: The estimated diagonal of the Hessian per parameter if the group is due, else `None`.
+    """
+    parameters, members = advance(group, states, _fresh_state if diagonal is not None else None)
+    group["step"] += 1
+    if not parameters:
+        return
+    if diagonal is not None:
+        _average_curvature(group, members, [diagonal[parameter] for parameter in parameters])
+    _move(group, parameters, members)
+
+
+def _fresh_state(parameter: Tensor) -> State:
+    return {
+        "hessian_updates": 0,
+        "exp_avg": torch.zeros_like(parameter),
+        "exp_hessian": torch.zeros_like(parameter),
+        "denominator": torch.zeros_like(parameter),
+    }
+
+
+def _average_curvature(group: dict[str, Any], members: list[State], estimates: list[Tensor]) -> None:
+    """Update the averaged curvature D, and the denominator |D|^p / (1 - beta2^s)^p + eps made from it."""
+    _, beta2 = group["betas"]
+    power = group["hessian_power"]
+    averages = [state["exp_hessian"] for state in members]
+    denominators = [state["denominator"] for state in members]
+    if group["absolute"]:
+        estimates = list(torch._foreach_abs(estimates))
+    torch._foreach_lerp_(averages, estimates, 1 - beta2)
+    for state in members:
+        state["hessian_updates"] += 1
+    counted = "hessian_updates" if group["bias_correction"] == "updates" else "step"
+
+    torch._foreach_copy_(denominators, averages)
+    if not group["absolute"]:
+        torch._foreach_abs_(denominators)
+    _raise_to(denominators, power)
+    torch._foreach_div_(denominators, [(1 - beta2 ** state[counted]) ** power for state in members])
+    torch._foreach_add_(denominators, group["eps"])
+    if not group["absolute"]:
+        for denominator, average in zip(denominators, averages, strict=True):
+            denominator.copysign_(average)
+
+
+def _raise_to(tensors: list[Tensor], power: float) -> None:
+    if power == 0.5:
+        torch._foreach_sqrt_(tensors)
+    elif power != 1:
+        torch._foreach_pow_(tensors, power)
+
+
+def _move(group: dict[str, Any], parameters: list[Tensor], members: list[State]) -> None:
+    beta1, _ = group["betas"]
+    momenta = [state["exp_avg"] for state in members]
+    denominators = [state["denominator"] for state in members]
+    torch._foreach_lerp_(momenta, gradients_of(parameters), 1 - beta1)
+    if group["weight_decay"]:
+        torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+    rates = [-group["lr"] / (1 - beta1 ** state["step"]) for state in members]
+    torch._foreach_addcdiv_(parameters, momenta, denominators, rates)

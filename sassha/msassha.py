@@ -1,0 +1,177 @@
+"""M-SASSHA: SASSHA with the perturbation along the momentum, for the price of one gradient per step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import Optimizer, ParamsT
+
+from benchbench.hutchinson import hessian_diagonal
+from benchbench.objective import as_objective
+from benchbench.parameters import (
+    COUNT,
+    FLAG,
+    INTEGER,
+    NOT_NEGATIVE,
+    POSITIVE,
+    RATES,
+    check_hyperparameters,
+    check_parameters,
+    one_of,
+)
+from sassha.descent import descend, hessian_is_due
+from sassha.perturbation import displaced, global_norm
+
+_RULES = {
+    "lr": NOT_NEGATIVE,
+    "betas": RATES,
+    "eps": NOT_NEGATIVE,
+    "weight_decay": NOT_NEGATIVE,
+    "rho": NOT_NEGATIVE,
+    "lazy_hessian": COUNT,
+    "n_samples": COUNT,
+    "hessian_power": NOT_NEGATIVE,
+    "perturb_eps": POSITIVE,
+    "absolute": FLAG,
+    "bias_correction": one_of("steps", "updates"),
+    "seed": INTEGER,
+}
+
+
+class MSASSHA(Optimizer):
+    """SASSHA with the perturbation of Momentum-SAM (Becker et al. 2024, arXiv 2401.12033).
+
+    One step t, on one mini-batch, from the weights x and the momentum m of the step before:
+
+    1. x~ = x - rho m / (||m|| + perturb_eps), the norm taken over all groups; x~ = x at the first step.
+    2. g~ = gradient at x~ and, on the steps t = 1, k + 1, 2k + 1, ... (k = `lazy_hessian`), h = the mean over
+       `n_samples` Rademacher probes z of z * (H(x~) z).
+    3. m, D and x follow from g~ and h as in `SASSHA`.
+
+    It costs one gradient and, every k steps, `n_samples` Hessian-vector products. The sign of the
+    perturbation is that of Momentum-SAM and of the authors' code: minus, ahead along the descent, not up
+    the gradient.
+
+    The authors' released class cannot be constructed; this is its evident meaning. One difference: there
+    the weights stay at x~ between steps and must be moved back before the model is evaluated. Here they
+    move at the start of a step and are restored within it, so whatever looks at the model between steps
+    sees x. Both give the same x, because x and m, which decide x~, do not change between steps. (With a
+    scheduled `rho` a step uses the value it begins with.) The loss that a step returns is the one at x~.
+    The authors do not say which exponent of the curvature M-SASSHA has; the default is the paper's square
+    root (their class default is 1).
+
+    Groups, schedules, late parameters and the remaining hyperparameters are as in `SASSHA`.
+
+    Args:
+        params: Parameters or parameter groups.
+        lr: Learning rate.
+        betas: Decay rates of the averages of the gradient and of the curvature.
+        eps: Added to the denominator, after the root.
+        weight_decay: Decoupled weight decay.
+        rho: Radius of the perturbation; the paper's configurations use 0.1 to 0.8.
+        lazy_hessian: Steps between two Hessian estimates.
+        n_samples: Probes per estimate.
+        hessian_power: Exponent of the averaged curvature.
+        perturb_eps: Added to the norm of the momentum.
+        absolute: Average |h|; see `SASSHA`.
+        bias_correction: What the exponent of the curvature's bias correction counts; see `SASSHA`.
+        seed: Seed of the probes.
+
+    Raises:
+        ValueError: A hyperparameter is out of range, or a parameter is complex.
+    """
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float = 0.15,
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-4,
+        weight_decay: float = 0.0,
+        rho: float = 0.05,
+        lazy_hessian: int = 10,
+        n_samples: int = 1,
+        hessian_power: float = 0.5,
+        perturb_eps: float = 1e-12,
+        absolute: bool = True,
+        bias_correction: Literal["steps", "updates"] = "steps",
+        seed: int = 0,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "rho": rho,
+            "lazy_hessian": lazy_hessian,
+            "n_samples": n_samples,
+            "hessian_power": hessian_power,
+            "perturb_eps": perturb_eps,
+            "absolute": absolute,
+            "bias_correction": bias_correction,
+            "seed": seed,
+            "step": 0,
+        }
+        super().__init__(params, defaults)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a parameter group; what it does not set is as given to the constructor.
+
+        Raises:
+            ValueError: A hyperparameter is out of range, or a parameter is complex.
+        """
+        check_hyperparameters({**self.defaults, **param_group}, _RULES)
+        super().add_param_group(param_group)
+        check_parameters(self.param_groups[-1]["params"])
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor:  # type: ignore[override]
+        """Make one step.
+
+        Args:
+            closure: A `benchbench.objective.Objective`, or a function that returns the loss with its graph
+                and does not call `backward`; it is evaluated once.
+
+        Returns:
+            The loss at the perturbed weights, the only point where it is evaluated.
+
+        Raises:
+            TypeError: There is no closure, or it does not return the loss with its graph.
+            NotImplementedError: An operation in the loss has no second derivative.
+            RuntimeError: A gradient is sparse.
+        """
+        objective = as_objective(closure, (p for group in self.param_groups for p in group["params"]))
+        due = [hessian_is_due(group) for group in self.param_groups]
+        diagonal = None
+        with displaced(*self._perturbation()):
+            if any(due):
+                first = self.param_groups[0]
+                loss, diagonal = hessian_diagonal(
+                    objective, n_samples=first["n_samples"], seed=first["seed"], step=first["step"]
+                )
+            else:
+                loss = objective()
+        for group, is_due in zip(self.param_groups, due, strict=True):
+            descend(group, self.state, diagonal if is_due else None)
+        return loss
+
+    def _perturbation(self) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the parameters that have a momentum, and their offsets."""
+        groups = [
+            (group, [p for p in group["params"] if p.requires_grad and p in self.state])
+            for group in self.param_groups
+        ]
+        parameters = [parameter for _, members in groups for parameter in members]
+        if not parameters:
+            return [], []
+        norm = global_norm([self.state[parameter]["exp_avg"] for parameter in parameters])
+        offsets: list[Tensor] = []
+        for group, members in groups:
+            if members:
+                momenta = [self.state[parameter]["exp_avg"] for parameter in members]
+                offsets += torch._foreach_mul(momenta, -group["rho"] / (norm + group["perturb_eps"]))
+        return parameters, offsets

@@ -1,0 +1,197 @@
+"""SASSHA: Sharpness-aware Adaptive Second-order Optimization with Stable Hessian Approximation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import Optimizer, ParamsT
+
+from benchbench.hutchinson import hessian_diagonal
+from benchbench.objective import as_objective
+from benchbench.parameters import (
+    COUNT,
+    FLAG,
+    INTEGER,
+    NOT_NEGATIVE,
+    POSITIVE,
+    RATES,
+    check_hyperparameters,
+    check_parameters,
+    gradients_of,
+    one_of,
+    with_gradient,
+)
+from sassha.descent import descend, hessian_is_due
+from sassha.perturbation import displaced, global_norm
+
+_RULES = {
+    "lr": NOT_NEGATIVE,
+    "betas": RATES,
+    "eps": NOT_NEGATIVE,
+    "weight_decay": NOT_NEGATIVE,
+    "rho": NOT_NEGATIVE,
+    "lazy_hessian": COUNT,
+    "n_samples": COUNT,
+    "hessian_power": NOT_NEGATIVE,
+    "perturb_eps": POSITIVE,
+    "adaptive": FLAG,
+    "absolute": FLAG,
+    "bias_correction": one_of("steps", "updates"),
+    "seed": INTEGER,
+}
+
+
+class SASSHA(Optimizer):
+    """Algorithm 1 of the SASSHA paper (Shin et al., ICML 2025).
+
+    One step t, on one mini-batch, from the weights x:
+
+    1. g = gradient at x; x~ = x + rho g / (||g|| + perturb_eps), the norm taken over all groups.
+    2. g~ = gradient at x~ and, on the steps t = 1, k + 1, 2k + 1, ... (k = `lazy_hessian`), h = the mean over
+       `n_samples` Rademacher probes z of z * (H(x~) z).
+    3. m = beta1 m + (1 - beta1) g~; on Hessian steps D = beta2 D + (1 - beta2) |h|.
+    4. x = (1 - lr weight_decay) x - lr (m / (1 - beta1^t)) / ((D / (1 - beta2^s))^hessian_power + eps),
+       where s is the latest Hessian step.
+
+    It costs two gradients and, every k steps, `n_samples` Hessian-vector products.
+
+    Where Algorithm 1 is silent, the authors' released code decides: eps stands outside the root,
+    `perturb_eps` in the norm; the decay is decoupled, scaled by the current learning rate, and comes before
+    the gradient step. Differences from that code: the Hessian is the one at x~, as Algorithm 1 says (theirs
+    is taken after the weights have moved back, which mixes activations of x~ with weights of x); the
+    weights are restored from a copy instead of by subtraction; and the second-order graph is built on
+    Hessian steps only.
+
+    All hyperparameters belong to a parameter group and may be changed between steps. `eps` and
+    `hessian_power` take effect at the next Hessian step, where the denominator is computed; `n_samples` and
+    `seed` are those of the first group. Every group counts its own steps, so one that is added later begins
+    with a Hessian step. A parameter that gets its first gradient between two Hessian steps waits for the
+    next one. All parameters must be on one device.
+
+    Args:
+        params: Parameters or parameter groups.
+        lr: Learning rate. This default and the ones without a comment are the released code's.
+        betas: Decay rates of the averages of the gradient and of the curvature.
+        eps: Added to the denominator, after the root.
+        weight_decay: Decoupled weight decay. (The paper's configurations state its product with the initial
+            learning rate.)
+        rho: Radius of the perturbation; the default is the released command line's.
+        lazy_hessian: Steps from one Hessian estimate to the next.
+        n_samples: Probes per estimate.
+        hessian_power: Exponent of the averaged curvature: 0.5 is the paper's square root, 1 its ablation.
+        perturb_eps: Added to the norm of the gradient.
+        adaptive: Scale the perturbation with the weights, rho x^2 g / || |x| g || (ASAM, Kwon et al. 2021).
+        absolute: Average |h|, as the paper does. Without it h is averaged with its sign, and the
+            denominator is sign(D) (|D / (1 - beta2^s)|^hessian_power + eps), with sign(0) = 1: as large as
+            ever, but leading uphill where the averaged curvature is negative. The paper does not define its
+            ablation; this one has no zero and no NaN in the denominator, so it shows what the signs alone
+            do.
+        bias_correction: What the exponent s counts: "steps", as published, or "updates" of the average.
+            With k > 1 the published one takes the average for more complete than it is, which lengthens
+            early steps by up to about sqrt(k).
+        seed: Seed of the probes. Their generator is private: no other random stream is moved.
+
+    Raises:
+        ValueError: A hyperparameter is out of range, or a parameter is complex.
+    """
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float = 0.15,
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-4,
+        weight_decay: float = 0.0,
+        rho: float = 0.05,
+        lazy_hessian: int = 10,
+        n_samples: int = 1,
+        hessian_power: float = 0.5,
+        perturb_eps: float = 1e-12,
+        adaptive: bool = False,
+        absolute: bool = True,
+        bias_correction: Literal["steps", "updates"] = "steps",
+        seed: int = 0,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "rho": rho,
+            "lazy_hessian": lazy_hessian,
+            "n_samples": n_samples,
+            "hessian_power": hessian_power,
+            "perturb_eps": perturb_eps,
+            "adaptive": adaptive,
+            "absolute": absolute,
+            "bias_correction": bias_correction,
+            "seed": seed,
+            "step": 0,
+        }
+        super().__init__(params, defaults)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a parameter group; what it does not set is as given to the constructor.
+
+        Raises:
+            ValueError: A hyperparameter is out of range, or a parameter is complex.
+        """
+        check_hyperparameters({**self.defaults, **param_group}, _RULES)
+        super().add_param_group(param_group)
+        check_parameters(self.param_groups[-1]["params"])
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor:  # type: ignore[override]
+        """Make one step.
+
+        Args:
+            closure: A `benchbench.objective.Objective`, or a function that returns the loss with its graph
+                and does not call `backward`; it is evaluated twice.
+
+        Returns:
+            The loss at the weights before the step.
+
+        Raises:
+            TypeError: There is no closure, or it does not return the loss with its graph.
+            NotImplementedError: An operation in the loss has no second derivative.
+            RuntimeError: A gradient is sparse.
+        """
+        objective = as_objective(closure, (p for group in self.param_groups for p in group["params"]))
+        due = [hessian_is_due(group) for group in self.param_groups]
+        loss = objective()
+        diagonal = None
+        with displaced(*self._perturbation()):
+            if any(due):
+                first = self.param_groups[0]
+                _, diagonal = hessian_diagonal(
+                    objective, n_samples=first["n_samples"], seed=first["seed"], step=first["step"]
+                )
+            else:
+                objective()
+        for group, is_due in zip(self.param_groups, due, strict=True):
+            descend(group, self.state, diagonal if is_due else None)
+        return loss
+
+    def _perturbation(self) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the parameters with a gradient, and their offsets, which overwrite the gradients."""
+        groups = [(group, members) for group in self.param_groups if (members := with_gradient(group))]
+        if not groups:
+            return [], []
+        offsets = [gradients_of(members) for _, members in groups]
+        scales = [torch._foreach_abs(members) if group["adaptive"] else None for group, members in groups]
+        _scale(offsets, scales)
+        norm = global_norm([offset for of_group in offsets for offset in of_group])
+        _scale(offsets, scales)
+        for (group, _), of_group in zip(groups, offsets, strict=True):
+            torch._foreach_mul_(of_group, group["rho"] / (norm + group["perturb_eps"]))
+        return [p for _, members in groups for p in members], [o for of_group in offsets for o in of_group]
+
+
+def _scale(offsets: list[list[Tensor]], scales: list[tuple[Tensor, ...] | None]) -> None:
+    for of_group, scale in zip(offsets, scales, strict=True):
+        if scale is not None:
+            torch._foreach_mul_(of_group, scale)

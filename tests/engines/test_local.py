@@ -1,0 +1,107 @@
+"""The local engine with real processes: what they see, and how they die."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchbench.engines import Job
+from benchbench.engines.local import LocalEngine
+from benchbench.engines.slots import Slot, cpu_slots
+from benchbench.run_folder import RunFolder
+from benchbench.values import Component, RunResult, RunSpec
+from tests.conftest import STUBS
+
+
+def job(runs: Path, workload: str, seed: int = 0, timeout: float | None = None, **parameters: Any) -> Job:
+    spec = RunSpec(
+        suite="test",
+        method="SGD",
+        workload_label=workload,
+        workload=Component(target=f"{STUBS}:{workload}", parameters=parameters, digest="0"),
+        optimizer=Component(target="sgd", parameters={"lr": 0.1}),
+        epochs=2,
+        batch_size=8,
+        seed=seed,
+        timeout=timeout,
+    )
+    return Job(spec, RunFolder(runs / spec.key))
+
+
+def execute(engine: LocalEngine, jobs: list[Job], seconds: float = 60) -> dict[str, RunResult]:
+    waiting, results, deadline = list(jobs), dict[str, RunResult](), time.monotonic() + seconds
+    while len(results) < len(jobs) and time.monotonic() < deadline:
+        while waiting and engine.capacity:
+            engine.submit(waiting.pop(0))
+        results |= {result.key: result for result in engine.poll(0.2)}
+    return results
+
+
+@pytest.fixture
+def engine() -> Iterator[LocalEngine]:
+    made = LocalEngine(cpu_slots(2, cores=2))
+    yield made
+    made.stop()
+
+
+def test_a_run_leaves_its_files(engine: LocalEngine, tmp_path: Path) -> None:
+    one = job(tmp_path, "line")
+    result = execute(engine, [one])[one.spec.key]
+    assert result.outcome == "finished"
+    assert one.folder.result() == result
+    assert [record.epoch for record in one.folder.records()] == [1, 2]
+    assert RunSpec.model_validate_json(one.folder.spec_file.read_text()) == one.spec
+    assert result.environment["concurrent_runs"] == "2"
+    assert result.environment["threads"] == "1"
+
+
+def test_the_death_of_a_process_harms_no_other(engine: LocalEngine, tmp_path: Path) -> None:
+    killed = job(tmp_path, "killed", marker=str(tmp_path / "kills"), kills=9)
+    broken, failing = job(tmp_path, "segfault"), job(tmp_path, "failing")
+    healthy = [job(tmp_path, "line", seed=seed) for seed in range(3)]
+    results = execute(engine, [killed, broken, failing, *healthy])
+    assert results[killed.spec.key].outcome == "crashed"
+    assert "SIGKILL" in results[killed.spec.key].message
+    assert results[broken.spec.key].outcome == "crashed"
+    assert "SIGSEGV" in results[broken.spec.key].message
+    assert "build_segfault" in broken.folder.log_file.read_text()  # where it happened
+    assert results[failing.spec.key].outcome == "failed"
+    assert "this workload always fails" in results[failing.spec.key].message
+    assert {results[one.spec.key].outcome for one in healthy} == {"finished"}
+
+
+def test_a_run_is_stopped_when_its_time_is_up(engine: LocalEngine, tmp_path: Path) -> None:
+    slow, quick = job(tmp_path, "line", timeout=1.0, pause=30), job(tmp_path, "line")
+    results = execute(engine, [slow, quick])
+    assert results[slow.spec.key].outcome == "timeout"
+    assert results[quick.spec.key].outcome == "finished"
+    assert engine.capacity == 2
+
+
+def test_each_slot_sets_its_environment_before_the_run_starts(tmp_path: Path) -> None:
+    slots = [
+        Slot(f"gpu:{gpu}", "cpu", threads=gpu, environment={"CUDA_VISIBLE_DEVICES": str(gpu)}) for gpu in (2, 5)
+    ]
+    engine = LocalEngine(slots)
+    jobs = [
+        job(tmp_path, "environment", seed=seed, variable="CUDA_VISIBLE_DEVICES", folder=str(tmp_path))
+        for seed in range(4)
+    ]
+    execute(engine, jobs)
+    seen = [(tmp_path / f"{seed}.txt").read_text() for seed in range(4)]
+    assert sorted(seen[:2]) == ["2 2", "5 5"]
+    assert set(seen) == {"2 2", "5 5"}
+
+
+def test_stopping_kills_what_runs(engine: LocalEngine, tmp_path: Path) -> None:
+    slow = job(tmp_path, "line", pause=30)
+    engine.submit(slow)
+    started = time.monotonic()
+    engine.stop()
+    assert time.monotonic() - started < 5
+    assert engine.capacity == 2
+    assert slow.folder.result() is None

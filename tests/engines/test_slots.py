@@ -1,0 +1,43 @@
+import pytest
+
+from benchbench.engines import slots
+from benchbench.engines.slots import cpu_slots, gpu_slots, visible_gpus
+
+
+def test_cpu_slots_share_the_cores_out() -> None:
+    assert [(slot.name, slot.threads, slot.sharing) for slot in cpu_slots(3, cores=7)] == [
+        ("cpu:0", 2, 3),
+        ("cpu:1", 2, 3),
+        ("cpu:2", 2, 3),
+    ]
+
+
+def test_more_slots_than_cores_get_a_thread_each() -> None:
+    assert {slot.threads for slot in cpu_slots(5, cores=2)} == {1}
+
+
+def test_every_gpu_is_a_slot_whose_process_sees_it_alone() -> None:
+    made = gpu_slots(["0", "3", "GPU-4b2"], cores=12)
+    assert [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in made] == ["0", "3", "GPU-4b2"]
+    assert {(slot.device, slot.threads, slot.sharing) for slot in made} == {("cuda", 4, 1)}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "count", "expected"),
+    [(None, 2, ["0", "1"]), ("5, 7", 2, ["5", "7"]), ("", 0, []), (None, 0, [])],
+)
+def test_gpus_already_chosen_by_the_user_are_respected(
+    monkeypatch: pytest.MonkeyPatch, chosen: str | None, count: int, expected: list[str]
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: count)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if chosen is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
+    assert visible_gpus() == expected
+
+
+def test_slots_are_gpus_when_there_are_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slots, "visible_gpus", lambda: ["0", "1", "2"])
+    assert [slot.name for slot in slots.available_slots(2)] == ["gpu:0", "gpu:1"]
+    monkeypatch.setattr(slots, "visible_gpus", list)
+    assert [slot.name for slot in slots.available_slots(2)] == ["cpu:0", "cpu:1"]

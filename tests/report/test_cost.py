@@ -1,0 +1,113 @@
+import pytest
+from handmade import row, suite
+
+from benchbench.report.cost import cost_table
+from benchbench.report.table import Table
+from benchbench.values import Cost
+
+TWO = {"A": "First", "B": "Second"}
+
+
+def texts(table: Table, method: str) -> list[str]:
+    (line,) = (line for line in table.rows if line.headers[-1] == method)
+    return [cell.figure.text if cell.figure else cell.remark for cell in line.cells]
+
+
+def cost(steps: int = 10, gradients: int = 10, hvps: int = 0, seconds: float = 2.0) -> Cost:
+    return Cost(steps=steps, gradients=gradients, hvps=hvps, train_seconds=seconds)
+
+
+def runs(method: str, *costs: Cost, **kwargs) -> list:
+    return [row(method, seed, 0.9, cost=one, **kwargs) for seed, one in enumerate(costs)]
+
+
+def test_two_gradients_and_a_tenth_of_an_hvp_cost_2_30():
+    lazy = cost(steps=100, gradients=200, hvps=10, seconds=4.82)
+    table = cost_table(suite(TWO), [*runs("A", *[cost()] * 3), *runs("B", *[lazy] * 3)])
+    assert texts(table, "A") == ["1.00", "0.00", "1.00", "1.00", "1.00x"]
+    assert texts(table, "B") == ["2.00", "0.10", "2.30", "2.41", "2.41x"]
+    assert [column.label for column in table.columns] == [
+        "grads/step", "HVPs/step", "GC/step", "s/epoch", "relative",
+    ]  # fmt: skip
+    assert {column.group for column in table.columns} == {"digits"}
+    assert any("1 GC" in note and "3 GC" in note for note in table.notes)
+    assert "relative to A." in table.notes[1]
+
+
+def test_counts_are_measured_and_summed_over_the_seeds():
+    table = cost_table(suite(TWO), runs("A", cost(steps=10, hvps=1), cost(steps=9, gradients=9, hvps=1)))
+    assert texts(table, "A")[:3] == ["1.00", "0.11", "1.32"]
+    assert table.rows[0].cells[1].figure.mean == pytest.approx(2 / 19)
+
+
+def test_seconds_are_averaged_over_the_seeds():
+    table = cost_table(suite(TWO), runs("A", cost(seconds=2), cost(seconds=4), cost(seconds=6)))
+    figure = table.rows[0].cells[3].figure
+    assert (figure.value, figure.mean, figure.std, figure.n) == ("2.00", 2.0, 1.0, 3)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(1953.12, "976.56"), (10.06, "5.03"), (0.1, "0.0500"), (0.00246, "0.00123")]
+)
+def test_seconds_show_three_digits_at_least(seconds, text):
+    assert texts(cost_table(suite(TWO), runs("A", cost(seconds=seconds))), "A")[3] == text
+
+
+def test_the_decimals_of_a_column_agree():
+    table = cost_table(suite(TWO), [*runs("A", cost(seconds=0.1)), *runs("B", cost(seconds=25.0))])
+    assert (texts(table, "A")[3], texts(table, "B")[3]) == ("0.0500", "12.5000")
+
+
+def test_a_method_without_a_finished_run_says_why():
+    table = cost_table(suite(TWO), [row("A", seed, outcome="diverged") for seed in range(3)])
+    assert texts(table, "A") == ["diverged (3)", "–", "–", "–", "–"]
+    assert texts(table, "B") == ["– (0 of 3)", "–", "–", "–", "–"]
+
+
+def test_without_the_first_method_there_is_nothing_to_relate_to():
+    assert texts(cost_table(suite(TWO), runs("B", cost())), "B")[3:] == ["1.00", "–"]
+
+
+def test_figures_of_fewer_runs_are_noted():
+    made = suite(TWO, workloads=("x", "y"))
+    some = [
+        *(row("A", seed, 0.9, workload=w) for w in "xy" for seed in (0, 1)),
+        *(row("B", seed, 0.9, workload=w) for w in "xy" for seed in (0, 1)),
+        row("B", 2, workload="y", outcome="failed"),
+        row("B", 2, 0.9, workload="x"),
+    ]
+    note = "n = 3 seeds except for A (2 of 3 run); B (n=2; 1 failed) on y."
+    assert cost_table(made, some).notes[-1] == note
+    assert cost_table(suite(TWO), runs("A", *[cost()] * 3)).notes[-1] == "n = 3 seeds."
+
+
+def test_times_of_runs_that_shared_a_machine_are_only_indicative():
+    shared = runs("A", cost(), device="cpu", concurrent_runs="4")
+    assert any(
+        "Up to 4 runs" in note and "indicative" in note for note in cost_table(suite(TWO), shared).notes
+    )
+    alone = runs("A", cost(), device="cpu", concurrent_runs="1")
+    assert not any("indicative" in note for note in cost_table(suite(TWO), alone).notes)
+
+
+def test_the_device_is_named():
+    assert "Device: H100." in cost_table(suite(TWO), runs("A", cost(), device="H100")).notes
+
+
+def test_times_of_different_devices_are_not_related():
+    made = suite(TWO, workloads=("x", "y"))
+    mixed = [
+        *runs("A", cost(), workload="x", device="cpu"),
+        *runs("B", cost(), workload="x", device="H100"),
+        *runs("A", cost(), workload="y", device="cpu"),
+    ]
+    table = cost_table(made, mixed)
+    assert texts(table, "B")[3:5] == ["1.00", "–"]
+    assert texts(table, "A")[3:5] == ["1.00", "–"]
+    assert texts(table, "A")[8:10] == ["1.00", "1.00x"]
+    assert "Devices: x on H100 and cpu; y on cpu." in table.notes
+    assert "No relative times where devices differ: x." in table.notes
+
+
+def test_nothing_run_yet_is_a_table_too():
+    assert len(cost_table(suite(TWO), []).notes) == 1

@@ -1,0 +1,121 @@
+"""Optimizers and workloads that misbehave, for tests; suites name them as `tests/stubs.py:attribute`."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from benchbench.values import Metrics
+from benchbench.workloads import Setup, Workload
+
+
+class LineTask:
+    """Fits a line with two weights: a run takes milliseconds."""
+
+    selection_metric = "accuracy"
+    higher_is_better = True
+
+    def __init__(self, setup: Setup, steps: int = 4, pause: float = 0.0) -> None:
+        self.model: nn.Module = nn.Linear(1, 1).to(setup.device)
+        self.steps_per_epoch = steps
+        self._setup = setup
+        self._pause = pause
+
+    def batches(self, epoch: int) -> Iterator[Tensor]:
+        generator = self._setup.streams.generator("order", epoch)
+        for _ in range(self.steps_per_epoch):
+            time.sleep(self._pause)
+            yield torch.rand(8, 1, generator=generator)
+
+    def loss(self, batch: Tensor) -> Tensor:
+        return (self.model(batch) - 2 * batch).square().mean()
+
+    def evaluate(self, split: str) -> Metrics:
+        points = torch.linspace(0, 1, 5)[:, None]
+        with torch.no_grad():
+            loss = (self.model(points) - 2 * points).square().mean().item()
+        return {"loss": loss, "accuracy": 1 / (1 + loss)}
+
+
+def build_line(setup: Setup, *, steps: int = 4, pause: float = 0.0) -> LineTask:
+    """Fit a line."""
+    return LineTask(setup, steps, pause)
+
+
+def build_killed(setup: Setup, *, marker: str, kills: int = 1) -> LineTask:
+    """Kill the run's own process, as often as `kills` says, counted by the lines of the file `marker`."""
+    path = Path(marker)
+    lines = path.read_text().splitlines() if path.exists() else []
+    path.write_text("\n".join([*lines, str(os.getpid())]))
+    if len(lines) < kills:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return LineTask(setup)
+
+
+def build_segfault(setup: Setup) -> LineTask:
+    """Read from address zero."""
+    ctypes.string_at(0)
+    return LineTask(setup)
+
+
+def build_environment(setup: Setup, *, variable: str, folder: str) -> LineTask:
+    """Write down what this process sees of an environment variable."""
+    Path(folder, f"{setup.streams.root}.txt").write_text(f"{os.environ.get(variable)} {torch.get_num_threads()}")
+    return LineTask(setup, pause=0.05)
+
+
+def build_failing(setup: Setup) -> LineTask:
+    """Raise while the run is being set up."""
+    raise RuntimeError("this workload always fails")
+
+
+def build_missing(setup: Setup) -> LineTask:
+    """Never be built: its data are missing."""
+    return LineTask(setup)
+
+
+line = Workload(build_line)
+killed = Workload(build_killed)
+segfault = Workload(build_segfault)
+environment = Workload(build_environment)
+failing = Workload(build_failing)
+missing = Workload(build_missing, missing=lambda: "the data of this workload are not in /nowhere: bring them there")
+
+
+class Exploding(torch.optim.SGD):
+    """SGD whose weights become NaN after a number of steps."""
+
+    def __init__(self, params: object, lr: float = 0.1, after: int = 6) -> None:
+        super().__init__(params, lr=lr)  # type: ignore[arg-type]
+        self._steps_left = after
+
+    def step(self, closure: object = None) -> object:  # type: ignore[override]
+        loss = super().step(closure)  # type: ignore[arg-type]
+        self._steps_left -= 1
+        if self._steps_left < 0:
+            for group in self.param_groups:
+                for parameter in group["params"]:
+                    parameter.data.fill_(float("nan"))
+        return loss
+
+
+class Idle(torch.optim.SGD):
+    """An optimizer that forgets to evaluate the objective."""
+
+    def step(self, closure: object = None) -> None:  # type: ignore[override]
+        return None
+
+
+class Noisy(torch.optim.SGD):
+    """SGD that draws random numbers from torch's global generator."""
+
+    def step(self, closure: object = None) -> object:  # type: ignore[override]
+        torch.rand(1000)
+        return super().step(closure)  # type: ignore[arg-type]

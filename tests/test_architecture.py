@@ -1,0 +1,123 @@
+"""Design decisions as failing tests: who may import whom, and what must stay light."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+FLOORS = {
+    "values": 0,
+    "streams": 0,
+    "problems": 0,
+    "yaml_source": 0,
+    "suite": 0,
+    "suite_schema": 0,
+    "suite_runs": 0,
+    "plugins": 0,
+    "registry": 0,
+    "objective": 0,
+    "hutchinson": 0,
+    "parameters": 0,
+    "ledger": 0,
+    "stats": 0,
+    "run_folder": 0,
+    "schedules": 0,
+    "checks": 1,
+    "trainer": 1,
+    "workloads": 1,
+    "engines": 2,
+    "tracking": 2,
+    "plan": 3,
+    "runner": 3,
+    "progress": 3,
+    "report": 3,
+    "api": 3,
+    "cli": 4,
+}
+"""Floor of each module or package of `benchbench`; an import goes down or stays on its floor."""
+
+MODULES = sorted((REPOSITORY / "benchbench").rglob("*.py"))
+OPTIMIZER_NAMES = r"sassha|msassha|adahessian|sophia\w*|shampoo|sgd|adamw?|samw?|lbfgs|muon|lion|rmsprop|adagrad"
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield the absolute names of all modules that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def module_imports(path: Path) -> set[str]:
+    """Return the modules that importing a file imports: those at its top level."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names: set[str] = set()
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add((node.module or "").split(".")[0])
+    return names
+
+
+def floor(module: str) -> int | None:
+    room = module.split(".")[1] if module.startswith("benchbench.") else ""
+    return FLOORS.get(room)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_imports_go_down_the_floors_only(path: Path) -> None:
+    room = path.relative_to(REPOSITORY / "benchbench").parts[0].removesuffix(".py")
+    if room == "__init__":
+        return
+    own = FLOORS[room]
+    upward = [name for name in imports(path) if (floor(name) or 0) > own]
+    assert not upward
+
+
+def test_one_module_imports_mlflow() -> None:
+    importers = {path.name for path in MODULES if any(name.split(".")[0] == "mlflow" for name in imports(path))}
+    assert importers == {"tracking.py"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_the_harness_knows_no_optimizer(path: Path) -> None:
+    assert not {name.split(".")[0] for name in imports(path)} & {"sassha", "baselines"}
+    text = path.read_text(encoding="utf-8")
+    # Examples in docstrings and help texts may name a method of a suite; code may not.
+    code = re.sub(r'"""[\s\S]*?"""', "", text)
+    code = "\n".join(line for line in code.splitlines() if "help=" not in line and "e.g." not in line)
+    assert not re.findall(rf"\b({OPTIMIZER_NAMES})\b", code, flags=re.IGNORECASE)
+
+
+@pytest.mark.parametrize("package", ["sassha", "baselines"])
+def test_optimizers_stand_alone(package: str) -> None:
+    allowed = {"benchbench.objective", "benchbench.hutchinson", "benchbench.parameters", "torch", package, *sys.stdlib_module_names}
+    for path in (REPOSITORY / package).glob("*.py"):
+        for name in imports(path):
+            known = {name, name.split(".")[0], ".".join(name.split(".")[:2])}
+            assert known & allowed, f"{path.name} imports {name}"
+
+
+def test_no_heavy_import_stands_between_a_user_and_the_help() -> None:
+    code = "import sys, benchbench.cli; print([m for m in ('torch', 'mlflow', 'pydantic', 'numpy') if m in sys.modules])"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("module", ["suite", "registry", "report"])
+def test_reading_a_suite_or_a_report_needs_no_torch(module: str) -> None:
+    code = f"import sys, benchbench.{module}; print([m for m in ('torch', 'mlflow') if m in sys.modules])"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "[]"

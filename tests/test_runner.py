@@ -1,0 +1,254 @@
+"""The path of a suite: planned, run, tracked, continued; with a real MLflow store and real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from benchbench import api
+from benchbench.runner import Event
+from benchbench.values import Row
+from tests.conftest import benchbench
+
+SUITE = """
+name: lines
+title: Lines
+seeds: [0, 1]
+workloads:
+  line: {workload: "STUBS:line", epochs: 3, batch_size: 8, steps: 4}
+methods:
+  SGD: {optimizer: sgd, lr: 0.1}
+  AdamW: {optimizer: adamw, lr: 0.01}
+tables: [accuracy]
+"""
+
+
+def tracked(experiment: str = "lines") -> list[Run]:
+    """Return the child runs that MLflow shows, read back by MLflow's own client."""
+    client = MlflowClient("sqlite:///mlflow.db")
+    found = client.get_experiment_by_name(experiment)
+    runs = client.search_runs([found.experiment_id]) if found else []
+    return [run for run in runs if "benchbench.key" in run.data.tags]
+
+
+def numbers(rows: list[Row]) -> list[Any]:
+    """Return what must not depend on how often a suite was interrupted."""
+    return [
+        row.result and (row.result.outcome, row.result.final, row.result.best, row.result.cost.gradients)
+        for row in rows
+    ]
+
+
+def kinds(events: list[Event]) -> list[str]:
+    return [event.kind for event in events]
+
+
+def run_inline(path: Path, **options: Any) -> tuple[list[Row], list[Event]]:
+    events: list[Event] = []
+    rows = api.run(api.load_suite(path), engine="inline", observe=events.append, **options)
+    return rows, events
+
+
+@pytest.mark.usefixtures("workplace")
+def test_every_number_is_in_mlflow(write_suite: Callable[..., Path]) -> None:
+    rows, _ = run_inline(write_suite(SUITE))
+    runs = {run.data.tags["benchbench.key"]: run for run in tracked()}
+    assert len(runs) == len(rows) == 4
+    client = MlflowClient("sqlite:///mlflow.db")
+    for row in rows:
+        assert row.result is not None
+        run = runs[row.spec.key]
+        assert run.info.status == "FINISHED"
+        assert run.data.metrics["final/test/accuracy"] == row.result.final["test/accuracy"]
+        assert run.data.metrics["cost/gradients"] == row.result.cost.gradients == 12
+        assert run.data.params["optimizer"] == row.spec.optimizer.target
+        assert run.data.params["optimizer.lr"] == str(row.spec.optimizer.parameters["lr"])
+        history = client.get_metric_history(run.info.run_id, "validation/loss")
+        assert [point.step for point in history] == [1, 2, 3]
+        files = {file.path for file in client.list_artifacts(run.info.run_id)}
+        assert {"spec.json", "result.json"} <= files
+        parent = client.get_run(run.data.tags["mlflow.parentRunId"])
+        assert parent.info.status == "FINISHED"
+
+
+@pytest.mark.usefixtures("workplace")
+def test_results_read_back_equal_what_the_run_wrote(write_suite: Callable[..., Path]) -> None:
+    rows, _ = run_inline(write_suite(SUITE))
+    for row in rows:
+        on_disk = Path(".benchbench/runs", row.spec.key, "result.json").read_text()
+        assert row.result is not None
+        assert row.result == type(row.result).model_validate_json(on_disk)
+
+
+@pytest.mark.usefixtures("workplace")
+def test_the_same_command_runs_nothing_twice_and_force_runs_all(write_suite: Callable[..., Path]) -> None:
+    path = write_suite(SUITE)
+    first, _ = run_inline(path)
+    again, events = run_inline(path)
+    assert kinds(events) == ["planned"] * 4
+    assert numbers(again) == numbers(first)
+    forced, events = run_inline(path, force=True)
+    assert kinds(events).count("started") == 4
+    assert numbers(forced) == numbers(first)
+    assert len(tracked()) == 4
+
+
+@pytest.mark.usefixtures("workplace")
+def test_labels_and_suites_share_runs_with_equal_settings(write_suite: Callable[..., Path]) -> None:
+    run_inline(write_suite(SUITE))
+    renamed = SUITE.replace("name: lines", "name: other").replace("SGD:", "Plain SGD:")
+    _, events = run_inline(write_suite(renamed, "other.yaml"))
+    assert "started" not in kinds(events)
+
+
+@pytest.mark.usefixtures("workplace")
+def test_a_lost_tracking_store_is_filled_again_from_the_disk(
+    write_suite: Callable[..., Path], migrated_store: Path
+) -> None:
+    path = write_suite(SUITE)
+    first, _ = run_inline(path)
+    Path("mlflow.db").write_bytes(migrated_store.read_bytes())
+    again, events = run_inline(path)
+    assert "started" not in kinds(events)
+    assert numbers(again) == numbers(first)
+    assert len(tracked()) == 4
+
+
+@pytest.mark.usefixtures("workplace")
+def test_divergence_is_tracked_and_never_repeated(write_suite: Callable[..., Path]) -> None:
+    path = write_suite(SUITE + '\n  # none\n').read_text().replace(
+        "AdamW: {optimizer: adamw, lr: 0.01}", f'Bad: {{optimizer: "{Path(__file__).with_name("stubs.py")}:Exploding"}}'
+    )
+    suite = write_suite(path)
+    rows, _ = run_inline(suite)
+    assert [row.result.outcome for row in rows if row.result] == ["finished"] * 2 + ["diverged"] * 2
+    _, events = run_inline(suite)
+    assert "started" not in kinds(events)
+
+
+CRASHING = """
+name: lines
+title: Lines
+seeds: [0]
+workloads:
+  line: {workload: "STUBS:line", epochs: 2, batch_size: 8}
+  killed: {workload: "STUBS:killed", epochs: 2, batch_size: 8, marker: MARKER, kills: KILLS}
+  failing: {workload: "STUBS:failing", epochs: 2, batch_size: 8}
+methods:
+  SGD: {optimizer: sgd, lr: 0.1}
+tables: [accuracy]
+"""
+
+
+def run_local(path: Path) -> tuple[dict[str, str], list[Event]]:
+    events: list[Event] = []
+    rows = api.run(api.load_suite(path), slots=2, observe=events.append)
+    return {row.spec.workload_label: row.result.outcome if row.result else "" for row in rows}, events
+
+
+def test_a_killed_run_is_started_again(workplace: Path, write_suite: Callable[..., Path]) -> None:
+    text = CRASHING.replace("MARKER", str(workplace / "kills")).replace("KILLS", "1")
+    outcomes, events = run_local(write_suite(text))
+    assert outcomes == {"line": "finished", "killed": "finished", "failing": "failed"}
+    [retried] = [event for event in events if event.kind == "retried"]
+    assert retried.result is not None
+    assert "SIGKILL" in retried.result.message
+    assert len(tracked()) == 3  # the crashed attempt gave way to the finished one
+    assert {run.info.status for run in tracked()} == {"FINISHED", "FAILED"}
+
+
+def test_a_run_that_always_dies_is_given_up_and_tried_again_by_the_next_command(
+    workplace: Path, write_suite: Callable[..., Path]
+) -> None:
+    path = write_suite(CRASHING.replace("MARKER", str(workplace / "kills")).replace("KILLS", "4"))
+    outcomes, _ = run_local(path)
+    assert outcomes["killed"] == "crashed"
+    outcomes, events = run_local(path)
+    assert outcomes == {"line": "finished", "killed": "finished", "failing": "failed"}
+    assert [event.spec.workload_label for event in events if event.kind == "started"] == ["killed", "failing"]
+    assert len(tracked()) == 3
+
+
+SLOW = SUITE.replace("steps: 4", "steps: 4, pause: 0.1")
+
+
+def start(path: Path, cwd: Path) -> subprocess.Popen[str]:
+    command = [str(Path(sys.executable).with_name("benchbench")), "run", str(path), "--slots", "2"]
+    return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 60) -> Any:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.05)
+    raise AssertionError("it did not happen in time")
+
+
+def processes(cwd: Path) -> list[int]:
+    """Return the processes that work in a folder."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if (entry / "cwd").resolve() == cwd and int(entry.name) != os.getpid():
+                found.append(int(entry.name))
+        except OSError:  # it has ended, or is not ours
+            continue
+    return found
+
+
+@pytest.fixture
+def undisturbed(workplace: Path, write_suite: Callable[..., Path]) -> list[Any]:
+    """What an undisturbed execution of the slow suite gives, its traces removed."""
+    rows, _ = run_inline(write_suite(SUITE.replace("steps: 4", "steps: 4, pause: 0.0")))
+    quick = [(row.result.final, row.result.best) for row in rows if row.result]
+    assert len(quick) == 4
+    return quick
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_the_end_of_the_parent_loses_nothing(
+    sign: signal.Signals, undisturbed: list[Any], workplace: Path, write_suite: Callable[..., Path]
+) -> None:
+    path = write_suite(SLOW)
+    parent = start(path, workplace)
+    wait_for(lambda: list(workplace.glob(".benchbench/runs/*/metrics.jsonl")))
+    parent.send_signal(sign)
+    output = parent.communicate(timeout=60)
+    assert parent.returncode == (-signal.SIGKILL if sign == signal.SIGKILL else 130)
+    assert "Traceback" not in output[1]
+    wait_for(lambda: not processes(workplace))  # the runs die with their parent
+    if sign != signal.SIGKILL:
+        assert {run.info.status for run in tracked()} <= {"FINISHED", "KILLED"}
+    again = benchbench("run", str(path), cwd=workplace)
+    assert again.returncode == 0, again.stderr
+    rows = api.rows(api.load_suite(path))
+    assert [(row.result.final, row.result.best) for row in rows if row.result] == undisturbed
+    slow_runs = [run for run in tracked() if run.data.params.get("workload.pause") == "0.1"]
+    assert len(slow_runs) == 4
+    assert {run.info.status for run in slow_runs} == {"FINISHED"}
+
+
+@pytest.mark.slow
+def test_two_invocations_at_once_share_the_work(workplace: Path, write_suite: Callable[..., Path]) -> None:
+    path = write_suite(SLOW)
+    both = [start(path, workplace), start(path, workplace)]
+    outputs = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    assert outputs[0][0] == outputs[1][0]  # the same table
+    assert len(tracked()) == 4
+    assert {run.info.status for run in tracked()} == {"FINISHED"}
+    assert sum(output[1].count(": started") for output in outputs) == 4
