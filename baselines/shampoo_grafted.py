@@ -180,7 +180,7 @@ def _grafted_steps(
 
 
 def _preconditioned(momentum: Tensor, gradient: Tensor, state: State, group: dict[str, Any]) -> Tensor:
-    """Update the statistics of one parameter with its gradient, and precondition its momentum."""
+    """Return the momentum of one parameter, preconditioned with statistics that its gradient has joined."""
     dims = [dim for dim, size in enumerate(gradient.shape) if size <= group["max_size"]]
     if not state["statistics"]:
         state["statistics"] = [gradient.new_zeros(gradient.shape[dim], gradient.shape[dim]) for dim in dims]
@@ -192,9 +192,8 @@ def _preconditioned(momentum: Tensor, gradient: Tensor, state: State, group: dic
         matrix = unfolded(gradient, dim)
         statistics.addmm_(matrix, matrix.T, beta=old, alpha=new)
         if (state["step"] - 1) % group["update_freq"] == 0:
-            damped = statistics / total + group["eps"] * torch.eye(
-                len(statistics), out=torch.empty_like(statistics)
-            )
+            damped = statistics / total
+            damped.diagonal().add_(group["eps"])
             state["roots"][i] = inverse_root(damped, exponent=-1 / (2 * len(dims)), least=group["eps"])
         direction = apply_along(direction, state["roots"][i], dim)
     return direction

@@ -19,18 +19,26 @@ RUNS_DIR = Path(".benchbench/runs")
 """Where runs leave their files, unless told otherwise: below the current folder."""
 
 
-def load_suite(suite: str | Path, *, overrides: Sequence[str] = (), only: Sequence[str] = ()) -> Suite:
-    """Load a suite and check its form.
+def load_suite(
+    suite: str | Path, *, overrides: Sequence[str] = (), only: Sequence[str] = (), thorough: bool = True
+) -> Suite:
+    """Load a suite and check it.
 
     Args:
         suite: Path of a YAML file, or the name of a bundled suite.
         overrides: Changes such as `workloads.digits-mlp.epochs=2`.
         only: Selections such as `method=SASSHA,seed=0`.
+        thorough: Whether to check everything that can be known before its first run starts (which imports the plugins
+            that it names), or its form only.
 
     Raises:
         BadInputError: The suite cannot be used; carries every problem found.
     """
-    loaded = suites.load(suites.find(suite), overrides=overrides)
+    if thorough:
+        from benchbench import checks
+
+        return checks.load(suite, overrides=overrides, only=only)
+    loaded = suites.load(suite, overrides=overrides)
     return suites.select(loaded, only) if only else loaded
 
 
@@ -139,7 +147,7 @@ def report(suite: Suite | str | Path, *, tracking_uri: str | None = None) -> lis
     """
     from benchbench.report import tables
 
-    suite = suite if isinstance(suite, Suite) else load_suite(suite)
+    suite = suite if isinstance(suite, Suite) else load_suite(suite, thorough=False)
     return tables(suite, rows(suite, tracking_uri=tracking_uri))
 
 

@@ -197,7 +197,7 @@ def report(
     from benchbench import api
 
     with _errors_as_lines():
-        loaded = api.load_suite(suite, overrides=overrides, only=only)
+        loaded = api.load_suite(suite, overrides=overrides, only=only, thorough=False)
         rows = api.rows(loaded, tracking_uri=tracking_uri)
     _print_results(loaded, rows, form)
 

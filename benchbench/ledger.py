@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import cast
 
 import torch
+from torch import Tensor
+from torch.autograd.graph import Node
 
 from benchbench.values import Cost
+
+_MARK = "benchbench: a gradient"
+"""Key in the metadata of an autograd node whose output is a gradient that can be differentiated again."""
+
+_ENGINE = "_engine_run_backward"
+"""Name of the function in `torch.autograd` that every differentiation goes through; it is private."""
 
 
 class Ledger:
     """Counts forwards, gradients and Hessian-vector products.
 
-    The objective writes down what it computes. While `metered()` is on, calls that an optimizer makes to autograd
-    behind the objective's back are counted as well, so the counts hold for any optimizer.
+    The objective writes down what it computes. While `metered()` is on, calls that an optimizer makes to
+    autograd behind the objective's back are counted as well, so the counts hold for any optimizer.
 
     Attributes:
         steps: Optimizer steps.
@@ -30,6 +38,7 @@ class Ledger:
         self.gradients = 0
         self.hvps = 0
         self._inside_objective = False
+        self._gradients_with_graph = False
 
     def cost(self, train_seconds: float) -> Cost:
         """Return the counts so far as a value."""
@@ -50,31 +59,93 @@ class Ledger:
         finally:
             self._inside_objective = before
 
+    def mark(self, gradients: Iterable[Tensor | None]) -> None:
+        """Remember that `gradients` are gradients: differentiating what depends on them gives a Hessian.
+
+        The mark lies in the graph itself, so it lives exactly as long and keeps nothing alive.
+        """
+        self._gradients_with_graph = True
+        for gradient in gradients:
+            if gradient is not None and gradient.grad_fn is not None:
+                _metadata(gradient.grad_fn)[_MARK] = True
+
     @contextmanager
     def metered(self) -> Iterator[None]:
         """Count every call to the autograd engine that the objective does not make itself.
 
-        Every route of differentiation (`Tensor.backward`, `autograd.backward`, `autograd.grad`) calls one private
-        function of torch, which is wrapped here. One root that is a scalar is a gradient; anything else is a
-        Hessian-vector product, and as many of them as there are batched cotangents.
+        Every route of differentiation (`Tensor.backward`, `autograd.backward`, `autograd.grad`,
+        `torch.func.grad`) calls one function of torch, which is wrapped here. A call counts as a
+        Hessian-vector product if what it differentiates depends on a gradient, be it the gradient itself
+        with a cotangent or a scalar made from it, and as many times as there are batched cotangents; any
+        other call counts as a gradient. Products in forward mode (`torch.func.jvp` of a gradient) are not
+        seen, for they need no second call. Inside nested transforms of `torch.func`, whatever has more than
+        one element is taken for a gradient.
         """
-        engine = torch.autograd._engine_run_backward
+        engine = getattr(torch.autograd, _ENGINE)
 
-        def counted(outputs: Any, *args: Any, **kwargs: Any) -> Any:
-            if not self._inside_objective:
-                self._count(outputs, args)
-            return engine(outputs, *args, **kwargs)
+        def counted(
+            roots: tuple[Tensor, ...], cotangents: tuple[Tensor | None, ...], *args: object, **kwargs: object
+        ) -> tuple[Tensor | None, ...] | None:
+            gradients: tuple[Tensor | None, ...] | None
+            if self._inside_objective:
+                gradients = engine(roots, cotangents, *args, **kwargs)
+                return gradients
+            self._count(roots, cotangents)
+            gradients = engine(roots, cotangents, *args, **kwargs)
+            _retain_graph, create_graph = args[:2]
+            if create_graph:
+                self.mark(gradients if gradients is not None else _accumulated(roots))
+            return gradients
 
-        torch.autograd._engine_run_backward = counted
+        setattr(torch.autograd, _ENGINE, counted)
         try:
             yield
         finally:
-            torch.autograd._engine_run_backward = engine
+            setattr(torch.autograd, _ENGINE, engine)
 
-    def _count(self, roots: tuple[torch.Tensor, ...], args: tuple[Any, ...]) -> None:
-        if len(roots) == 1 and roots[0].dim() == 0:
-            self.gradients += 1
-            return
-        cotangents = args[0][0] if args and args[0] else None
-        batched = cotangents is not None and cotangents.dim() > roots[0].dim()
-        self.hvps += cotangents.shape[0] if batched else 1
+    def _count(self, roots: tuple[Tensor, ...], cotangents: tuple[Tensor | None, ...]) -> None:
+        calls = _batch_size(cotangents[0]) if cotangents and cotangents[0] is not None else 1
+        if self._differentiates_a_gradient(roots):
+            self.hvps += calls
+        else:
+            self.gradients += calls
+
+    def _differentiates_a_gradient(self, roots: tuple[Tensor, ...]) -> bool:
+        if not self._gradients_with_graph:
+            return False
+        # A nested transform of torch.func has a graph of its own, without the marks of the graph around it.
+        nested = torch._C._functorch.is_gradtrackingtensor
+        if any(root.numel() > 1 and nested(root) for root in roots):
+            return True
+        return any(_MARK in _metadata(node) for node in _graph(roots))
+
+
+def _metadata(node: Node) -> dict[str, object]:
+    return cast(dict[str, object], node.metadata)
+
+
+def _graph(roots: Iterable[Tensor]) -> Iterator[Node]:
+    """Yield every node of the graph behind `roots` once."""
+    waiting = [root.grad_fn for root in roots if root.grad_fn is not None]
+    seen = set(waiting)
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for following, _ in node.next_functions:
+            if following is not None and following not in seen:
+                seen.add(following)
+                waiting.append(following)
+
+
+def _accumulated(roots: Iterable[Tensor]) -> list[Tensor | None]:
+    """Return the `grad` of every leaf behind `roots`, where `backward` has left the gradients."""
+    return [node.variable.grad for node in _graph(roots) if hasattr(node, "variable")]
+
+
+def _batch_size(cotangent: Tensor) -> int:
+    """Return how many cotangents one call of the engine has (`autograd.grad` with `is_grads_batched`)."""
+    if not torch._C._functorch.is_legacy_batchedtensor(cotangent):
+        return 1
+    level = torch._C._vmapmode_increment_nesting() - 1
+    torch._C._vmapmode_decrement_nesting()
+    return torch._remove_batch_dim(cotangent, level, 1, 0).shape[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -19,9 +20,10 @@ Vectors = Sequence[Tensor]
 class Objective:
     """The loss of one step, on one mini-batch, as a function of the parameters.
 
-    Calling it is torch's own closure: it leaves fresh gradients in `p.grad` and returns the loss. `with_hvp` does the
-    same and also returns Hessian-vector products. An objective lives for one step: running statistics of batch
-    norm move only in its first evaluation, however often and at whatever point it is evaluated after that.
+    Calling it is torch's own closure: it leaves fresh gradients in `p.grad` and returns the loss.
+    `with_hvp` does the same and also returns Hessian-vector products. An objective lives for one step:
+    running statistics of batch norm move only in its first evaluation, however often and at whatever point
+    it is evaluated after that.
 
     Args:
         loss: Computes the loss (a scalar with a graph) at the current parameters.
@@ -63,7 +65,9 @@ class Objective:
         with self._evaluation(second_order=self._create_graph):
             loss = self._forward()
             if self._create_graph:
-                self._set_gradients(self._gradients(loss))
+                gradients = self._gradients(loss)
+                self._ledger.mark(gradients)
+                self._set_gradients(gradients)
             else:
                 loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
@@ -71,19 +75,23 @@ class Objective:
     def with_hvp(self, vectors: Sequence[Vectors]) -> tuple[Tensor, list[list[Tensor]]]:
         """Evaluate like a call, and multiply the Hessian at the same point with each of `vectors`.
 
-        Gradient and products share one forward pass; the cost is one gradient and one Hessian-vector product for
-        each entry of `vectors`. Where the gradient does not depend on a parameter, the product is zero.
+        Gradient and products share one forward pass; the cost is one gradient and one Hessian-vector
+        product for each entry of `vectors`. Where the gradient does not depend on a parameter, the product
+        is zero.
 
         Args:
             vectors: One entry per product, each with one tensor per entry of `parameters`.
 
         Returns:
-            The loss, detached, and per entry of `vectors` the product, shaped like `parameters`.
+            The loss, detached, and per entry of `vectors` the product, shaped like `parameters`. Products may
+            share memory with each other: read them, do not write into them.
 
         Raises:
             TypeError: The loss is not a scalar tensor with a graph.
+            NotImplementedError: An operation in the loss has no second derivative.
+            RuntimeError: A gradient is sparse.
         """
-        with self._evaluation(second_order=True):
+        with self._evaluation(second_order=True), _explained_second_order():
             loss = self._forward()
             gradients = self._gradients(loss)
             products = [
@@ -91,7 +99,7 @@ class Objective:
                 for last, vector in enumerate(vectors, start=1)
             ]
             self._ledger.hvps += len(vectors)
-        self._set_gradients([None if g is None else g.detach() for g in gradients])
+        self._set_gradients(_owned(gradients))
         return loss.detach(), products
 
     def _forward(self) -> Tensor:
@@ -102,6 +110,10 @@ class Objective:
             raise TypeError(
                 "the closure must return the loss as a scalar tensor with its graph: compute it under "
                 f"torch.enable_grad() and neither detach it nor call .item(); got {_describe(loss)}"
+            )
+        if any(parameter.grad is not None for parameter in self.parameters):
+            raise TypeError(
+                "the closure must not call backward(): it returns the loss, the optimizer differentiates it"
             )
         self._ledger.forwards += 1
         self._ledger.gradients += 1
@@ -115,6 +127,10 @@ class Objective:
     def _product(
         self, gradients: Sequence[Tensor | None], vector: Vectors, *, retain_graph: bool
     ) -> list[Tensor]:
+        if any(g is not None and g.is_sparse for g in gradients):
+            raise RuntimeError(
+                "sparse gradients have no Hessian-vector product: build the embedding with sparse=False"
+            )
         pairs = [(g, v) for g, v in zip(gradients, vector, strict=True) if g is not None and g.requires_grad]
         if not pairs:
             return [torch.zeros_like(p) for p in self.parameters]
@@ -131,7 +147,7 @@ class Objective:
 
     @contextmanager
     def _evaluation(self, *, second_order: bool) -> Iterator[None]:
-        """Set up one evaluation: gradients on, statistics moved only the first time, twice differentiable ops."""
+        """Set up one evaluation: gradients on, statistics moved only the first time, differentiable twice."""
         with ExitStack() as stack:
             stack.enter_context(torch.enable_grad())
             stack.enter_context(self._ledger.objective_at_work())
@@ -149,7 +165,8 @@ def as_objective(closure: Callable[[], Any] | None, parameters: Iterable[Tensor]
     """Return `closure` itself when it is an objective, else an objective around the loss that it returns.
 
     Args:
-        closure: An objective, or a function that returns the loss with its graph and does not call `backward`.
+        closure: An objective, or a function that returns the loss with its graph and does not call
+            `backward`.
         parameters: Parameters of the optimizer.
 
     Raises:
@@ -168,10 +185,14 @@ def _keeps_statistics(module: nn.Module) -> bool:
 
 @contextmanager
 def _noticed_normalizers() -> Iterator[list[nn.Module]]:
-    """Collect the modules with running statistics whose forward runs inside."""
+    """Collect the modules with running statistics whose forward runs inside.
+
+    Yields:
+        The list they are collected in.
+    """
     noticed: list[nn.Module] = []
 
-    def notice(module: nn.Module, _inputs: Any) -> None:
+    def notice(module: nn.Module, _inputs: object) -> None:
         if _keeps_statistics(module):
             noticed.append(module)
 
@@ -186,16 +207,81 @@ def _noticed_normalizers() -> Iterator[list[nn.Module]]:
 def _frozen_statistics(normalizers: Sequence[nn.Module]) -> Iterator[None]:
     """Normalise by the batch's own statistics and leave the running ones alone.
 
-    Setting the momentum to zero instead would let a NaN in the batch into the running statistics.
+    The buffers are hidden. Setting the momentum to zero instead would let a NaN in the batch into them.
     """
-    training = [module for module in normalizers if module.training]
-    for module in training:
-        module.track_running_stats = False  # type: ignore[assignment]
+    hidden = [
+        (module, name, buffer)
+        for module in normalizers
+        if module.training
+        for name in ("running_mean", "running_var", "num_batches_tracked")
+        if (buffer := getattr(module, name, None)) is not None
+    ]
+    for module, name, _ in hidden:
+        setattr(module, name, None)
     try:
         yield
     finally:
-        for module in training:
-            module.track_running_stats = True  # type: ignore[assignment]
+        for module, name, buffer in hidden:
+            setattr(module, name, buffer)
+
+
+@contextmanager
+def _explained_second_order() -> Iterator[None]:
+    """Say which operation has no second derivative, and what to do about it.
+
+    Raises:
+        NotImplementedError: That, instead of torch's own error.
+        RuntimeError: Torch's own error, when it is about something else.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        for pattern, remedy in _WITHOUT_SECOND_DERIVATIVE.items():
+            if found := re.search(pattern, str(error)):
+                operation = found.group("operation")
+                raise NotImplementedError(
+                    f"no second derivative in torch for {operation}: {remedy}"
+                ) from error
+        raise
+
+
+_WITHOUT_SECOND_DERIVATIVE = {
+    r"derivative for '?(?:aten::)?(?P<operation>\w*attention\w*)'? is not implemented": (
+        "compute it under torch.nn.attention.sdpa_kernel(SDPBackend.MATH)"
+    ),
+    r"derivative for '?(?:aten::)?(?P<operation>\w*cudnn_rnn\w*)'? is not implemented": (
+        "compute it under torch.backends.cudnn.flags(enabled=False)"
+    ),
+    r"derivative for '?(?:aten::)?(?P<operation>\w+)'? is not implemented": (
+        "replace it in the model (nn.EmbeddingBag, say, by nn.Embedding and a sum), or choose an optimizer "
+        "that needs no Hessian"
+    ),
+    r"(?P<operation>a function that was marked with @once_differentiable)": (
+        "write its backward with differentiable operations, without the decorator"
+    ),
+    r"(?P<operation>torch\.compile with aot_autograd)": "evaluate the model that is not compiled",
+}
+"""Torch's messages about missing second derivatives, and remedies."""
+
+
+def _owned(gradients: Iterable[Tensor | None]) -> list[Tensor | None]:
+    """Return the gradients without graph, each with memory of its own: optimizers write into `p.grad`.
+
+    Autograd hands out one tensor as the gradient of several parameters (of a + b, say) or an expanded scalar.
+    """
+    owned: list[Tensor | None] = []
+    taken: set[int] = set()
+    for gradient in gradients:
+        if gradient is None:
+            owned.append(None)
+            continue
+        memory = gradient.untyped_storage().data_ptr()
+        shared = memory in taken or 0 in gradient.stride()
+        owned.append(
+            gradient.detach().clone(memory_format=torch.contiguous_format) if shared else gradient.detach()
+        )
+        taken.add(memory)
+    return owned
 
 
 def _describe(loss: object) -> str:

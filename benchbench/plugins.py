@@ -60,9 +60,15 @@ class Plugin:
 def plugins(kind: Kind) -> dict[str, Plugin]:
     """Return all plugins of a kind by name, sorted, without importing their code.
 
-    For optimizers these are the classes of `torch.optim`, by their names in small letters, and what distributions offer
-    in the entry-point group `benchbench.optimizers`; for workloads the group `benchbench.workloads`.
+    For optimizers these are the classes of `torch.optim`, by their names in small letters, and what
+    distributions offer as `benchbench.optimizers`; for workloads what they offer as `benchbench.workloads`.
     """
+    return dict(_plugins(kind, tuple(sys.path)))
+
+
+@functools.lru_cache(maxsize=8)
+def _plugins(kind: Kind, search_path: tuple[str, ...]) -> dict[str, Plugin]:
+    # Remembered as long as the path is the same: reading what all distributions offer takes a while.
     found: dict[str, Plugin] = {}
     offered = [_from_entry_point(kind, entry) for entry in entry_points(group=f"benchbench.{kind}s")]
     for plugin in (_torch_optimizers() if kind == "optimizer" else []) + offered:
@@ -89,21 +95,21 @@ def find(kind: Kind, name: str) -> Plugin:
     if plugin is None and (other := known.get(name.lower())) and other.distribution == "torch":
         plugin = other
     if plugin is None:
-        message = f"unknown {kind} {name!r}; allowed: {', '.join(known)}, module:attribute, path/to/file.py:attribute"
-        raise PluginError(message, nearest_name(name, known))
+        allowed = ", ".join([*known, "module:attribute", "path/to/file.py:attribute"])
+        raise PluginError(f"unknown {kind} {name!r}; allowed: {allowed}", nearest_name(name, known))
     if plugin.rivals:
         owners = " and ".join((plugin.distribution, *plugin.rivals))
         raise PluginError(f"{kind} {name!r} is offered by {owners}: name it as module:attribute")
     return plugin
 
 
-def resolve(kind: Kind, target: str) -> Any:
+def resolve(kind: Kind, target: str) -> Any:  # noqa: ANN401 - foreign code
     """Return the factory of an optimizer, or the `Workload`, that a target names.
 
     Args:
         kind: What is wanted.
-        target: A plugin's name, `module:attribute`, or `path/to/file.py:attribute`. The file must stand alone: its
-            folder is not searched for other modules, since a run is known by this one file's content.
+        target: A plugin's name, `module:attribute`, or `path/to/file.py:attribute`. The file must stand
+            alone: its folder is not searched for modules, since a run is known by this file's content.
 
     Returns:
         The object.
@@ -159,7 +165,7 @@ def _from_entry_point(kind: Kind, entry: EntryPoint) -> Plugin:
 
 
 def _torch_optimizers() -> list[Plugin]:
-    import torch
+    import torch  # noqa: PLC0415 - takes seconds, and naming things must not
 
     base = torch.optim.Optimizer
     return [
@@ -185,12 +191,12 @@ def _with_rival(known: Plugin, other: Plugin) -> Plugin:
 def _import(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - SystemExit included
         raise _failure(f"module {name} cannot be imported", error) from None
 
 
 def _load_file(path: Path) -> ModuleType:
-    """Execute a file as a module of its own, once per content."""
+    # A module of its own for each content: an edited file is loaded again in the same process.
     try:
         digest = hashlib.sha256(str(path.resolve()).encode() + path.read_bytes()).hexdigest()[:16]
     except OSError as error:
@@ -204,19 +210,19 @@ def _load_file(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - SystemExit included
         del sys.modules[name]
         raise _failure(f"{path} cannot be imported", error) from None
     return module
 
 
-def _attribute(module: ModuleType, path: str, target: str) -> Any:
+def _attribute(module: ModuleType, path: str, target: str) -> object:
     try:
         return functools.reduce(getattr, path.split("."), module)
     except AttributeError:
         message = f"the module of {target!r} has no attribute {path!r}"
         raise PluginError(message, nearest_name(path, vars(module))) from None
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - SystemExit included
         raise _failure(f"{target!r} cannot be used", error) from None
 
 

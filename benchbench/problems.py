@@ -71,6 +71,11 @@ class BadInputError(ValueError):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
+def in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """Return the problems without repetitions, in the order of their lines."""
+    return sorted(dict.fromkeys(problems), key=lambda problem: problem.line or 0)
+
+
 def nearest_name(name: str, allowed: Iterable[str]) -> str | None:
     """Return the allowed name closest to `name`, or `None` when nothing is close."""
     matches = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.6)

@@ -1,7 +1,8 @@
-"""The registry: from the components of a spec to optimizers and tasks, and what a suite may say about them."""
+"""From the components of a spec to optimizers and tasks, and what a suite may say about them."""
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import types
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError
 
 from benchbench.plugins import Kind, Plugin, PluginError, find, module_of, plugins, resolve, status
+from benchbench.problems import nearest_name
 from benchbench.values import Component
 
 if TYPE_CHECKING:
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from benchbench.workloads import Setup, Task
 
 __all__ = ["Kind", "Plugin", "PluginError", "module_of", "plugins", "resolve", "status"]
+
+SEED = "seed"
+"""The parameter through which an optimizer that draws random numbers gets the run's seed."""
 
 
 def build_optimizer(
@@ -43,28 +48,28 @@ def build_optimizer(
     """
     factory = resolve("optimizer", component.target)
     allowed = parameters("optimizer", factory, component.parameters)
-    arguments = _arguments(allowed, component.parameters)
-    if "seed" in allowed:
-        arguments.setdefault("seed", seed)
-    return factory(params, **arguments)
+    keywords = arguments(allowed, component.parameters)
+    if SEED in allowed:
+        keywords.setdefault(SEED, seed)
+    return factory(params, **keywords)  # type: ignore[no-any-return]
 
 
 def build_workload(component: Component, setup: Setup) -> Task:
-    """Set up a workload for a run.
+    """Return a workload, set up for a run.
 
     Raises:
         PluginError: The workload cannot be found.
     """
     workload = resolve("workload", component.target)
     allowed = parameters("workload", workload)
-    return workload.build(setup, **_arguments(allowed, component.parameters))
+    return workload.build(setup, **arguments(allowed, component.parameters))  # type: ignore[no-any-return]
 
 
 def needs_create_graph(component: Component, declared: bool | None = None) -> bool:
     """Return whether gradients must keep their graph, because an optimizer differentiates them itself.
 
-    The suite's word (`declared`) counts first, then an attribute `create_graph` of the factory or, for a wrapper, of
-    the optimizer that it wraps.
+    The suite's word (`declared`) counts first, then an attribute `create_graph` of the factory or, for a
+    wrapper, of the optimizer that it wraps.
     """
     if declared is not None:
         return declared
@@ -74,7 +79,9 @@ def needs_create_graph(component: Component, declared: bool | None = None) -> bo
 
 
 def parameters(
-    kind: Kind, factory: Any, given: Mapping[str, JsonValue] | None = None
+    kind: Kind,
+    factory: Any,  # noqa: ANN401 - foreign code
+    given: Mapping[str, JsonValue] | None = None,
 ) -> dict[str, Parameter]:
     """Return what a suite may set, annotations evaluated as far as they can be.
 
@@ -103,10 +110,11 @@ def parameters(
     return _with_bases(own, given or {})
 
 
-def convert(parameter: Parameter, value: JsonValue) -> Any:
+def convert(parameter: Parameter, value: JsonValue) -> object:
     """Return a suite's value as its factory wants it: a list as a tuple, the name of a base as an optimizer.
 
-    Types are taken strictly, but an integer may stand for a float. An annotation that cannot be used accepts anything.
+    Types are taken strictly, but an integer may stand for a float. An annotation that cannot be used accepts
+    anything.
 
     Args:
         parameter: The factory's parameter.
@@ -136,6 +144,13 @@ def convert(parameter: Parameter, value: JsonValue) -> Any:
     return value if isinstance(converted, Iterator) else converted
 
 
+def arguments(allowed: Mapping[str, Parameter], given: Mapping[str, JsonValue]) -> dict[str, Any]:
+    """Return a suite's values as their factory wants them (see `convert`)."""
+    return {
+        name: convert(allowed[name], value) if name in allowed else value for name, value in given.items()
+    }
+
+
 def is_open(allowed: Mapping[str, Parameter]) -> bool:
     """Return whether a factory takes parameters of any name."""
     return any(parameter.kind is Parameter.VAR_KEYWORD for parameter in allowed.values())
@@ -152,8 +167,16 @@ _ONLY_IN_PYTHON = ("needs_python_object", "callable_type")
 """Errors of pydantic about types that no YAML value has; such a parameter is left to its factory."""
 
 
-def _adapter(annotation: Any) -> TypeAdapter[Any] | None:
+def _adapter(annotation: Any) -> TypeAdapter[object] | None:  # noqa: ANN401 - foreign code
     """Return a validator of an annotation, or `None` when pydantic can make nothing of it."""
+    try:
+        return _new_adapter(annotation)
+    except TypeError:  # cannot be remembered
+        return _new_adapter.__wrapped__(annotation)
+
+
+@functools.lru_cache(maxsize=256)
+def _new_adapter(annotation: Any) -> TypeAdapter[object] | None:  # noqa: ANN401 - foreign code
     if annotation is Parameter.empty:
         return None
     with warnings.catch_warnings():
@@ -165,12 +188,12 @@ def _adapter(annotation: Any) -> TypeAdapter[Any] | None:
 
 
 def _signature(function: Callable[..., Any]) -> dict[str, Parameter]:
-    """Return parameters by name, `**kwargs` under the name `**`; annotations that cannot be evaluated are left out."""
+    """Return parameters by name, `**kwargs` as `**`; annotations that cannot be evaluated are left out."""
     try:
-        found = inspect.signature(function, eval_str=True).parameters.values()
+        found = list(inspect.signature(function, eval_str=True).parameters.values())
     except Exception:  # noqa: BLE001 - evaluating annotations runs foreign code
         try:
-            found = inspect.signature(function).parameters.values()
+            found = list(inspect.signature(function).parameters.values())
         except (TypeError, ValueError):
             found = [Parameter("params", Parameter.POSITIONAL_ONLY), Parameter("any", Parameter.VAR_KEYWORD)]
     empty = Parameter.empty
@@ -180,10 +203,11 @@ def _signature(function: Callable[..., Any]) -> dict[str, Parameter]:
 
 def _is_base(parameter: Parameter) -> bool:
     """Return whether a parameter wants the class of another optimizer."""
-    import torch
+    import torch  # noqa: PLC0415 - takes seconds, and reading a suite must not
 
     wanted = parameter.annotation
-    options = typing.get_args(wanted) if isinstance(wanted, types.UnionType) else (wanted,)
+    union = typing.get_origin(wanted) in (typing.Union, types.UnionType)
+    options = typing.get_args(wanted) if union else (wanted,)
     classes = [typing.get_args(each)[:1] for each in options if typing.get_origin(each) is type]
     return any(inspect.isclass(each) and issubclass(each, torch.optim.Optimizer) for (each,) in classes)
 
@@ -199,21 +223,15 @@ def _bases(own: Mapping[str, Parameter], given: Mapping[str, JsonValue]) -> list
 
 
 def _with_bases(own: dict[str, Parameter], given: Mapping[str, JsonValue]) -> dict[str, Parameter]:
-    """Replace the `**kwargs` of a wrapper by the parameters of the optimizer that it wraps."""
+    """Return a wrapper's parameters with those of the optimizer that it wraps in place of `**kwargs`."""
     bases = _bases(own, given) if "**" in own else []
     if not bases:
         return own
     passed_on = {name: value for name, value in given.items() if name not in own}
     allowed = {name: parameter for name, parameter in own.items() if name != "**"}
     for base in bases:
-        allowed = parameters("optimizer", base, passed_on) | allowed
+        allowed = {**allowed, **parameters("optimizer", base, passed_on), **allowed}
     return allowed
-
-
-def _arguments(allowed: Mapping[str, Parameter], given: Mapping[str, JsonValue]) -> dict[str, Any]:
-    return {
-        name: convert(allowed[name], value) if name in allowed else value for name, value in given.items()
-    }
 
 
 @dataclass(frozen=True)
@@ -240,17 +258,44 @@ class Description:
     parameters: tuple[ParameterText, ...]
 
 
-def describe(kind: Kind, name: str) -> Description:
+def describe(name: str) -> Description:
     """Describe an optimizer or a workload.
+
+    Args:
+        name: Its name, or any other target of a suite.
+
+    Returns:
+        What is known about it.
 
     Raises:
         PluginError: There is no such plugin, or its code cannot be imported.
     """
+    kind = _kind_of(name)
+    plugin = Plugin(name, kind, name, "", "") if ":" in name else find(kind, name)
     found = resolve(kind, name)
-    allowed = parameters(kind, found)
     texts = [
-        ParameterText(name, type_text(each), None if each.default is Parameter.empty else repr(each.default))
-        for name, each in allowed.items()
+        ParameterText(each, type_text(parameter), _default_text(parameter))
+        for each, parameter in parameters(kind, found).items()
     ]
     doc = inspect.getdoc(found.build if kind == "workload" else found) or ""
-    return Description(find(kind, name), doc, tuple(texts))
+    return Description(plugin, doc, tuple(texts))
+
+
+def _kind_of(name: str) -> Kind:
+    kinds: tuple[Kind, ...] = typing.get_args(Kind)
+    if ":" in name:
+        try:
+            resolve("workload", name)
+        except PluginError:
+            return "optimizer"
+        return "workload"
+    known = {kind: plugins(kind) for kind in kinds}
+    for kind in kinds:
+        if name in known[kind] or name.lower() in known[kind]:
+            return kind
+    names = [each for kind in kinds for each in known[kind]]
+    raise PluginError(f"unknown optimizer or workload {name!r}", nearest_name(name, names))
+
+
+def _default_text(parameter: Parameter) -> str | None:
+    return None if parameter.default is Parameter.empty else repr(parameter.default)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchbench import suite_changes, yaml_source
-from benchbench.problems import BadInputError, Problem, nearest_name
+from benchbench.problems import BadInputError, Problem, in_order, nearest_name
 from benchbench.suite_changes import select
 from benchbench.suite_problems import validate
 from benchbench.suite_runs import Expansion
@@ -44,7 +44,7 @@ def read(path: str | Path, *, overrides: Sequence[str] = ()) -> tuple[Suite | No
         overrides: Changes such as `workloads.small.epochs=2`.
 
     Returns:
-        The suite and what is wrong with it. Where there are problems, the suite is there only to look for more.
+        The suite and what is wrong with it. Where there are problems, the suite only serves to look for more.
     """
     try:
         file = find(path)
@@ -55,10 +55,10 @@ def read(path: str | Path, *, overrides: Sequence[str] = ()) -> tuple[Suite | No
     content, violations = validate(document)
     problems += violations
     if content is None:
-        return None, problems
+        return None, in_order(problems)
     expansion = Expansion(content, document, file.parent)
     suite = expansion.suite()
-    return suite, problems + expansion.problems
+    return suite, in_order(problems + expansion.problems)
 
 
 def bundled() -> dict[str, Path]:

@@ -23,7 +23,7 @@ def apply(document: Document, changes: Sequence[str]) -> list[Problem]:
     Returns:
         What is wrong with the changes.
     """
-    problems = []
+    problems: list[Problem] = []
     for change in changes:
         try:
             path, text = _split(change, document.data)
@@ -33,8 +33,9 @@ def apply(document: Document, changes: Sequence[str]) -> list[Problem]:
     return problems
 
 
-def _split(change: str, data: Any) -> tuple[FieldPath, str]:
-    """Return path and value of a change; a key with dots is recognised where it exists already."""
+def _split(change: str, top: object) -> tuple[FieldPath, str]:
+    # A key that has dots in it is recognised where it exists already.
+    data: Any = top
     path: FieldPath = ()
     rest = change
     while True:
@@ -44,15 +45,15 @@ def _split(change: str, data: Any) -> tuple[FieldPath, str]:
         separator, rest = rest[len(key) : len(key) + 1], rest[len(key) + 1 :]
         path = (*path, int(key) if isinstance(data, list) and known else key)
         if not separator or not key:
-            raise _bad(change, "must have the form path.to.key=value")
+            raise BadInputError([_bad(change, "must have the form path.to.key=value")])
         if not known and (separator == "." or not isinstance(data, dict)):
-            raise _bad(change, f"there is no {dotted(path)}", nearest_name(key, keys))
+            raise BadInputError([_bad(change, f"there is no {dotted(path)}", nearest_name(key, keys))])
         if separator == "=":
             return path, rest
         data = data[path[-1]]
 
 
-def _keys(data: Any) -> Iterable[str | int]:
+def _keys(data: object) -> Iterable[str | int]:
     if isinstance(data, dict):
         return data
     return range(len(data)) if isinstance(data, list) else ()
@@ -73,8 +74,8 @@ def _set(document: Document, path: FieldPath, text: str) -> None:
     document.places.update({(*path, *inner): place for inner, place in value.places.items()})
 
 
-def _bad(change: str, message: str, nearest: str | None = None) -> BadInputError:
-    return BadInputError([Problem(message, file="--set", value=change, nearest=nearest)])
+def _bad(change: str, message: str, nearest: str | None = None) -> Problem:
+    return Problem(message, file="--set", value=change, nearest=nearest)
 
 
 def select(suite: Suite, only: Sequence[str]) -> Suite:
@@ -82,8 +83,8 @@ def select(suite: Suite, only: Sequence[str]) -> Suite:
 
     Args:
         suite: The suite.
-        only: Selections such as `method=A,workload=small,seed=0`: the same key twice takes both, different keys take
-            what fits all. A method that is swept is taken as a whole by its label in the file.
+        only: Selections such as `method=A,workload=small,seed=0`: the same key twice takes both, different
+            keys take what fits all. A swept method is taken as a whole by its label in the file.
 
     Returns:
         The suite with those runs.

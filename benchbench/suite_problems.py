@@ -42,7 +42,7 @@ _WORDS = {
     "too_short": "must not be empty",
     "too_long": "must have at most {max_length} entries",
     "string_too_long": "must have at most {max_length} characters",
-    "string_pattern_mismatch": "must be usable as a file name: letters and digits, inside also spaces and . _ -",
+    "string_pattern_mismatch": "must be a file name: letters and digits, inside also spaces and . _ -",
     "value_error": "{error}",
     "union_tag_invalid": "unknown schedule; allowed: {expected_tags}",
     "union_tag_not_found": f"a schedule needs a name: {', '.join(_SCHEDULES)}",
@@ -56,8 +56,8 @@ def validate(document: Document) -> tuple[SuiteFile | None, list[Problem]]:
         document: A document whose top level is a mapping.
 
     Returns:
-        The suite file and its problems. Where there are problems, the file lacks what they are about, so that the rest
-        can still be looked at; it is `None` when too little is left.
+        The suite file and its problems. Where there are problems, the file lacks what they are about, so that
+        the rest can still be looked at; it is `None` when too little is left.
     """
     data = _spelled_out(document.data)
     problems = {
@@ -79,19 +79,19 @@ def validate(document: Document) -> tuple[SuiteFile | None, list[Problem]]:
         return None, list(problems.values())
 
 
-def value_text(value: Any) -> str:
+def value_text(value: object) -> str:
     """Return a value as it could stand in the file."""
     return json.dumps(value, ensure_ascii=False)
 
 
 def _validated(data: dict[str, Any]) -> SuiteFile:
-    # JSON has exactly the types that YAML 1.2 has, and here pydantic is strict about them without refusing a list for
-    # a tuple or an integer for a float.
+    # JSON has exactly the types that YAML 1.2 has, and here pydantic is strict about them without refusing a
+    # list for a tuple or an integer for a float.
     return SuiteFile.model_validate_json(json.dumps(data), strict=True)
 
 
 def _spelled_out(data: dict[str, Any]) -> dict[str, Any]:
-    """Return a copy without `x-` keys and with `schedule: {name: ...}` written as `schedule: {lr: {name: ...}}`."""
+    """Return a copy without `x-` keys, `schedule: {name: ...}` written as `schedule: {lr: {name: ...}}`."""
     data = copy.deepcopy({key: value for key, value in data.items() if not key.startswith("x-")})
     for entry in _entries(data):
         schedule = entry.get("schedule")
@@ -108,11 +108,11 @@ def _entries(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield from _mappings(entry.get("overrides"))
 
 
-def _mappings(value: Any) -> list[dict[str, Any]]:
+def _mappings(value: object) -> list[dict[str, Any]]:
     return [each for each in value.values() if isinstance(each, dict)] if isinstance(value, dict) else []
 
 
-def _scalars(value: Any, path: FieldPath) -> Iterator[tuple[FieldPath, Any]]:
+def _scalars(value: object, path: FieldPath) -> Iterator[tuple[FieldPath, object]]:
     if isinstance(value, dict | list):
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
             yield from _scalars(item, (*path, key))
@@ -123,7 +123,9 @@ def _scalars(value: Any, path: FieldPath) -> Iterator[tuple[FieldPath, Any]]:
 def _remove(data: dict[str, Any], paths: Iterable[FieldPath]) -> None:
     """Remove what stands at the paths; schedules, sweeps and lists as a whole."""
     for path in paths:
-        ends = [index for index, key in enumerate(path) if key in ("schedule", "sweep") or isinstance(key, int)]
+        ends = [
+            index for index, key in enumerate(path) if key in ("schedule", "sweep") or isinstance(key, int)
+        ]
         whole = path[: ends[0] + (not isinstance(path[ends[0]], int))] if ends else path
         node: Any = data
         for key in whole[:-1]:
@@ -131,8 +133,9 @@ def _remove(data: dict[str, Any], paths: Iterable[FieldPath]) -> None:
         node.pop(whole[-1], None)
 
 
-def _path(details: ErrorDetails, data: Any) -> FieldPath:
+def _path(details: ErrorDetails, top: object) -> FieldPath:
     """Return where an error stands in the data; pydantic's own location also names the members of unions."""
+    data: Any = top
     path: list[str | int] = []
     for part in details["loc"]:
         inside = part in data if isinstance(data, dict) else isinstance(data, list) and isinstance(part, int)

@@ -65,7 +65,9 @@ class Expansion:
         self._workloads = {
             label: _filled(entry, file.defaults.workloads) for label, entry in file.workloads.items()
         }
-        self._methods = {label: _filled(entry, file.defaults.methods) for label, entry in file.methods.items()}
+        self._methods = {
+            label: _filled(entry, file.defaults.methods) for label, entry in file.methods.items()
+        }
         self._places: dict[tuple[str, str, str], Place] = {("", "", ""): document.place(())}
 
     def suite(self) -> Suite:
@@ -136,7 +138,7 @@ class Expansion:
         )
 
     def _schedule(self, workload: str, method: str, override: OverrideEntry) -> dict[str, Schedule]:
-        """Merge the schedules by hyperparameter, the more specific one last."""
+        # Merged by hyperparameter, the more specific one last.
         return {
             **self._file.defaults.workloads.schedule,
             **self._file.defaults.methods.schedule,
@@ -153,7 +155,7 @@ class Expansion:
         return Component(target=target, parameters=entry.parameters, digest=_digest(content))
 
     def _optimizer(self, method: str, parameters: dict[str, JsonValue]) -> Component:
-        """Return an optimizer; the one that a wrapper wraps can come from a file as well."""
+        # What a wrapper wraps can come from a file as well.
         path = self._path("methods", method, "optimizer")
         target, content = self._located(self._methods[method].optimizer or "", path)
         located: dict[str, JsonValue] = {}
@@ -179,7 +181,9 @@ class Expansion:
 
     # Checks
 
-    def _require(self, kind: str, entries: Mapping[str, WorkloadEntry | MethodEntry], keys: tuple[str, ...]) -> None:
+    def _require(
+        self, kind: str, entries: Mapping[str, WorkloadEntry | MethodEntry], keys: tuple[str, ...]
+    ) -> None:
         for label, entry in entries.items():
             for key in keys:
                 path = self._path(kind, label, key)
@@ -193,7 +197,9 @@ class Expansion:
             for workload, override in entry.overrides.items():
                 if workload not in self._workloads:
                     message = f"unknown workload; allowed: {', '.join(self._workloads)}"
-                    self._complain((*path, workload), message, nearest=nearest_name(workload, self._workloads))
+                    self._complain(
+                        (*path, workload), message, nearest=nearest_name(workload, self._workloads)
+                    )
                 for name in override.parameters:
                     if name in entry.sweep:
                         self._complain((*path, workload, name), "is swept: it cannot be overridden as well")
@@ -250,7 +256,7 @@ class Expansion:
         self._places[method, workload, name] = self._document.place(path)
 
     def _path(self, kind: str, label: str, key: str) -> FieldPath:
-        """Return where a key of a workload or method stands: in its own entry, or in the defaults."""
+        # In its own entry or, when it is not there, in the defaults.
         own: FieldPath = (kind, label, key)
         default: FieldPath = ("defaults", kind, key)
         places = self._document.places

@@ -54,7 +54,7 @@ Count = Annotated[int, Field(ge=1, le=_LARGEST_COUNT)]
 
 
 def _allow_short_form(schema: dict[str, Any]) -> None:
-    """Add `schedule: {name: ...}`, short for `schedule: {lr: {name: ...}}`, to the JSON schema of schedules."""
+    """Add `{name: ...}`, short for `{lr: {name: ...}}`, to the JSON schema of schedules."""
     full = {key: schema.pop(key) for key in ("type", "additionalProperties")}
     schema["anyOf"] = [full["additionalProperties"], full]
 
@@ -97,9 +97,7 @@ class MethodEntry(_Entry):
     category: Annotated[str, Field(max_length=LONGEST_LABEL)] | None = None
     optimizer: Label | None = None
     overrides: dict[Label, OverrideEntry] = {}
-    sweep: (
-        Annotated[dict[str, Annotated[list[JsonValue], Field(min_length=1)]], Field(min_length=1)] | None
-    ) = None
+    sweep: dict[str, Annotated[list[JsonValue], Field(min_length=1)]] = {}
     create_graph: bool | None = None
 
 

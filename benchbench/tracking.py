@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Run
 
-DEFAULT_URI = "sqlite:///mlflow.db"
+_SQLITE = "sqlite:///"
+_DEFAULT_URI = f"{_SQLITE}mlflow.db"
 """MLflow's own default: a file in the current folder."""
 
 _T = TypeVar("_T")
@@ -66,7 +67,13 @@ class Tracker:
     """
 
     def __init__(self, uri: str | None = None) -> None:
-        self.uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+        uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or _DEFAULT_URI
+        self._file: Path | None = None
+        if uri.startswith(_SQLITE):
+            # MLflow keeps stores open by their URI, so a relative path would outlive a change of folder.
+            self._file = Path(uri.removeprefix(_SQLITE)).absolute()
+            uri = f"{_SQLITE}{self._file}"
+        self.uri = uri
 
     def results(self, keys: Sequence[str]) -> dict[str, RunResult]:
         """Return the latest result of each run key that the store has brought to an end.
@@ -77,7 +84,7 @@ class Tracker:
         Raises:
             TrackingError: The store cannot be read.
         """
-        if self._is_missing_file():
+        if self._file is not None and not self._file.exists():
             return {}
         wanted, found = set(keys), dict[str, RunResult]()
         for run in self._search(f"tags.`{_TAG}outcome` != 'running'"):
@@ -198,10 +205,6 @@ class Tracker:
             token = page.token
             if not token:
                 return
-
-    def _is_missing_file(self) -> bool:
-        prefix = "sqlite:///"
-        return self.uri.startswith(prefix) and not Path(self.uri.removeprefix(prefix)).exists()
 
 
 def _parameters(spec: RunSpec) -> dict[str, object]:

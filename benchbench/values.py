@@ -59,9 +59,7 @@ class MultiStep(_Schedule):
     """
 
     name: Literal["multistep"] = "multistep"
-    milestones: Annotated[
-        tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], Field(min_length=1)
-    ]
+    milestones: Annotated[tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], Field(min_length=1)]
     gamma: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
 
 

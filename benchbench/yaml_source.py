@@ -1,4 +1,4 @@
-"""YAML files as plain data, with the place of every value: YAML 1.2 scalars, no tags, no surprises in size or depth."""
+"""YAML files as plain data with the place of every value: YAML 1.2 scalars, no tags, bounded in size."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
+from pydantic import JsonValue
 
 from benchbench.problems import BadInputError, Place, Problem, shorten
 
@@ -43,7 +44,7 @@ class Document:
         places: Where each value stands: the line of its key, or its own line in a sequence.
     """
 
-    data: Any
+    data: Any  # JSON in all its forms, too wide a union to work with
     places: dict[FieldPath, Place] = field(default_factory=dict)
 
     def place(self, path: FieldPath) -> Place:
@@ -55,16 +56,14 @@ class Document:
 
     def value(self, path: FieldPath) -> JsonValue:
         """Return what stands at a path, or `None`."""
-        node = self.data
+        node: JsonValue = self.data
         for key in path:
             if not isinstance(node, dict) or key not in node:
                 return None
             node = node[key]
         return node
 
-    def problem(
-        self, path: FieldPath, message: str, value: str = "", nearest: str | None = None
-    ) -> Problem:
+    def problem(self, path: FieldPath, message: str, value: str = "", nearest: str | None = None) -> Problem:
         """Return a problem with the value at `path`."""
         return self.place(path).problem(message, value, nearest)
 
@@ -75,7 +74,7 @@ def dotted(path: FieldPath) -> str:
 
 
 def read(path: Path) -> Document:
-    """Read a YAML file whose top level is a mapping.
+    """Return the content of a YAML file whose top level is a mapping.
 
     Raises:
         BadInputError: The file cannot be read, or is not such a file.
@@ -95,6 +94,9 @@ def parse(text: str, file: str, *, lines: bool = True) -> Document:
         text: The text, one document.
         file: What problems name as its origin.
         lines: Whether lines mean something in that origin.
+
+    Returns:
+        The content, `None` when the text is empty.
 
     Raises:
         BadInputError: The text is not YAML, or asks for more than plain data of moderate size and depth.
@@ -150,18 +152,18 @@ class _TooMuchError(yaml.MarkedYAMLError):
 class _Loader(yaml.SafeLoader):
     """Composes nodes with the scalars of YAML 1.2 (core schema), up to a depth and a number of nodes."""
 
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012: PyYAML's own
+    yaml_implicit_resolvers = {}  # noqa: RUF012 - PyYAML fills it for each class
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self._depth = 0
         self._count = 0
 
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Compose a node, within the limits."""
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        # Called by PyYAML for every node, recursively.
         self._depth += 1
         self._count += 1
-        start = self.peek_event().start_mark
+        start = self.peek_event().start_mark  # type: ignore[no-untyped-call]
         if self._depth > DEEPEST:
             raise _TooMuchError(problem=f"nested deeper than {DEEPEST}", problem_mark=start)
         if self._count > 2 * MOST_VALUES:  # keys are nodes as well
@@ -203,7 +205,7 @@ class _Builder:
             raise BadInputError(list(dict.fromkeys(self._problems)))
         return Document(data, self._places)
 
-    def _value(self, node: yaml.Node, path: FieldPath) -> Any:
+    def _value(self, node: yaml.Node, path: FieldPath) -> JsonValue:
         if isinstance(node, yaml.ScalarNode):
             self._counted(node)
             return self._scalar(node, path)
@@ -217,7 +219,8 @@ class _Builder:
                 for index, item in enumerate(node.value):
                     self._note((*path, index), item)
                 return [self._value(item, (*path, index)) for index, item in enumerate(node.value)]
-        return self._complain(path, node, f"the tag {_short(node.tag)} is not allowed")
+        self._complain(path, node, f"the tag {_short(node.tag)} is not allowed")
+        return None
 
     def _pairs(self, node: yaml.MappingNode, path: FieldPath) -> dict[str, tuple[yaml.Node, yaml.Node]]:
         """Return key and value nodes by key; `<<` brings what is not set here, earlier sources first."""
@@ -247,18 +250,20 @@ class _Builder:
             else:
                 self._complain(path, source, "`<<` merges mappings only")
 
-    def _scalar(self, node: yaml.ScalarNode, path: FieldPath) -> Any:
+    def _scalar(self, node: yaml.ScalarNode, path: FieldPath) -> JsonValue:
         kind = node.tag.removeprefix(_TAG)
-        text = node.value
+        text: str = node.value
         if kind in ("str", "merge"):  # a value that reads `<<` is text
             return text
-        if kind not in _PATTERNS or kind == node.tag:
-            return self._complain(path, node, f"the tag {_short(node.tag)} is not allowed")
-        if not _PATTERNS[kind].match(text):
-            return self._complain(path, node, f"this is not of the type !!{kind}")
-        if kind == "int" and len(text) > _LONGEST_INTEGER:
-            return self._complain(path, node, f"a number of more than {_LONGEST_INTEGER} digits")
-        return _CONSTRUCT[kind](text)
+        if kind == node.tag or kind not in _CONSTRUCT:
+            self._complain(path, node, f"the tag {_short(node.tag)} is not allowed")
+        elif not _PATTERNS[kind].match(text):
+            self._complain(path, node, f"this is not of the type !!{kind}")
+        elif kind == "int" and len(text) > _LONGEST_INTEGER:
+            self._complain(path, node, f"a number of more than {_LONGEST_INTEGER} digits")
+        else:
+            return _CONSTRUCT[kind](text)
+        return None
 
     @contextmanager
     def _entered(self, node: yaml.Node, path: FieldPath) -> Iterator[None]:
@@ -296,7 +301,7 @@ def _integer(text: str) -> int:
     return int(text, 0) if unsigned[:2] in ("0o", "0x") else int(text)
 
 
-_CONSTRUCT: dict[str, Callable[[str], Any]] = {
+_CONSTRUCT: dict[str, Callable[[str], JsonValue]] = {
     "null": lambda text: None,
     "bool": lambda text: text.lower() == "true",
     "int": _integer,

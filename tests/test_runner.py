@@ -33,9 +33,13 @@ tables: [accuracy]
 """
 
 
+def mlflow_client() -> MlflowClient:
+    return MlflowClient(f"sqlite:///{Path.cwd()}/mlflow.db")
+
+
 def tracked(experiment: str = "lines") -> list[Run]:
     """Return the child runs that MLflow shows, read back by MLflow's own client."""
-    client = MlflowClient("sqlite:///mlflow.db")
+    client = mlflow_client()
     found = client.get_experiment_by_name(experiment)
     runs = client.search_runs([found.experiment_id]) if found else []
     return [run for run in runs if "benchbench.key" in run.data.tags]
@@ -64,7 +68,7 @@ def test_every_number_is_in_mlflow(write_suite: Callable[..., Path]) -> None:
     rows, _ = run_inline(write_suite(SUITE))
     runs = {run.data.tags["benchbench.key"]: run for run in tracked()}
     assert len(runs) == len(rows) == 4
-    client = MlflowClient("sqlite:///mlflow.db")
+    client = mlflow_client()
     for row in rows:
         assert row.result is not None
         run = runs[row.spec.key]
@@ -212,7 +216,7 @@ def processes(cwd: Path) -> list[int]:
 @pytest.fixture
 def undisturbed(workplace: Path, write_suite: Callable[..., Path]) -> list[Any]:
     """What an undisturbed execution of the slow suite gives, its traces removed."""
-    rows, _ = run_inline(write_suite(SUITE.replace("steps: 4", "steps: 4, pause: 0.0")))
+    rows, _ = run_inline(write_suite(SUITE), runs_dir=workplace / "undisturbed")
     quick = [(row.result.final, row.result.best) for row in rows if row.result]
     assert len(quick) == 4
     return quick

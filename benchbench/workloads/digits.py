@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import torch
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,9 +23,6 @@ def load_splits() -> dict[str, Split]:
 
     Pixels are standardised by the mean and standard deviation over the training images.
     """
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
-
     images, labels = load_digits(return_X_y=True)
     rest, test, rest_labels, test_labels = train_test_split(
         images, labels, test_size=_HELD_OUT, stratify=labels, random_state=_SPLIT_SEED

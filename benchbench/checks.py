@@ -1,0 +1,213 @@
+"""Everything about a suite that can be known before its first run starts, all problems at once."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from inspect import Parameter
+from pathlib import Path
+
+import torch
+from pydantic import JsonValue
+
+from benchbench import registry
+from benchbench import suite as suites
+from benchbench.plugins import Kind, PluginError, describe_exception
+from benchbench.problems import BadInputError, Place, Problem, in_order, nearest_name
+from benchbench.suite_problems import value_text
+from benchbench.suite_schema import MethodEntry, WorkloadEntry
+from benchbench.values import Component, Origin, RunSpec, Suite, canonical_json
+
+
+def load(path: str | Path, *, overrides: Sequence[str] = (), only: Sequence[str] = ()) -> Suite:
+    """Load a suite and check everything that can be known before its first run starts.
+
+    Args:
+        path: The file, or the name of a bundled suite.
+        overrides: Changes such as `workloads.small.epochs=2`.
+        only: Selections such as `method=A,seed=0`; the rest is not checked against plugins.
+
+    Returns:
+        The selected part of the suite, ready to run.
+
+    Raises:
+        BadInputError: The suite cannot be run; carries every problem found, in the file and beyond.
+    """
+    suite, found = suites.read(path, overrides=overrides)
+    if suite is not None:
+        try:
+            suite = suites.select(suite, only)
+        except BadInputError as error:
+            found += error.problems
+        # Where the file itself is wrong, a second problem with the same value would only confuse.
+        known = {(problem.file, problem.line, problem.field) for problem in found}
+        found += [each for each in problems(suite) if (each.file, each.line, each.field) not in known]
+    if suite is None or found:
+        raise BadInputError(in_order(found))
+    return suite
+
+
+def problems(suite: Suite) -> list[Problem]:
+    """Return what would keep the runs of a suite from being set up.
+
+    Optimizers and workloads are resolved and their parameters checked against their signatures. Then every
+    optimizer is constructed once on a small parameter, and every workload is asked for missing data.
+    """
+    found: list[Problem] = []
+    optimizers: dict[str, RunSpec] = {}
+    workloads: dict[str, RunSpec] = {}
+    for spec in suite.specs:
+        workloads.setdefault(spec.workload_label, spec)
+        if spec.seed == suite.seeds[0]:
+            content = [spec.method, spec.optimizer.model_dump(mode="json"), list(spec.schedule)]
+            optimizers.setdefault(canonical_json(content), spec)
+    for spec in optimizers.values():
+        subject = _Subject("optimizer", spec.optimizer, suite.origin, spec.method, spec.workload_label)
+        found += _parameter_problems(subject) or _optimizer_problems(subject, spec.schedule)
+    for spec in workloads.values():
+        subject = _Subject("workload", spec.workload, suite.origin, "", spec.workload_label)
+        found += _parameter_problems(subject) or _missing_data(subject)
+    return in_order(found)
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """A component, and the labels under which its parameters stand in the suite."""
+
+    kind: Kind
+    component: Component
+    origin: Origin
+    method: str
+    workload: str
+
+    def place(self, name: str = "") -> Place:
+        return self.origin.find(method=self.method, workload=self.workload, name=name)
+
+    @property
+    def given(self) -> dict[str, JsonValue]:
+        return self.component.parameters
+
+
+def _parameter_problems(subject: _Subject) -> list[Problem]:
+    """Return what is wrong with a component's target and, by its signature, with its parameters."""
+    try:
+        factory = registry.resolve(subject.kind, subject.component.target)
+    except PluginError as error:
+        return [subject.place(subject.kind).problem(error.message, nearest=error.nearest)]
+    own = _wrong_types(subject, registry.parameters(subject.kind, factory))
+    try:
+        allowed = registry.parameters(subject.kind, factory, subject.given)
+    except ValueError:  # the base of a wrapper, which `own` has a problem with
+        return own
+    return [*_unknown(subject, allowed), *_wrong_types(subject, allowed), *_unset(subject, allowed)]
+
+
+def _unknown(subject: _Subject, allowed: Mapping[str, Parameter]) -> list[Problem]:
+    if registry.is_open(allowed):
+        return []
+    entry = MethodEntry if subject.kind == "optimizer" else WorkloadEntry
+    # A key of the suite itself that is misspelt ends up among the parameters.
+    names = [*allowed, *entry.model_fields]
+    message = f"unknown parameter of {subject.component.target}; allowed: {', '.join(allowed) or 'none'}"
+    return [
+        subject.place(name).problem(message, nearest=nearest_name(name, names))
+        for name in subject.given
+        if name not in allowed
+    ]
+
+
+def _wrong_types(subject: _Subject, allowed: Mapping[str, Parameter]) -> list[Problem]:
+    found = []
+    for name, value in subject.given.items():
+        if name not in allowed:
+            continue
+        try:
+            registry.convert(allowed[name], value)
+        except PluginError as error:
+            found.append(subject.place(name).problem(error.message, nearest=error.nearest))
+        except ValueError as error:
+            found.append(subject.place(name).problem(str(error), value_text(value)))
+    return found
+
+
+def _unset(subject: _Subject, allowed: Mapping[str, Parameter]) -> list[Problem]:
+    needed = [
+        name
+        for name, parameter in allowed.items()
+        if parameter.default is Parameter.empty and parameter.kind is not Parameter.VAR_KEYWORD
+    ]
+    return [
+        subject.place().problem(f"{subject.component.target} needs the parameter {name!r}")
+        for name in needed
+        if name not in subject.given and name != registry.SEED
+    ]
+
+
+def _optimizer_problems(subject: _Subject, schedules: Iterable[str]) -> list[Problem]:
+    """Return what is wrong once an optimizer is constructed as a run would, its schedules included."""
+    parameter = torch.nn.Parameter(torch.ones(2, 2))
+    optimizer, text = _called(lambda: registry.build_optimizer(subject.component, [parameter], seed=0))
+    if text:
+        name = _blamed(text, subject.given)
+        value = value_text(subject.given[name]) if name else ""
+        value = "" if value in text else value
+        return [
+            subject.place(name).problem(f"{subject.component.target} cannot be constructed: {text}", value)
+        ]
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        message = f"{subject.component.target} gives no torch.optim.Optimizer"
+        return [subject.place(subject.kind).problem(message, value_text(type(optimizer).__name__))]
+    return list(_unschedulable(subject, optimizer, schedules))
+
+
+def _unschedulable(
+    subject: _Subject, optimizer: torch.optim.Optimizer, schedules: Iterable[str]
+) -> Iterator[Problem]:
+    group = optimizer.param_groups[0]
+    numbers = [
+        name
+        for name, value in group.items()
+        if isinstance(value, int | float | torch.Tensor) and not isinstance(value, bool)
+    ]
+    for name in schedules:
+        if name not in numbers:
+            message = (
+                f"{subject.component.target} has no such number to schedule; allowed: {', '.join(numbers)}"
+            )
+            yield subject.place(f"schedule.{name}").problem(message, nearest=nearest_name(name, numbers))
+
+
+def _missing_data(subject: _Subject) -> list[Problem]:
+    workload = registry.resolve(subject.kind, subject.component.target)
+    keywords = registry.arguments(registry.parameters(subject.kind, workload), subject.given)
+    missing, text = _called(lambda: workload.missing(**keywords))
+    if text:
+        return [subject.place().problem(f"cannot be checked for missing data: {text}")]
+    return [subject.place().problem(str(missing))] if missing else []
+
+
+def _called(function: Callable[[], object]) -> tuple[object, str]:
+    # What foreign code returns, or a description of what it raises. The random state stays as it is, and
+    # warnings are left to the log of the run itself.
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        warnings.simplefilter("ignore")
+        try:
+            return function(), ""
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - SystemExit included
+            return None, describe_exception(error)
+
+
+def _blamed(message: str, given: Mapping[str, JsonValue]) -> str:
+    """Return the parameter that a message names, or whose value it shows, or an empty text."""
+    for name in sorted(given, key=len, reverse=True):
+        if re.search(rf"\b{re.escape(name)}\b", message):
+            return name
+    for name, value in given.items():
+        values = value if isinstance(value, list) else [value]
+        if any(str(each) in message.split() for each in values):
+            return name
+    return ""
