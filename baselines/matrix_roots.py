@@ -8,14 +8,13 @@ from torch import Tensor
 
 def unfolded(tensor: Tensor, dim: int) -> Tensor:
     """Return `tensor` as a matrix whose rows run along dimension `dim`."""
-    return tensor.movedim(dim, 0).reshape(tensor.shape[dim], -1)
+    return tensor.movedim(dim, 0).flatten(1) if tensor.dim() > 1 else tensor.unsqueeze(1)
 
 
 def apply_along(tensor: Tensor, matrix: Tensor, dim: int) -> Tensor:
     """Return `tensor` with each of its fibres along dimension `dim` multiplied by `matrix`."""
-    moved = tensor.movedim(dim, 0)
-    product = matrix @ moved.reshape(tensor.shape[dim], -1)
-    return product.reshape(moved.shape).movedim(0, dim).contiguous()
+    product = matrix @ unfolded(tensor, dim)
+    return product.view(tensor.movedim(dim, 0).shape).movedim(0, dim).contiguous()
 
 
 def inverse_root(matrix: Tensor, *, exponent: float, least: float) -> Tensor:

@@ -206,8 +206,19 @@ def _blamed(message: str, given: Mapping[str, JsonValue]) -> str:
     for name in sorted(given, key=len, reverse=True):
         if re.search(rf"\b{re.escape(name)}\b", message):
             return name
-    for name, value in given.items():
-        values = value if isinstance(value, list) else [value]
-        if any(str(each) in message.split() for each in values):
-            return name
+    # The last word first: "invalid value at index 1: 1.5" is about the 1.5.
+    for word in reversed(message.split()):
+        for name, value in given.items():
+            if any(_shows(word, each) for each in (value if isinstance(value, list) else [value])):
+                return name
     return ""
+
+
+def _shows(word: str, value: JsonValue) -> bool:
+    word = word.strip(",;:'\"()[]")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return word == str(value)
+    try:
+        return float(word) == value
+    except ValueError:
+        return False

@@ -68,4 +68,4 @@ def _signs(
     sizes = [tensor.numel() for tensor in like]
     flat = torch.randint(0, 2, (sum(sizes),), generator=generator, device=device, dtype=dtype)
     flat.mul_(2).sub_(1)
-    return [part.view(tensor.shape) for part, tensor in zip(flat.split(sizes), like, strict=True)]
+    return [part.view(tensor.shape) for part, tensor in zip(torch.split(flat, sizes), like, strict=True)]

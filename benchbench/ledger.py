@@ -117,16 +117,16 @@ class Ledger:
         nested = torch._C._functorch.is_gradtrackingtensor
         if any(root.numel() > 1 and nested(root) for root in roots):
             return True
-        return any(_MARK in _metadata(node) for node in _graph(roots))
+        return any(_MARK in _metadata(node) for node in graph_behind(roots))
 
 
 def _metadata(node: Node) -> dict[str, object]:
     return cast(dict[str, object], node.metadata)
 
 
-def _graph(roots: Iterable[Tensor]) -> Iterator[Node]:
+def graph_behind(roots: Iterable[Tensor | None]) -> Iterator[Node]:
     """Yield every node of the graph behind `roots` once."""
-    waiting = [root.grad_fn for root in roots if root.grad_fn is not None]
+    waiting = [root.grad_fn for root in roots if root is not None and root.grad_fn is not None]
     seen = set(waiting)
     while waiting:
         node = waiting.pop()
@@ -139,7 +139,7 @@ def _graph(roots: Iterable[Tensor]) -> Iterator[Node]:
 
 def _accumulated(roots: Iterable[Tensor]) -> list[Tensor | None]:
     """Return the `grad` of every leaf behind `roots`, where `backward` has left the gradients."""
-    return [node.variable.grad for node in _graph(roots) if hasattr(node, "variable")]
+    return [node.variable.grad for node in graph_behind(roots) if hasattr(node, "variable")]
 
 
 def _batch_size(cotangent: Tensor) -> int:

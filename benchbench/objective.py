@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from benchbench.ledger import Ledger
+from benchbench.ledger import Ledger, graph_behind
 
 Vectors = Sequence[Tensor]
 """One tensor per trainable parameter, of its shape, in the order of `Objective.parameters`."""
@@ -46,7 +46,8 @@ class Objective:
         model: nn.Module | None = None,
         create_graph: bool = False,
     ) -> None:
-        self.parameters: list[Tensor] = [p for p in parameters if p.requires_grad]
+        self._all_parameters = list(parameters)
+        self.parameters: list[Tensor] = [p for p in self._all_parameters if p.requires_grad]
         self.first_loss: Tensor | None = None
         self._loss = loss
         self._ledger = ledger if ledger is not None else Ledger()
@@ -54,7 +55,7 @@ class Objective:
         self._create_graph = create_graph
 
     def __call__(self) -> Tensor:
-        """Evaluate the loss and leave fresh gradients in `p.grad` (`None` for unused parameters).
+        """Evaluate the loss and leave fresh gradients in `p.grad` (`None` for unused and frozen parameters).
 
         Returns:
             The loss, detached.
@@ -94,6 +95,7 @@ class Objective:
         with self._evaluation(second_order=True), _explained_second_order():
             loss = self._forward()
             gradients = self._gradients(loss)
+            _reject_once_differentiable(gradients)
             products = [
                 self._product(gradients, vector, retain_graph=last < len(vectors))
                 for last, vector in enumerate(vectors, start=1)
@@ -103,7 +105,7 @@ class Objective:
         return loss.detach(), products
 
     def _forward(self) -> Tensor:
-        for parameter in self.parameters:
+        for parameter in self._all_parameters:  # a frozen one may have a gradient left from before
             parameter.grad = None
         loss = self._loss()
         if not isinstance(loss, Tensor) or loss.dim() != 0 or not loss.requires_grad:
@@ -256,12 +258,24 @@ _WITHOUT_SECOND_DERIVATIVE = {
         "replace it in the model (nn.EmbeddingBag, say, by nn.Embedding and a sum), or choose an optimizer "
         "that needs no Hessian"
     ),
-    r"(?P<operation>a function that was marked with @once_differentiable)": (
-        "write its backward with differentiable operations, without the decorator"
-    ),
     r"(?P<operation>torch\.compile with aot_autograd)": "evaluate the model that is not compiled",
 }
 """Torch's messages about missing second derivatives, and remedies."""
+
+
+def _reject_once_differentiable(gradients: Iterable[Tensor | None]) -> None:
+    """Refuse gradients through a function whose backward cannot be differentiated.
+
+    Autograd would not: it leaves out the branch through that function, and the product would be wrong.
+
+    Raises:
+        NotImplementedError: There is such a function.
+    """
+    if any(node.name() == "torch::autograd::Error" for node in graph_behind(gradients)):
+        raise NotImplementedError(
+            "no second derivative for an autograd.Function that is marked @once_differentiable: write its "
+            "backward with differentiable operations, without the decorator"
+        )
 
 
 def _owned(gradients: Iterable[Tensor | None]) -> list[Tensor | None]:

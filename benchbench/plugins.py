@@ -199,8 +199,9 @@ def _load_file(path: Path) -> ModuleType:
     # A module of its own for each content: an edited file is loaded again in the same process.
     try:
         digest = hashlib.sha256(str(path.resolve()).encode() + path.read_bytes()).hexdigest()[:16]
-    except OSError as error:
-        raise PluginError(f"{path} cannot be read: {error.strerror}") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise PluginError(f"{path} cannot be read: {reason}") from None
     name = f"_benchbench_file_{digest}"
     if name in sys.modules:
         return sys.modules[name]

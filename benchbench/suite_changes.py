@@ -35,6 +35,8 @@ def apply(document: Document, changes: Sequence[str]) -> list[Problem]:
 
 def _split(change: str, top: object) -> tuple[FieldPath, str]:
     # A key that has dots in it is recognised where it exists already.
+    if any("\ud800" <= char <= "\udfff" for char in change):  # bytes that Python could not decode
+        raise BadInputError([_bad(change, "must be UTF-8 text")])
     data: Any = top
     path: FieldPath = ()
     rest = change

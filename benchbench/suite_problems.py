@@ -36,7 +36,7 @@ _WORDS = {
     "float_type": "must be a number",
     "bool_type": "must be true or false",
     "string_type": "must be text (in quotes where it reads as something else)",
-    "greater_than": "must be greater than {gt}",
+    "greater_than": "must be greater than {gt:g}",
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
     "too_short": "must not be empty",
@@ -70,6 +70,8 @@ def validate(document: Document) -> tuple[SuiteFile | None, list[Problem]]:
         return _validated(data), list(problems.values())
     except ValidationError as error:
         for details in error.errors():
+            if details["type"] == "too_short" and details["input"]:
+                continue  # pydantic counts the valid items only, and the others have their own problems
             path = _path(details, data)
             problems.setdefault(path, _problem(document, path, details))
     _remove(data, problems)

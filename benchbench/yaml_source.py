@@ -115,7 +115,9 @@ def parse(text: str, file: str, *, lines: bool = True) -> Document:
         raise BadInputError([origin.problem(message)]) from None
     except (ValueError, OverflowError) as error:  # an escape beyond Unicode, in PyYAML's scanner
         raise BadInputError([origin.problem(f"not valid YAML: {error}")]) from None
-    return Document(None) if node is None else _Builder(file, lines).build(node)
+    if node is None:
+        return Document(None, {(): Place(file, 1 if lines else None)})
+    return _Builder(file, lines).build(node)
 
 
 def _reason(error: yaml.MarkedYAMLError) -> str:

@@ -1,4 +1,4 @@
-"""YAML as plain data: the scalars of YAML 1.2, lines of everything, and one clear line for every file that is none."""
+"""YAML as plain data: the scalars of YAML 1.2, the line of every value, one clear line for every bad file."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def test_a_file_with_bom_windows_lines_and_unicode_names(tmp_path: Path) -> None
     [
         (b"", "PATH: the file is empty"),
         (b"# nothing\n", "PATH: the file is empty"),
-        (b"a\n- b", "PATH:2: not valid YAML: "),
+        (b"a: 1\n- b", "PATH:2: not valid YAML: "),
         (b"\n- a", "PATH:2: the top level must be a mapping of keys to values"),
         (b"text", "PATH:1: the top level must be a mapping of keys to values"),
         (b"a: 1\nb: x\xff", "PATH:2: not UTF-8: byte 0xff at byte 5 of the line"),
@@ -196,7 +196,9 @@ def test_files_that_are_no_suite(tmp_path: Path, content: bytes, problem: str) -
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    assert file_problems(tmp_path / "no.yaml") == [f"{tmp_path}/no.yaml: cannot be read: No such file or directory"]
+    assert file_problems(tmp_path / "no.yaml") == [
+        f"{tmp_path}/no.yaml: cannot be read: No such file or directory"
+    ]
     assert file_problems(tmp_path) == [f"{tmp_path}: cannot be read: Is a directory"]
     assert "cannot be read" in file_problems(tmp_path / "a\0b.yaml")[0]
     assert "cannot be read" in file_problems(tmp_path / ("x" * 5000))[0]
@@ -212,7 +214,7 @@ def test_a_file_without_permission(tmp_path: Path) -> None:
 def test_the_value_of_an_option_has_no_lines() -> None:
     document = parse("{a: 1}", "--set", lines=False)
     assert document.place(("a",)).line is None
-    with pytest.raises(BadInputError, match="^--set: a: duplicate key$"):
+    with pytest.raises(BadInputError, match=r"^--set: a: duplicate key$"):
         parse("{a: 1, a: 2}", "--set", lines=False)
 
 

@@ -22,7 +22,14 @@ def norm(m: list[np.ndarray]) -> float:
 
 
 def reference(
-    case: Case, *, lr: float, rho: float, weight_decay: float, lazy_hessian: int, hessian_power: float, eps: float
+    case: Case,
+    *,
+    lr: float,
+    rho: float,
+    weight_decay: float,
+    lazy_hessian: int,
+    hessian_power: float,
+    eps: float,
 ) -> list[list[np.ndarray]]:
     """Return the unperturbed weights after each step, computed as the released code means to compute them.
 

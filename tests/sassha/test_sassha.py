@@ -19,7 +19,9 @@ from tests.cases import Case, Oracle, assert_same_path
 STEPS = 50
 
 
-def signs(case: Case, oracle: Oracle, step: int, *, n_samples: int = 1, seed: int = 0) -> list[list[np.ndarray]]:
+def signs(
+    case: Case, oracle: Oracle, step: int, *, n_samples: int = 1, seed: int = 0
+) -> list[list[np.ndarray]]:
     """Return the probes of step t = 1, 2, ... as arrays."""
     probes = rademacher(case.parameters(), n_samples=n_samples, seed=seed, step=step - 1)
     return [oracle.used_part(probe) for probe in probes]
@@ -67,9 +69,7 @@ def reference(
             for z in signs(case, oracle, t, n_samples=n_samples, seed=seed):
                 products = oracle.product(perturbed, z, t)
                 h = [a + b * c / n_samples for a, b, c in zip(h, z, products, strict=True)]
-            d = [
-                beta2 * a + (1 - beta2) * (np.abs(b) if absolute else b) for a, b in zip(d, h, strict=True)
-            ]
+            d = [beta2 * a + (1 - beta2) * (np.abs(b) if absolute else b) for a, b in zip(d, h, strict=True)]
             count = t if bias_correction == "steps" else updates
             corrected = [a / (1 - beta2**count) for a in d]
             sign = [np.where(a < 0, -1.0, 1.0) for a in d]
@@ -168,7 +168,7 @@ def test_the_perturbed_point_does_not_mix_weights_and_activations() -> None:
     a = nn.Parameter(torch.tensor([3.0], dtype=torch.float64))
     b = nn.Parameter(torch.tensor([2.0], dtype=torch.float64))
     optimizer = SASSHA([a, b], rho=1.0, betas=(0.0, 0.0))
-    optimizer.step(lambda: ((a * b) ** 2).sum())
+    optimizer.step(lambda: torch.sum((a * b) ** 2))
     gradient = np.array([2 * 3 * 2**2, 2 * 2 * 3**2], dtype=float)
     p, q = np.array([3.0, 2.0]) + gradient / np.linalg.norm(gradient)
     probe_a, probe_b = (z.item() for z in rademacher([a, b], n_samples=1, seed=0, step=0)[0])
@@ -221,7 +221,9 @@ def test_a_second_order_graph_is_built_on_hessian_steps_only(monkeypatch: pytest
     with_graph = []
     engine = torch.autograd._engine_run_backward
 
-    def watched(roots: Any, cotangents: Any, retain_graph: bool, create_graph: bool, *args: Any, **kwargs: Any) -> Any:
+    def watched(
+        roots: Any, cotangents: Any, retain_graph: bool, create_graph: bool, *args: Any, **kwargs: Any
+    ) -> Any:
         with_graph.append(create_graph)
         return engine(roots, cotangents, retain_graph, create_graph, *args, **kwargs)
 

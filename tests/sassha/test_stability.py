@@ -1,21 +1,24 @@
 """The linear stability of SASSHA's fixed points: Corollary 4.6 of the paper, found numerically on quadratics.
 
-What is tested. The corollary says that a minimum of sharpness a = lambda_max(H) can only be linearly stable if
+What is tested. The corollary says that a minimum of sharpness a = lambda_max(H) can only be linearly stable
+if
 
     a (1 + rho a) <= 2 eps / lr.
 
-It is about the linearised iteration x <- x - lr P^-1 H (x + rho H x) around the minimum 0. So the tests run SASSHA on
-f(x) = x'Hx / 2 with a perturbation of rho times the gradient, not of length rho: they schedule the radius as rho ||Hx||. (A
-perturbation of fixed length does not vanish at the minimum, which then is no fixed point at all.) Momentum is off; with it
-the boundary is a factor of (1 + beta1) / (1 - beta1) further out.
+It is about the linearised iteration x <- x - lr P^-1 H (x + rho H x) around the minimum 0. So the tests run
+SASSHA on f(x) = x'Hx / 2 with a perturbation of rho times the gradient, not of length rho: they schedule
+the radius as rho ||Hx||. (A perturbation of fixed length does not vanish at the minimum, which then is no
+fixed point at all.) Momentum is off; with it the boundary is a factor of (1 + beta1) / (1 - beta1) further
+out.
 
-H is diagonal, so Hutchinson's estimate is exact, the corrected average of the curvature is a, and SASSHA's denominator is
-P = sqrt(a) + eps. The exact boundary of the iteration therefore is
+H is diagonal, so Hutchinson's estimate is exact, the corrected average of the curvature is a, and SASSHA's
+denominator is P = sqrt(a) + eps. The exact boundary of the iteration therefore is
 
     a (1 + rho a) = 2 (sqrt(a) + eps) / lr.
 
-The corollary has eps alone: it bounds P from below by eps and leaves the curvature out. Where eps dominates the two agree, and
-there the corollary itself can be tested (the relative difference is sqrt(a) / eps). Where it does not, the exact boundary holds, and the corollary forbids more than it must.
+The corollary has eps alone: it bounds P from below by eps and leaves the curvature out. Where eps dominates
+the two agree, and there the corollary itself can be tested (the relative difference is sqrt(a) / eps).
+Where it does not, the exact boundary holds, and the corollary forbids more than it must.
 """
 
 from __future__ import annotations

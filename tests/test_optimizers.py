@@ -1,0 +1,375 @@
+"""What every optimizer of the two packages promises, whatever its formula."""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from baselines.adahessian import AdaHessian
+from baselines.sam import SAM
+from baselines.shampoo import Shampoo
+from baselines.shampoo_grafted import GraftedShampoo
+from baselines.sophia_h import SophiaH
+from benchbench.ledger import Ledger
+from benchbench.objective import Objective
+from sassha import MSASSHA, SASSHA
+from tests import cases
+from tests.cases import Case
+
+Factory = Callable[..., Optimizer]
+
+
+def sam_adamw(params: Iterable[Any], **settings: Any) -> SAM:
+    return SAM(params, torch.optim.AdamW, **settings)
+
+
+def sam_sgd(params: Iterable[Any], **settings: Any) -> SAM:
+    return SAM(params, **({"momentum": 0.9} | settings))
+
+
+FACTORIES: dict[str, Factory] = {
+    "sassha": SASSHA,
+    "sassha_signed": lambda params, **settings: SASSHA(params, **({"absolute": False} | settings)),
+    "msassha": MSASSHA,
+    "sam_sgd": sam_sgd,
+    "sam_adamw": sam_adamw,
+    "adahessian": lambda params, **settings: AdaHessian(params, **({"lazy_hessian": 3} | settings)),
+    "sophia_h": lambda params, **settings: SophiaH(params, **({"gamma": 1.0} | settings)),
+    "shampoo": Shampoo,
+    "grafted_shampoo": lambda params, **settings: GraftedShampoo(params, **({"update_freq": 3} | settings)),
+}
+SECOND_ORDER = ["sassha", "msassha", "adahessian", "sophia_h"]
+
+every_optimizer = pytest.mark.parametrize("name", FACTORIES)
+every_second_order_optimizer = pytest.mark.parametrize("name", SECOND_ORDER)
+
+
+def train(case: Case, optimizer: Optimizer, steps: Iterable[int]) -> list[float]:
+    return [float(optimizer.step(case.loss(t))) for t in steps]
+
+
+def weights(case: Case) -> list[Tensor]:
+    return [p.detach().clone() for p in case.model.parameters()]
+
+
+def same(first: list[Tensor], second: list[Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+@every_optimizer
+@pytest.mark.parametrize("case_name", cases.NAMES)
+def test_makes_progress(name: str, case_name: str) -> None:
+    case = cases.build(case_name, batches=1)
+    losses = train(case, FACTORIES[name](case.model.parameters(), lr=0.01), range(30))
+    assert losses[-1] < losses[0]
+
+
+@every_optimizer
+def test_is_deterministic_and_leaves_other_random_streams_alone(name: str) -> None:
+    paths = []
+    for global_seed in (1, 2):
+        case = cases.build("mlp")
+        optimizer = FACTORIES[name](case.model.parameters(), lr=0.01)
+        torch.manual_seed(global_seed)
+        state = torch.get_rng_state()
+        train(case, optimizer, range(5))
+        assert torch.equal(torch.get_rng_state(), state)
+        paths.append(weights(case))
+    assert same(*paths)
+
+
+@every_second_order_optimizer
+def test_another_seed_draws_other_probes(name: str) -> None:
+    paths = []
+    for seed in (1, 2):
+        case = cases.build("mlp")
+        train(case, FACTORIES[name](case.model.parameters(), lr=0.01, seed=seed), range(2))
+        paths.append(weights(case))
+    assert not same(*paths)
+
+
+def by_state_dict(
+    optimizer: Optimizer, make: Callable[[Case], Optimizer], case: Case
+) -> tuple[Case, Optimizer]:
+    stored = io.BytesIO()
+    torch.save(optimizer.state_dict(), stored)
+    stored.seek(0)
+    other = case.copy()
+    fresh = make(other)
+    fresh.load_state_dict(torch.load(stored, weights_only=True))
+    return other, fresh
+
+
+def by_pickle(optimizer: Optimizer, _make: Any, case: Case) -> tuple[Case, Optimizer]:
+    return pickle.loads(pickle.dumps((case, optimizer)))
+
+
+def by_deepcopy(optimizer: Optimizer, _make: Any, case: Case) -> tuple[Case, Optimizer]:
+    return copy.deepcopy((case, optimizer))
+
+
+@every_optimizer
+@pytest.mark.parametrize("way", [by_state_dict, by_pickle, by_deepcopy])
+def test_continues_bit_by_bit(name: str, way: Any) -> None:
+    """Stopped between two Hessian steps; the probes' seed and the phase must come along."""
+    case = cases.build("conv_bn")
+    settings = {"seed": 7} if name in SECOND_ORDER else {}
+    optimizer = FACTORIES[name](case.model.parameters(), lr=0.01, **settings)
+    train(case, optimizer, range(4))
+    other, resumed = way(optimizer, lambda c: FACTORIES[name](c.model.parameters(), lr=0.5), case)
+    later = range(4, 28)
+    assert train(case, optimizer, later) == train(other, resumed, later)
+    assert same(weights(case), weights(other))
+
+
+@every_optimizer
+def test_splitting_into_groups_changes_nothing(name: str) -> None:
+    one, many = cases.build("conv_bn"), cases.build("conv_bn")
+    parameters = list(many.model.parameters())
+    train(one, FACTORIES[name](one.model.parameters(), lr=0.01), range(12))
+    groups = [{"params": parameters[:2]}, {"params": parameters[2:3]}, {"params": parameters[3:]}]
+    train(many, FACTORIES[name](groups, lr=0.01), range(12))
+    for first, second in zip(weights(one), weights(many), strict=True):
+        torch.testing.assert_close(first, second, rtol=1e-12, atol=1e-14)
+
+
+@every_optimizer
+def test_groups_have_their_own_hyperparameters(name: str) -> None:
+    case = cases.build("mlp")
+    first, *rest = case.model.parameters()
+    start = weights(case)
+    train(case, FACTORIES[name]([{"params": [first], "lr": 0.0}, {"params": rest}], lr=0.01), range(3))
+    moved = [not torch.equal(a, b) for a, b in zip(start, weights(case), strict=True)]
+    assert moved == [False, True, True, True]
+
+
+@every_optimizer
+def test_frozen_and_unused_parameters_stay(name: str) -> None:
+    case = cases.build("frozen_and_unused")
+    model = case.model
+    model.first.bias.grad = torch.ones(5, dtype=torch.float64)  # left over from before it was frozen
+    frozen, unused = model.first.bias.clone(), model.unused.clone()
+    train(case, FACTORIES[name](model.parameters(), lr=0.01, weight_decay=0.1), range(12))
+    assert torch.equal(model.first.bias, frozen)
+    assert torch.equal(model.unused, unused)
+
+
+@every_optimizer
+def test_a_group_can_be_added_on_the_way(name: str) -> None:
+    case = cases.build("mlp")
+    parameters = list(case.model.parameters())
+    optimizer = FACTORIES[name](parameters[:2], lr=0.01)
+    train(case, optimizer, range(4))
+    before = weights(case)
+    optimizer.add_param_group({"params": parameters[2:]})
+    assert all(torch.isfinite(torch.tensor(train(case, optimizer, range(4, 7)))))
+    assert not any(torch.equal(a, b) for a, b in zip(before, weights(case), strict=True))
+
+
+@every_second_order_optimizer
+def test_an_added_group_begins_with_a_hessian_step(name: str) -> None:
+    case = cases.build("mlp")
+    parameters = list(case.model.parameters())
+    optimizer = FACTORIES[name](parameters[:2], lr=0.01, lazy_hessian=5)
+    ledger = Ledger()
+    asked = []
+    for t in range(1, 13):
+        if t == 4:
+            optimizer.add_param_group({"params": parameters[2:]})
+        before = ledger.hvps
+        optimizer.step(Objective(case.loss(t), case.parameters(), ledger=ledger))
+        asked += [t] if ledger.hvps > before else []
+    assert asked == [1, 4, 6, 9, 11]
+
+
+@every_second_order_optimizer
+def test_a_late_parameter_waits_for_its_first_curvature(name: str) -> None:
+    """It is unfrozen before step 3, and the next Hessian step is the 6th."""
+    case = cases.build("mlp")
+    late = next(case.model.parameters())
+    late.requires_grad_(False)
+    optimizer = FACTORIES[name](case.model.parameters(), lr=0.01, lazy_hessian=5)
+    start = late.detach().clone()
+    moved = []
+    for t in range(1, 8):
+        if t == 3:
+            late.requires_grad_(True)
+        optimizer.step(case.loss(t))
+        moved.append(not torch.equal(late, start))
+    assert moved == [False] * 5 + [True] * 2
+
+
+@every_optimizer
+def test_works_in_several_precisions_at_once(name: str) -> None:
+    model = nn.Sequential(nn.Linear(4, 5), nn.Linear(5, 3))
+    model[0].double()
+    model[1].bfloat16()
+    inputs, targets = torch.randn(8, 4).double(), torch.randint(0, 3, (8,))
+    optimizer = FACTORIES[name](model.parameters(), lr=0.01)
+
+    def loss() -> Tensor:
+        return nn.functional.cross_entropy(model[1](model[0](inputs).tanh().bfloat16()).float(), targets)
+
+    start = [p.detach().clone() for p in model.parameters()]
+    for _ in range(3):
+        assert optimizer.step(loss).isfinite()
+    assert [p.dtype for p in model.parameters()] == [torch.float64] * 2 + [torch.bfloat16] * 2
+    assert not any(torch.equal(a, b) for a, b in zip(start, model.parameters(), strict=True))
+
+
+@every_optimizer
+def test_scalars_and_empty_parameters_are_fine(name: str) -> None:
+    scalar = nn.Parameter(torch.tensor(2.0))
+    empty = nn.Parameter(torch.zeros(0, 3))
+    vector = nn.Parameter(torch.ones(2))
+    optimizer = FACTORIES[name]([scalar, empty, vector], lr=0.01)
+    for _ in range(4):
+        optimizer.step(lambda: (scalar - 3 * vector).pow(2).sum() + empty.sum())
+    assert scalar.isfinite()
+    assert scalar != 2.0
+    assert vector.isfinite().all()
+
+
+@every_optimizer
+def test_without_any_gradient_nothing_moves(name: str) -> None:
+    other = nn.Parameter(torch.ones(2))
+    weight = nn.Parameter(torch.ones(2))
+    optimizer = FACTORIES[name]([weight], lr=0.01)
+    for _ in range(3):
+        optimizer.step(lambda: other.pow(2).sum())
+    assert weight.tolist() == [1.0, 1.0]
+
+
+@every_optimizer
+def test_a_schedule_can_stop_everything(name: str) -> None:
+    case = cases.build("mlp")
+    optimizer = FACTORIES[name](case.model.parameters(), lr=0.01)
+    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [2], gamma=0.0)
+    for t in range(2):
+        optimizer.step(case.loss(t))
+        scheduler.step()
+    before = weights(case)
+    train(case, optimizer, range(2, 5))
+    assert same(before, weights(case))
+
+
+# Errors
+
+
+@every_optimizer
+def test_no_closure_is_a_clear_error(name: str) -> None:
+    case = cases.build("mlp")
+    with pytest.raises(TypeError, match=r"step\(lambda: loss_fn\(model\(x\), y\)\)"):
+        FACTORIES[name](case.model.parameters()).step()
+
+
+@every_optimizer
+@pytest.mark.parametrize(
+    ("result", "shown"),
+    [
+        (lambda loss: loss.item(), "got float"),
+        (lambda loss: loss.detach(), r"got a tensor of shape \(\) without a graph"),
+        (lambda loss: loss.expand(2), r"got a tensor of shape \(2,\) with a graph"),
+    ],
+)
+def test_a_closure_without_graph_is_a_clear_error(name: str, result: Any, shown: str) -> None:
+    case = cases.build("mlp")
+    with pytest.raises(TypeError, match=shown):
+        FACTORIES[name](case.model.parameters()).step(lambda: result(case.loss()()))
+
+
+@every_optimizer
+def test_a_closure_that_differentiates_is_a_clear_error(name: str) -> None:
+    case = cases.build("mlp")
+
+    def loss() -> Tensor:
+        value = case.loss()()
+        value.backward()
+        return value
+
+    with pytest.raises(TypeError, match=r"must not call backward\(\)"):
+        FACTORIES[name](case.model.parameters()).step(loss)
+
+
+@every_optimizer
+def test_sparse_gradients_are_a_clear_error(name: str) -> None:
+    table = nn.Embedding(5, 3, sparse=True)
+    with pytest.raises(RuntimeError, match=r"sparse gradients .* sparse=False"):
+        FACTORIES[name](table.parameters()).step(lambda: table(torch.tensor([1, 2])).pow(2).sum())
+
+
+@every_optimizer
+def test_complex_parameters_are_a_clear_error(name: str) -> None:
+    with pytest.raises(ValueError, match=r"complex parameters are not supported \(dtype torch.complex64"):
+        FACTORIES[name]([nn.Parameter(torch.zeros(2, dtype=torch.complex64))])
+
+
+@every_second_order_optimizer
+def test_an_operation_without_second_derivative_is_named(name: str) -> None:
+    bags = nn.EmbeddingBag(5, 3)
+    before = bags.weight.detach().clone()
+    optimizer = FACTORIES[name](bags.parameters())
+    with pytest.raises(NotImplementedError, match=r"_embedding_bag_backward: replace it .*nn.Embedding"):
+        optimizer.step(lambda: bags(torch.tensor([[1, 2]])).pow(2).sum())
+    assert torch.equal(bags.weight, before)
+
+
+HYPERPARAMETERS: dict[str, list[tuple[str, Any, str]]] = {
+    "sassha": [
+        ("lr", -0.1, "a finite number >= 0"),
+        ("lr", float("nan"), "a finite number >= 0"),
+        ("lr", "0.1", "a finite number >= 0"),
+        ("betas", (0.9, 1.0), r"two numbers in \[0, 1\)"),
+        ("betas", 0.9, r"two numbers in \[0, 1\)"),
+        ("eps", -1e-8, "a finite number >= 0"),
+        ("weight_decay", float("inf"), "a finite number >= 0"),
+        ("rho", -1, "a finite number >= 0"),
+        ("lazy_hessian", 0, "an integer >= 1"),
+        ("lazy_hessian", 2.5, "an integer >= 1"),
+        ("n_samples", True, "an integer >= 1"),
+        ("hessian_power", -0.5, "a finite number >= 0"),
+        ("perturb_eps", 0, "a finite number > 0"),
+        ("adaptive", 1, "True or False"),
+        ("absolute", None, "True or False"),
+        ("bias_correction", "epochs", "'steps' or 'updates'"),
+        ("seed", 0.5, "an integer"),
+    ],
+    "msassha": [("rho", -1, "a finite number >= 0"), ("bias_correction", 1, "'steps' or 'updates'")],
+    "sam_sgd": [("rho", -1, "a finite number >= 0"), ("adaptive", "yes", "True or False")],
+    "adahessian": [("spatial_averaging", 1, "True or False"), ("hessian_power", -1, "a finite number >= 0")],
+    "sophia_h": [("gamma", -1, "a finite number >= 0"), ("betas", (0.9,), r"two numbers in \[0, 1\)")],
+    "shampoo": [("momentum", 1.0, r"a number in \[0, 1\)"), ("eps", 0, "a finite number > 0")],
+    "grafted_shampoo": [("graft", "lion", "'adam' or 'sgd'"), ("max_size", 0, "an integer >= 1")],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter", "value", "allowed"),
+    [(name, *row) for name, rows in HYPERPARAMETERS.items() for row in rows],
+)
+def test_a_bad_hyperparameter_is_named_with_what_is_allowed(
+    name: str, parameter: str, value: Any, allowed: str
+) -> None:
+    weight = nn.Parameter(torch.zeros(2))
+    with pytest.raises(ValueError, match=rf"^{parameter} must be {allowed}, got "):
+        FACTORIES[name]([weight], **{parameter: value})
+    with pytest.raises(ValueError, match=rf"^{parameter} must be {allowed}, got "):
+        FACTORIES[name]([{"params": [weight], parameter: value}])
+
+
+def test_a_bad_group_is_not_added() -> None:
+    for factory in FACTORIES.values():
+        optimizer = factory([nn.Parameter(torch.zeros(2))])
+        name = "update_freq" if "update_freq" in optimizer.defaults else "eps"
+        name = "rho" if isinstance(optimizer, SAM) else name
+        with pytest.raises(ValueError, match=f"{name} must be"):
+            optimizer.add_param_group({"params": [nn.Parameter(torch.zeros(2))], name: -1})
+        assert len(optimizer.param_groups) == 1
