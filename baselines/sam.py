@@ -58,7 +58,7 @@ class SAM(Optimizer):
         rho: float = 0.05,
         adaptive: bool = False,
         perturb_eps: float = 1e-12,
-        **base_parameters: Any,  # noqa: ANN401
+        **base_parameters: Any,
     ) -> None:
         super().__init__(params, {"rho": rho, "adaptive": adaptive, "perturb_eps": perturb_eps})
         self.base = base(self.param_groups, **base_parameters)

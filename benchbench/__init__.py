@@ -20,13 +20,13 @@ __all__ = ["BadInputError", "load_suite", "report", "run"]
 
 
 def __getattr__(name: str) -> Any:
-    """Load the public names when they are used, so that importing one floor does not load the whole house."""
-    if name == "BadInputError":
-        from benchbench.problems import BadInputError
+    """Load a public name when it is used, so that importing one floor does not load the whole house.
 
-        return BadInputError
-    if name in __all__:
-        from benchbench import api
+    Raises:
+        AttributeError: There is no such name.
+    """
+    if name not in __all__:
+        raise AttributeError(f"module 'benchbench' has no attribute {name!r}")
+    from benchbench import api
 
-        return getattr(api, name)
-    raise AttributeError(f"module 'benchbench' has no attribute {name!r}")
+    return getattr(api, name)

@@ -159,7 +159,8 @@ def _plugin_modules(specs: Sequence[RunSpec]) -> list[str]:
     """Return the modules of the plugins that the specs name, for engines that load them once for all runs."""
     from benchbench.registry import module_of
 
-    targets = [("optimizer", spec.optimizer.target) for spec in specs]
-    targets += [("workload", spec.workload.target) for spec in specs]
-    modules = (module_of(kind, target) for kind, target in dict.fromkeys(targets))
+    optimizers = dict.fromkeys(spec.optimizer.target for spec in specs)
+    workloads = dict.fromkeys(spec.workload.target for spec in specs)
+    modules = [module_of("optimizer", target) for target in optimizers]
+    modules += [module_of("workload", target) for target in workloads]
     return [module for module in dict.fromkeys(modules) if module is not None]

@@ -16,8 +16,8 @@ from benchbench import registry
 from benchbench import suite as suites
 from benchbench.plugins import Kind, PluginError, describe_exception
 from benchbench.problems import BadInputError, Place, Problem, in_order, nearest_name
-from benchbench.suite_problems import value_text
-from benchbench.suite_schema import MethodEntry, WorkloadEntry
+from benchbench.suite.schema import MethodEntry, WorkloadEntry
+from benchbench.suite.validation import value_text
 from benchbench.values import Component, Origin, RunSpec, Suite, canonical_json
 
 
@@ -153,18 +153,14 @@ def _optimizer_problems(subject: _Subject, schedules: Iterable[str]) -> list[Pro
         name = _blamed(text, subject.given)
         value = value_text(subject.given[name]) if name else ""
         value = "" if value in text else value
-        return [
-            subject.place(name).problem(f"{subject.component.target} cannot be constructed: {text}", value)
-        ]
+        return [subject.place(name).problem(f"{subject.component.target} cannot be constructed: {text}", value)]
     if not isinstance(optimizer, torch.optim.Optimizer):
         message = f"{subject.component.target} gives no torch.optim.Optimizer"
         return [subject.place(subject.kind).problem(message, value_text(type(optimizer).__name__))]
     return list(_unschedulable(subject, optimizer, schedules))
 
 
-def _unschedulable(
-    subject: _Subject, optimizer: torch.optim.Optimizer, schedules: Iterable[str]
-) -> Iterator[Problem]:
+def _unschedulable(subject: _Subject, optimizer: torch.optim.Optimizer, schedules: Iterable[str]) -> Iterator[Problem]:
     group = optimizer.param_groups[0]
     numbers = [
         name
@@ -173,9 +169,7 @@ def _unschedulable(
     ]
     for name in schedules:
         if name not in numbers:
-            message = (
-                f"{subject.component.target} has no such number to schedule; allowed: {', '.join(numbers)}"
-            )
+            message = f"{subject.component.target} has no such number to schedule; allowed: {', '.join(numbers)}"
             yield subject.place(f"schedule.{name}").problem(message, nearest=nearest_name(name, numbers))
 
 

@@ -54,9 +54,7 @@ class Listing(StrEnum):
     suites = "suites"
 
 
-SuiteArgument = Annotated[
-    str, typer.Argument(help="A YAML file, or the name of a bundled suite.", show_default=False)
-]
+SuiteArgument = Annotated[str, typer.Argument(help="A YAML file, or the name of a bundled suite.", show_default=False)]
 Overrides = Annotated[
     list[str],
     typer.Option(
@@ -66,7 +64,9 @@ Overrides = Annotated[
 Only = Annotated[
     list[str],
     typer.Option(
-        "--only", metavar="KEY=LABEL,...", help="Take a part of the suite, e.g. method=SASSHA,workload=digits-mlp,seed=0."
+        "--only",
+        metavar="KEY=LABEL,...",
+        help="Take a part of the suite, e.g. method=SASSHA,workload=digits-mlp,seed=0.",
     ),
 ]
 TrackingUri = Annotated[
@@ -111,7 +111,7 @@ def _root(
 @app.command()
 def run(
     suite: SuiteArgument,
-    only: Only = [],  # noqa: B006: typer never changes a default
+    only: Only = [],  # noqa: B006 - typer never changes a default
     overrides: Overrides = [],  # noqa: B006
     engine: Annotated[EngineName, typer.Option(help="A process per run, or all in this one.")] = EngineName.local,
     slots: Annotated[
@@ -234,7 +234,11 @@ def show(
     typer.echo(f"{plugin.name} ({plugin.kind}): {plugin.target}, from {plugin.distribution} {plugin.version}\n")
     _print_listing(
         [
-            {"parameter": each.name, "type": each.type, "default": "required" if each.default is None else each.default}
+            {
+                "parameter": each.name,
+                "type": each.type,
+                "default": "required" if each.default is None else each.default,
+            }
             for each in description.parameters
         ]
     )
@@ -295,9 +299,9 @@ def _print_results(suite: Suite, rows: Sequence[Row], form: Format) -> None:
 
 
 def _plugin_rows(what: Listing) -> list[dict[str, str]]:
-    from benchbench.plugins import plugins, status
+    from benchbench.plugins import Kind, plugins, status
 
-    kind = "optimizer" if what is Listing.optimizers else "workload"
+    kind: Kind = "optimizer" if what is Listing.optimizers else "workload"
     return [
         {
             "name": plugin.name,

@@ -32,9 +32,7 @@ class PlannedRun:
     result: RunResult | None
 
 
-def plan(
-    specs: Sequence[RunSpec], tracker: Tracker, runs_dir: Path, *, force: bool = False
-) -> list[PlannedRun]:
+def plan(specs: Sequence[RunSpec], tracker: Tracker, runs_dir: Path, *, force: bool = False) -> list[PlannedRun]:
     """Compare specs with what tracking and the disk hold. Changes nothing.
 
     Args:
@@ -44,7 +42,7 @@ def plan(
         force: Plan every run as if nothing were known.
     """
     unique = {spec.key: spec for spec in reversed(specs)}
-    ordered = [spec for spec in dict.fromkeys(spec.key for spec in specs)]
+    ordered = list(dict.fromkeys(spec.key for spec in specs))
     tracked = tracker.results(ordered)
     planned = []
     for key in ordered:

@@ -103,7 +103,7 @@ def find(kind: Kind, name: str) -> Plugin:
     return plugin
 
 
-def resolve(kind: Kind, target: str) -> Any:  # noqa: ANN401 - foreign code
+def resolve(kind: Kind, target: str) -> Any:
     """Return the factory of an optimizer, or the `Workload`, that a target names.
 
     Args:
@@ -165,7 +165,7 @@ def _from_entry_point(kind: Kind, entry: EntryPoint) -> Plugin:
 
 
 def _torch_optimizers() -> list[Plugin]:
-    import torch  # noqa: PLC0415 - takes seconds, and naming things must not
+    import torch
 
     base = torch.optim.Optimizer
     return [

@@ -30,9 +30,7 @@ SEED = "seed"
 """The parameter through which an optimizer that draws random numbers gets the run's seed."""
 
 
-def build_optimizer(
-    component: Component, params: Iterable[torch.nn.Parameter], *, seed: int
-) -> torch.optim.Optimizer:
+def build_optimizer(component: Component, params: Iterable[torch.nn.Parameter], *, seed: int) -> torch.optim.Optimizer:
     """Build an optimizer over `params`.
 
     Args:
@@ -80,7 +78,7 @@ def needs_create_graph(component: Component, declared: bool | None = None) -> bo
 
 def parameters(
     kind: Kind,
-    factory: Any,  # noqa: ANN401 - foreign code
+    factory: Any,
     given: Mapping[str, JsonValue] | None = None,
 ) -> dict[str, Parameter]:
     """Return what a suite may set, annotations evaluated as far as they can be.
@@ -146,9 +144,7 @@ def convert(parameter: Parameter, value: JsonValue) -> object:
 
 def arguments(allowed: Mapping[str, Parameter], given: Mapping[str, JsonValue]) -> dict[str, Any]:
     """Return a suite's values as their factory wants them (see `convert`)."""
-    return {
-        name: convert(allowed[name], value) if name in allowed else value for name, value in given.items()
-    }
+    return {name: convert(allowed[name], value) if name in allowed else value for name, value in given.items()}
 
 
 def is_open(allowed: Mapping[str, Parameter]) -> bool:
@@ -167,7 +163,7 @@ _ONLY_IN_PYTHON = ("needs_python_object", "callable_type")
 """Errors of pydantic about types that no YAML value has; such a parameter is left to its factory."""
 
 
-def _adapter(annotation: Any) -> TypeAdapter[object] | None:  # noqa: ANN401 - foreign code
+def _adapter(annotation: Any) -> TypeAdapter[object] | None:
     """Return a validator of an annotation, or `None` when pydantic can make nothing of it."""
     try:
         return _new_adapter(annotation)
@@ -176,7 +172,7 @@ def _adapter(annotation: Any) -> TypeAdapter[object] | None:  # noqa: ANN401 - f
 
 
 @functools.lru_cache(maxsize=256)
-def _new_adapter(annotation: Any) -> TypeAdapter[object] | None:  # noqa: ANN401 - foreign code
+def _new_adapter(annotation: Any) -> TypeAdapter[object] | None:
     if annotation is Parameter.empty:
         return None
     with warnings.catch_warnings():
@@ -203,7 +199,7 @@ def _signature(function: Callable[..., Any]) -> dict[str, Parameter]:
 
 def _is_base(parameter: Parameter) -> bool:
     """Return whether a parameter wants the class of another optimizer."""
-    import torch  # noqa: PLC0415 - takes seconds, and reading a suite must not
+    import torch
 
     wanted = parameter.annotation
     union = typing.get_origin(wanted) in (typing.Union, types.UnionType)

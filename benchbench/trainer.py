@@ -45,9 +45,7 @@ def run(spec: RunSpec, device: torch.device, report: Callable[[EpochRecord], Non
         torch.manual_seed(streams.seed("init"))
         task = registry.build_workload(spec.workload, Setup(device, spec.batch_size, streams))
         model = task.model
-        optimizer = registry.build_optimizer(
-            spec.optimizer, model.parameters(), seed=streams.seed("probes")
-        )
+        optimizer = registry.build_optimizer(spec.optimizer, model.parameters(), seed=streams.seed("probes"))
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         schedules = Schedules(optimizer, spec.schedule, task.steps_per_epoch, spec.epochs)
         create_graph = registry.needs_create_graph(spec.optimizer, spec.create_graph)
@@ -100,7 +98,7 @@ def run_in_folder(spec: RunSpec, device: torch.device, folder: RunFolder, *, sha
     """
     try:
         result = run(spec, device, folder.append)
-    except (Exception, SystemExit):  # noqa: BLE001: one run's failure is a value, whatever its cause
+    except (Exception, SystemExit):  # noqa: BLE001 - one run's failure is a value, whatever its cause
         traceback.print_exc()
         lines = traceback.format_exc().strip().splitlines()[-_TRACEBACK_LINES:]
         result = RunResult(key=spec.key, outcome="failed", message="\n".join(lines))
@@ -111,9 +109,7 @@ def run_in_folder(spec: RunSpec, device: torch.device, folder: RunFolder, *, sha
 
 def _evaluate(task: Task) -> Metrics:
     return {
-        f"{split}/{name}": value
-        for split in ("validation", "test")
-        for name, value in task.evaluate(split).items()
+        f"{split}/{name}": value for split in ("validation", "test") for name, value in task.evaluate(split).items()
     }
 
 

@@ -53,5 +53,11 @@ def benchbench(*arguments: str, cwd: Path, **environment: str) -> subprocess.Com
     """Run the installed command in a process of its own."""
     command = [str(Path(sys.executable).with_name("benchbench")), *arguments]
     return subprocess.run(
-        command, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, timeout=300, check=False
+        command,
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )

@@ -100,10 +100,7 @@ def problems(path: Path, *overrides: str) -> list[str]:
 
 
 def test_a_good_suite_has_no_problems(write: Write) -> None:
-    assert (
-        problems(write("{optimizer: adamw}", "{optimizer: AdamW, lr: 1, betas: [0, 0.9], foreach: null}"))
-        == []
-    )
+    assert problems(write("{optimizer: adamw}", "{optimizer: AdamW, lr: 1, betas: [0, 0.9], foreach: null}")) == []
 
 
 @pytest.mark.parametrize(

@@ -28,9 +28,7 @@ STEPS = 12
 OPTIMIZERS: dict[str, Callable[[Any], Optimizer]] = {
     "sassha": lambda p: SASSHA(p, lr=0.02, weight_decay=0.01, lazy_hessian=5),
     "sassha_signed": lambda p: SASSHA(p, lr=0.01, eps=0.01, absolute=False, hessian_power=0.8),
-    "sassha_adaptive": lambda p: SASSHA(
-        p, lr=0.02, rho=0.5, adaptive=True, bias_correction="updates", n_samples=2
-    ),
+    "sassha_adaptive": lambda p: SASSHA(p, lr=0.02, rho=0.5, adaptive=True, bias_correction="updates", n_samples=2),
     "msassha": lambda p: MSASSHA(p, lr=0.02, rho=0.2, weight_decay=0.01, lazy_hessian=5),
     "sam_sgd": lambda p: SAM(p, rho=0.1, lr=0.1, momentum=0.9, weight_decay=0.01),
     "sam_adamw": lambda p: SAM(p, AdamW, rho=0.1, lr=0.01, eps=1e-3),

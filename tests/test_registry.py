@@ -38,9 +38,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     yield add
     plugins._plugins.cache_clear()
     for module in set(sys.modules) - known:
-        if getattr(sys.modules[module], "__file__", None) and str(tmp_path) in str(
-            sys.modules[module].__file__
-        ):
+        if getattr(sys.modules[module], "__file__", None) and str(tmp_path) in str(sys.modules[module].__file__):
             del sys.modules[module]
 
 
@@ -196,18 +194,12 @@ def test_a_file_is_a_module_of_its_own(tmp_path: Path) -> None:
     path = list(sys.path)
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
-        (tmp_path / folder / "mine.py").write_text(
-            f"class A:\n    @staticmethod\n    def b(params): return {folder!r}"
-        )
-    first, second = (
-        registry.resolve("optimizer", f"{tmp_path / folder / 'mine.py'}:A.b") for folder in ("one", "two")
-    )
+        (tmp_path / folder / "mine.py").write_text(f"class A:\n    @staticmethod\n    def b(params): return {folder!r}")
+    first, second = (registry.resolve("optimizer", f"{tmp_path / folder / 'mine.py'}:A.b") for folder in ("one", "two"))
     assert (first([]), second([])) == ("one", "two")
     assert registry.resolve("optimizer", f"{tmp_path / 'one' / 'mine.py'}:A.b") is first
     assert sys.path == path
-    (tmp_path / "one" / "mine.py").write_text(
-        "class A:\n    @staticmethod\n    def b(params): return 'edited'"
-    )
+    (tmp_path / "one" / "mine.py").write_text("class A:\n    @staticmethod\n    def b(params): return 'edited'")
     assert registry.resolve("optimizer", f"{tmp_path / 'one' / 'mine.py'}:A.b")([]) == "edited"
 
 

@@ -130,8 +130,13 @@ def test_a_lost_tracking_store_is_filled_again_from_the_disk(
 
 @pytest.mark.usefixtures("workplace")
 def test_divergence_is_tracked_and_never_repeated(write_suite: Callable[..., Path]) -> None:
-    path = write_suite(SUITE + '\n  # none\n').read_text().replace(
-        "AdamW: {optimizer: adamw, lr: 0.01}", f'Bad: {{optimizer: "{Path(__file__).with_name("stubs.py")}:Exploding"}}'
+    path = (
+        write_suite(SUITE + "\n  # none\n")
+        .read_text()
+        .replace(
+            "AdamW: {optimizer: adamw, lr: 0.01}",
+            f'Bad: {{optimizer: "{Path(__file__).with_name("stubs.py")}:Exploding"}}',
+        )
     )
     suite = write_suite(path)
     rows, _ = run_inline(suite)

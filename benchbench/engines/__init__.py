@@ -24,13 +24,14 @@ class Engine(Protocol):
 
     Attributes:
         name: Name of the engine on the command line.
-        capacity: Number of jobs that can be submitted now.
     """
 
     name: str
 
     @property
-    def capacity(self) -> int: ...
+    def capacity(self) -> int:
+        """Number of jobs that can be submitted now."""
+        ...
 
     def submit(self, job: Job) -> None:
         """Start a job, or queue it where it will be started."""

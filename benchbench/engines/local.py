@@ -20,6 +20,9 @@ from benchbench.values import Outcome, RunResult
 
 _LOG_LINES = 8
 
+_PRELOAD = ("benchbench.engines.worker", "benchbench.trainer", "torch._dynamo")
+"""What every run needs; torch loads its compiler, which takes seconds, with the first optimizer that is built."""
+
 
 @dataclass(frozen=True)
 class _Running:
@@ -45,7 +48,7 @@ class LocalEngine:
         self._free = list(reversed(slots))
         self._running: list[_Running] = []
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["benchbench.engines.worker", "benchbench.trainer", *preload])
+        self._context.set_forkserver_preload([*_PRELOAD, *preload])
 
     @property
     def capacity(self) -> int:

@@ -29,9 +29,7 @@ def best_epoch_table(suite: Suite, rows: Sequence[Row]) -> Table:
     return table.model_copy(update={"notes": (*table.notes, chosen)})
 
 
-def _table(
-    suite: Suite, rows: Sequence[Row], name: str, title: str, metrics: Callable[[RunResult], Metrics]
-) -> Table:
+def _table(suite: Suite, rows: Sequence[Row], name: str, title: str, metrics: Callable[[RunResult], Metrics]) -> Table:
     methods = methods_by_category(suite)
     runs = gather(suite, rows)
     columns = [

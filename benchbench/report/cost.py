@@ -57,8 +57,7 @@ def _workload_cells(runs: Mapping[str, Runs], reference: str) -> dict[str, list[
     base = seconds[reference] if len(_devices(runs.values())) == 1 else None
     decimals = _decimals(summary.mean for summary in seconds.values() if summary)
     return {
-        method: [*_count_cells(here), *_time_cells(seconds[method], base, decimals)]
-        for method, here in runs.items()
+        method: [*_count_cells(here), *_time_cells(seconds[method], base, decimals)] for method, here in runs.items()
     }
 
 
@@ -117,8 +116,7 @@ def _notes(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> tuple[str, ...
     if not finished:
         return tuple(notes)
     notes.append(
-        "s/epoch: seconds of training, evaluation left out, mean over seeds; "
-        f"relative to {suite.methods[0].label}."
+        f"s/epoch: seconds of training, evaluation left out, mean over seeds; relative to {suite.methods[0].label}."
     )
     most = max(int(run.environment.get("concurrent_runs", "1")) for run in finished)
     if most > 1:

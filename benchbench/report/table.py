@@ -117,9 +117,7 @@ class Table(Frozen):
     def select(self, positions: Sequence[int]) -> Table:
         """Return this table with only the columns at `positions`."""
         columns = tuple(self.columns[i] for i in positions)
-        rows = tuple(
-            row.model_copy(update={"cells": tuple(row.cells[i] for i in positions)}) for row in self.rows
-        )
+        rows = tuple(row.model_copy(update={"cells": tuple(row.cells[i] for i in positions)}) for row in self.rows)
         return self.model_copy(update={"columns": columns, "rows": rows})
 
 

@@ -130,9 +130,7 @@ def _grid(table: Table, columns: Sequence[Sequence[str]]) -> str:
             lines.append([*map(printable, names), *(column[position] for column in columns)])
             position += 1
     alignment = ["left"] * len(lines[0])
-    text = tabulate(
-        lines, tablefmt=_FORMAT, disable_numparse=True, preserve_whitespace=True, colalign=alignment
-    )
+    text = tabulate(lines, tablefmt=_FORMAT, disable_numparse=True, preserve_whitespace=True, colalign=alignment)
     return "\n".join(line.rstrip() for line in text.splitlines())
 
 

@@ -47,9 +47,7 @@ def random_shift(pixels: int) -> Augmentation:
     def shift(images: Tensor, generator: torch.Generator) -> Tensor:
         count, _, height, width = images.shape
         padded = F.pad(images, (pixels, pixels, pixels, pixels))
-        top, left = torch.randint(
-            0, 2 * pixels + 1, (2, count, 1), generator=generator, device=images.device
-        )
+        top, left = torch.randint(0, 2 * pixels + 1, (2, count, 1), generator=generator, device=images.device)
         rows = (top + torch.arange(height, device=images.device))[:, :, None]
         columns = (left + torch.arange(width, device=images.device))[:, None, :]
         image = torch.arange(count, device=images.device)[:, None, None]
@@ -96,7 +94,7 @@ class TensorClassification:
         # Drawn on the CPU, so that every device sees the same order.
         order = torch.randperm(len(self._train.labels), generator=streams.generator("order", epoch))
         draws = streams.generator("augmentation", epoch, device)
-        for chosen in order.to(device).split(self._setup.batch_size):
+        for chosen in torch.split(order.to(device), self._setup.batch_size):
             yield self._augment(self._train.inputs[chosen], draws), self._train.labels[chosen]
 
     def loss(self, batch: Batch) -> Tensor:
@@ -109,7 +107,7 @@ class TensorClassification:
         """Return `loss` (mean cross-entropy) and `accuracy` (a fraction) of a held-out split."""
         data = self._held_out[split]
         self.model.eval()
-        logits = torch.cat([self.model(part) for part in data.inputs.split(_EVALUATION_BATCH)])
+        logits = torch.cat([self.model(part) for part in torch.split(data.inputs, _EVALUATION_BATCH)])
         self.model.train()
         return {
             "loss": F.cross_entropy(logits, data.labels).item(),

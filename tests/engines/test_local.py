@@ -83,9 +83,7 @@ def test_a_run_is_stopped_when_its_time_is_up(engine: LocalEngine, tmp_path: Pat
 
 
 def test_each_slot_sets_its_environment_before_the_run_starts(tmp_path: Path) -> None:
-    slots = [
-        Slot(f"gpu:{gpu}", "cpu", threads=gpu, environment={"CUDA_VISIBLE_DEVICES": str(gpu)}) for gpu in (2, 5)
-    ]
+    slots = [Slot(f"gpu:{gpu}", "cpu", threads=gpu, environment={"CUDA_VISIBLE_DEVICES": str(gpu)}) for gpu in (2, 5)]
     engine = LocalEngine(slots)
     jobs = [
         job(tmp_path, "environment", seed=seed, variable="CUDA_VISIBLE_DEVICES", folder=str(tmp_path))

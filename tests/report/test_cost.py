@@ -83,9 +83,7 @@ def test_figures_of_fewer_runs_are_noted():
 
 def test_times_of_runs_that_shared_a_machine_are_only_indicative():
     shared = runs("A", cost(), device="cpu", concurrent_runs="4")
-    assert any(
-        "Up to 4 runs" in note and "indicative" in note for note in cost_table(suite(TWO), shared).notes
-    )
+    assert any("Up to 4 runs" in note and "indicative" in note for note in cost_table(suite(TWO), shared).notes)
     alone = runs("A", cost(), device="cpu", concurrent_runs="1")
     assert not any("indicative" in note for note in cost_table(suite(TWO), alone).notes)
 

@@ -63,9 +63,7 @@ def test_the_whole_of_a_small_table():
 
 def test_every_cell_of_the_tables_can_be_read_back():
     workloads = ("digits", "mlp")
-    runs = [
-        row(m, s, 0.9 + i / 100, workload=w) for w in workloads for i, m in enumerate(PAPER) for s in range(3)
-    ]
+    runs = [row(m, s, 0.9 + i / 100, workload=w) for w in workloads for i, m in enumerate(PAPER) for s in range(3)]
     for table in tables(suite(PAPER, workloads), runs):
         lines = grid(to_markdown(table))
         assert len(lines) == 1 + len(PAPER)
@@ -93,9 +91,7 @@ def check(table: Table, labels: list[str]) -> None:
     text = to_markdown(table)
     lines = grid(text)
     assert {len(line) for line in lines} == {len(table.headers) + len(table.columns)}
-    assert [line[len(table.headers) - 1] for line in lines[1:]] == [
-        printable(label).strip() for label in labels
-    ]
+    assert [line[len(table.headers) - 1] for line in lines[1:]] == [printable(label).strip() for label in labels]
     tokens = parse(text)
     headings = [plain(token) for before, token in pairwise(tokens) if before.type == "heading_open"]
     assert headings == [printable(table.title).strip()]

@@ -27,9 +27,7 @@ SMALL = Table(
 
 
 def complete(workloads: tuple[str, ...]) -> list[Table]:
-    runs = [
-        row(m, s, 0.9 + i / 100, workload=w) for w in workloads for i, m in enumerate(PAPER) for s in range(3)
-    ]
+    runs = [row(m, s, 0.9 + i / 100, workload=w) for w in workloads for i, m in enumerate(PAPER) for s in range(3)]
     return tables(suite(PAPER, workloads), runs)
 
 
@@ -116,9 +114,7 @@ def test_a_group_that_is_too_wide_alone_is_cut_between_its_columns():
 def test_wide_characters_are_aligned():
     table = accuracy_table(suite({"確率的勾配": "一次", "B": "一次"}), rows("B", 0.1, 0.1, 0.1))
     lines = to_terminal(table, color=False, width=80).splitlines()
-    starts = {
-        cell_len(line[: line.index(text)]) for line, text in zip(lines[4:6], ("–", "10.00"), strict=True)
-    }
+    starts = {cell_len(line[: line.index(text)]) for line, text in zip(lines[4:6], ("–", "10.00"), strict=True)}
     assert starts == {cell_len(lines[3].rpartition("  ")[0]) + 2}
 
 

@@ -12,9 +12,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from benchbench.problems import Problem, nearest_name
-from benchbench.suite_schema import TABLES, Defaults, SuiteFile
+from benchbench.suite.schema import TABLES, Defaults, SuiteFile
+from benchbench.suite.yaml_source import Document, FieldPath
 from benchbench.values import Constant, Cosine, Linear, MultiStep
-from benchbench.yaml_source import Document, FieldPath
 
 _SCHEDULES: dict[str, type[BaseModel]] = {
     "constant": Constant,
@@ -125,9 +125,7 @@ def _scalars(value: object, path: FieldPath) -> Iterator[tuple[FieldPath, object
 def _remove(data: dict[str, Any], paths: Iterable[FieldPath]) -> None:
     """Remove what stands at the paths; schedules, sweeps and lists as a whole."""
     for path in paths:
-        ends = [
-            index for index, key in enumerate(path) if key in ("schedule", "sweep") or isinstance(key, int)
-        ]
+        ends = [index for index, key in enumerate(path) if key in ("schedule", "sweep") or isinstance(key, int)]
         whole = path[: ends[0] + (not isinstance(path[ends[0]], int))] if ends else path
         node: Any = data
         for key in whole[:-1]:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchbench.problems import BadInputError
-from benchbench.yaml_source import DEEPEST, LARGEST_FILE, MOST_VALUES, Document, dotted, parse, read
+from benchbench.suite.yaml_source import DEEPEST, LARGEST_FILE, MOST_VALUES, Document, dotted, parse, read
 
 
 def data(text: str) -> object:
@@ -196,9 +196,7 @@ def test_files_that_are_no_suite(tmp_path: Path, content: bytes, problem: str) -
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    assert file_problems(tmp_path / "no.yaml") == [
-        f"{tmp_path}/no.yaml: cannot be read: No such file or directory"
-    ]
+    assert file_problems(tmp_path / "no.yaml") == [f"{tmp_path}/no.yaml: cannot be read: No such file or directory"]
     assert file_problems(tmp_path) == [f"{tmp_path}: cannot be read: Is a directory"]
     assert "cannot be read" in file_problems(tmp_path / "a\0b.yaml")[0]
     assert "cannot be read" in file_problems(tmp_path / ("x" * 5000))[0]

@@ -15,9 +15,9 @@ from typing import TypeVar
 from pydantic import JsonValue
 
 from benchbench.problems import Place, Problem, nearest_name
-from benchbench.suite_schema import MethodEntry, OverrideEntry, SuiteFile, WorkloadEntry, check_label
+from benchbench.suite.schema import MethodEntry, OverrideEntry, SuiteFile, WorkloadEntry, check_label
+from benchbench.suite.yaml_source import Document, FieldPath
 from benchbench.values import Component, Method, Origin, RunSpec, Schedule, Suite
-from benchbench.yaml_source import Document, FieldPath
 
 MOST_RUNS = 100_000
 
@@ -62,12 +62,8 @@ class Expansion:
         self._file = file
         self._document = document
         self._folder = folder
-        self._workloads = {
-            label: _filled(entry, file.defaults.workloads) for label, entry in file.workloads.items()
-        }
-        self._methods = {
-            label: _filled(entry, file.defaults.methods) for label, entry in file.methods.items()
-        }
+        self._workloads = {label: _filled(entry, file.defaults.workloads) for label, entry in file.workloads.items()}
+        self._methods = {label: _filled(entry, file.defaults.methods) for label, entry in file.methods.items()}
         self._places: dict[tuple[str, str, str], Place] = {("", "", ""): document.place(())}
 
     def suite(self) -> Suite:
@@ -181,9 +177,7 @@ class Expansion:
 
     # Checks
 
-    def _require(
-        self, kind: str, entries: Mapping[str, WorkloadEntry | MethodEntry], keys: tuple[str, ...]
-    ) -> None:
+    def _require(self, kind: str, entries: Mapping[str, WorkloadEntry | MethodEntry], keys: tuple[str, ...]) -> None:
         for label, entry in entries.items():
             for key in keys:
                 path = self._path(kind, label, key)
@@ -197,9 +191,7 @@ class Expansion:
             for workload, override in entry.overrides.items():
                 if workload not in self._workloads:
                     message = f"unknown workload; allowed: {', '.join(self._workloads)}"
-                    self._complain(
-                        (*path, workload), message, nearest=nearest_name(workload, self._workloads)
-                    )
+                    self._complain((*path, workload), message, nearest=nearest_name(workload, self._workloads))
                 for name in override.parameters:
                     if name in entry.sweep:
                         self._complain((*path, workload, name), "is swept: it cannot be overridden as well")

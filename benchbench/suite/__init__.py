@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchbench import suite_changes, yaml_source
 from benchbench.problems import BadInputError, Problem, in_order, nearest_name
-from benchbench.suite_changes import select
-from benchbench.suite_problems import validate
-from benchbench.suite_runs import Expansion
-from benchbench.suite_schema import TABLES, SuiteFile
+from benchbench.suite import changes, yaml_source
+from benchbench.suite.changes import select
+from benchbench.suite.expansion import Expansion
+from benchbench.suite.schema import TABLES, SuiteFile
+from benchbench.suite.validation import validate
 from benchbench.values import Suite
 
 __all__ = ["TABLES", "bundled", "find", "json_schema", "load", "read", "select"]
@@ -51,7 +51,7 @@ def read(path: str | Path, *, overrides: Sequence[str] = ()) -> tuple[Suite | No
         document = yaml_source.read(file)
     except BadInputError as error:
         return None, list(error.problems)
-    problems = suite_changes.apply(document, overrides)
+    problems = changes.apply(document, overrides)
     content, violations = validate(document)
     problems += violations
     if content is None:
@@ -63,7 +63,7 @@ def read(path: str | Path, *, overrides: Sequence[str] = ()) -> tuple[Suite | No
 
 def bundled() -> dict[str, Path]:
     """Return the suites that come with the package, by name."""
-    package = Path(__file__).parent
+    package = Path(__file__).parent.parent
     # In a wheel they lie in the package; in a checkout, beside it.
     installed = package / "bundled_suites"
     folder = installed if installed.is_dir() else package.parent / "suites"

@@ -101,9 +101,7 @@ methods:
 def test_overrides_of_a_workload_beat_the_method(write: Write) -> None:
     text = SMALL.replace("methods:", "  v: {epochs: 1, batch_size: 4, schedule: {name: cosine}}\nmethods:")
     text += "    # for one workload\n".replace("    #", "  #")
-    text = text.replace(
-        "lr: 0.1}", "lr: 0.1, overrides: {v: {lr: 0.3, rho: 1, schedule: {lr: {name: constant}}}}}"
-    )
+    text = text.replace("lr: 0.1}", "lr: 0.1, overrides: {v: {lr: 0.3, rho: 1, schedule: {lr: {name: constant}}}}}")
     suite = suites.load(write(text))
     on_w, on_v = suite.specs[0], suite.specs[2]
     assert on_w.optimizer.parameters == {"lr": 0.1}
@@ -121,11 +119,7 @@ def test_a_sweep_gives_a_row_per_combination(write: Write) -> None:
 
 
 def test_extension_keys_hold_anchors(write: Write) -> None:
-    text = (
-        "x-common: &common {optimizer: one, momentum: 0.9}\nx-nan: .nan\n"
-        + SMALL
-        + "  B: {<<: *common, lr: 1}\n"
-    )
+    text = "x-common: &common {optimizer: one, momentum: 0.9}\nx-nan: .nan\n" + SMALL + "  B: {<<: *common, lr: 1}\n"
     suite = suites.load(write(text))
     assert suite.specs[-1].optimizer.parameters == {"momentum": 0.9, "lr": 1}
     assert suite.origin.find(method="B", name="momentum").line == 1
@@ -198,9 +192,7 @@ def test_a_base_can_come_from_a_file(write: Write, tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_a_problem(write: Write, tmp_path: Path) -> None:
-    text = SMALL.replace("optimizer: one", "optimizer: mine.py:One").replace(
-        "w: {", "w: {workload: no.py:two, "
-    )
+    text = SMALL.replace("optimizer: one", "optimizer: mine.py:One").replace("w: {", "w: {workload: no.py:two, ")
     reason = "cannot be read: No such file or directory"
     assert problems(write(text)) == [
         f"4: workloads.w.workload: {tmp_path}/no.py {reason} (got no.py:two)",
@@ -382,16 +374,8 @@ def test_any_bytes_give_a_suite_or_problems(tmp_path_factory: pytest.TempPathFac
 def test_any_values_in_a_suite_give_a_suite_or_problems(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    leaf = (
-        st.none()
-        | st.booleans()
-        | st.integers()
-        | st.floats()
-        | st.sampled_from(["", "lr", "name", "cosine", "\0"])
-    )
-    value = st.recursive(
-        leaf, lambda inner: st.lists(inner) | st.dictionaries(leaf.map(str), inner), max_leaves=5
-    )
+    leaf = st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["", "lr", "name", "cosine", "\0"])
+    value = st.recursive(leaf, lambda inner: st.lists(inner) | st.dictionaries(leaf.map(str), inner), max_leaves=5)
     content = data.draw(
         st.fixed_dictionaries(
             {"name": st.just("x"), "seeds": st.just([0])},
@@ -533,8 +517,6 @@ def test_the_schema_for_editors_knows_both_forms_of_a_schedule() -> None:
 
 
 def test_reading_a_suite_loads_no_torch() -> None:
-    code = (
-        "import sys, benchbench.suite as s; s.load('digits'); print({'torch', 'mlflow'} & set(sys.modules))"
-    )
+    code = "import sys, benchbench.suite as s; s.load('digits'); print({'torch', 'mlflow'} & set(sys.modules))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "set()"

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from benchbench import yaml_source
 from benchbench.problems import BadInputError, Problem, nearest_name
+from benchbench.suite import yaml_source
+from benchbench.suite.yaml_source import Document, FieldPath, dotted
 from benchbench.values import Suite
-from benchbench.yaml_source import Document, FieldPath, dotted
 
 
 def apply(document: Document, changes: Sequence[str]) -> list[Problem]:
