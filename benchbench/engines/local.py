@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerProcess
 from types import ModuleType
@@ -49,6 +50,7 @@ class LocalEngine:
         self._running: list[_Running] = []
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([*_PRELOAD, *preload])
+        forkserver.ensure_running()  # it loads while this process finds out what there is to do
 
     @property
     def capacity(self) -> int:
