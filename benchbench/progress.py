@@ -12,7 +12,7 @@ from benchbench.problems import printable
 from benchbench.runner import Event
 from benchbench.values import Metrics, RunResult, RunSpec
 
-_LONGEST_LABEL = 44
+_LONGEST_LABEL = 36  # so that a line of the display fits into 80 columns
 
 
 class ProgressDisplay:
@@ -23,10 +23,10 @@ class ProgressDisplay:
         self._live = self._console.is_terminal
         self._bars = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
+            BarColumn(bar_width=10),
             MofNCompleteColumn(),
             TextColumn("{task.fields[note]}"),
-            TimeRemainingColumn(),
+            TimeRemainingColumn(compact=True),
             console=self._console,
             transient=True,
             disable=not self._live,
@@ -90,8 +90,8 @@ class ProgressDisplay:
             self._advance(spec, spec.epochs, result.final)
             self._bars.remove_task(self._current.pop(spec.key))
         if result.outcome == "finished":
-            seconds = f"{result.cost.train_seconds:.1f} s of training"
-            self._line(spec, f"[green]finished[/] ({escape(_summary(result.final))}; {seconds})")
+            seconds = f"{result.cost.train_seconds:.1f} s"
+            self._line(spec, f"[green]finished[/] ({escape(_summary(result.final))}, {seconds})")
         else:
             self._line(spec, f"[red]{result.outcome}[/]: {_reason(result)}")
 
@@ -105,15 +105,12 @@ def _label(spec: RunSpec) -> str:
 
 
 def _summary(metrics: Metrics) -> str:
-    """Name the metrics a user follows: what the validation split says, and the training loss."""
-    parts = [
-        f"{name.removeprefix('validation/')} {value:.4g}"
-        for name, value in metrics.items()
-        if name.startswith("validation/") and name != "validation/loss"
-    ]
-    if "train/loss" in metrics:
-        parts.append(f"train loss {metrics['train/loss']:.4g}")
-    return ", ".join(parts)
+    """Name what a user follows: the metrics of the validation split, its loss where there is nothing else."""
+    named = {
+        name.removeprefix("validation/"): value for name, value in metrics.items() if name.startswith("validation/")
+    }
+    shown = {name: value for name, value in named.items() if name != "loss"} or named
+    return ", ".join(f"{name} {value:.4g}" for name, value in shown.items())
 
 
 def _reason(result: RunResult) -> str:

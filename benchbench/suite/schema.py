@@ -50,6 +50,7 @@ def _check_distinct(values: list[Any]) -> list[Any]:
 
 
 Label = Annotated[str, AfterValidator(check_label)]
+Target = Annotated[str, Field(min_length=1, max_length=4096)]
 Count = Annotated[int, Field(ge=1, le=_LARGEST_COUNT)]
 
 
@@ -86,7 +87,7 @@ class OverrideEntry(_Entry):
 class WorkloadEntry(_Entry):
     """A workload, its budget and its parameters."""
 
-    workload: Label | None = None
+    workload: Target | None = None
     epochs: Count | None = None
     batch_size: Count | None = None
 
@@ -95,7 +96,7 @@ class MethodEntry(_Entry):
     """A method: an optimizer and its hyperparameters."""
 
     category: Annotated[str, Field(max_length=LONGEST_LABEL)] | None = None
-    optimizer: Label | None = None
+    optimizer: Target | None = None
     overrides: dict[Label, OverrideEntry] = {}
     sweep: dict[str, Annotated[list[JsonValue], Field(min_length=1)]] = {}
     create_graph: bool | None = None
