@@ -110,8 +110,7 @@ class Shampoo(Optimizer):
         for group in self.param_groups:
             parameters, states = advance(group, self.state, _fresh_state)
             updates = [
-                _preconditioned(parameter, state, group)
-                for parameter, state in zip(parameters, states, strict=True)
+                _preconditioned(parameter, state, group) for parameter, state in zip(parameters, states, strict=True)
             ]
             if updates:
                 torch._foreach_add_(parameters, updates, alpha=-group["lr"])
@@ -133,8 +132,7 @@ def _preconditioned(parameter: Tensor, state: State, group: dict[str, Any]) -> T
     order = parameter.dim()
     if not state["statistics"]:
         state["statistics"] = [
-            group["eps"] * torch.eye(n, dtype=parameter.dtype, device=parameter.device)
-            for n in parameter.shape
+            group["eps"] * torch.eye(n, dtype=parameter.dtype, device=parameter.device) for n in parameter.shape
         ]
         state["roots"] = list(state["statistics"])
     for dim, statistics in enumerate(state["statistics"]):

@@ -61,9 +61,7 @@ def rademacher(like: Sequence[Tensor], *, n_samples: int, seed: int, step: int) 
     return probes
 
 
-def _signs(
-    like: list[Tensor], device: torch.device, dtype: torch.dtype, generator: torch.Generator
-) -> list[Tensor]:
+def _signs(like: list[Tensor], device: torch.device, dtype: torch.dtype, generator: torch.Generator) -> list[Tensor]:
     # Drawn at once: one kernel instead of one per tensor.
     sizes = [tensor.numel() for tensor in like]
     flat = torch.randint(0, 2, (sum(sizes),), generator=generator, device=device, dtype=dtype)

@@ -126,21 +126,15 @@ class Objective:
     def _gradients(self, loss: Tensor) -> tuple[Tensor | None, ...]:
         return torch.autograd.grad(loss, self.parameters, create_graph=True, allow_unused=True)
 
-    def _product(
-        self, gradients: Sequence[Tensor | None], vector: Vectors, *, retain_graph: bool
-    ) -> list[Tensor]:
+    def _product(self, gradients: Sequence[Tensor | None], vector: Vectors, *, retain_graph: bool) -> list[Tensor]:
         if any(g is not None and g.is_sparse for g in gradients):
-            raise RuntimeError(
-                "sparse gradients have no Hessian-vector product: build the embedding with sparse=False"
-            )
+            raise RuntimeError("sparse gradients have no Hessian-vector product: build the embedding with sparse=False")
         pairs = [(g, v) for g, v in zip(gradients, vector, strict=True) if g is not None and g.requires_grad]
         if not pairs:
             return [torch.zeros_like(p) for p in self.parameters]
         roots, cotangents = zip(*pairs, strict=True)
         return list(
-            torch.autograd.grad(
-                roots, self.parameters, cotangents, retain_graph=retain_graph, materialize_grads=True
-            )
+            torch.autograd.grad(roots, self.parameters, cotangents, retain_graph=retain_graph, materialize_grads=True)
         )
 
     def _set_gradients(self, gradients: Iterable[Tensor | None]) -> None:
@@ -241,9 +235,7 @@ def _explained_second_order() -> Iterator[None]:
         for pattern, remedy in _WITHOUT_SECOND_DERIVATIVE.items():
             if found := re.search(pattern, str(error)):
                 operation = found.group("operation")
-                raise NotImplementedError(
-                    f"no second derivative in torch for {operation}: {remedy}"
-                ) from error
+                raise NotImplementedError(f"no second derivative in torch for {operation}: {remedy}") from error
         raise
 
 
@@ -289,11 +281,9 @@ def _owned(gradients: Iterable[Tensor | None]) -> list[Tensor | None]:
         if gradient is None:
             owned.append(None)
             continue
-        memory = gradient.untyped_storage().data_ptr()
+        memory = gradient.untyped_storage()._cdata
         shared = memory in taken or 0 in gradient.stride()
-        owned.append(
-            gradient.detach().clone(memory_format=torch.contiguous_format) if shared else gradient.detach()
-        )
+        owned.append(gradient.detach().clone(memory_format=torch.contiguous_format) if shared else gradient.detach())
         taken.add(memory)
     return owned
 

@@ -16,9 +16,7 @@ def hessian_is_due(group: Mapping[str, Any]) -> bool:
     return bool(group["step"] % group["lazy_hessian"] == 0)
 
 
-def descend(
-    group: dict[str, Any], states: dict[Tensor, State], diagonal: Mapping[Tensor, Tensor] | None
-) -> None:
+def descend(group: dict[str, Any], states: dict[Tensor, State], diagonal: Mapping[Tensor, Tensor] | None) -> None:
     """Update the weights of `group` from the gradients in `p.grad` (Algorithm 1, lines 7, 8 and 11 to 16).
 
     A parameter that gets its first gradient between two Hessian steps stays where it is until the next one,

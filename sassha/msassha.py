@@ -162,8 +162,7 @@ class MSASSHA(Optimizer):
     def _perturbation(self) -> tuple[list[Tensor], list[Tensor]]:
         """Return the parameters that have a momentum, and their offsets."""
         groups = [
-            (group, [p for p in group["params"] if p.requires_grad and p in self.state])
-            for group in self.param_groups
+            (group, [p for p in group["params"] if p.requires_grad and p in self.state]) for group in self.param_groups
         ]
         parameters = [parameter for _, members in groups for parameter in members]
         if not parameters:

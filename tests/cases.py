@@ -129,9 +129,7 @@ class Oracle:
         gradients = torch.autograd.grad(self._loss(point, step), self._parameters)
         return [g.numpy() for g in gradients]
 
-    def product(
-        self, point: Sequence[np.ndarray], vector: Sequence[np.ndarray], step: int
-    ) -> list[np.ndarray]:
+    def product(self, point: Sequence[np.ndarray], vector: Sequence[np.ndarray], step: int) -> list[np.ndarray]:
         gradients = torch.autograd.grad(self._loss(point, step), self._parameters, create_graph=True)
         cotangents = [torch.from_numpy(v) for v in vector]
         products = torch.autograd.grad(gradients, self._parameters, cotangents)
@@ -166,9 +164,7 @@ def dense_hessian(case: Case, step: int = 0) -> np.ndarray:
     return np.stack([flat([part.numpy() for part in row]) for row in rows])
 
 
-def assert_same_path(
-    found: Sequence[Tensor], expected: Sequence[np.ndarray], tolerance: float = 1e-12
-) -> None:
+def assert_same_path(found: Sequence[Tensor], expected: Sequence[np.ndarray], tolerance: float = 1e-12) -> None:
     """Assert that weights agree to `tolerance`, relative to the largest weight."""
     ours, theirs = flat([f.detach().numpy() for f in found]), flat(expected)
     assert np.isfinite(theirs).all()

@@ -23,9 +23,7 @@ def test_the_estimate_is_z_times_hz_of_the_dense_hessian(name: str) -> None:
     probes = rademacher(case.parameters(), n_samples=3, seed=4, step=2)
     expected = np.zeros(len(hessian))
     for probe in probes:
-        z = flat(
-            [z.numpy() for z, p in zip(probe, case.parameters(), strict=True) if any(p is q for q in used)]
-        )
+        z = flat([z.numpy() for z, p in zip(probe, case.parameters(), strict=True) if any(p is q for q in used)])
         expected += z * (hessian @ z) / 3
     found = flat([diagonal[p].numpy() for p in used])
     assert np.abs(found - expected).max() <= 1e-12 * np.abs(expected).max()

@@ -161,9 +161,7 @@ def test_torch_still_differentiates_through_the_function_that_is_wrapped(
     calls = []
     engine = torch.autograd._engine_run_backward
 
-    def watched(
-        roots: Any, cotangents: Any, retain_graph: bool, create_graph: bool, *args: Any, **kwargs: Any
-    ) -> Any:
+    def watched(roots: Any, cotangents: Any, retain_graph: bool, create_graph: bool, *args: Any, **kwargs: Any) -> Any:
         assert isinstance(roots, tuple)
         assert isinstance(cotangents, tuple)
         calls.append(create_graph)

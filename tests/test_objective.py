@@ -53,8 +53,7 @@ def test_products_are_those_of_the_dense_hessian(name: str) -> None:
     generator = torch.Generator().manual_seed(1)
     objective = Objective(case.loss(), case.model.parameters())
     vectors = [
-        [torch.randn(p.shape, generator=generator, dtype=p.dtype) for p in objective.parameters]
-        for _ in range(3)
+        [torch.randn(p.shape, generator=generator, dtype=p.dtype) for p in objective.parameters] for _ in range(3)
     ]
     _, products = objective.with_hvp(vectors)
 
@@ -139,9 +138,7 @@ def test_statistics_move_in_the_first_evaluation_only(kind: str, told: bool, sec
     plain.load_state_dict(model.state_dict())
     inputs = torch.randn(6, 3).double()
     plain(inputs)
-    objective = Objective(
-        lambda: model(inputs).pow(2).mean(), model.parameters(), model=model if told else None
-    )
+    objective = Objective(lambda: model(inputs).pow(2).mean(), model.parameters(), model=model if told else None)
     for evaluation in range(3):
         if evaluation:
             with torch.no_grad():  # elsewhere, as SAM would

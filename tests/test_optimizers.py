@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.optim import Optimizer
 
 from baselines.adahessian import AdaHessian
@@ -96,9 +97,7 @@ def test_another_seed_draws_other_probes(name: str) -> None:
     assert not same(*paths)
 
 
-def by_state_dict(
-    optimizer: Optimizer, make: Callable[[Case], Optimizer], case: Case
-) -> tuple[Case, Optimizer]:
+def by_state_dict(optimizer: Optimizer, make: Callable[[Case], Optimizer], case: Case) -> tuple[Case, Optimizer]:
     stored = io.BytesIO()
     torch.save(optimizer.state_dict(), stored)
     stored.seek(0)
@@ -276,6 +275,17 @@ def test_a_schedule_can_stop_everything(name: str) -> None:
     before = weights(case)
     train(case, optimizer, range(2, 5))
     assert same(before, weights(case))
+
+
+@every_optimizer
+def test_a_step_never_waits_for_the_device(name: str) -> None:
+    """Fake tensors have no values, so reading one back (item, bool, a shape that depends on it) is an error."""
+    with FakeTensorMode():
+        model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 3))
+        inputs = torch.randn(8, 1, 6, 6)
+        optimizer = FACTORIES[name](model.parameters(), lr=0.01)
+        for _ in range(2):
+            optimizer.step(lambda: model(inputs).pow(2).mean())
 
 
 # Errors

@@ -50,10 +50,7 @@ def adahessian(
         if (t - 1) % lazy_hessian == 0:
             d = estimate(case, oracle, x, t, n_samples)
             if spatial_averaging:
-                d = [
-                    np.broadcast_to(np.abs(a).mean((2, 3), keepdims=True), a.shape) if a.ndim == 4 else a
-                    for a in d
-                ]
+                d = [np.broadcast_to(np.abs(a).mean((2, 3), keepdims=True), a.shape) if a.ndim == 4 else a for a in d]
         m = [beta1 * a + (1 - beta1) * b for a, b in zip(m, g, strict=True)]
         v = [beta2 * a + (1 - beta2) * b**2 for a, b in zip(v, d, strict=True)]
         x = [a * (1 - lr * weight_decay) for a in x]

@@ -33,9 +33,7 @@ def outer(tensor: np.ndarray, dim: int) -> np.ndarray:
     return np.tensordot(tensor, tensor, axes=(others, others))
 
 
-def shampoo(
-    case: Case, *, lr: float, momentum: float, weight_decay: float, eps: float, update_freq: int = 1
-) -> Arrays:
+def shampoo(case: Case, *, lr: float, momentum: float, weight_decay: float, eps: float, update_freq: int = 1) -> Arrays:
     oracle = Oracle(case)
     x = oracle.start()
     statistics = [[eps * np.eye(n) for n in a.shape] for a in x]

@@ -19,9 +19,7 @@ from tests.cases import Case, Oracle, assert_same_path
 STEPS = 50
 
 
-def signs(
-    case: Case, oracle: Oracle, step: int, *, n_samples: int = 1, seed: int = 0
-) -> list[list[np.ndarray]]:
+def signs(case: Case, oracle: Oracle, step: int, *, n_samples: int = 1, seed: int = 0) -> list[list[np.ndarray]]:
     """Return the probes of step t = 1, 2, ... as arrays."""
     probes = rademacher(case.parameters(), n_samples=n_samples, seed=seed, step=step - 1)
     return [oracle.used_part(probe) for probe in probes]
@@ -73,9 +71,7 @@ def reference(
             count = t if bias_correction == "steps" else updates
             corrected = [a / (1 - beta2**count) for a in d]
             sign = [np.where(a < 0, -1.0, 1.0) for a in d]
-            denominator = [
-                s * (np.abs(a) ** hessian_power + eps) for s, a in zip(sign, corrected, strict=True)
-            ]
+            denominator = [s * (np.abs(a) ** hessian_power + eps) for s, a in zip(sign, corrected, strict=True)]
         m = [beta1 * a + (1 - beta1) * b for a, b in zip(m, g, strict=True)]
         x = [a - lr_t * weight_decay * a for a in x]
         x = [a - lr_t * b / (1 - beta1**t) / c for a, b, c in zip(x, m, denominator, strict=True)]
@@ -221,9 +217,7 @@ def test_a_second_order_graph_is_built_on_hessian_steps_only(monkeypatch: pytest
     with_graph = []
     engine = torch.autograd._engine_run_backward
 
-    def watched(
-        roots: Any, cotangents: Any, retain_graph: bool, create_graph: bool, *args: Any, **kwargs: Any
-    ) -> Any:
+    def watched(roots: Any, cotangents: Any, retain_graph: bool, create_graph: bool, *args: Any, **kwargs: Any) -> Any:
         with_graph.append(create_graph)
         return engine(roots, cotangents, retain_graph, create_graph, *args, **kwargs)
 
@@ -241,9 +235,7 @@ def test_the_published_bias_correction_underestimates_the_curvature() -> None:
     averages = {}
     for counted in ("steps", "updates"):
         x = nn.Parameter(torch.tensor([1.0], dtype=torch.float64))
-        optimizer = SASSHA(
-            [x], lr=0.0, rho=0.0, eps=0.0, lazy_hessian=10, hessian_power=1, bias_correction=counted
-        )
+        optimizer = SASSHA([x], lr=0.0, rho=0.0, eps=0.0, lazy_hessian=10, hessian_power=1, bias_correction=counted)
         for _ in range(11):
             optimizer.step(lambda x=x: (1.5 * x**2).sum())
         averages[counted] = optimizer.state[x]["denominator"].item()

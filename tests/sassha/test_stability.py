@@ -75,9 +75,7 @@ def test_a_larger_radius_forces_a_flatter_minimum() -> None:
 
 
 @pytest.mark.parametrize(("lr", "rho", "eps"), [(0.15, 0.0, 1e-4), (0.15, 0.05, 1e-4), (0.6, 0.25, 1e-2)])
-def test_with_the_curvature_in_the_denominator_the_boundary_is_further_out(
-    lr: float, rho: float, eps: float
-) -> None:
+def test_with_the_curvature_in_the_denominator_the_boundary_is_further_out(lr: float, rho: float, eps: float) -> None:
     found = critical_sharpness(lr=lr, rho=rho, eps=eps)
     assert found * (1 + rho * found) == pytest.approx(2 * (np.sqrt(found) + eps) / lr, rel=1e-8)
     assert found > allowed_by_corollary(lr=lr, rho=rho, eps=eps)

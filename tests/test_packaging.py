@@ -1,0 +1,52 @@
+"""The wheel: what it brings, and that it works outside the repository."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
+    subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True)
+    [built] = folder.glob("*.whl")
+    return built
+
+
+def test_the_wheel_holds_packages_types_and_suites(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {f"{package}/py.typed" for package in ("benchbench", "baselines", "sassha")} <= names
+    bundled = {f"benchbench/bundled_suites/{path.name}" for path in (REPOSITORY / "suites").glob("*.yaml")}
+    assert bundled
+    assert bundled <= names
+    assert not [name for name in names if name.startswith("tests/")]
+
+
+def test_bundled_suites_are_found_outside_the_repository(wheel: Path, tmp_path: Path) -> None:
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    code = (
+        "import json, benchbench.suite as s, benchbench; "
+        "print(json.dumps([benchbench.__file__, {n: str(p) for n, p in s.bundled().items()}, len(s.load('digits').specs)]))"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    file, suites, runs = json.loads(shown.stdout)
+    assert file.startswith(str(tmp_path))
+    assert suites["digits"].startswith(str(tmp_path))
+    assert runs == 24
