@@ -35,6 +35,7 @@ class Objective:
     Attributes:
         parameters: The trainable parameters, in the optimizer's order.
         first_loss: Loss of the first evaluation, detached; `None` before it.
+        create_graph: Whether a call leaves gradients with their graph.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Objective:
         self._loss = loss
         self._ledger = ledger if ledger is not None else Ledger()
         self._normalizers = None if model is None else [m for m in model.modules() if _keeps_statistics(m)]
-        self._create_graph = create_graph
+        self.create_graph = create_graph
 
     def __call__(self) -> Tensor:
         """Evaluate the loss and leave fresh gradients in `p.grad` (`None` for unused and frozen parameters).
@@ -63,9 +64,9 @@ class Objective:
         Raises:
             TypeError: The loss is not a scalar tensor with a graph.
         """
-        with self._evaluation(second_order=self._create_graph):
+        with self._evaluation(second_order=self.create_graph):
             loss = self._forward()
-            if self._create_graph:
+            if self.create_graph:
                 gradients = self._gradients(loss)
                 self._ledger.mark(gradients)
                 self._set_gradients(gradients)
