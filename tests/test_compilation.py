@@ -28,9 +28,11 @@ def spec(**changes: Any) -> RunSpec:
 
 
 def final(chosen: RunSpec) -> tuple[dict[str, float], dict[str, str], int]:
+    """Return the final losses (rounding can flip an example of the accuracies), what was compiled, the gradients."""
     result = run(chosen, torch.device("cpu"), lambda record: None)
     assert result.outcome == "finished"
-    return result.final, result.environment, result.cost.gradients
+    losses = {name: value for name, value in result.final.items() if name.endswith("/loss")}
+    return losses, result.environment, result.cost.gradients
 
 
 def test_compiling_is_part_of_the_run_key() -> None:
@@ -51,13 +53,13 @@ def test_compiled_gradients_are_the_eager_ones_up_to_rounding() -> None:
 def test_hessian_steps_are_eager_and_statistics_move_once_per_step() -> None:
     """A network with batch norm under an optimizer that evaluates twice and asks for products."""
     second_order = {
-        "workload": Component(target="digits-resnet8", parameters={"width": 2}),
+        "workload": Component(target="digits-resnet8"),
         "optimizer": Component(target="sassha", parameters={"lr": 0.1, "rho": 0.1, "lazy_hessian": 2}),
     }
     eager, _, gradients = final(spec(**second_order))
     compiled, environment, compiled_gradients = final(spec(compile=True, **second_order))
     assert environment["compile"] == "gradients compiled, Hessian steps eager"
-    assert compiled == pytest.approx(eager, rel=1e-2)
+    assert compiled == pytest.approx(eager, rel=1e-3)
     assert compiled_gradients == gradients == 6
 
 
