@@ -1,8 +1,8 @@
 """Which optimizers of other packages run in the harness, unchanged, from YAML alone.
 
-Every optimizer class of `torch.optim`, `pytorch_optimizer` and `schedulefree` is written into a suite of its own, checked
-as `benchbench run` would, and trained in this process with its default hyperparameters; what it needs beside them stands
-in `SETTINGS`.
+Every optimizer class of `torch.optim`, `pytorch_optimizer` and `schedulefree` is written into a suite of its own,
+checked as `benchbench run` would, and trained in this process with its default hyperparameters; what it needs beside
+them stands in `SETTINGS`.
 
     pip install pytorch_optimizer==4.1.0 schedulefree==1.4.1
     python benchmarks/third_party.py --write docs/third_party.md
@@ -144,7 +144,8 @@ def attempt(target: str, folder: Path) -> Attempt:
 
 def table(attempts: list[Attempt]) -> Iterator[str]:
     """Yield the lines of a Markdown table of the optimizers that ran."""
-    yield "| optimizer | set in the suite | training loss, epoch 1 → 2 | test accuracy | gradients / step | HVPs / step |"
+    heads = ["optimizer", "set in the suite", "training loss, epoch 1 → 2", "test accuracy", "gradients / step"]
+    yield "| " + " | ".join([*heads, "HVPs / step"]) + " |"
     yield "| --- | --- | --- | --- | --- | --- |"
     for each in attempts:
         result = each.result
@@ -166,9 +167,10 @@ def page(attempts: dict[str, list[Attempt]]) -> Iterator[str]:
     yield ""
     yield "Written by `python benchmarks/third_party.py --write docs/third_party.md`, with " + versions + "."
     yield ""
-    yield f"Every optimizer class of these packages was named in a suite of its own and trained for {EPOCHS} epochs on"
-    yield "`digits-mlp` (batch size 128, seed 0, CPU) with its default hyperparameters. The accuracies say that the harness"
-    yield "drives these optimizers, not how good they are: nothing is tuned, and many defaults are meant for long runs."
+    yield f"Every optimizer class of these packages was named in a suite of its own and trained for {EPOCHS} epochs"
+    yield "on `digits-mlp` (batch size 128, seed 0, CPU) with its default hyperparameters. The accuracies say that the"
+    yield "harness drives these optimizers, not how good they are: nothing is tuned, and many defaults are meant for long"
+    yield "runs."
     yield ""
     yield "| package | optimizer classes | run | cannot run |"
     yield "| --- | --- | --- | --- |"
