@@ -41,6 +41,7 @@ FLOORS = {
     "progress": 3,
     "report": 3,
     "api": 3,
+    "scaffold": 3,
     "cli": 4,
 }
 """Floor of each module or package of `benchbench`; an import goes down or stays on its floor."""

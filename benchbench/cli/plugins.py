@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from benchbench.cli.common import Json, app, errors_as_lines, print_listing
+from benchbench.cli.common import EXIT_INCOMPLETE, Json, app, errors_as_lines, print_listing
+
+
+class Creatable(StrEnum):
+    """What can be begun."""
+
+    optimizer = "optimizer"
+    workload = "workload"
 
 
 class Listing(StrEnum):
@@ -61,6 +69,51 @@ def show(
     )
     if description.doc:
         typer.echo(f"\n{description.doc}")
+
+
+@app.command()
+def check(
+    target: Annotated[
+        str, typer.Argument(help="An optimizer: its name, module:attr or path/to/file.py:attr.", show_default=False)
+    ],
+    changes: Annotated[
+        list[str], typer.Option("--set", metavar="NAME=VALUE", help="Set a hyperparameter, e.g. lr=0.1.")
+    ] = [],  # noqa: B006 - typer never changes a default
+    create_graph: Annotated[
+        bool, typer.Option("--create-graph", help="It differentiates gradients itself (as in a suite).")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Check whether an optimizer keeps what the harness relies on: a line per promise, exit code 1 if one is broken."""
+    from dataclasses import asdict
+
+    from benchbench import api
+
+    found = []
+    with errors_as_lines():
+        for verdict in api.check_optimizer(target, changes, create_graph=create_graph or None):
+            found.append(verdict)
+            if not as_json:
+                reason = f": {verdict.reason}" if verdict.reason else ""
+                typer.echo(f"{verdict.grade:<7} {verdict.promise}{reason}")
+    if as_json:
+        typer.echo(json.dumps([asdict(verdict) for verdict in found], indent=2))
+    if any(verdict.grade == "FAIL" for verdict in found):
+        raise typer.Exit(EXIT_INCOMPLETE)
+
+
+@app.command()
+def new(
+    kind: Annotated[Creatable, typer.Argument(help="What to begin.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="Its name, such as sign-descent.", show_default=False)],
+    folder: Annotated[Path, typer.Option("--in", help="The folder in which a folder of that name is made.")] = Path(),
+) -> None:
+    """Begin a package with an optimizer or a workload of your own: code, test, suite and entry point."""
+    from benchbench import scaffold
+
+    with errors_as_lines():
+        made = scaffold.write(kind.value, name, folder)
+    typer.echo(made.next_steps)
 
 
 def _plugin_rows(what: Listing) -> list[dict[str, str]]:
