@@ -225,10 +225,10 @@ def _is_choosy(subject: _Subject) -> bool:
 def _shape_problems(subject: _Subject, spec: RunSpec) -> list[Problem]:
     """Return whether an optimizer refuses the parameters of its workload, which is set up for this."""
     setup = Setup(torch.device("cpu"), spec.batch_size, Streams(spec.seed))
-    task, text = _called(lambda: registry.build_workload(spec.workload, setup))
-    if text:  # for the run itself to report
+    model, text = _called(lambda: registry.build_workload(spec.workload, setup).model)
+    if not isinstance(model, torch.nn.Module):  # for the run itself to report
         return []
-    _, text = _constructed(subject, task.model)  # type: ignore[attr-defined]
+    _, text = _constructed(subject, model)
     if not text:
         return []
     message = f"{subject.component.target} refuses the parameters of {subject.workload}: {text}"

@@ -169,7 +169,7 @@ def page(attempts: dict[str, list[Attempt]]) -> Iterator[str]:
     yield ""
     yield f"Every optimizer class of these packages was named in a suite of its own and trained for {EPOCHS} epochs"
     yield "on `digits-mlp` (batch size 128, seed 0, CPU) with its default hyperparameters. The accuracies say that the"
-    yield "harness drives these optimizers, not how good they are: nothing is tuned, and many defaults are for long runs."
+    yield "harness drives these optimizers, not how good they are: nothing is tuned, and defaults are for long runs."
     yield ""
     yield "| package | optimizer classes | run | cannot run |"
     yield "| --- | --- | --- | --- |"

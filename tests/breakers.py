@@ -30,7 +30,7 @@ class Descent(torch.optim.Optimizer):
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is not None:
-                    p -= group["lr"] * self.direction(p, loss)
+                    p.sub_(group["lr"] * self.direction(p, loss))
 
     def direction(self, p: Tensor, loss: Tensor) -> Tensor:
         assert p.grad is not None
@@ -94,7 +94,7 @@ class DeafToGroups(Descent):
     def direction(self, p: Tensor, loss: Tensor) -> Tensor:
         for group in self.param_groups:
             if any(p is q for q in group["params"]) and group["lr"] == 0:
-                p -= 0.1 * p.grad  # moves although it must not
+                p.sub_(0.1 * p.grad)  # moves although it must not
         return p.grad
 
 
@@ -106,7 +106,7 @@ class OneRateForAll(Descent):
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is not None and group["lr"]:
-                    p -= self.param_groups[0]["lr"] * p.grad
+                    p.sub_(self.param_groups[0]["lr"] * p.grad)
 
 
 class DeadHessian(Descent):
@@ -155,7 +155,9 @@ class SilentNeed(Descent):
         with torch.enable_grad():
             loss = closure()
         parameters = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
-        products = torch.autograd.grad([p.grad for p in parameters], parameters, [torch.ones_like(p) for p in parameters])
+        products = torch.autograd.grad(
+            [p.grad for p in parameters], parameters, [torch.ones_like(p) for p in parameters]
+        )
         for p, product in zip(parameters, products, strict=True):
             self.state[p]["hessian"] = product.abs()
         self.update(loss)
@@ -170,7 +172,7 @@ class IntolerantOfIdleParameters(Descent):
     def update(self, loss: Tensor) -> None:
         for group in self.param_groups:
             for p in group["params"]:
-                p -= group["lr"] * p.grad
+                p.sub_(group["lr"] * p.grad)
 
 
 class MovesFrozenParameters(Descent):
@@ -180,7 +182,7 @@ class MovesFrozenParameters(Descent):
         for group in self.param_groups:
             for p in group["params"]:
                 if not p.requires_grad:
-                    p *= 0.9
+                    p.mul_(0.9)
 
 
 class Aborting(Descent):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,8 +11,8 @@ import torch
 from benchbench import conformance
 from benchbench.conformance import PROMISES, WORKS, nan, verdicts
 from benchbench.values import Component
+from tests.conftest import BREAKERS
 
-BREAKERS = Path(__file__).parent / "breakers.py"
 BUILT_IN = [
     "sassha:SASSHA",
     "sassha:MSASSHA",

@@ -55,7 +55,7 @@ def main() -> int:
     content = json.load(sys.stdin)
     subject = Subject(**content | {"component": Component(**content["component"])})
     # Whoever diverges without any NaN must not be blamed on this one.
-    healthy = _is_finite_after_steps(subject)
+    healthy, settings = _is_finite_after_steps(subject), _settings()
     training = subject.on_network()
     training.run(3)
     try:
@@ -63,7 +63,7 @@ def main() -> int:
         remark = "goes on"
     except Exception as error:  # noqa: BLE001 - raising is one of the two good answers
         remark = f"raises {describe_exception(error)}"
-    works = _is_finite_after_steps(subject) or not healthy
+    works = settings == _settings() and (_is_finite_after_steps(subject) or not healthy)
     print(f"{remark}; " + ("a fresh optimizer works" if works else "then a fresh optimizer fails in the same process"))
     return 0 if works else 1
 
@@ -74,7 +74,11 @@ def _is_finite_after_steps(subject: Subject) -> bool:
         training.run(3)
     except Exception:  # noqa: BLE001 - foreign code
         return False
-    return all(bool(torch.isfinite(weights).all()) for weights in training.weights()) and torch.is_grad_enabled()
+    return all(bool(torch.isfinite(weights).all()) for weights in training.weights())
+
+
+def _settings() -> tuple[object, ...]:
+    return torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.get_default_dtype()
 
 
 if __name__ == "__main__":
