@@ -30,6 +30,9 @@ def test_the_wheel_holds_packages_types_and_suites(wheel: Path) -> None:
     assert bundled
     assert bundled <= names
     assert not [name for name in names if name.startswith("tests/")]
+    skeletons = {path.relative_to(REPOSITORY) for path in (REPOSITORY / "benchbench").rglob("*.tmpl")}
+    assert len(skeletons) == 14
+    assert {path.as_posix() for path in skeletons} <= names
 
 
 def test_bundled_suites_are_found_outside_the_repository(wheel: Path, tmp_path: Path) -> None:
