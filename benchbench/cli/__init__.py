@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+# isort: split - the help lists commands in the order in which they are imported
 from benchbench.cli import plugins, suites
 from benchbench.cli.common import app
 
