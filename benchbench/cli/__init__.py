@@ -6,7 +6,10 @@ from typing import Annotated
 
 import typer
 
-from benchbench.cli import plugins, suites
+from benchbench.cli import suites  # first: the help lists commands in the order in which they are imported
+
+# isort: split
+from benchbench.cli import plugins
 from benchbench.cli.common import app
 
 __all__ = ["app", "main", "plugins", "suites"]

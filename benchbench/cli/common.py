@@ -17,6 +17,7 @@ app = typer.Typer(
     help="Compare PyTorch optimizers fairly: seeded runs from a YAML suite, exact cost, tables with statistics.",
     epilog="Exit codes: 0 every run has a result, 1 some run broke, 2 bad input, 130 interrupted.",
     no_args_is_help=True,
+    rich_markup_mode="markdown",  # joins the lines of a paragraph
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -46,7 +46,7 @@ Only = Annotated[
     typer.Option(
         "--only",
         metavar="KEY=LABEL,...",
-        help="Take a part of the suite, e.g. method=SASSHA,workload=digits-mlp,seed=0.",
+        help="Take a part of the suite, e.g. method=SASSHA,seed=0; also by workload.",
     ),
 ]
 TrackingUri = Annotated[
