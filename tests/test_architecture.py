@@ -21,6 +21,7 @@ FLOORS = {
     "plugins": 0,
     "registry": 1,
     "objective": 0,
+    "second_order": 0,
     "hutchinson": 0,
     "parameters": 0,
     "ledger": 0,
