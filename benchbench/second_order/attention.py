@@ -65,38 +65,32 @@ def _as_bias(mask: Tensor | None, query: Tensor) -> Tensor | None:
     return query.new_zeros(mask.shape).masked_fill_(~mask, -math.inf)
 
 
-def _probabilities(query: Tensor, key: Tensor, bias: Tensor | None, factor: float, none_is_empty: bool) -> Tensor:
-    scores = torch.matmul(query, key.transpose(-2, -1)).mul_(factor)
-    if bias is not None:
-        scores.add_(bias)
-    probabilities = torch.softmax(scores, -1)
-    if not none_is_empty:
-        # Where every key is masked, torch's attention returns zeros and not 0 / 0.
-        probabilities.masked_fill_((scores == -math.inf).all(-1, keepdim=True), 0)
-    return probabilities
-
-
 class _Attention(Function):
     @staticmethod
     def forward(
         ctx: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, factor: float, none_is_empty: bool
     ) -> Tensor:
         ctx.set_materialize_grads(False)
-        probabilities = _probabilities(query, key, bias, factor, none_is_empty)
-        output = probabilities @ value
-        ctx.save_for_backward(query, key, value, bias, probabilities, output)
+        q, k, v = _matrices(query) * factor, _matrices(key), _matrices(value)
+        scores = torch.bmm(q, _t(k))
+        if bias is not None:
+            scores.view(*query.shape[:-1], key.shape[-2]).add_(bias)
+        a = torch.softmax(scores, -1)
+        if not none_is_empty:
+            # Where every key is masked, torch's attention returns zeros and not 0 / 0.
+            a.masked_fill_((scores == -math.inf).all(-1, keepdim=True), 0)
+        output = torch.bmm(a, v)
+        ctx.save_for_backward(query, key, value, bias, q, k, v, a, output)
         ctx.factor = factor
-        return output
+        return output.view(*query.shape[:-1], value.shape[-1])
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor | None) -> Shares:
         if grad_output is None:
             return (None,) * 6
         query, key, value, *saved = ctx.saved_tensors
-        saved[-1] = saved[-1].detach()
-        gradients = _AttentionBackward.apply(
-            grad_output, query, key, value, saved, ctx.factor, ctx.needs_input_grad[:3]
-        )
+        needed = ctx.needs_input_grad[:3]
+        gradients = _AttentionBackward.apply(grad_output, query, key, value, saved, ctx.factor, needed)
         return *gradients, None, None, None
 
 
@@ -135,40 +129,42 @@ class _AttentionBackward(Function):
         needed: tuple[bool, bool, bool],
     ) -> Shares:
         ctx.set_materialize_grads(False)
-        bias, probabilities, output = saved
-        by_scores = torch.matmul(grad_output, value.transpose(-2, -1))
-        by_scores.sub_((grad_output * output).sum(-1, keepdim=True))
-        ctx.save_for_backward(grad_output, query, key, value, bias, probabilities, by_scores)
+        bias, q, k, v, a, output = saved
+        g = _matrices(grad_output)
+        d = torch.bmm(g, _t(v)).sub_((g * output).sum(-1, keepdim=True))
+        ctx.save_for_backward(grad_output, query, key, value, bias, g, q, k, v, a, d)
         ctx.factor = factor
-        product = probabilities * by_scores
+        e = a * d
         return (
-            (product @ key).mul_(factor) if needed[0] else None,
-            (product.transpose(-2, -1) @ query).mul_(factor) if needed[1] else None,
-            probabilities.transpose(-2, -1) @ grad_output if needed[2] else None,
+            torch.bmm(e, k).mul_(factor).view(query.shape) if needed[0] else None,
+            torch.bmm(_t(e), q).view(key.shape) if needed[1] else None,
+            torch.bmm(_t(a), g).view(value.shape) if needed[2] else None,
         )
 
     @staticmethod
     def backward(ctx: Any, u: Tensor | None, v: Tensor | None, t: Tensor | None) -> Shares:
-        grad_output, query, key, value, _, probabilities, centred = ctx.saved_tensors
+        grad_output, query, key, value, _, *matrices = ctx.saved_tensors
+        needed = ctx.needs_input_grad[:4]
         if must_be_general(grad_output, u, v, t):
             return *_again(ctx, (u, v, t)), None, None, None
-        derivatives = _SecondDerivative(grad_output, query, key, value, probabilities, centred, ctx.factor)
-        return *derivatives.of(u, v, t, ctx.needs_input_grad[:4]), None, None, None
+        shares = _SecondDerivative(ctx.factor, *matrices).of(u, v, t, needed)
+        inputs = (grad_output, query, key, value)
+        viewed = [None if share is None else share.view(x.shape) for share, x in zip(shares, inputs, strict=True)]
+        return *viewed, None, None, None
 
 
 class _SecondDerivative:
-    """The formulas of `_AttentionBackward`, with its names."""
+    """The formulas of `_AttentionBackward` with its names, but q and u stand for c Q and c u."""
 
-    def __init__(
-        self, g: Tensor, query: Tensor, key: Tensor, value: Tensor, a: Tensor, d: Tensor, factor: float
-    ) -> None:
-        self.g, self.query, self.key, self.value, self.a, self.d, self.factor = g, query, key, value, a, d, factor
+    def __init__(self, factor: float, g: Tensor, q: Tensor, k: Tensor, value: Tensor, a: Tensor, d: Tensor) -> None:
+        self.g, self.q, self.k, self.value, self.a, self.d, self.factor = g, q, k, value, a, d, factor
 
     def of(self, u: Tensor | None, v: Tensor | None, t: Tensor | None, needed: tuple[bool, bool, bool, bool]) -> Shares:
-        w = _sum_of_products((u, _t(self.key)), (self.query, _t(v)))
+        u = None if u is None else _matrices(u) * self.factor
+        v, t = (None if x is None else _matrices(x) for x in (v, t))
+        w = _sum_of_products((u, _t(self.k)), (self.q, _t(v)))
         y = b = None
         if w is not None:
-            w.mul_(self.factor)
             y = self.a * w
             row_sums = y.sum(-1, keepdim=True)
             y.addcmul_(self.a, row_sums, value=-1)
@@ -177,43 +173,40 @@ class _SecondDerivative:
         by_query = by_key = None
         if needed[1] or needed[2]:
             by_query, by_key = self._through_scores(u, v, t, b, needed[1:3])
-        by_value = _t(y) @ self.g if needed[3] and y is not None else None
+        by_value = torch.bmm(_t(y), self.g) if needed[3] and y is not None else None
         return by_g, by_query, by_key, by_value
 
     def _through_scores(
         self, u: Tensor | None, v: Tensor | None, t: Tensor | None, b: Tensor | None, needed: tuple[bool, bool]
     ) -> Shares:
         if t is not None:
-            b = _add_product(b, self.g, _t(t))
+            b = _sum_of_products((self.g, _t(t)), start=b)
         z = e = None
         if b is not None:
             z = b.mul_(self.a)
             z.addcmul_(self.a, z.sum(-1, keepdim=True), value=-1)
         if u is not None or v is not None:
             e = self.a * self.d
-        by_query = _sum_of_products((z, self.key), (e, v)) if needed[0] else None
-        by_key = _sum_of_products((_t(z), self.query), (_t(e), u)) if needed[1] else None
-        return tuple(None if share is None else share.mul_(self.factor) for share in (by_query, by_key))
+        by_query = _sum_of_products((z, self.k), (e, v)) if needed[0] else None
+        by_key = _sum_of_products((_t(z), self.q), (_t(e), u)) if needed[1] else None
+        return None if by_query is None else by_query.mul_(self.factor), by_key
+
+
+def _matrices(tensor: Tensor) -> Tensor:
+    """Return the matrices of all heads in one batch, contiguous: every one is used in several products."""
+    return tensor.reshape(-1, *tensor.shape[-2:]).contiguous()
 
 
 def _t(matrix: Any) -> Any:
     return None if matrix is None else matrix.transpose(-2, -1)
 
 
-def _sum_of_products(*pairs: tuple[Tensor | None, Tensor | None]) -> Tensor | None:
-    total: Tensor | None = None
+def _sum_of_products(*pairs: tuple[Tensor | None, Tensor | None], start: Tensor | None = None) -> Tensor | None:
+    """Return start + sum of left @ right, added inside the products, into the memory of `start`."""
+    total = start
     for left, right in pairs:
         if left is not None and right is not None:
-            total = _add_product(total, left, right)
-    return total
-
-
-def _add_product(total: Tensor | None, left: Tensor, right: Tensor) -> Tensor:
-    """Return total + left @ right, added inside the product, into the memory of `total`."""
-    if total is None:
-        return left @ right
-    flat = total.view(-1, *total.shape[-2:])
-    flat.baddbmm_(left.reshape(-1, *left.shape[-2:]), right.reshape(-1, *right.shape[-2:]))
+            total = torch.bmm(left, right) if total is None else total.baddbmm_(left, right)
     return total
 
 
