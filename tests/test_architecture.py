@@ -25,6 +25,7 @@ FLOORS = {
     "hutchinson": 0,
     "parameters": 0,
     "ledger": 0,
+    "compilation": 0,
     "stats": 0,
     "run_folder": 0,
     "schedules": 0,

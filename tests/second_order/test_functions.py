@@ -250,3 +250,20 @@ def test_batched_cotangents(name: str) -> None:
 
 def test_every_route_is_tested() -> None:
     assert {route for function, route in _ROUTES.items() if function is not torch.relu} == set(_ROUTES.values())
+
+
+@pytest.mark.parametrize("name", ["gelu", "linear square", "layer norm"])
+def test_an_input_may_be_the_cotangent_as_well(name: str) -> None:
+    function = {
+        "gelu": F.gelu,
+        "linear square": lambda x: F.linear(x, weight),
+        "layer norm": lambda x: ln(6)(x, weight[0], None),
+    }[name]
+    weight = torch.randn(6, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64).requires_grad_()
+    x = torch.randn(4, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64).requires_grad_()
+
+    def product(call: Call) -> Tensor:
+        (gradient,) = torch.autograd.grad(call(x), x, x, create_graph=True)
+        return torch.autograd.grad(gradient, x, x.detach().sin(), create_graph=True)[0]
+
+    torch.testing.assert_close(product(routed(function)), product(function), rtol=1e-12, atol=1e-12)
