@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -90,7 +90,8 @@ class _Attention(Function):
             return (None,) * 6
         query, key, value, *saved = ctx.saved_tensors
         needed = ctx.needs_input_grad[:3]
-        gradients = _AttentionBackward.apply(grad_output, query, key, value, saved, ctx.factor, needed)
+        is_last = not torch.is_grad_enabled()
+        gradients = _AttentionBackward.apply(grad_output, query, key, value, saved, ctx.factor, needed, is_last)
         return *gradients, None, None, None
 
 
@@ -127,14 +128,15 @@ class _AttentionBackward(Function):
         saved: list[Tensor],
         factor: float,
         needed: tuple[bool, bool, bool],
+        is_last: bool,
     ) -> Shares:
         ctx.set_materialize_grads(False)
         bias, q, k, v, a, output = saved
         g = _matrices(grad_output)
         d = torch.bmm(g, _t(v)).sub_((g * output).sum(-1, keepdim=True))
-        ctx.save_for_backward(grad_output, query, key, value, bias, g, q, k, v, a, d)
+        e = d.mul_(a) if is_last else a * d  # nobody asks for d after the last differentiation
+        ctx.save_for_backward(grad_output, query, key, value, bias, g, q, k, v, a, d, e)
         ctx.factor = factor
-        e = a * d
         return (
             torch.bmm(e, k).mul_(factor).view(query.shape) if needed[0] else None,
             torch.bmm(_t(e), q).view(key.shape) if needed[1] else None,
@@ -146,18 +148,24 @@ class _AttentionBackward(Function):
         grad_output, query, key, value, _, *matrices = ctx.saved_tensors
         needed = ctx.needs_input_grad[:4]
         if must_be_general(grad_output, u, v, t):
-            return *_again(ctx, (u, v, t)), None, None, None
+            return *_again(ctx, (u, v, t)), *(None,) * 4
         shares = _SecondDerivative(ctx.factor, *matrices).of(u, v, t, needed)
         inputs = (grad_output, query, key, value)
         viewed = [None if share is None else share.view(x.shape) for share, x in zip(shares, inputs, strict=True)]
-        return *viewed, None, None, None
+        return *viewed, *(None,) * 4
 
 
-class _SecondDerivative:
+class _SecondDerivative(NamedTuple):
     """The formulas of `_AttentionBackward` with its names, but q and u stand for c Q and c u."""
 
-    def __init__(self, factor: float, g: Tensor, q: Tensor, k: Tensor, value: Tensor, a: Tensor, d: Tensor) -> None:
-        self.g, self.q, self.k, self.value, self.a, self.d, self.factor = g, q, k, value, a, d, factor
+    factor: float
+    g: Tensor
+    q: Tensor
+    k: Tensor
+    value: Tensor
+    a: Tensor
+    d: Tensor
+    e: Tensor
 
     def of(self, u: Tensor | None, v: Tensor | None, t: Tensor | None, needed: tuple[bool, bool, bool, bool]) -> Shares:
         u = None if u is None else _matrices(u) * self.factor
@@ -181,14 +189,12 @@ class _SecondDerivative:
     ) -> Shares:
         if t is not None:
             b = _sum_of_products((self.g, _t(t)), start=b)
-        z = e = None
+        z = None
         if b is not None:
             z = b.mul_(self.a)
             z.addcmul_(self.a, z.sum(-1, keepdim=True), value=-1)
-        if u is not None or v is not None:
-            e = self.a * self.d
-        by_query = _sum_of_products((z, self.k), (e, v)) if needed[0] else None
-        by_key = _sum_of_products((_t(z), self.q), (_t(e), u)) if needed[1] else None
+        by_query = _sum_of_products((z, self.k), (self.e, v)) if needed[0] else None
+        by_key = _sum_of_products((_t(z), self.q), (_t(self.e), u)) if needed[1] else None
         return None if by_query is None else by_query.mul_(self.factor), by_key
 
 
