@@ -10,7 +10,7 @@ would cost 3.0 gradients, a SASSHA step with a Hessian every 10 steps 2.2 and an
 from __future__ import annotations
 
 import argparse
-import resource
+import re
 import statistics
 import subprocess
 import sys
@@ -124,9 +124,17 @@ def peak(name: str, label: str) -> None:
     """Print by how much one evaluation raises the peak memory of this process, in MiB."""
     model, loss = models.build(name)
     run = evaluations(loss, list(model.parameters()))[label]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = high_water()
     run()
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    print(high_water() - before)
+
+
+def high_water() -> float:
+    """Return the largest resident memory of this process so far, in MiB (Linux)."""
+    # Not getrusage: what it reports can be that of the process that started this one.
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
+    assert found is not None
+    return int(found[1]) / 1024
 
 
 def compare_memory(name: str) -> None:
