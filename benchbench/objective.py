@@ -37,6 +37,7 @@ class Objective:
     Attributes:
         parameters: The trainable parameters, in the optimizer's order.
         first_loss: Loss of the first evaluation, detached; `None` before it.
+        create_graph: Whether a call leaves gradients with their graph.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Objective:
         self._first_order_loss = first_order_loss or loss
         self._ledger = ledger if ledger is not None else Ledger()
         self._normalizers = None if model is None else [m for m in model.modules() if _keeps_statistics(m)]
-        self._create_graph = create_graph
+        self.create_graph = create_graph
 
     def __call__(self) -> Tensor:
         """Evaluate the loss and leave fresh gradients in `p.grad` (`None` for unused and frozen parameters).
@@ -67,9 +68,9 @@ class Objective:
         Raises:
             TypeError: The loss is not a scalar tensor with a graph.
         """
-        with self._evaluation(second_order=self._create_graph):
-            loss = self._forward(self._loss if self._create_graph else self._first_order_loss)
-            if self._create_graph:
+        with self._evaluation(second_order=self.create_graph):
+            loss = self._forward(self._loss if self.create_graph else self._first_order_loss)
+            if self.create_graph:
                 gradients = self._gradients(loss)
                 self._ledger.mark(gradients)
                 self._set_gradients(gradients)

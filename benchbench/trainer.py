@@ -12,7 +12,7 @@ from importlib.metadata import version
 
 import torch
 
-from benchbench import registry
+from benchbench import registry, stepping
 from benchbench.compilation import CompiledLoss
 from benchbench.ledger import Ledger
 from benchbench.objective import Objective
@@ -47,7 +47,10 @@ def run(spec: RunSpec, device: torch.device, report: Callable[[EpochRecord], Non
         torch.manual_seed(streams.seed("init"))
         task = registry.build_workload(spec.workload, Setup(device, spec.batch_size, streams))
         model = task.model
-        optimizer = registry.build_optimizer(spec.optimizer, model.parameters(), seed=streams.seed("probes"))
+        optimizer = registry.build_optimizer(
+            spec.optimizer, model.parameters(), seed=streams.seed("probes"), model=model
+        )
+        stepping.training(optimizer)
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         schedules = Schedules(optimizer, spec.schedule, task.steps_per_epoch, spec.epochs)
         create_graph = registry.needs_create_graph(spec.optimizer, spec.create_graph)
@@ -74,16 +77,13 @@ def run(spec: RunSpec, device: torch.device, report: Callable[[EpochRecord], Non
                     first_order_loss=None if compiled is None else partial(compiled, batch),
                 )
                 with ledger.metered():
-                    optimizer.step(objective)  # type: ignore[arg-type]
-                if objective.first_loss is None:
-                    raise RuntimeError("the optimizer did not call the objective it was given")
-                loss_sum += objective.first_loss
+                    loss_sum += stepping.step(optimizer, objective)
                 ledger.steps += 1
             seconds += _now(device) - started
 
             metrics = {
                 "train/loss": loss_sum.item() / task.steps_per_epoch,
-                **_evaluate(task),
+                **_evaluate(task, optimizer),
                 **{f"schedule/{key}": value for key, value in schedules.values().items()},
             }
             records.append(EpochRecord(epoch=epoch, metrics=metrics, cost=ledger.cost(seconds)))
@@ -117,10 +117,11 @@ def run_in_folder(spec: RunSpec, device: torch.device, folder: RunFolder, *, sha
     return result
 
 
-def _evaluate(task: Task) -> Metrics:
-    return {
-        f"{split}/{name}": value for split in ("validation", "test") for name, value in task.evaluate(split).items()
-    }
+def _evaluate(task: Task, optimizer: torch.optim.Optimizer) -> Metrics:
+    with stepping.evaluating(optimizer):
+        return {
+            f"{split}/{name}": value for split in ("validation", "test") for name, value in task.evaluate(split).items()
+        }
 
 
 def _result(

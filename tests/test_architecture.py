@@ -19,6 +19,7 @@ FLOORS = {
     "problems": 0,
     "suite": 0,
     "plugins": 0,
+    "signatures": 0,
     "registry": 1,
     "objective": 0,
     "second_order": 0,
@@ -30,6 +31,8 @@ FLOORS = {
     "run_folder": 0,
     "schedules": 0,
     "checks": 1,
+    "stepping": 0,
+    "conformance": 1,
     "trainer": 1,
     "workloads": 1,
     "engines": 2,
@@ -39,6 +42,7 @@ FLOORS = {
     "progress": 3,
     "report": 3,
     "api": 3,
+    "scaffold": 3,
     "cli": 4,
 }
 """Floor of each module or package of `benchbench`; an import goes down or stays on its floor."""
