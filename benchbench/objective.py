@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchbench.ledger import Ledger, graph_behind
+from benchbench.second_order import FastSecondDerivatives
 
 Vectors = Sequence[Tensor]
 """One tensor per trainable parameter, of its shape, in the order of `Objective.parameters`."""
@@ -154,6 +155,7 @@ class Objective:
             if second_order:
                 # The fused attention kernels have no second derivative; the plain one has.
                 stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+                stack.enter_context(FastSecondDerivatives())
             if self.first_loss is not None:
                 stack.enter_context(_frozen_statistics(self._normalizers or []))
             elif self._normalizers is None:

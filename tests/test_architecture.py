@@ -22,6 +22,7 @@ FLOORS = {
     "signatures": 0,
     "registry": 1,
     "objective": 0,
+    "second_order": 0,
     "hutchinson": 0,
     "parameters": 0,
     "ledger": 0,
