@@ -11,14 +11,11 @@ from importlib.metadata import version
 
 import torch
 
-from benchbench import registry
-from benchbench.ledger import Ledger
-from benchbench.objective import Objective
+from benchbench import memory, probe
 from benchbench.run_folder import RunFolder
-from benchbench.schedules import Schedules
-from benchbench.streams import Streams
-from benchbench.values import EpochRecord, Metrics, Outcome, RunResult, RunSpec
-from benchbench.workloads import Setup, Task
+from benchbench.training import Training
+from benchbench.values import EpochRecord, Memory, Metrics, Outcome, RunResult, RunSpec
+from benchbench.workloads import Task
 
 _TRACEBACK_LINES = 12
 
@@ -40,61 +37,49 @@ def run(spec: RunSpec, device: torch.device, report: Callable[[EpochRecord], Non
     Raises:
         RuntimeError: The optimizer never evaluated the objective.
     """
-    streams = Streams(spec.seed)
     with torch.random.fork_rng():
-        torch.manual_seed(streams.seed("init"))
-        task = registry.build_workload(spec.workload, Setup(device, spec.batch_size, streams))
-        model = task.model
-        optimizer = registry.build_optimizer(spec.optimizer, model.parameters(), seed=streams.seed("probes"))
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        schedules = Schedules(optimizer, spec.schedule, task.steps_per_epoch, spec.epochs)
-        create_graph = registry.needs_create_graph(spec.optimizer, spec.create_graph)
-        ledger = Ledger()
+        training = Training(spec, device)
+        task, ledger = training.task, training.ledger
         seconds = 0.0
+        device_peak: int | None = None
         records: list[EpochRecord] = []
 
         for epoch in range(1, spec.epochs + 1):
+            memory.reset_device_peak(device)
             started = _now(device)
             loss_sum = torch.zeros((), device=device)
             for batch in task.batches(epoch):
-                schedules.apply(ledger.steps)
-                # Dropout masks depend on the step alone, whatever numbers the optimizer draws.
-                torch.manual_seed(streams.seed("dropout", ledger.steps))
-                objective = Objective(
-                    lambda batch=batch: task.loss(batch),  # type: ignore[misc]
-                    parameters,
-                    ledger=ledger,
-                    model=model,
-                    create_graph=create_graph,
-                )
-                with ledger.metered():
-                    optimizer.step(objective)  # type: ignore[arg-type]
-                if objective.first_loss is None:
-                    raise RuntimeError("the optimizer did not call the objective it was given")
-                loss_sum += objective.first_loss
-                ledger.steps += 1
+                loss_sum += training.step(batch)
             seconds += _now(device) - started
+            device_peak = memory.device_peak(device, device_peak)
 
             metrics = {
                 "train/loss": loss_sum.item() / task.steps_per_epoch,
                 **_evaluate(task),
-                **{f"schedule/{key}": value for key, value in schedules.values().items()},
+                **{f"schedule/{key}": value for key, value in training.schedules.values().items()},
             }
             records.append(EpochRecord(epoch=epoch, metrics=metrics, cost=ledger.cost(seconds)))
             report(records[-1])
             if not all(math.isfinite(metrics[name]) for name in ("train/loss", "validation/loss")):
-                return _result(spec, "diverged", task, records, f"loss not finite in epoch {epoch}")
-    return _result(spec, "finished", task, records)
+                message = f"loss not finite in epoch {epoch}"
+                return _result(spec, "diverged", training, records, device_peak, message)
+    return _result(spec, "finished", training, records, device_peak)
 
 
-def run_in_folder(spec: RunSpec, device: torch.device, folder: RunFolder, *, sharing: int = 1) -> RunResult:
+def run_in_folder(
+    spec: RunSpec, device: torch.device, folder: RunFolder, *, sharing: int = 1, own_process: bool = False
+) -> RunResult:
     """Run a spec and leave its metrics and its result in its folder; an exception becomes the outcome `failed`.
+
+    What the spec wants measured beside the training is measured after it, so that it can neither change nor cost
+    the run anything.
 
     Args:
         spec: What to run.
         device: Where to run it.
         folder: The run's folder, prepared for it.
         sharing: Number of runs that share the device, which is recorded beside the times.
+        own_process: Whether this process does nothing else, so that its memory is the run's.
     """
     try:
         result = run(spec, device, folder.append)
@@ -102,7 +87,14 @@ def run_in_folder(spec: RunSpec, device: torch.device, folder: RunFolder, *, sha
         traceback.print_exc()
         lines = traceback.format_exc().strip().splitlines()[-_TRACEBACK_LINES:]
         result = RunResult(key=spec.key, outcome="failed", message="\n".join(lines))
-    result = result.model_copy(update={"environment": environment(device, sharing)})
+    # Read here already: what is measured below has a peak of its own.
+    used = result.memory.model_copy(update={"host_peak": memory.process_peak() if own_process else None})
+    result = result.model_copy(update={"environment": environment(device, sharing), "memory": used})
+    if "flops" in spec.measure and result.conclusive:
+        # Should the probe take the process along, this is what remains.
+        folder.finish(result.model_copy(update={"unmetered": "the process died in the probe"}))
+        gc_measured, unmetered = probe.gradient_equivalents(spec, device, hessian=result.cost.hvps > 0)
+        result = result.model_copy(update={"gc_measured": gc_measured, "unmetered": unmetered})
     folder.finish(result)
     return result
 
@@ -116,10 +108,12 @@ def _evaluate(task: Task) -> Metrics:
 def _result(
     spec: RunSpec,
     outcome: Outcome,
-    task: Task,
+    training: Training,
     records: list[EpochRecord],
+    device_peak: int | None,
     message: str = "",
 ) -> RunResult:
+    task, optimizer = training.task, training.optimizer
     selection = f"validation/{task.selection_metric}"
     best = max(records, key=lambda record: _rank(record.metrics[selection], task.higher_is_better))
     return RunResult(
@@ -132,6 +126,9 @@ def _result(
         best=best.metrics,
         best_epoch=best.epoch,
         cost=records[-1].cost,
+        memory=Memory(
+            parameters=memory.parameter_bytes(optimizer), state=memory.state_bytes(optimizer), device_peak=device_peak
+        ),
     )
 
 

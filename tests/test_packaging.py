@@ -36,7 +36,8 @@ def test_bundled_suites_are_found_outside_the_repository(wheel: Path, tmp_path: 
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     code = (
         "import json, benchbench.suite as s, benchbench; "
-        "print(json.dumps([benchbench.__file__, {n: str(p) for n, p in s.bundled().items()}, len(s.load('digits').specs)]))"
+        "suites = {n: str(p) for n, p in s.bundled().items()}; "
+        "print(json.dumps([benchbench.__file__, suites, len(s.load('digits').specs)]))"
     )
     shown = subprocess.run(
         [sys.executable, "-c", code],
