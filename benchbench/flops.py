@@ -72,7 +72,15 @@ _EXPENSIVE = {
 """Words in the names of operations that take more than a few operations per element."""
 
 _CHEAP = {
-    *("linalg_vector_norm", "linalg__powsum", "linalg_cross", "linalg_diagonal", "linalg_vecdot", "lu_unpack"),
+    *(
+        "_linalg_check_errors",
+        "linalg_vector_norm",
+        "linalg__powsum",
+        "linalg_cross",
+        "linalg_diagonal",
+        "linalg_vecdot",
+        "lu_unpack",
+    ),
     *("_thnn_fused_lstm_cell", "_thnn_fused_lstm_cell_backward", "_thnn_fused_lstm_cell_backward_impl"),
     *("_thnn_fused_gru_cell", "_thnn_fused_gru_cell_backward", "_cudnn_rnn_flatten_weight"),
 }

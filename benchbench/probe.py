@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import traceback
 from collections.abc import Iterator, Sequence
 from itertools import count
@@ -54,18 +55,19 @@ def gradient_equivalents(spec: RunSpec, device: torch.device, *, hessian: bool) 
     Returns:
         The number, or why there is none: an operation without a formula, an exception, a period that is too long.
     """
-    meter = FlopMeter()
+    step, gradient = FlopMeter(), FlopMeter()
     try:
         # The fused kernels for attention have formulas of their own, or none; the plain one is matrix products.
         with torch.random.fork_rng(), sdpa_kernel(SDPBackend.MATH):
-            gc = _measure(Training(spec, device), meter, hessian)
+            gc = _measure(Training(spec, device), step, gradient, hessian)
     except Exception as error:  # noqa: BLE001 - foreign code, and the run itself has long succeeded
         traceback.print_exc()
         return Measured(None, f"the probe failed: {describe_exception(error)}")
     if gc is None:
         return Measured(None, f"no two Hessian-vector products within {LONGEST_WAIT} steps of each other")
-    if meter.without_formula:
-        return Measured(None, f"no formula for {', '.join(sorted(meter.without_formula))}; the rest is {gc:.2f} GC")
+    if step.without_formula:
+        rest = "" if gradient.without_formula else f" (the rest: {gc:.2f} GC)"
+        return Measured(None, f"no formula for {', '.join(sorted(step.without_formula))}{rest}")
     return Measured(gc)
 
 
@@ -91,23 +93,29 @@ def window(hvps: Sequence[int], *, hessian: bool) -> range | None:
     return range(found[0], end) if len(hvps) >= end else None
 
 
-def _measure(training: Training, meter: FlopMeter, hessian: bool) -> float | None:
-    """Return gradient equivalents per step, or `None` when there is no window to average over."""
+def _measure(training: Training, step: FlopMeter, gradient: FlopMeter, hessian: bool) -> float | None:
+    """Return gradient equivalents per step, or `None` when there is no window to average over.
+
+    Args:
+        training: A fresh copy of the run.
+        step: Counts the operations of steps.
+        gradient: Counts those of plain gradients.
+        hessian: Whether there have to be Hessian-vector products.
+    """
     steps: list[_Step] = []
     batches: dict[tuple[Any, ...], Any] = {}
     for batch in _batches(training):
         shapes = _shapes(batch)
         batches.setdefault(shapes, batch)
-        steps.append(_Step(*_metered_step(training, meter, batch), shapes))
-        chosen = window([step.hvps for step in steps], hessian=hessian)
+        steps.append(_Step(*_step(training, step, batch), shapes))
+        chosen = window([made.hvps for made in steps], hessian=hessian)
         if chosen is not None:
             break
     if not chosen:
         return None
-    # The last batch of an epoch may be smaller, so every shape has a gradient of its own.
-    units = {shapes: _gradient(training, meter, batch) for shapes, batch in batches.items()}
-    flops, gradients = sum(steps[i].flops for i in chosen), sum(units[steps[i].shapes] for i in chosen)
-    return flops / gradients
+    # The last batch of an epoch may be smaller: every step is measured in gradients on a batch like its own.
+    units = {shapes: _gradient(training, gradient, batch) for shapes, batch in batches.items()}
+    return statistics.fmean(steps[i].flops / units[steps[i].shapes] for i in chosen)
 
 
 def _batches(training: Training) -> Iterator[Any]:
@@ -119,7 +127,7 @@ def _shapes(batch: Any) -> tuple[Any, ...]:
     return tuple(leaf.shape for leaf in _pytree.tree_leaves(batch) if isinstance(leaf, torch.Tensor))
 
 
-def _metered_step(training: Training, meter: FlopMeter, batch: Any) -> tuple[int, int]:
+def _step(training: Training, meter: FlopMeter, batch: Any) -> tuple[int, int]:
     """Return floating-point operations and Hessian-vector products of a step."""
     flops, hvps = meter.flops, training.ledger.hvps
     with meter:
