@@ -37,17 +37,16 @@ class FlopMeter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         kwargs = kwargs or {}
         formula = _formula(func._overloadpacket)
-        if formula is None:
-            with self:  # in inference mode, operations made of others arrive here in one piece
-                result = func.decompose(*args, **kwargs)
-            if result is not NotImplemented:
-                return result
-            if _is_expensive(func._overloadpacket.__name__):
-                self.without_formula.add(func._overloadpacket.__name__)
-        result = func(*args, **kwargs)
         if formula is not None:
+            result = func(*args, **kwargs)
             self.flops += formula(*args, **kwargs, out_val=result)
-        return result
+            return result
+        if _is_made_of_others(func):  # which arrive here in one piece in inference mode only
+            with self:
+                return func.decompose(*args, **kwargs)
+        if _is_expensive(func._overloadpacket.__name__):
+            self.without_formula.add(func._overloadpacket.__name__)
+        return func(*args, **kwargs)
 
 
 @functools.cache
@@ -57,6 +56,11 @@ def _formula(operation: Any) -> Formula | None:
         other = getattr(torch.ops.aten, operation.__name__[:-1], None)
         found = _OWN.get(other) or flop_registry.get(other)
     return found
+
+
+@functools.cache
+def _is_made_of_others(operation: Any) -> bool:
+    return bool(torch._C._dispatch_has_kernel_for_dispatch_key(operation.name(), "CompositeImplicitAutograd"))
 
 
 @functools.cache
