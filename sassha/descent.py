@@ -89,8 +89,8 @@ def _move(group: dict[str, Any], parameters: list[Tensor], members: list[State])
 
 def _multiply(tensors: list[Tensor], factor: float) -> None:
     """Multiply in place."""
-    if all(tensor.dtype in _EXACT_FACTORS for tensor in tensors):
-        # Torch would wrap the number into a tensor for each of them, which takes longer than the products.
+    if all(tensor.is_cpu and tensor.dtype in _EXACT_FACTORS for tensor in tensors):
+        # Here torch would wrap the number into a tensor for each of them, which takes longer than the products.
         torch._foreach_mul_(tensors, torch.tensor(factor, dtype=torch.float64))
     else:
         torch._foreach_mul_(tensors, factor)
