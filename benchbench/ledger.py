@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
 
@@ -105,7 +106,7 @@ class Ledger:
             setattr(torch.autograd, _ENGINE, engine)
 
     def _count(self, roots: tuple[Tensor, ...], cotangents: tuple[Tensor | None, ...]) -> None:
-        calls = _batch_size(cotangents[0]) if cotangents and cotangents[0] is not None else 1
+        calls = _products_at_once(roots, [cotangent for cotangent in cotangents if cotangent is not None])
         if self._differentiates_a_gradient(roots):
             self.hvps += calls
         else:
@@ -143,8 +144,34 @@ def _accumulated(roots: Iterable[Tensor]) -> list[Tensor | None]:
     return [node.variable.grad for node in graph_behind(roots) if hasattr(node, "variable")]
 
 
-def _batch_size(cotangent: Tensor) -> int:
-    """Return how many cotangents one call of the engine has (`autograd.grad` with `is_grads_batched`)."""
+def _products_at_once(roots: Iterable[Tensor], cotangents: Sequence[Tensor]) -> int:
+    """Return how many cotangents one call of the engine has: those that `torch.vmap` adds, or `is_grads_batched`.
+
+    Where a root is mapped along with them, over examples say, it is one product of a larger batch.
+    """
+    if not cotangents:
+        return 1
+    sizes = _mapped(cotangents)
+    own = [size for level, size in sizes.items() if level not in _mapped(roots)] if sizes else []
+    return math.prod(own) * _legacy_batch_size(cotangents[0])
+
+
+def _mapped(tensors: Iterable[Tensor]) -> dict[int, int]:
+    """Return the levels at which `torch.vmap` maps over a tensor, and over how many entries each."""
+    functorch = torch._C._functorch
+    sizes = {}
+    for tensor in tensors:
+        outer = tensor
+        while functorch.is_functorch_wrapped_tensor(outer):
+            inner = functorch.get_unwrapped(outer)
+            if functorch.is_batchedtensor(outer):
+                sizes[functorch.maybe_get_level(outer)] = inner.shape[functorch.maybe_get_bdim(outer)]
+            outer = inner
+    return sizes
+
+
+def _legacy_batch_size(cotangent: Tensor) -> int:
+    """Return the number of cotangents with `is_grads_batched`, which has machinery of its own."""
     if not torch._C._functorch.is_legacy_batchedtensor(cotangent):
         return 1
     level = torch._C._vmapmode_increment_nesting() - 1

@@ -83,15 +83,17 @@ def advance(
     Raises:
         RuntimeError: A gradient is sparse.
     """
-    parameters = []
+    parameters, members = [], []
     for parameter in with_gradient(group):
-        if parameter not in states:
+        state = states.get(parameter)
+        if state is None:
             if fresh_state is None:
                 continue
-            states[parameter] = {"step": 0, **fresh_state(parameter)}
-        states[parameter]["step"] += 1
+            state = states[parameter] = {"step": 0, **fresh_state(parameter)}
+        state["step"] += 1
         parameters.append(parameter)
-    return parameters, [states[parameter] for parameter in parameters]
+        members.append(state)
+    return parameters, members
 
 
 def one_of(*choices: str) -> Rule:

@@ -17,6 +17,8 @@ from benchbench.run_folder import RunFolder
 from benchbench.values import (
     Cost,
     EpochRecord,
+    Frozen,
+    Memory,
     Metrics,
     Outcome,
     RunResult,
@@ -229,6 +231,8 @@ def _result_metrics(result: RunResult) -> Metrics:
     return {
         **{f"final/{name}": value for name, value in result.final.items()},
         **{f"best/{name}": value for name, value in result.best.items()},
+        **{f"memory/{name}": float(value) for name, value in result.memory.model_dump(exclude_none=True).items()},
+        **({} if result.gc_measured is None else {"cost/gc_measured": result.gc_measured}),
     }
 
 
@@ -243,6 +247,7 @@ def _result_tags(result: RunResult) -> dict[str, object]:
         f"{_TAG}selection_metric": result.selection_metric,
         f"{_TAG}epochs": result.epochs,
         f"{_TAG}best_epoch": result.best_epoch,
+        f"{_TAG}unmetered": result.unmetered,
         **{f"{_TAG}environment.{name}": value for name, value in result.environment.items()},
     }
 
@@ -250,7 +255,6 @@ def _result_tags(result: RunResult) -> dict[str, object]:
 def _read_result(run: Run) -> RunResult:
     tags = {name.removeprefix(_TAG): value for name, value in run.data.tags.items() if name.startswith(_TAG)}
     metrics = {name: _as_written(value) for name, value in run.data.metrics.items()}
-    cost = {name: value for name, value in _below("cost/", metrics).items() if name in Cost.model_fields}
     return RunResult.model_validate(
         {
             "key": tags["key"],
@@ -261,7 +265,10 @@ def _read_result(run: Run) -> RunResult:
             "best_epoch": tags.get("best_epoch", 0),
             "final": _below("final/", metrics),
             "best": _below("best/", metrics),
-            "cost": cost,
+            "cost": _fields(Cost, _below("cost/", metrics)),
+            "gc_measured": metrics.get("cost/gc_measured"),
+            "unmetered": tags.get("unmetered", ""),
+            "memory": _fields(Memory, _below("memory/", metrics)),
             "environment": _below("environment.", tags),
         }
     )
@@ -275,6 +282,10 @@ def _as_written(value: float) -> float:
 
 def _below(prefix: str, values: dict[str, _T]) -> dict[str, _T]:
     return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
+
+
+def _fields(model: type[Frozen], values: Metrics) -> Metrics:
+    return {name: value for name, value in values.items() if name in model.model_fields}
 
 
 def _metric(name: str, value: float, step: int) -> Metric:

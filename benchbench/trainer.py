@@ -7,20 +7,15 @@ import platform
 import time
 import traceback
 from collections.abc import Callable
-from functools import partial
 from importlib.metadata import version
 
 import torch
 
-from benchbench import registry, stepping
-from benchbench.compilation import CompiledLoss
-from benchbench.ledger import Ledger
-from benchbench.objective import Objective
+from benchbench import memory, probe, stepping
 from benchbench.run_folder import RunFolder
-from benchbench.schedules import Schedules
-from benchbench.streams import Streams
-from benchbench.values import EpochRecord, Metrics, Outcome, RunResult, RunSpec
-from benchbench.workloads import Setup, Task
+from benchbench.training import Training
+from benchbench.values import EpochRecord, Memory, Metrics, Outcome, RunResult, RunSpec
+from benchbench.workloads import Task
 
 _TRACEBACK_LINES = 12
 
@@ -42,69 +37,51 @@ def run(spec: RunSpec, device: torch.device, report: Callable[[EpochRecord], Non
     Raises:
         RuntimeError: The optimizer never evaluated the objective.
     """
-    streams = Streams(spec.seed)
     with torch.random.fork_rng():
-        torch.manual_seed(streams.seed("init"))
-        task = registry.build_workload(spec.workload, Setup(device, spec.batch_size, streams))
-        model = task.model
-        optimizer = registry.build_optimizer(
-            spec.optimizer, model.parameters(), seed=streams.seed("probes"), model=model
-        )
-        stepping.training(optimizer)
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        schedules = Schedules(optimizer, spec.schedule, task.steps_per_epoch, spec.epochs)
-        create_graph = registry.needs_create_graph(spec.optimizer, spec.create_graph)
-        compiled = CompiledLoss(task.loss) if spec.compile else None
-        ledger = Ledger()
+        training = Training(spec, device)
+        task, ledger = training.task, training.ledger
         seconds = 0.0
+        device_peak: int | None = None
         records: list[EpochRecord] = []
         outcome: Outcome = "finished"
         message = ""
 
         for epoch in range(1, spec.epochs + 1):
+            memory.reset_device_peak(device)
             started = _now(device)
             loss_sum = torch.zeros((), device=device)
             for batch in task.batches(epoch):
-                schedules.apply(ledger.steps)
-                # Dropout masks depend on the step alone, whatever numbers the optimizer draws.
-                torch.manual_seed(streams.seed("dropout", ledger.steps))
-                objective = Objective(
-                    partial(task.loss, batch),
-                    parameters,
-                    ledger=ledger,
-                    model=model,
-                    create_graph=create_graph,
-                    first_order_loss=None if compiled is None else partial(compiled, batch),
-                )
-                with ledger.metered():
-                    loss_sum += stepping.step(optimizer, objective)
-                ledger.steps += 1
+                loss_sum += training.step(batch)
             seconds += _now(device) - started
+            device_peak = memory.device_peak(device, device_peak)
 
             metrics = {
                 "train/loss": loss_sum.item() / task.steps_per_epoch,
-                **_evaluate(task, optimizer),
-                **{f"schedule/{key}": value for key, value in schedules.values().items()},
+                **_evaluate(task, training.optimizer),
+                **{f"schedule/{key}": value for key, value in training.schedules.values().items()},
             }
             records.append(EpochRecord(epoch=epoch, metrics=metrics, cost=ledger.cost(seconds)))
             report(records[-1])
             if not all(math.isfinite(metrics[name]) for name in ("train/loss", "validation/loss")):
                 outcome, message = "diverged", f"loss not finite in epoch {epoch}"
                 break
-    result = _result(spec, outcome, task, records, message)
-    if compiled is None:
-        return result
-    return result.model_copy(update={"environment": {"compile": compiled.account(ledger.hvps)}})
+    return _result(spec, outcome, training, records, device_peak, message)
 
 
-def run_in_folder(spec: RunSpec, device: torch.device, folder: RunFolder, *, sharing: int = 1) -> RunResult:
+def run_in_folder(
+    spec: RunSpec, device: torch.device, folder: RunFolder, *, sharing: int = 1, own_process: bool = False
+) -> RunResult:
     """Run a spec and leave its metrics and its result in its folder; an exception becomes the outcome `failed`.
+
+    What the spec wants measured beside the training is measured after it, so that it can neither change nor cost
+    the run anything.
 
     Args:
         spec: What to run.
         device: Where to run it.
         folder: The run's folder, prepared for it.
         sharing: Number of runs that share the device, which is recorded beside the times.
+        own_process: Whether this process does nothing else, so that its memory is the run's.
     """
     try:
         result = run(spec, device, folder.append)
@@ -112,7 +89,16 @@ def run_in_folder(spec: RunSpec, device: torch.device, folder: RunFolder, *, sha
         traceback.print_exc()
         lines = traceback.format_exc().strip().splitlines()[-_TRACEBACK_LINES:]
         result = RunResult(key=spec.key, outcome="failed", message="\n".join(lines))
-    result = result.model_copy(update={"environment": {**environment(device, sharing), **result.environment}})
+    # Read here already: what is measured below has a peak of its own.
+    used = result.memory.model_copy(update={"host_peak": memory.process_peak() if own_process else None})
+    result = result.model_copy(
+        update={"environment": {**environment(device, sharing), **result.environment}, "memory": used}
+    )
+    if "flops" in spec.measure and result.conclusive:
+        # Should the probe take the process along, this is what remains.
+        folder.finish(result.model_copy(update={"unmetered": "the process died in the probe"}))
+        gc_measured, unmetered = probe.gradient_equivalents(spec, device, hessian=result.cost.hvps > 0)
+        result = result.model_copy(update={"gc_measured": gc_measured, "unmetered": unmetered})
     folder.finish(result)
     return result
 
@@ -127,10 +113,12 @@ def _evaluate(task: Task, optimizer: torch.optim.Optimizer) -> Metrics:
 def _result(
     spec: RunSpec,
     outcome: Outcome,
-    task: Task,
+    training: Training,
     records: list[EpochRecord],
+    device_peak: int | None,
     message: str,
 ) -> RunResult:
+    task, optimizer = training.task, training.optimizer
     selection = f"validation/{task.selection_metric}"
     best = max(records, key=lambda record: _rank(record.metrics[selection], task.higher_is_better))
     return RunResult(
@@ -143,6 +131,10 @@ def _result(
         best=best.metrics,
         best_epoch=best.epoch,
         cost=records[-1].cost,
+        memory=Memory(
+            parameters=memory.parameter_bytes(optimizer), state=memory.state_bytes(optimizer), device_peak=device_peak
+        ),
+        environment={"compile": training.compiled.account(records[-1].cost.hvps)} if training.compiled else {},
     )
 
 

@@ -15,6 +15,9 @@ from benchbench.problems import Place
 Outcome = Literal["finished", "diverged", "failed", "crashed", "timeout", "interrupted"]
 """How a run ended. `diverged` (a loss that is NaN or infinite) is a result; the four last ones are run again."""
 
+Measurement = Literal["flops"]
+"""What a suite can have measured beside the training: floating-point operations, as gradient equivalents."""
+
 Metrics = dict[str, float]
 """Metric name (`split/metric`, such as `test/accuracy`) to its value; accuracies are fractions in [0, 1]."""
 
@@ -98,6 +101,7 @@ class RunSpec(Frozen):
         compile: Whether gradients are computed by compiled code.
         seed: Root of all random streams of the run.
         timeout: Seconds after which the run is stopped (not part of the key).
+        measure: What is measured beside the training, which it does not change (not part of the key).
     """
 
     suite: str
@@ -112,11 +116,12 @@ class RunSpec(Frozen):
     compile: bool = False
     seed: int
     timeout: float | None = None
+    measure: tuple[Measurement, ...] = ()
 
     @property
     def key(self) -> str:
         """Hash of all that decides the run's numbers: 16 hexadecimal digits, equal across suites and labels."""
-        content = self.model_dump(mode="json", exclude={"suite", "method", "workload_label", "timeout"})
+        content = self.model_dump(mode="json", exclude={"suite", "method", "workload_label", "timeout", "measure"})
         for component in (content["workload"], content["optimizer"]):
             if component["digest"]:  # a file is known by its content, wherever it lies
                 component["target"] = component["target"].replace("\\", "/").rpartition("/")[2]
@@ -200,6 +205,23 @@ class Cost(Frozen):
     train_seconds: float = 0.0
 
 
+class Memory(Frozen):
+    """What a run held in memory, in bytes; `None` where it was not measured or could not be.
+
+    Attributes:
+        parameters: Parameters of the model.
+        state: Tensors in the optimizer's state at the end of the run, memory that several share counted once.
+        device_peak: Most memory that tensors took up on the accelerator while training, evaluation left out.
+        host_peak: Most resident memory of the run's process, with everything in it: the interpreter, the
+            libraries, the data. `None` where the process is not the run's own.
+    """
+
+    parameters: int | None = None
+    state: int | None = None
+    device_peak: int | None = None
+    host_peak: int | None = None
+
+
 class EpochRecord(Frozen):
     """One line of a run's `metrics.jsonl`.
 
@@ -227,6 +249,10 @@ class RunResult(Frozen):
         best: Metrics after the epoch with the best selection metric.
         best_epoch: That epoch, or 0 when no epoch was completed.
         cost: What the training used.
+        gc_measured: Gradient equivalents per step: floating-point operations of a step over those of one gradient.
+            `None` where they were not asked for or could not be measured.
+        unmetered: Why they could not be measured, or empty.
+        memory: What it held in memory.
         environment: Device, threads, library versions, as plain text.
     """
 
@@ -239,6 +265,9 @@ class RunResult(Frozen):
     best: Metrics = {}
     best_epoch: int = 0
     cost: Cost = Cost()
+    gc_measured: float | None = None
+    unmetered: str = ""
+    memory: Memory = Memory()
     environment: dict[str, str] = {}
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -57,6 +58,38 @@ def test_counts_what_an_optimizer_asks_for(make: Any, expected: tuple[int, int, 
     assert costs(make) == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "settings", "expected"),
+    [
+        ("AdaHessian", {}, (20, 20, 20)),
+        ("AdaHessian", {"update_period": 5}, (20, 20, 4)),
+        ("AdaHessian", {"num_samples": 2}, (20, 20, 40)),
+        ("SophiaH", {}, (20, 20, 2)),
+        ("SophiaH", {"update_period": 4}, (20, 20, 5)),
+        ("Lion", {}, (20, 20, 0)),
+    ],
+)
+def test_counts_what_optimizers_of_others_ask_for(
+    name: str, settings: dict[str, Any], expected: tuple[int, int, int]
+) -> None:
+    others = pytest.importorskip("pytorch_optimizer", reason="the optimizers of others are not installed")
+    make = getattr(others, name)
+    assert costs(lambda p: make(p, **settings), create_graph="Hessian" in name or "Sophia" in name) == expected
+
+
+@pytest.mark.parametrize("make", [SGD, AdaHessian, SophiaH, SASSHA, LBFGS])
+def test_being_metered_changes_no_number(make: Any) -> None:
+    def weights(metered: bool) -> list[Tensor]:
+        case, ledger = cases.build("conv_bn"), Ledger()
+        optimizer = make(case.model.parameters(), lr=0.05)
+        for t in range(5):
+            with ledger.metered() if metered else nullcontext():
+                optimizer.step(Objective(case.loss(t), case.parameters(), ledger=ledger))
+        return [*case.model.parameters(), *case.model.buffers()]
+
+    assert all(torch.equal(a, b) for a, b in zip(weights(True), weights(False), strict=True))
+
+
 class BehindTheBack(Optimizer):
     """Asks autograd itself, in one of the ways that third-party optimizers have."""
 
@@ -103,6 +136,15 @@ def gradient(x: Tensor) -> Tensor:
     return torch.autograd.grad(cube(x), x, create_graph=True)[0]
 
 
+def hessian_of_cube(x: Tensor) -> Callable[[Tensor], Any]:
+    return torch.func.vjp(torch.func.grad(cube), x.detach())[1]
+
+
+def mapped_inside(x: Tensor) -> None:
+    gradient_there = gradient(x)
+    torch.func.vmap(lambda v: torch.autograd.grad(gradient_there, x, v, retain_graph=True)[0])(torch.eye(4))
+
+
 def by_backward(x: Tensor) -> None:
     cube(x).backward(create_graph=True)
     (x.grad * 2).sum().backward()
@@ -125,7 +167,18 @@ def by_backward(x: Tensor) -> None:
         (lambda x: torch.autograd.functional.vhp(cube, x.detach(), torch.ones(4)), 1, 1),
         (lambda x: torch.autograd.functional.hessian(cube, x.detach()), 1, 4),
         (lambda x: torch.func.grad(cube)(x.detach()), 1, 0),
-        (lambda x: torch.func.vjp(torch.func.grad(cube), x.detach())[1](torch.ones(4)), 1, 1),
+        (lambda x: hessian_of_cube(x)(torch.ones(4)), 1, 1),
+        (lambda x: torch.func.vmap(hessian_of_cube(x))(torch.eye(4)), 1, 4),
+        (lambda x: torch.func.vmap(hessian_of_cube(x), chunk_size=3)(torch.eye(4)), 1, 4),
+        (lambda x: torch.func.vmap(torch.func.vmap(hessian_of_cube(x)))(torch.ones(2, 3, 4)), 1, 6),
+        (lambda x: torch.func.vmap(lambda v: hessian_of_cube(x)(2 * v))(torch.eye(4)), 1, 4),
+        (mapped_inside, 1, 4),
+        (lambda x: torch.autograd.grad(gradient(x), x, torch.eye(4), is_grads_batched=True), 1, 4),
+        (lambda x: torch.autograd.functional.hessian(cube, x.detach(), vectorize=True), 1, 4),
+        (lambda x: torch.func.jacrev(torch.func.jacrev(cube))(x.detach()), 1, 4),
+        # Mapped over examples, a gradient is still one gradient, and a product one product.
+        (lambda x: torch.func.vmap(torch.func.grad(cube))(torch.ones(5, 4)), 1, 0),
+        (lambda x: torch.func.vmap(lambda y: hessian_of_cube(y)(torch.ones(4)))(torch.ones(5, 4)), 1, 1),
     ],
 )
 def test_tells_gradients_from_products(work: Any, gradients: int, hvps: int) -> None:

@@ -17,7 +17,7 @@ from mlflow.entities import Run
 
 from benchbench import api
 from benchbench.runner import Event
-from benchbench.values import Row
+from benchbench.values import Memory, Row
 from tests.conftest import benchbench
 
 SUITE = """
@@ -83,6 +83,36 @@ def test_every_number_is_in_mlflow(write_suite: Callable[..., Path]) -> None:
         assert {"spec.json", "result.json"} <= files
         parent = client.get_run(run.data.tags["mlflow.parentRunId"])
         assert parent.info.status == "FINISHED"
+
+
+@pytest.mark.usefixtures("workplace")
+def test_what_is_measured_beside_a_run_is_in_mlflow_and_reads_back(write_suite: Callable[..., Path]) -> None:
+    text = SUITE.replace("seeds", "measure: [flops]\nseeds")
+    text = text.replace("  AdamW", "  Momentum: {optimizer: sgd, lr: 0.1, momentum: 0.9}\n  AdamW")
+    rows, _ = run_inline(write_suite(text))
+    found = {(row.spec.method, row.spec.seed): row.result for row in rows}
+    assert [found["SGD", seed].gc_measured for seed in (0, 1)] == [1.0, None]
+    assert found["Momentum", 0].memory == Memory(parameters=8, state=8)
+    metrics = [run.data.metrics for run in tracked() if run.data.tags["benchbench.method"] == "Momentum"]
+    assert {run["memory/state"] for run in metrics} == {8.0}
+    assert [run["cost/gc_measured"] for run in metrics if "cost/gc_measured" in run] == [1.0]
+
+
+@pytest.mark.usefixtures("workplace")
+def test_why_nothing_was_measured_reads_back_too(
+    write_suite: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchbench.probe.gradient_equivalents", lambda *_, **__: (None, "no formula for magic"))
+    [first, *_], _ = run_inline(write_suite(SUITE.replace("seeds", "measure: [flops]\nseeds")))
+    assert first.result is not None
+    assert (first.result.gc_measured, first.result.unmetered) == (None, "no formula for magic")
+
+
+def test_a_run_in_a_process_of_its_own_says_how_large_that_became(
+    workplace: Path, write_suite: Callable[..., Path]
+) -> None:
+    rows = api.run(write_suite(SUITE.replace("[0, 1]", "[0]")), slots=1)
+    assert all(row.result and row.result.memory.host_peak for row in rows)
 
 
 @pytest.mark.usefixtures("workplace")

@@ -76,7 +76,11 @@ class LocalEngine:
         for running in list(self._running):
             if time.monotonic() > running.deadline and running.process.is_alive():
                 self._end(running)
-                results.append(_broken(running.job, "timeout", f"stopped after {running.job.spec.timeout:g} s"))
+                # A result is there already when time ran out while something was measured beside the run.
+                stopped = running.job.folder.result()
+                results.append(
+                    stopped or _broken(running.job, "timeout", f"stopped after {running.job.spec.timeout:g} s")
+                )
             elif not running.process.is_alive():
                 self._end(running)
                 results.append(running.job.folder.result() or _crash(running))

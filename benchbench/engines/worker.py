@@ -36,7 +36,9 @@ def work(spec: str, folder: str, slot: Slot) -> None:
     from benchbench.trainer import run_in_folder
 
     torch.set_num_threads(slot.threads)
-    run_in_folder(RunSpec.model_validate_json(spec), torch.device(slot.device), files, sharing=slot.sharing)
+    run_in_folder(
+        RunSpec.model_validate_json(spec), torch.device(slot.device), files, sharing=slot.sharing, own_process=True
+    )
 
 
 def _die_with_parent() -> None:

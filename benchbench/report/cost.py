@@ -22,11 +22,14 @@ from benchbench.values import Row, RunResult, Suite
 GC_PER_HVP = 3
 """Price of a Hessian-vector product in gradient computations, as the paper's Table 4 has it."""
 
-_COLUMNS = ("grads/step", "HVPs/step", "GC/step", "s/epoch", "relative")
+_MEASURED = "GC FLOPs"
+_COLUMNS = ("grads", "HVPs", "GC paper", _MEASURED, "s/epoch", "relative", "device MB", "host MB", "state")
+_ONLY_WITH_DATA = {_MEASURED, "device MB", "host MB", "state"}
+_MB = 10**6
 
 
 def cost_table(suite: Suite, rows: Sequence[Row]) -> Table:
-    """Return measured counts per step, their price in gradient computations, and seconds per epoch."""
+    """Return counts per step, their price by two conventions, seconds per epoch, and memory."""
     methods = methods_by_category(suite)
     runs = gather(suite, rows)
     places = {
@@ -35,34 +38,51 @@ def cost_table(suite: Suite, rows: Sequence[Row]) -> Table:
         )
         for workload in suite.workloads
     }
+    columns = _shown_columns([cells for here in places.values() for cells in here.values()])
     return Table(
         name="cost",
         title=f"Cost of training – {suite.title}",
         headers=row_headers(suite),
-        columns=tuple(Column(label=label, group=workload) for workload in places for label in _COLUMNS),
+        columns=tuple(Column(label=label, group=workload) for workload in places for label in columns),
         rows=tuple(
             TableRow(
                 headers=row_names(suite, method),
-                cells=tuple(cell for cells in places.values() for cell in cells[method.label]),
+                cells=tuple(cells[method.label][column] for cells in places.values() for column in columns),
             )
             for method in methods
         ),
-        notes=_notes(suite, runs),
+        notes=_notes(suite, runs, columns),
     )
 
 
-def _workload_cells(runs: Mapping[str, Runs], reference: str) -> dict[str, list[Cell]]:
+def _shown_columns(all_cells: Sequence[Mapping[str, Cell]]) -> list[str]:
+    """Return the columns to show: what nothing is known about is left out."""
+    return [
+        column
+        for column in _COLUMNS
+        if column not in _ONLY_WITH_DATA or any(cells[column] != Cell(remark=NOTHING) for cells in all_cells)
+    ]
+
+
+def _workload_cells(runs: Mapping[str, Runs], reference: str) -> dict[str, dict[str, Cell]]:
     """Return the cells of each method on one workload; seconds are also given relative to `reference`."""
     seconds = {method: _seconds_per_epoch(here) for method, here in runs.items()}
     base = seconds[reference] if len(_devices(runs.values())) == 1 else None
     decimals = _decimals(summary.mean for summary in seconds.values() if summary)
-    return {
-        method: [*_count_cells(here), *_time_cells(seconds[method], base, decimals)] for method, here in runs.items()
+    cells = {
+        method: [
+            *_count_cells(here),
+            _measured_cell(here),
+            *_time_cells(seconds[method], base, decimals),
+            *_memory_cells(here),
+        ]
+        for method, here in runs.items()
     }
+    return {method: dict(zip(_COLUMNS, here, strict=True)) for method, here in cells.items()}
 
 
 def _count_cells(runs: Runs) -> list[Cell]:
-    """Return gradients, HVPs and GC equivalents per step, summed over the finished runs."""
+    """Return gradients, HVPs and their price in the paper per step, summed over the finished runs."""
     finished = runs.finished
     steps = sum(run.cost.steps for run in finished)
     if not steps:
@@ -71,6 +91,34 @@ def _count_cells(runs: Runs) -> list[Cell]:
     hvps = sum(run.cost.hvps for run in finished)
     totals = (gradients, hvps, gradients + GC_PER_HVP * hvps)
     return [_cell(total / steps, f"{total / steps:.2f}", n=len(finished)) for total in totals]
+
+
+def _measured_cell(runs: Runs) -> Cell:
+    """Return the gradient equivalents of the run that was probed, usually that of the first seed."""
+    for run in _probed(runs):
+        if run.gc_measured is not None:
+            return _cell(run.gc_measured, f"{run.gc_measured:.2f}", n=1)
+        return Cell(remark="unmetered")
+    return Cell(remark=NOTHING)
+
+
+def _probed(runs: Runs) -> list[RunResult]:
+    return [run for run in runs.results if run.gc_measured is not None or run.unmetered]
+
+
+def _memory_cells(runs: Runs) -> list[Cell]:
+    """Return the highest peaks of device and host, and the largest state in units of the parameters."""
+    held = [run.memory for run in runs.finished]
+    device = [memory.device_peak for memory in held if memory.device_peak is not None]
+    host = [memory.host_peak for memory in held if memory.host_peak is not None]
+    states = [memory.state / memory.parameters for memory in held if memory.state is not None and memory.parameters]
+    return [
+        *(
+            _cell(max(peaks) / _MB, f"{max(peaks) / _MB:,.0f}", n=len(peaks)) if peaks else Cell(remark=NOTHING)
+            for peaks in (device, host)
+        ),
+        _cell(max(states), f"{max(states):.2f}x", n=len(states)) if states else Cell(remark=NOTHING),
+    ]
 
 
 def _time_cells(seconds: Summary | None, base: Summary | None, decimals: int) -> list[Cell]:
@@ -107,11 +155,17 @@ def _device(run: RunResult) -> str:
     return run.environment.get("device", "unknown")
 
 
-def _notes(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> tuple[str, ...]:
+def _notes(suite: Suite, runs: Mapping[tuple[str, str], Runs], columns: Sequence[str]) -> tuple[str, ...]:
     notes = [
-        "GC: gradient computations. A gradient counts 1 GC, a Hessian-vector product (HVP) "
-        f"{GC_PER_HVP} GC. Counts are measured: totals of all seeds divided by their steps."
+        "grads, HVPs: gradients and Hessian-vector products per step, counted: totals of all seeds divided by their "
+        "steps.",
+        f"GC paper: gradient computations per step, where a gradient counts 1 GC and an HVP {GC_PER_HVP} GC.",
     ]
+    if _MEASURED in columns:
+        notes += [
+            "GC FLOPs: measured floating-point operations of a step over those of one gradient.",
+            *_reasons(suite, runs),
+        ]
     finished = [run for here in runs.values() for run in here.finished]
     if not finished:
         return tuple(notes)
@@ -121,7 +175,26 @@ def _notes(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> tuple[str, ...
     most = max(int(run.environment.get("concurrent_runs", "1")) for run in finished)
     if most > 1:
         notes.append(f"Up to {most} runs shared the machine at a time: seconds are only indicative.")
+    notes += [text for column, text in _MEMORY_NOTES.items() if column in columns]
     return (*notes, *_device_notes(suite, runs), _numbers_of_runs(suite, runs))
+
+
+_MEMORY_NOTES = {
+    "device MB": "device MB: most memory of tensors while training.",
+    "host MB": "host MB: most resident memory of a run's process, interpreter, libraries and data included.",
+    "state": "state: memory of the optimizer's state at the end, relative to the parameters.",
+}
+
+
+def _reasons(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> list[str]:
+    """Return why figures are missing, methods and workloads with the same reason together."""
+    lacking = defaultdict(list)
+    for (workload, method), here in runs.items():
+        for run in _probed(here)[:1]:
+            if run.gc_measured is None:
+                place = method if len(suite.workloads) == 1 else f"{method} on {workload}"
+                lacking[run.unmetered].append(place)
+    return [f"Unmetered: {', '.join(places)}: {reason}." for reason, places in lacking.items()]
 
 
 def _device_notes(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> list[str]:

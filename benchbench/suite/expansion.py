@@ -113,7 +113,9 @@ class Expansion:
         for label, row in itertools.product(self._workloads, rows):
             spec = self._spec(label, row)
             for seed in self._file.seeds:
-                yield spec.model_copy(update={"seed": seed})
+                # What is measured does not depend on the seed: once is enough.
+                measure = tuple(self._file.measure) if seed == self._file.seeds[0] else ()
+                yield spec.model_copy(update={"seed": seed, "measure": measure})
 
     def _spec(self, label: str, row: _Row) -> RunSpec:
         workload = self._workloads[label]

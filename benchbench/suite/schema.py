@@ -12,6 +12,9 @@ from benchbench.values import Schedule
 TABLES = ("accuracy", "cost")
 """Tables a suite can ask for."""
 
+MEASUREMENTS = ("flops",)
+"""What a suite can have measured beside the training."""
+
 MOST_SEEDS = 1000
 
 LONGEST_LABEL = 100
@@ -39,6 +42,12 @@ def check_label(label: str) -> str:
 def _check_table(name: str) -> str:
     if name not in TABLES:
         raise ValueError(f"unknown table; allowed: {', '.join(TABLES)}")
+    return name
+
+
+def _check_measurement(name: str) -> str:
+    if name not in MEASUREMENTS:
+        raise ValueError(f"unknown measurement; allowed: {', '.join(MEASUREMENTS)}")
     return name
 
 
@@ -121,6 +130,10 @@ class SuiteFile(_Model):
         AfterValidator(_check_distinct),
     ]
     timeout: Annotated[float, Field(gt=0)] | None = None
+    measure: Annotated[
+        list[Annotated[str, AfterValidator(_check_measurement)]],
+        AfterValidator(_check_distinct),
+    ] = []
     defaults: Defaults = Defaults()
     workloads: Annotated[dict[Label, WorkloadEntry], Field(min_length=1)]
     methods: Annotated[dict[Label, MethodEntry], Field(min_length=1)]

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from benchbench.problems import Problem, nearest_name
-from benchbench.suite.schema import TABLES, Defaults, SuiteFile
+from benchbench.suite.schema import MEASUREMENTS, TABLES, Defaults, SuiteFile
 from benchbench.suite.yaml_source import Document, FieldPath
 from benchbench.values import Constant, Cosine, Linear, MultiStep
 
@@ -158,7 +158,8 @@ def _problem(document: Document, path: FieldPath, details: ErrorDetails) -> Prob
     if kind == "union_tag_invalid":
         return document.problem(path, message, context["tag"], nearest_name(context["tag"], _SCHEDULES))
     if kind == "value_error":
-        nearest = nearest_name(str(value), TABLES) if path[0] == "tables" else None
+        names = {"tables": TABLES, "measure": MEASUREMENTS}.get(str(path[0]), ())
+        nearest = nearest_name(str(value), names)
         return document.problem(path, message, value_text(value), nearest)
     return document.problem(path, message, "" if kind == "missing" else value_text(value))
 

@@ -2,7 +2,7 @@
 
 import itertools
 
-from benchbench.values import Component, Cost, Method, Outcome, Row, RunResult, RunSpec, Suite
+from benchbench.values import Component, Cost, Memory, Method, Outcome, Row, RunResult, RunSpec, Suite
 
 PAPER = {
     "SGD": "First-order",
@@ -17,6 +17,7 @@ PAPER = {
 
 
 PLAIN = Cost(steps=10, gradients=10, train_seconds=2.0)
+NO_MEMORY = Memory()
 
 
 def spec(method: str, workload: str, seed: int) -> RunSpec:
@@ -60,6 +61,9 @@ def row(
     outcome: Outcome = "finished",
     best: float | None = None,
     cost: Cost = PLAIN,
+    memory: Memory = NO_MEMORY,
+    gc_measured: float | None = None,
+    unmetered: str = "",
     **environment: str,
 ) -> Row:
     """One run: its accuracy after the final and (where it differs) after the best epoch."""
@@ -73,6 +77,9 @@ def row(
         best={} if accuracy is None else {"test/accuracy": accuracy if best is None else best},
         best_epoch=1,
         cost=cost,
+        gc_measured=gc_measured,
+        unmetered=unmetered,
+        memory=memory,
         environment=environment or {"device": "cpu", "concurrent_runs": "1"},
     )
     return Row(spec=this, result=result)

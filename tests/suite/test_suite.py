@@ -73,6 +73,12 @@ def test_every_run_is_spelled_out(write: Write) -> None:
     assert (last.epochs, last.batch_size, last.create_graph) == (3, 4, True)
 
 
+def test_what_does_not_depend_on_the_seed_is_measured_for_the_first_one_only(write: Write) -> None:
+    suite = suites.load(write(SMALL.replace("seeds: [0, 1]", "measure: [flops]\nseeds: [3, 1]")))
+    assert {(spec.seed, spec.measure) for spec in suite.specs} == {(3, ("flops",)), (1, ())}
+    assert {spec.measure for spec in suites.load(write(SMALL)).specs} == {()}
+
+
 def test_defaults_fill_in_what_is_not_said(write: Write) -> None:
     suite = suites.load(
         write("""\
@@ -225,6 +231,9 @@ def test_a_missing_file_is_a_problem(write: Write, tmp_path: Path) -> None:
             "allowed: accuracy, cost (got \"costs\"); did you mean 'cost'?",
         ),
         ("name: small", "name: small\ntables: [cost, cost]", "2: tables: 'cost' is listed twice"),
+        ("name: small", "name: small\nmeasure: flops", '2: measure: must be a list (got "flops")'),
+        ("name: small", "name: small\nmeasure: [flop]", "allowed: flops (got \"flop\"); did you mean 'flops'?"),
+        ("name: small", "name: small\nmeasure: [flops, flops]", "2: measure: 'flops' is listed twice"),
         (
             "name: small",
             "name: small\ndefaults: {method: {}}",

@@ -1,0 +1,81 @@
+"""A run's task and optimizer, set up from its spec, and the one thing that is done with them: a step."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchbench import registry, stepping
+from benchbench.compilation import CompiledLoss
+from benchbench.ledger import Ledger
+from benchbench.objective import Objective
+from benchbench.schedules import Schedules
+from benchbench.streams import Streams
+from benchbench.values import RunSpec
+from benchbench.workloads import Setup
+
+
+class Training:
+    """What the steps of a run need, and their count.
+
+    Set up and stepped the same way, two trainings of one spec make the same steps; they share nothing. Both
+    move torch's global generators.
+
+    Args:
+        spec: What to run.
+        device: Where to run it.
+
+    Attributes:
+        task: The workload.
+        optimizer: The optimizer over the task's model.
+        schedules: What changes its hyperparameters from step to step.
+        compiled: The compiled loss, where the spec asks for one.
+        ledger: What the steps have cost.
+    """
+
+    def __init__(self, spec: RunSpec, device: torch.device) -> None:
+        self._streams = Streams(spec.seed)
+        torch.manual_seed(self._streams.seed("init"))
+        self.task = registry.build_workload(spec.workload, Setup(device, spec.batch_size, self._streams))
+        model = self.task.model
+        self.optimizer = registry.build_optimizer(
+            spec.optimizer, model.parameters(), seed=self._streams.seed("probes"), model=model
+        )
+        stepping.training(self.optimizer)
+        self._parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.schedules = Schedules(self.optimizer, spec.schedule, self.task.steps_per_epoch, spec.epochs)
+        self._create_graph = registry.needs_create_graph(spec.optimizer, spec.create_graph)
+        self.compiled = CompiledLoss(self.task.loss) if spec.compile else None
+        self.ledger = Ledger()
+
+    def step(self, batch: Any) -> Tensor:
+        """Make one step on a batch.
+
+        Returns:
+            The loss of its first evaluation, detached.
+
+        Raises:
+            RuntimeError: The optimizer never evaluated the objective.
+        """
+        self.schedules.apply(self.ledger.steps)
+        # Dropout masks depend on the step alone, whatever numbers the optimizer draws.
+        torch.manual_seed(self._streams.seed("dropout", self.ledger.steps))
+        objective = self.objective(batch, ledger=self.ledger, create_graph=self._create_graph)
+        with self.ledger.metered():
+            loss = stepping.step(self.optimizer, objective)
+        self.ledger.steps += 1
+        return loss
+
+    def objective(self, batch: Any, *, ledger: Ledger | None = None, create_graph: bool = False) -> Objective:
+        """Return the loss on a batch as a function of the parameters."""
+        return Objective(
+            partial(self.task.loss, batch),
+            self._parameters,
+            ledger=ledger,
+            model=self.task.model,
+            create_graph=create_graph,
+            first_order_loss=None if self.compiled is None else partial(self.compiled, batch),
+        )
