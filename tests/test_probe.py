@@ -60,7 +60,7 @@ def test_steps_are_worth_what_they_are_on_paper(
 
 @pytest.mark.parametrize("workload", ["conv", "attention"])
 def test_every_product_costs_as_much_as_the_first(workload: str) -> None:
-    """Its price is 2 GC, and a little more with attention, whose second derivative takes 20 products where 18 are 3 GC."""
+    """Its price is 2 GC, a little more with attention: its second derivative takes 20 products where 18 are 3 GC."""
     target = f"{METERED}:{workload}"
     one, two = (
         gradient_equivalents(spec("adahessian", target, n_samples=samples), CPU, hessian=True).gc for samples in (1, 2)
