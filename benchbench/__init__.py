@@ -7,16 +7,27 @@ From a notebook or a script:
     suite = benchbench.load_suite("digits")
     benchbench.run(suite)
     for table in benchbench.report(suite):
-        print(table)
+        print(benchbench.to_markdown(table))
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from benchbench.api import load_suite, report, run
     from benchbench.problems import BadInputError
+    from benchbench.reporting import to_markdown, to_terminal
 
-__all__ = ["BadInputError", "load_suite", "report", "run"]
+__all__ = ["BadInputError", "load_suite", "report", "run", "to_markdown", "to_terminal"]
+
+_HOMES = {
+    "BadInputError": "benchbench.problems",
+    "load_suite": "benchbench.api",
+    "report": "benchbench.api",
+    "run": "benchbench.api",
+    "to_markdown": "benchbench.reporting",
+    "to_terminal": "benchbench.reporting",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -25,8 +36,6 @@ def __getattr__(name: str) -> Any:
     Raises:
         AttributeError: There is no such name.
     """
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module 'benchbench' has no attribute {name!r}")
-    from benchbench import api
-
-    return getattr(api, name)
+    return getattr(import_module(_HOMES[name]), name)

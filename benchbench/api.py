@@ -13,7 +13,7 @@ from benchbench.values import Component, Row, RunResult, RunSpec, Suite
 if TYPE_CHECKING:
     from benchbench.conformance import Verdict
     from benchbench.plan import PlannedRun
-    from benchbench.report.table import Table
+    from benchbench.reporting.table import Table
     from benchbench.runner import Observer
 
 RUNS_DIR = Path(".benchbench/runs")
@@ -146,7 +146,7 @@ def report(suite: Suite | str | Path, *, tracking_uri: str | None = None) -> lis
         BadInputError: The suite cannot be used.
         TrackingError: The tracking store cannot be read.
     """
-    from benchbench.report import tables
+    from benchbench.reporting import tables
 
     suite = suite if isinstance(suite, Suite) else load_suite(suite, thorough=False)
     return tables(suite, rows(suite, tracking_uri=tracking_uri))

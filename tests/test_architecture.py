@@ -44,7 +44,7 @@ FLOORS = {
     "plan": 3,
     "runner": 3,
     "progress": 3,
-    "report": 3,
+    "reporting": 3,
     "api": 3,
     "scaffold": 3,
     "cli": 4,
@@ -132,7 +132,7 @@ def test_no_heavy_import_stands_between_a_user_and_the_help() -> None:
     assert shown.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("module", ["suite", "registry", "report"])
+@pytest.mark.parametrize("module", ["suite", "registry", "reporting"])
 def test_reading_a_suite_or_a_report_needs_no_torch(module: str) -> None:
     code = f"import sys, benchbench.{module}; print([m for m in ('torch', 'mlflow') if m in sys.modules])"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

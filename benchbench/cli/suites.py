@@ -168,7 +168,7 @@ def schema() -> None:
 
 
 def _print_results(suite: Suite, rows: Sequence[Row], form: Format) -> None:
-    from benchbench.report import tables, to_markdown, to_terminal
+    from benchbench.reporting import tables, to_markdown, to_terminal
 
     made = tables(suite, rows)
     if form is Format.json:

@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from benchbench.report import tables, to_terminal
-from benchbench.report.accuracy import accuracy_table
-from benchbench.report.table import Cell, Column, Figure, Table, TableRow
+from benchbench.reporting import tables, to_terminal
+from benchbench.reporting.accuracy import accuracy_table
+from benchbench.reporting.table import Cell, Column, Figure, Table, TableRow
 
 SIX = ("cifar10-resnet20", "cifar10-resnet32", "cifar100-resnet32", "cifar100-wrn", "in-resnet50", "in-vit-s")
 SMALL = Table(

@@ -5,7 +5,7 @@ import pytest
 from handmade import PAPER, row, suite
 
 from benchbench.problems import BadInputError
-from benchbench.report import BUILDERS, tables
+from benchbench.reporting import BUILDERS, tables
 
 
 def test_a_suite_gets_the_tables_that_it_names_in_its_order():
@@ -29,6 +29,6 @@ def test_an_unknown_table_is_named_with_the_nearest_one():
 
 
 def test_reports_need_neither_torch_nor_mlflow():
-    code = "import sys, benchbench.report; print({'torch', 'mlflow', 'numpy'} & set(sys.modules))"
+    code = "import sys, benchbench.reporting; print({'torch', 'mlflow', 'numpy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -1,9 +1,9 @@
 import pytest
 from handmade import PAPER, row, suite
 
-from benchbench.report.cost import cost_table
-from benchbench.report.table import Table
-from benchbench.report.terminal import to_terminal
+from benchbench.reporting.cost import cost_table
+from benchbench.reporting.table import Table
+from benchbench.reporting.terminal import to_terminal
 from benchbench.values import Cost, Memory
 
 TWO = {"A": "First", "B": "Second"}

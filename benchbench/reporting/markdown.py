@@ -7,7 +7,7 @@ import re
 from tabulate import tabulate
 
 from benchbench.problems import printable
-from benchbench.report.table import Cell, Column, Table, shown_headers
+from benchbench.reporting.table import Cell, Column, Table, shown_headers
 
 # Whatever starts markup within a line; other punctuation is left alone to keep the source readable.
 _SPECIAL = re.compile(r"[\\`*_\[\]<>|~#&$]")

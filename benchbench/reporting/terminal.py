@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from tabulate import SEPARATING_LINE, DataRow, Line, TableFormat, tabulate
 
 from benchbench.problems import printable
-from benchbench.report.table import Cell, Figure, Table, shown_headers
+from benchbench.reporting.table import Cell, Figure, Table, shown_headers
 
 _GAP = "  "
 _RULE = "─"

@@ -5,8 +5,8 @@ from handmade import PAPER, row, rows, suite
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchbench.report.accuracy import accuracy_table, best_epoch_table
-from benchbench.report.table import Table
+from benchbench.reporting.accuracy import accuracy_table, best_epoch_table
+from benchbench.reporting.table import Table
 
 TWO = {"A": "First", "B": "First"}
 

@@ -92,17 +92,6 @@ class Table(Frozen):
     rows: tuple[TableRow, ...]
     notes: tuple[str, ...] = ()
 
-    def __str__(self) -> str:
-        from benchbench.report.terminal import to_terminal
-
-        return to_terminal(self, color=False, width=None)
-
-    def _repr_markdown_(self) -> str:
-        """Show the table in a notebook."""
-        from benchbench.report.markdown import to_markdown
-
-        return to_markdown(self)
-
     @property
     def blocks(self) -> list[list[TableRow]]:
         """The rows in blocks: a block ends where a header other than the last one changes."""

@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from benchbench.report.runs import (
+from benchbench.reporting.runs import (
     NOTHING,
     Runs,
     count_seeds,
@@ -15,7 +15,7 @@ from benchbench.report.runs import (
     row_headers,
     row_names,
 )
-from benchbench.report.table import Cell, Column, Figure, Table, TableRow
+from benchbench.reporting.table import Cell, Column, Figure, Table, TableRow
 from benchbench.stats import Summary, summarize
 from benchbench.values import Row, RunResult, Suite
 

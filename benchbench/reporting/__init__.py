@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from benchbench.problems import BadInputError, Problem, nearest_name
-from benchbench.report.accuracy import accuracy_table, best_epoch_table
-from benchbench.report.cost import cost_table
-from benchbench.report.markdown import to_markdown
-from benchbench.report.table import Table
-from benchbench.report.terminal import to_terminal
+from benchbench.reporting.accuracy import accuracy_table, best_epoch_table
+from benchbench.reporting.cost import cost_table
+from benchbench.reporting.markdown import to_markdown
+from benchbench.reporting.table import Table
+from benchbench.reporting.terminal import to_terminal
 from benchbench.values import Row, Suite
 
 __all__ = ["BUILDERS", "Table", "tables", "to_markdown", "to_terminal"]

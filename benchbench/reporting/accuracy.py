@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from benchbench.report.runs import Runs, count_seeds, gather, methods_by_category, row_headers, row_names
-from benchbench.report.table import Cell, Column, Figure, Table, TableRow
+from benchbench.reporting.runs import Runs, count_seeds, gather, methods_by_category, row_headers, row_names
+from benchbench.reporting.table import Cell, Column, Figure, Table, TableRow
 from benchbench.stats import summarize
 from benchbench.values import Metrics, Row, RunResult, Suite
 

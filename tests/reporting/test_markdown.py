@@ -7,9 +7,9 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from benchbench.problems import printable
-from benchbench.report import tables, to_markdown
-from benchbench.report.accuracy import accuracy_table
-from benchbench.report.table import Table
+from benchbench.reporting import tables, to_markdown
+from benchbench.reporting.accuracy import accuracy_table
+from benchbench.reporting.table import Table
 
 NASTY = [
     "a|b", "a\\|b", "a\\", "`code`", "*a*", "**b**", "_c_", "__d__", "~~e~~", "<b>", "<script>x</script>",
