@@ -43,9 +43,8 @@ class AdaHessian(Optimizer):
     One step t, on one mini-batch, from the weights x:
 
     1. g = gradient at x and, on the steps t = 1, k + 1, 2k + 1, ... (k = `lazy_hessian`), d = the mean over
-       `n_samples` Rademacher probes z of z * (H(x) z), in convolution kernels averaged in absolute value
-       (equation 10).
-    2. m = beta1 m + (1 - beta1) g and v = beta2 v + (1 - beta2) d^2, with the latest d (equation 11).
+       `n_samples` Rademacher probes z of z * (H(x) z), in convolution kernels averaged in absolute value.
+    2. m = beta1 m + (1 - beta1) g and v = beta2 v + (1 - beta2) d^2, with the latest d.
     3. x = (1 - lr weight_decay) x - lr (m / (1 - beta1^t)) / ((v / (1 - beta2^t))^(hessian_power / 2) + eps).
 
     It costs one gradient and, every k steps, `n_samples` Hessian-vector products.
@@ -59,11 +58,11 @@ class AdaHessian(Optimizer):
 
     Args:
         params: Parameters or parameter groups.
-        lr: Learning rate; the paper's for image classification.
+        lr: Learning rate; the SASSHA paper used this and twice as much for images.
         betas: Decay rates of the averages of the gradient and of the squared curvature.
         eps: Added to the denominator, after the root; 1e-4 as in the SASSHA authors' code.
         weight_decay: Decoupled weight decay.
-        hessian_power: Exponent of the root mean square of the curvature (k in the paper's equation 8).
+        hessian_power: Exponent of the root mean square of the curvature.
         lazy_hessian: Steps from one Hessian estimate to the next; 1 in every run of the SASSHA paper.
         n_samples: Probes per estimate.
         spatial_averaging: Average |d| over the two kernel dimensions of four-dimensional weights.

@@ -25,12 +25,12 @@ _RULES = {"rho": NOT_NEGATIVE, "adaptive": FLAG, "perturb_eps": POSITIVE}
 
 
 class SAM(Optimizer):
-    """Sharpness-aware minimization (Foret et al. 2021, "Sharpness-Aware Minimization ...", Algorithm 1).
+    """Sharpness-aware minimization (Foret et al. 2021, Algorithm 1).
 
-    The base optimizer makes its step from x, but sees the gradient at x + e, where e = rho g / (||g|| +
-    perturb_eps), g is the gradient at x and the norm is taken over all groups. With `adaptive`, e = rho x^2
-    g / (|| |x| g || + perturb_eps) (ASAM, Kwon et al. 2021, equation 8 without its bias term). It costs two
-    gradients per step. Weight decay is the base's and plays no part in e.
+    The base optimizer makes its step from x, but sees the gradient at x + e, where
+    e = rho g / (||g|| + perturb_eps), g is the gradient at x and the norm is taken over all groups. With
+    `adaptive`, e = rho x^2 g / (|| |x| g || + perturb_eps) (ASAM, Kwon et al. 2021). It costs two gradients
+    per step. Weight decay is the base's and plays no part in e.
 
     The parameter groups are those of the base, with `rho`, `adaptive` and `perturb_eps` added; whatever is
     changed in them (a schedule of `lr`, say) takes effect in both.

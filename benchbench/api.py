@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchbench import suite as suites
 from benchbench.problems import BadInputError
-from benchbench.values import Row, RunResult, RunSpec, Suite
+from benchbench.values import Component, Row, RunResult, RunSpec, Suite
 
 if TYPE_CHECKING:
+    from benchbench.conformance import Verdict
     from benchbench.plan import PlannedRun
     from benchbench.report.table import Table
     from benchbench.runner import Observer
@@ -149,6 +150,32 @@ def report(suite: Suite | str | Path, *, tracking_uri: str | None = None) -> lis
 
     suite = suite if isinstance(suite, Suite) else load_suite(suite, thorough=False)
     return tables(suite, rows(suite, tracking_uri=tracking_uri))
+
+
+def check_optimizer(
+    target: str, settings: Sequence[str] = (), *, create_graph: bool | None = None
+) -> Iterator[Verdict]:
+    """Check whether an optimizer keeps what the harness relies on.
+
+    Args:
+        target: A registered name, `module:attribute` or `path/to/file.py:attribute`.
+        settings: Hyperparameters such as `lr=0.1`.
+        create_graph: Whether it differentiates gradients itself (default: what it declares).
+
+    Yields:
+        One verdict per promise, as soon as it is known.
+
+    Raises:
+        BadInputError: There is no such optimizer, or it has no such hyperparameter.
+    """
+    from benchbench.checks import component_problems
+    from benchbench.conformance import verdicts
+
+    component = Component(target=target, parameters=suites.settings(settings))
+    found = component_problems("optimizer", component)
+    if found:
+        raise BadInputError(found)
+    yield from verdicts(component, create_graph=create_graph)
 
 
 def _rows(suite: Suite, results: dict[str, RunResult]) -> list[Row]:

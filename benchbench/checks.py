@@ -12,13 +12,16 @@ from pathlib import Path
 import torch
 from pydantic import JsonValue
 
-from benchbench import registry
+from benchbench import registry, stepping
 from benchbench import suite as suites
+from benchbench.objective import Objective
 from benchbench.plugins import Kind, PluginError, describe_exception
 from benchbench.problems import BadInputError, Place, Problem, in_order, nearest_name
+from benchbench.streams import Streams
 from benchbench.suite.schema import MethodEntry, WorkloadEntry
 from benchbench.suite.validation import value_text
 from benchbench.values import Component, Origin, RunSpec, Suite, canonical_json
+from benchbench.workloads import Setup
 
 
 def load(path: str | Path, *, overrides: Sequence[str] = (), only: Sequence[str] = ()) -> Suite:
@@ -52,23 +55,28 @@ def load(path: str | Path, *, overrides: Sequence[str] = (), only: Sequence[str]
 def problems(suite: Suite) -> list[Problem]:
     """Return what would keep the runs of a suite from being set up.
 
-    Optimizers and workloads are resolved and their parameters checked against their signatures. Then every
-    optimizer is constructed once on a small parameter, and every workload is asked for missing data.
+    Optimizers and workloads are resolved and their parameters checked against their signatures. Every workload is asked
+    for missing data, every optimizer is constructed and stepped once on a small parameter. Only for an optimizer that
+    refuses parameters for their shape, a workload is set up, to see whether it refuses those as well.
     """
     found: list[Problem] = []
-    optimizers: dict[str, RunSpec] = {}
+    optimizers: dict[str, list[RunSpec]] = {}
     workloads: dict[str, RunSpec] = {}
     for spec in suite.specs:
         workloads.setdefault(spec.workload_label, spec)
         if spec.seed == suite.seeds[0]:
             content = [spec.method, spec.optimizer.model_dump(mode="json"), list(spec.schedule)]
-            optimizers.setdefault(canonical_json(content), spec)
-    for spec in optimizers.values():
-        subject = _Subject("optimizer", spec.optimizer, suite.origin, spec.method, spec.workload_label)
-        found += _parameter_problems(subject) or _optimizer_problems(subject, spec.schedule)
+            optimizers.setdefault(canonical_json(content), []).append(spec)
     for spec in workloads.values():
         subject = _Subject("workload", spec.workload, suite.origin, "", spec.workload_label)
         found += _parameter_problems(subject) or _missing_data(subject)
+    usable = not found
+    for specs in optimizers.values():
+        subject = _Subject.of_optimizer(specs[0], suite.origin)
+        own = _parameter_problems(subject) or _optimizer_problems(subject, specs[0])
+        if not own and usable and _is_choosy(subject):
+            own = [each for spec in specs for each in _shape_problems(_Subject.of_optimizer(spec, suite.origin), spec)]
+        found += own
     return in_order(found)
 
 
@@ -81,6 +89,10 @@ class _Subject:
     origin: Origin
     method: str
     workload: str
+
+    @classmethod
+    def of_optimizer(cls, spec: RunSpec, origin: Origin) -> _Subject:
+        return cls("optimizer", spec.optimizer, origin, spec.method, spec.workload_label)
 
     def place(self, name: str = "") -> Place:
         return self.origin.find(method=self.method, workload=self.workload, name=name)
@@ -145,19 +157,82 @@ def _unset(subject: _Subject, allowed: Mapping[str, Parameter]) -> list[Problem]
     ]
 
 
-def _optimizer_problems(subject: _Subject, schedules: Iterable[str]) -> list[Problem]:
-    """Return what is wrong once an optimizer is constructed as a run would, its schedules included."""
-    parameter = torch.nn.Parameter(torch.ones(2, 2))
-    optimizer, text = _called(lambda: registry.build_optimizer(subject.component, [parameter], seed=0))
+def component_problems(kind: Kind, component: Component) -> list[Problem]:
+    """Return what is wrong with the target and the parameters of a component that stands in no suite."""
+    return _parameter_problems(_Subject(kind, component, Origin(), "", ""))
+
+
+def _optimizer_problems(subject: _Subject, spec: RunSpec) -> list[Problem]:
+    """Return what is wrong once an optimizer is constructed and stepped as a run would, its schedules included."""
+    target = subject.component.target
+    model = _of_shapes((2, 2))
+    optimizer, text = _constructed(subject, model)
     if text:
         name = _blamed(text, subject.given)
         value = value_text(subject.given[name]) if name else ""
         value = "" if value in text else value
-        return [subject.place(name).problem(f"{subject.component.target} cannot be constructed: {text}", value)]
+        return [subject.place(name).problem(f"{target} cannot be constructed: {text}", value)]
     if not isinstance(optimizer, torch.optim.Optimizer):
-        message = f"{subject.component.target} gives no torch.optim.Optimizer"
+        message = f"{target} gives no torch.optim.Optimizer"
         return [subject.place(subject.kind).problem(message, value_text(type(optimizer).__name__))]
-    return list(_unschedulable(subject, optimizer, schedules))
+    found = list(_unschedulable(subject, optimizer, spec.schedule))
+    if _lacks_graph(optimizer, model, registry.needs_create_graph(spec.optimizer, spec.create_graph)):
+        message = f"{target} differentiates gradients itself: set `create_graph: true`"
+        found.append(subject.place(subject.kind).problem(message))
+    return found
+
+
+def _of_shapes(*shapes: tuple[int, ...]) -> torch.nn.Module:
+    return torch.nn.ParameterList([torch.nn.Parameter(torch.ones(shape)) for shape in shapes])
+
+
+def _constructed(subject: _Subject, model: torch.nn.Module) -> tuple[object, str]:
+    def build(params: object) -> object:
+        return registry.build_optimizer(subject.component, params, seed=0, model=model)
+
+    optimizer, text = _called(lambda: build(list(model.parameters())))
+    if text:
+        # An optimizer that wants to be told something about each group fails on tensors in ways that explain nothing.
+        _, in_a_group = _called(lambda: build([{"params": list(model.parameters())}]))
+        text = in_a_group or text
+    return optimizer, text
+
+
+def _lacks_graph(optimizer: torch.optim.Optimizer, model: torch.nn.Module, create_graph: bool) -> bool:
+    """Return whether a first step fails because the optimizer differentiates gradients and nothing has said so."""
+
+    def first_step() -> bool:
+        parameters = list(model.parameters())
+        objective = Objective(
+            lambda: torch.stack([p.square().sum() for p in parameters]).sum(), parameters, create_graph=create_graph
+        )
+        stepping.training(optimizer)
+        try:
+            stepping.step(optimizer, objective)
+        except stepping.MissingGraphError:
+            return True
+        return False
+
+    # What else may be wrong with so small a problem says nothing about the run.
+    return _called(first_step)[0] is True
+
+
+def _is_choosy(subject: _Subject) -> bool:
+    """Return whether an optimizer refuses parameters for their shape."""
+    return bool(_constructed(subject, _of_shapes((2, 2), (2,), (2, 2, 1, 1)))[1])
+
+
+def _shape_problems(subject: _Subject, spec: RunSpec) -> list[Problem]:
+    """Return whether an optimizer refuses the parameters of its workload, which is set up for this."""
+    setup = Setup(torch.device("cpu"), spec.batch_size, Streams(spec.seed))
+    model, text = _called(lambda: registry.build_workload(spec.workload, setup).model)
+    if not isinstance(model, torch.nn.Module):  # for the run itself to report
+        return []
+    _, text = _constructed(subject, model)
+    if not text:
+        return []
+    message = f"{subject.component.target} refuses the parameters of {subject.workload}: {text}"
+    return [subject.place(subject.kind).problem(message)]
 
 
 def _unschedulable(subject: _Subject, optimizer: torch.optim.Optimizer, schedules: Iterable[str]) -> Iterator[Problem]:

@@ -92,7 +92,8 @@ class Ledger:
                 gradients = engine(roots, cotangents, *args, **kwargs)
                 return gradients
             self._count(roots, cotangents)
-            gradients = engine(roots, cotangents, *args, **kwargs)
+            with self.objective_at_work():  # a backward that calls the engine itself (checkpoints) is part of this
+                gradients = engine(roots, cotangents, *args, **kwargs)
             _retain_graph, create_graph = args[:2]
             if create_graph:
                 self.mark(gradients if gradients is not None else _accumulated(roots))

@@ -45,12 +45,12 @@ def check_parameters(parameters: Iterable[Tensor]) -> None:
 
 
 def with_gradient(group: Mapping[str, Any]) -> list[Tensor]:
-    """Return the parameters of a parameter group that are not frozen and have a gradient.
+    """Return the parameters of a parameter group that have a gradient.
 
     Raises:
         RuntimeError: A gradient is sparse.
     """
-    found: list[Tensor] = [p for p in group["params"] if p.requires_grad and p.grad is not None]
+    found: list[Tensor] = [p for p in group["params"] if p.grad is not None]
     for parameter, gradient in zip(found, gradients_of(found), strict=True):
         if gradient.is_sparse:
             raise RuntimeError(

@@ -5,10 +5,9 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-import types
 import typing
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from inspect import Parameter
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,8 @@ from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError
 
 from benchbench.plugins import Kind, Plugin, PluginError, find, module_of, plugins, resolve, status
 from benchbench.problems import nearest_name
+from benchbench.signatures import filled_by_harness, signature_of, wants_optimizer
+from benchbench.suite.schema import MethodEntry
 from benchbench.values import Component
 
 if TYPE_CHECKING:
@@ -29,14 +30,20 @@ __all__ = ["Kind", "Plugin", "PluginError", "module_of", "plugins", "resolve", "
 SEED = "seed"
 """The parameter through which an optimizer that draws random numbers gets the run's seed."""
 
+_KEYS = frozenset(MethodEntry.model_fields)
+"""Keys of a method in a suite; a parameter of such a name is written with an underscore behind it."""
 
-def build_optimizer(component: Component, params: Iterable[torch.nn.Parameter], *, seed: int) -> torch.optim.Optimizer:
+
+def build_optimizer(
+    component: Component, params: Any, *, seed: int, model: torch.nn.Module | None = None
+) -> torch.optim.Optimizer:
     """Build an optimizer over `params`.
 
     Args:
         component: The optimizer and its hyperparameters.
-        params: What it optimizes.
+        params: What it optimizes: tensors or parameter groups.
         seed: Given to a factory that has a parameter `seed`, unless the suite sets it.
+        model: Given to a factory that has a parameter annotated as `torch.nn.Module`.
 
     Returns:
         The optimizer.
@@ -49,7 +56,12 @@ def build_optimizer(component: Component, params: Iterable[torch.nn.Parameter], 
     keywords = arguments(allowed, component.parameters)
     if SEED in allowed:
         keywords.setdefault(SEED, seed)
-    return factory(params, **keywords)  # type: ignore[no-any-return]
+    signature = signature_of(factory)
+    filled = filled_by_harness(signature)
+    keywords |= filled.keywords(params, model)
+    # In the first place the name does not matter, and need not be usable.
+    first = [keywords.pop(name) for name in list(signature)[:1] if name == filled.params]
+    return factory(*first, **keywords)  # type: ignore[no-any-return]
 
 
 def build_workload(component: Component, setup: Setup) -> Task:
@@ -72,7 +84,7 @@ def needs_create_graph(component: Component, declared: bool | None = None) -> bo
     if declared is not None:
         return declared
     factory = resolve("optimizer", component.target)
-    factories = [factory, *_bases(_signature(factory), component.parameters)]
+    factories = [factory, *_bases(_own(factory), component.parameters)]
     return any(getattr(each, "create_graph", False) is True for each in factories)
 
 
@@ -97,15 +109,10 @@ def parameters(
     if kind == "workload":
         return {
             name: parameter
-            for name, parameter in _signature(factory.build).items()
+            for name, parameter in signature_of(factory.build).items()
             if parameter.kind in (Parameter.KEYWORD_ONLY, Parameter.VAR_KEYWORD)
         }
-    own = {
-        name: parameter
-        for name, parameter in list(_signature(factory).items())[1:]
-        if parameter.kind not in (Parameter.POSITIONAL_ONLY, Parameter.VAR_POSITIONAL)
-    }
-    return _with_bases(own, given or {})
+    return _with_bases(_own(factory), given or {})
 
 
 def convert(parameter: Parameter, value: JsonValue) -> object:
@@ -125,7 +132,7 @@ def convert(parameter: Parameter, value: JsonValue) -> object:
         ValueError: The value has the wrong type.
         PluginError: There is no such base.
     """
-    if _is_base(parameter):
+    if wants_optimizer(parameter):
         if value is None or not isinstance(value, str):
             raise ValueError("must be the name of an optimizer")
         return resolve("optimizer", value)
@@ -143,8 +150,9 @@ def convert(parameter: Parameter, value: JsonValue) -> object:
 
 
 def arguments(allowed: Mapping[str, Parameter], given: Mapping[str, JsonValue]) -> dict[str, Any]:
-    """Return a suite's values as their factory wants them (see `convert`)."""
-    return {name: convert(allowed[name], value) if name in allowed else value for name, value in given.items()}
+    """Return a suite's values as their factory wants them (see `convert`), by the factory's own names."""
+    known = {allowed[name].name: convert(allowed[name], value) for name, value in given.items() if name in allowed}
+    return known | {name: value for name, value in given.items() if name not in allowed}
 
 
 def is_open(allowed: Mapping[str, Parameter]) -> bool:
@@ -183,36 +191,22 @@ def _new_adapter(annotation: Any) -> TypeAdapter[object] | None:
             return None
 
 
-def _signature(function: Callable[..., Any]) -> dict[str, Parameter]:
-    """Return parameters by name, `**kwargs` as `**`; annotations that cannot be evaluated are left out."""
-    try:
-        found = list(inspect.signature(function, eval_str=True).parameters.values())
-    except Exception:  # noqa: BLE001 - evaluating annotations runs foreign code
-        try:
-            found = list(inspect.signature(function).parameters.values())
-        except (TypeError, ValueError):
-            found = [Parameter("params", Parameter.POSITIONAL_ONLY), Parameter("any", Parameter.VAR_KEYWORD)]
-    empty = Parameter.empty
-    known = [each.replace(annotation=empty) if isinstance(each.annotation, str) else each for each in found]
-    return {("**" if each.kind is Parameter.VAR_KEYWORD else each.name): each for each in known}
-
-
-def _is_base(parameter: Parameter) -> bool:
-    """Return whether a parameter wants the class of another optimizer."""
-    import torch
-
-    wanted = parameter.annotation
-    union = typing.get_origin(wanted) in (typing.Union, types.UnionType)
-    options = typing.get_args(wanted) if union else (wanted,)
-    classes = [typing.get_args(each)[:1] for each in options if typing.get_origin(each) is type]
-    return any(inspect.isclass(each) and issubclass(each, torch.optim.Optimizer) for (each,) in classes)
+def _own(factory: Any) -> dict[str, Parameter]:
+    """Return what a suite may set of an optimizer, apart from what a wrapper passes on."""
+    signature = signature_of(factory)
+    filled = filled_by_harness(signature).keywords(None, None)
+    return {
+        f"{name}_" if name in _KEYS else name: parameter
+        for name, parameter in signature.items()
+        if name not in filled and parameter.kind not in (Parameter.POSITIONAL_ONLY, Parameter.VAR_POSITIONAL)
+    }
 
 
 def _bases(own: Mapping[str, Parameter], given: Mapping[str, JsonValue]) -> list[Any]:
     """Return the optimizers that a wrapper with these parameters wraps."""
     found = []
     for name, parameter in own.items():
-        if _is_base(parameter):
+        if wants_optimizer(parameter):
             chosen = convert(parameter, given[name]) if name in given else parameter.default
             found.append(chosen)
     return [each for each in found if callable(each) and each is not Parameter.empty]

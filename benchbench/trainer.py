@@ -11,7 +11,7 @@ from importlib.metadata import version
 
 import torch
 
-from benchbench import memory, probe
+from benchbench import memory, probe, stepping
 from benchbench.run_folder import RunFolder
 from benchbench.training import Training
 from benchbench.values import EpochRecord, Memory, Metrics, Outcome, RunResult, RunSpec
@@ -43,6 +43,8 @@ def run(spec: RunSpec, device: torch.device, report: Callable[[EpochRecord], Non
         seconds = 0.0
         device_peak: int | None = None
         records: list[EpochRecord] = []
+        outcome: Outcome = "finished"
+        message = ""
 
         for epoch in range(1, spec.epochs + 1):
             memory.reset_device_peak(device)
@@ -55,15 +57,15 @@ def run(spec: RunSpec, device: torch.device, report: Callable[[EpochRecord], Non
 
             metrics = {
                 "train/loss": loss_sum.item() / task.steps_per_epoch,
-                **_evaluate(task),
+                **_evaluate(task, training.optimizer),
                 **{f"schedule/{key}": value for key, value in training.schedules.values().items()},
             }
             records.append(EpochRecord(epoch=epoch, metrics=metrics, cost=ledger.cost(seconds)))
             report(records[-1])
             if not all(math.isfinite(metrics[name]) for name in ("train/loss", "validation/loss")):
-                message = f"loss not finite in epoch {epoch}"
-                return _result(spec, "diverged", training, records, device_peak, message)
-    return _result(spec, "finished", training, records, device_peak)
+                outcome, message = "diverged", f"loss not finite in epoch {epoch}"
+                break
+    return _result(spec, outcome, training, records, device_peak, message)
 
 
 def run_in_folder(
@@ -89,7 +91,9 @@ def run_in_folder(
         result = RunResult(key=spec.key, outcome="failed", message="\n".join(lines))
     # Read here already: what is measured below has a peak of its own.
     used = result.memory.model_copy(update={"host_peak": memory.process_peak() if own_process else None})
-    result = result.model_copy(update={"environment": environment(device, sharing), "memory": used})
+    result = result.model_copy(
+        update={"environment": {**environment(device, sharing), **result.environment}, "memory": used}
+    )
     if "flops" in spec.measure and result.conclusive:
         # Should the probe take the process along, this is what remains.
         folder.finish(result.model_copy(update={"unmetered": "the process died in the probe"}))
@@ -99,10 +103,11 @@ def run_in_folder(
     return result
 
 
-def _evaluate(task: Task) -> Metrics:
-    return {
-        f"{split}/{name}": value for split in ("validation", "test") for name, value in task.evaluate(split).items()
-    }
+def _evaluate(task: Task, optimizer: torch.optim.Optimizer) -> Metrics:
+    with stepping.evaluating(optimizer):
+        return {
+            f"{split}/{name}": value for split in ("validation", "test") for name, value in task.evaluate(split).items()
+        }
 
 
 def _result(
@@ -111,7 +116,7 @@ def _result(
     training: Training,
     records: list[EpochRecord],
     device_peak: int | None,
-    message: str = "",
+    message: str,
 ) -> RunResult:
     task, optimizer = training.task, training.optimizer
     selection = f"validation/{task.selection_metric}"
@@ -129,6 +134,7 @@ def _result(
         memory=Memory(
             parameters=memory.parameter_bytes(optimizer), state=memory.state_bytes(optimizer), device_peak=device_peak
         ),
+        environment={"compile": training.compiled.account(records[-1].cost.hvps)} if training.compiled else {},
     )
 
 

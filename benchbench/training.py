@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from benchbench import registry
+from benchbench import registry, stepping
+from benchbench.compilation import CompiledLoss
 from benchbench.ledger import Ledger
 from benchbench.objective import Objective
 from benchbench.schedules import Schedules
@@ -30,6 +32,7 @@ class Training:
         task: The workload.
         optimizer: The optimizer over the task's model.
         schedules: What changes its hyperparameters from step to step.
+        compiled: The compiled loss, where the spec asks for one.
         ledger: What the steps have cost.
     """
 
@@ -37,12 +40,15 @@ class Training:
         self._streams = Streams(spec.seed)
         torch.manual_seed(self._streams.seed("init"))
         self.task = registry.build_workload(spec.workload, Setup(device, spec.batch_size, self._streams))
+        model = self.task.model
         self.optimizer = registry.build_optimizer(
-            spec.optimizer, self.task.model.parameters(), seed=self._streams.seed("probes")
+            spec.optimizer, model.parameters(), seed=self._streams.seed("probes"), model=model
         )
+        stepping.training(self.optimizer)
         self._parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.schedules = Schedules(self.optimizer, spec.schedule, self.task.steps_per_epoch, spec.epochs)
         self._create_graph = registry.needs_create_graph(spec.optimizer, spec.create_graph)
+        self.compiled = CompiledLoss(self.task.loss) if spec.compile else None
         self.ledger = Ledger()
 
     def step(self, batch: Any) -> Tensor:
@@ -59,18 +65,17 @@ class Training:
         torch.manual_seed(self._streams.seed("dropout", self.ledger.steps))
         objective = self.objective(batch, ledger=self.ledger, create_graph=self._create_graph)
         with self.ledger.metered():
-            self.optimizer.step(objective)  # type: ignore[arg-type]
-        if objective.first_loss is None:
-            raise RuntimeError("the optimizer did not call the objective it was given")
+            loss = stepping.step(self.optimizer, objective)
         self.ledger.steps += 1
-        return objective.first_loss
+        return loss
 
     def objective(self, batch: Any, *, ledger: Ledger | None = None, create_graph: bool = False) -> Objective:
         """Return the loss on a batch as a function of the parameters."""
         return Objective(
-            lambda: self.task.loss(batch),
+            partial(self.task.loss, batch),
             self._parameters,
             ledger=ledger,
             model=self.task.model,
             create_graph=create_graph,
+            first_order_loss=None if self.compiled is None else partial(self.compiled, batch),
         )

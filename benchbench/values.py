@@ -98,6 +98,7 @@ class RunSpec(Frozen):
         epochs: Budget, in passes over the training data.
         batch_size: Examples per step.
         schedule: Schedule per hyperparameter of the optimizer's parameter groups, `lr` among them.
+        compile: Whether gradients are computed by compiled code.
         seed: Root of all random streams of the run.
         timeout: Seconds after which the run is stopped (not part of the key).
         measure: What is measured beside the training, which it does not change (not part of the key).
@@ -112,6 +113,7 @@ class RunSpec(Frozen):
     epochs: int
     batch_size: int
     schedule: dict[str, Schedule] = {}
+    compile: bool = False
     seed: int
     timeout: float | None = None
     measure: tuple[Measurement, ...] = ()

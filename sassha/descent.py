@@ -82,19 +82,7 @@ def _move(group: dict[str, Any], parameters: list[Tensor], members: list[State])
     denominators = [state["denominator"] for state in members]
     torch._foreach_lerp_(momenta, gradients_of(parameters), 1 - beta1)
     if group["weight_decay"]:
-        _multiply(parameters, 1 - group["lr"] * group["weight_decay"])
+        # x - c x: on the CPU twice as fast as x * (1 - c), where each tensor wraps the number anew.
+        torch._foreach_add_(parameters, parameters, alpha=-group["lr"] * group["weight_decay"])
     rates = [-group["lr"] / (1 - beta1 ** state["step"]) for state in members]
     torch._foreach_addcdiv_(parameters, momenta, denominators, rates)
-
-
-def _multiply(tensors: list[Tensor], factor: float) -> None:
-    """Multiply in place."""
-    if all(tensor.is_cpu and tensor.dtype in _EXACT_FACTORS for tensor in tensors):
-        # Here torch would wrap the number into a tensor for each of them, which takes longer than the products.
-        torch._foreach_mul_(tensors, torch.tensor(factor, dtype=torch.float64))
-    else:
-        torch._foreach_mul_(tensors, factor)
-
-
-_EXACT_FACTORS = (torch.float32, torch.float64)
-"""What a factor in a tensor serves as well as a number does; with half precision it would be rounded first."""

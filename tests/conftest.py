@@ -16,6 +16,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 REPOSITORY = Path(__file__).parent.parent
 STUBS = Path(__file__).parent / "stubs.py"
+BREAKERS = Path(__file__).parent / "breakers.py"
 
 
 @pytest.fixture(scope="session")

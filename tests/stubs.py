@@ -113,6 +113,33 @@ class Idle(torch.optim.SGD):
         return None
 
 
+class Averaging(torch.optim.SGD):
+    """SGD that recommends weights of zero, which it shows in evaluation mode alone."""
+
+    def __init__(self, params: object, lr: float = 0.1) -> None:
+        super().__init__(params, lr=lr)  # type: ignore[arg-type]
+        self._trained: list[Tensor] | None = []
+        self.training = False
+
+    def _weights(self) -> list[Tensor]:
+        return [p.data for group in self.param_groups for p in group["params"]]
+
+    def eval(self) -> None:
+        self._trained = [p.clone() for p in self._weights()]
+        for p in self._weights():
+            p.zero_()
+        self.training = False
+
+    def train(self) -> None:
+        for p, trained in zip(self._weights(), self._trained or [], strict=False):
+            p.copy_(trained)
+        self.training = True
+
+    def step(self, closure: object = None) -> object:  # type: ignore[override]
+        assert self.training
+        return super().step(closure)  # type: ignore[arg-type]
+
+
 class Noisy(torch.optim.SGD):
     """SGD that draws random numbers from torch's global generator."""
 

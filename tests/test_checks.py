@@ -53,6 +53,30 @@ def warns(params):
     torch.rand(3)
     return torch.optim.SGD(params, lr=0.1)
 
+class Matrices(torch.optim.SGD):
+    def __init__(self, params, lr: float = 0.1):
+        super().__init__(params, lr=lr)
+        if any(p.dim() != 2 for group in self.param_groups for p in group["params"]):
+            raise ValueError("matrices only")
+
+class Flagged(torch.optim.SGD):
+    def __init__(self, params, lr: float = 0.1):
+        for group in params:
+            if "flag" not in group:
+                raise ValueError("every group needs a flag")
+        super().__init__(params, lr=lr)
+
+class Curious(torch.optim.SGD):
+    def step(self, closure):
+        loss = closure()
+        parameters = self.param_groups[0]["params"]
+        torch.autograd.grad(parameters[0].grad.sum(), parameters[0])
+        return loss
+
+class OfModel(torch.optim.SGD):
+    def __init__(self, model: torch.nn.Module, lr: float = 0.1):
+        super().__init__(model.parameters(), lr=lr)
+
 def not_one(params):
     return 3
 
@@ -65,6 +89,12 @@ def missing(*, width=3, root="data", rate=0.0):
     if not Path(root).exists():
         return f"no folder {root}: bring the data there"
 
+class Small:
+    def __init__(self, model):
+        self.model = model
+
+matrices = Workload(lambda setup: Small(torch.nn.Linear(2, 2, bias=False)))
+mixed = Workload(lambda setup: Small(torch.nn.Linear(2, 2)))
 mine = Workload(build, missing)
 simple = Workload(lambda setup: None)
 """
@@ -203,6 +233,33 @@ def test_a_method_that_cannot_be_set_up(write: Write, method: str, problem: str)
 def test_what_a_factory_passes_on_is_allowed(write: Write, method: str, schedule: str) -> None:
     text = f"{method}, schedule: {{{schedule}: {{name: linear}}}}" if schedule else method
     assert problems(write("optimizer: adamw", text)) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "problem"),
+    [
+        (
+            "code.py:Flagged",
+            "6: methods.A: /code.py:Flagged cannot be constructed: ValueError: every group needs a flag",
+        ),
+        ("code.py:Curious", "6: methods.A.optimizer: /code.py:Curious differentiates gradients itself: set `create_gr"),
+        ("code.py:Curious, create_graph: true", None),
+        ("code.py:Wrapper, base: code.py:Matrices", None),
+        ("code.py:OfModel, lr: 0.3", None),
+    ],
+)
+def test_what_an_optimizer_wants_is_found_out_by_trying(write: Write, method: str, problem: str | None) -> None:
+    found = problems(write("optimizer: adamw", f"optimizer: {method}"))
+    assert not found if problem is None else problem in found[0]
+
+
+@pytest.mark.parametrize(("workload", "refused"), [("matrices", False), ("mixed", True), ("simple", False)])
+def test_only_a_choosy_optimizer_is_tried_on_the_workload(write: Write, workload: str, refused: bool) -> None:
+    path = write("optimizer: adamw", "optimizer: code.py:Matrices")
+    path.write_text(path.read_text().replace("code.py:simple", f"code.py:{workload}"))
+    found = problems(path)
+    expected = "6: methods.A.optimizer: /code.py:Matrices refuses the parameters of w: ValueError: matrices only"
+    assert expected in found[0] if refused else not found
 
 
 def test_warnings_and_random_numbers_of_a_constructor_stay_inside(write: Write) -> None:

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from benchbench.cli import app
-from tests.conftest import benchbench
+from tests.conftest import BREAKERS, benchbench
 
 SUITE = """
 name: lines
@@ -205,6 +205,44 @@ def test_show_tells_parameters_defaults_docs_and_origin() -> None:
     assert "lazy_hessian" in text
     assert "Algorithm 1" in text
     assert "width" in call("show", "digits-resnet8").stdout
+
+
+@pytest.fixture
+def no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchbench import conformance
+
+    monkeypatch.setitem(conformance.PROMISES, "survives NaN without harm to the process", lambda subject: "")
+
+
+@pytest.mark.usefixtures("no_processes")
+def test_check_prints_a_line_per_promise_and_fails_when_one_is_broken() -> None:
+    kept = call("check", "sgd", "--set", "lr=0.1", "--set", "momentum=0.9")
+    assert kept.exit_code == 0, kept.output
+    assert {line.split()[0] for line in kept.stdout.splitlines()} == {"ok", "skipped"}
+    broken = call("check", f"{BREAKERS}:Climbing")
+    assert broken.exit_code == 1
+    [line] = [line for line in broken.stdout.splitlines() if line.startswith("FAIL")]
+    assert "makes progress" in line
+    verdicts = json.loads(call("check", f"{BREAKERS}:SilentNeed", "--create-graph", "--json").stdout)
+    assert {"promise", "grade", "reason"} == set(verdicts[0])
+    assert "FAIL" not in {verdict["grade"] for verdict in verdicts}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (("sgdd",), "did you mean 'sgd'?"),
+        (("sgd", "--set", "momentun=1"), "did you mean 'momentum'?"),
+        (("sgd", "--set", "momentum=high"), "--set"),
+        (("sgd", "--set", "lr"), "--set"),
+        (("nowhere.py:Mine",), "cannot be read"),
+    ],
+)
+def test_what_cannot_be_checked_is_bad_input(arguments: tuple[str, ...], part: str) -> None:
+    result = call("check", *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert part in result.stderr or part == "--set"
+    assert result.stderr.startswith("error: ")
 
 
 def test_the_schema_describes_the_bundled_suites() -> None:

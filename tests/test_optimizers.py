@@ -162,6 +162,24 @@ def test_frozen_and_unused_parameters_stay(name: str) -> None:
 
 
 @every_optimizer
+def test_a_parameter_can_be_frozen_on_the_way(name: str) -> None:
+    case = cases.build("mlp")
+    frozen = next(case.model.parameters())
+    optimizer = FACTORIES[name](case.model.parameters(), lr=0.01, weight_decay=0.1)
+    train(case, optimizer, range(3))
+    frozen.requires_grad_(False)
+    seen = [frozen.clone()]
+
+    def loss() -> Tensor:
+        seen.append(frozen.clone())
+        return case.loss()()
+
+    for _ in range(3):
+        optimizer.step(loss)
+    assert all(torch.equal(value, frozen) for value in seen)
+
+
+@every_optimizer
 def test_a_group_can_be_added_on_the_way(name: str) -> None:
     case = cases.build("mlp")
     parameters = list(case.model.parameters())

@@ -30,14 +30,17 @@ def test_the_wheel_holds_packages_types_and_suites(wheel: Path) -> None:
     assert bundled
     assert bundled <= names
     assert not [name for name in names if name.startswith("tests/")]
+    skeletons = {path.relative_to(REPOSITORY) for path in (REPOSITORY / "benchbench").rglob("*.tmpl")}
+    assert len(skeletons) == 14
+    assert {path.as_posix() for path in skeletons} <= names
 
 
 def test_bundled_suites_are_found_outside_the_repository(wheel: Path, tmp_path: Path) -> None:
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     code = (
-        "import json, benchbench.suite as s, benchbench; "
-        "suites = {n: str(p) for n, p in s.bundled().items()}; "
-        "print(json.dumps([benchbench.__file__, suites, len(s.load('digits').specs)]))"
+        "import json, benchbench, benchbench.suite as suites; "
+        "bundled = {name: str(path) for name, path in suites.bundled().items()}; "
+        "print(json.dumps([benchbench.__file__, bundled, len(suites.load('digits').specs)]))"
     )
     shown = subprocess.run(
         [sys.executable, "-c", code],

@@ -76,6 +76,15 @@ def test_methods_share_initial_weights_and_batches() -> None:
     assert train(spec("sgd", **still))[0].final == train(spec("adamw", **still))[0].final
 
 
+def test_an_optimizer_is_judged_at_the_weights_it_recommends() -> None:
+    plain, records = train(spec())
+    averaging, others = train(spec(optimizer=f"{STUBS}:Averaging"))
+    losses = [[each.metrics["train/loss"] for each in run] for run in (records, others)]
+    assert losses[0] == losses[1]
+    assert averaging.final["test/loss"] == pytest.approx(2.302585)  # that of a network of zeros: log 10
+    assert averaging.final != plain.final
+
+
 def test_divergence_is_an_outcome() -> None:
     result, records = train(spec(optimizer=f"{STUBS}:Exploding", workload=f"{STUBS}:line", epochs=9))
     assert result.outcome == "diverged"

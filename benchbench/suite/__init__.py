@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import JsonValue
+
 from benchbench.problems import BadInputError, Problem, in_order, nearest_name
 from benchbench.suite import changes, yaml_source
 from benchbench.suite.changes import select
@@ -14,7 +16,7 @@ from benchbench.suite.schema import TABLES, SuiteFile
 from benchbench.suite.validation import validate
 from benchbench.values import Suite
 
-__all__ = ["TABLES", "bundled", "find", "json_schema", "load", "read", "select"]
+__all__ = ["TABLES", "bundled", "find", "json_schema", "load", "read", "select", "settings"]
 
 
 def load(path: str | Path, *, overrides: Sequence[str] = ()) -> Suite:
@@ -59,6 +61,22 @@ def read(path: str | Path, *, overrides: Sequence[str] = ()) -> tuple[Suite | No
     expansion = Expansion(content, document, file.parent)
     suite = expansion.suite()
     return suite, in_order(problems + expansion.problems)
+
+
+def settings(overrides: Sequence[str]) -> dict[str, JsonValue]:
+    """Return values from the command line by name.
+
+    Args:
+        overrides: Such as `lr=0.1`; the value is YAML.
+
+    Raises:
+        BadInputError: One has another form, or is no YAML.
+    """
+    document = yaml_source.parse("{}", "--set")
+    problems = changes.apply(document, overrides)
+    if problems:
+        raise BadInputError(problems)
+    return dict(document.data)
 
 
 def bundled() -> dict[str, Path]:

@@ -131,6 +131,7 @@ class Expansion:
             epochs=workload.epochs or 1,
             batch_size=workload.batch_size or 1,
             schedule=self._schedule(label, row.base, override),
+            compile=workload.compile or False,
             seed=0,
             timeout=self._file.timeout,
         )

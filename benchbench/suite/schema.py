@@ -99,6 +99,7 @@ class WorkloadEntry(_Entry):
     workload: Target | None = None
     epochs: Count | None = None
     batch_size: Count | None = None
+    compile: bool | None = None
 
 
 class MethodEntry(_Entry):

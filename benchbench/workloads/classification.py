@@ -45,13 +45,17 @@ def random_shift(pixels: int) -> Augmentation:
     """
 
     def shift(images: Tensor, generator: torch.Generator) -> Tensor:
-        count, _, height, width = images.shape
+        count, channels, height, width = images.shape
+        device = images.device
         padded = F.pad(images, (pixels, pixels, pixels, pixels))
-        top, left = torch.randint(0, 2 * pixels + 1, (2, count, 1), generator=generator, device=images.device)
-        rows = (top + torch.arange(height, device=images.device))[:, :, None]
-        columns = (left + torch.arange(width, device=images.device))[:, None, :]
-        image = torch.arange(count, device=images.device)[:, None, None]
-        return padded.permute(0, 2, 3, 1)[image, rows, columns].permute(0, 3, 1, 2)
+        offsets = torch.randint(0, 2 * pixels + 1, (2, count, 1, 1, 1), generator=generator, device=device)
+        image = torch.arange(count, device=device)[:, None, None, None]
+        channel = torch.arange(channels, device=device)[:, None, None]
+        rows = offsets[0] + torch.arange(height, device=device)[:, None]
+        columns = offsets[1] + torch.arange(width, device=device)
+        # The result is laid out plainly. Permuted images would make the network run in the memory format channels-last,
+        # in which second derivatives are slow and, with one input channel, torch's CPU convolution corrupts memory.
+        return padded[image, channel, rows, columns]
 
     return shift
 

@@ -51,6 +51,7 @@ def test_batches_depend_on_seed_and_epoch_alone() -> None:
 def test_a_shift_moves_every_image_by_its_own_offset_with_zeros_moving_in() -> None:
     images = torch.arange(1, 1 + 500 * 2 * 9.0).reshape(500, 2, 3, 3)
     shifted = random_shift(1)(images, torch.Generator().manual_seed(0))
+    assert shifted.stride() == images.stride()  # plainly laid out, see the comment in `random_shift`
     padded = torch.nn.functional.pad(images, (1, 1, 1, 1))
     offsets = set()
     for image, result in zip(padded, shifted, strict=True):

@@ -1,0 +1,146 @@
+"""Commands about optimizers and workloads: list, show, check, new."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchbench.cli.common import EXIT_INCOMPLETE, Json, app, errors_as_lines, print_listing
+
+
+class Creatable(StrEnum):
+    """What can be begun."""
+
+    optimizer = "optimizer"
+    workload = "workload"
+
+
+class Listing(StrEnum):
+    """What can be listed."""
+
+    optimizers = "optimizers"
+    workloads = "workloads"
+    suites = "suites"
+
+
+@app.command("list")
+def list_names(
+    what: Annotated[Listing, typer.Argument(help="What to list.", show_default=False)], as_json: Json = False
+) -> None:
+    """List the optimizers, workloads or suites that can be named, and the plugins that are broken."""
+    with errors_as_lines():
+        rows = _suite_rows() if what is Listing.suites else _plugin_rows(what)
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+    else:
+        print_listing(rows)
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="An optimizer, a workload or a bundled suite.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Show what is known of an optimizer or a workload: parameters, defaults, documentation, distribution."""
+    from dataclasses import asdict
+
+    from benchbench.registry import describe
+
+    with errors_as_lines():
+        description = describe(name)
+    if as_json:
+        typer.echo(json.dumps(asdict(description), indent=2))
+        return
+    plugin = description.plugin
+    typer.echo(f"{plugin.name} ({plugin.kind}): {plugin.target}, from {plugin.distribution} {plugin.version}\n")
+    print_listing(
+        [
+            {
+                "parameter": each.name,
+                "type": each.type,
+                "default": "required" if each.default is None else each.default,
+            }
+            for each in description.parameters
+        ]
+    )
+    if description.doc:
+        typer.echo(f"\n{description.doc}")
+
+
+@app.command()
+def check(
+    target: Annotated[
+        str, typer.Argument(help="An optimizer: its name, module:attr or path/to/file.py:attr.", show_default=False)
+    ],
+    changes: Annotated[
+        list[str], typer.Option("--set", metavar="NAME=VALUE", help="Set a hyperparameter, e.g. lr=0.1.")
+    ] = [],  # noqa: B006 - typer never changes a default
+    create_graph: Annotated[
+        bool, typer.Option("--create-graph", help="It differentiates gradients itself (as in a suite).")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Check whether an optimizer keeps what the harness relies on: a line per promise, exit code 1 if one is broken."""
+    from dataclasses import asdict
+
+    from benchbench import api
+
+    found = []
+    with errors_as_lines():
+        for verdict in api.check_optimizer(target, changes, create_graph=create_graph or None):
+            found.append(verdict)
+            if not as_json:
+                reason = f": {verdict.reason}" if verdict.reason else ""
+                typer.echo(f"{verdict.grade:<7} {verdict.promise}{reason}")
+    if as_json:
+        typer.echo(json.dumps([asdict(verdict) for verdict in found], indent=2))
+    if any(verdict.grade == "FAIL" for verdict in found):
+        raise typer.Exit(EXIT_INCOMPLETE)
+
+
+@app.command()
+def new(
+    kind: Annotated[Creatable, typer.Argument(help="What to begin.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="Its name, such as sign-descent.", show_default=False)],
+    folder: Annotated[Path, typer.Option("--in", help="The folder in which a folder of that name is made.")] = Path(),
+) -> None:
+    """Begin a package with an optimizer or a workload of your own: code, test, suite and entry point."""
+    from benchbench import scaffold
+
+    with errors_as_lines():
+        made = scaffold.write(kind.value, name, folder)
+    typer.echo(made.next_steps)
+
+
+def _plugin_rows(what: Listing) -> list[dict[str, str]]:
+    from benchbench.plugins import Kind, plugins, status
+
+    kind: Kind = "optimizer" if what is Listing.optimizers else "workload"
+    return [
+        {
+            "name": plugin.name,
+            "target": plugin.target,
+            "distribution": f"{plugin.distribution} {plugin.version}",
+            "status": status(plugin) or "ok",
+        }
+        for plugin in plugins(kind).values()
+    ]
+
+
+def _suite_rows() -> list[dict[str, str]]:
+    from benchbench.problems import BadInputError
+    from benchbench.suite import bundled, load
+
+    rows = []
+    for name, path in bundled().items():
+        try:
+            suite = load(path)
+            about = {"title": suite.title, "runs": str(len(suite.specs))}
+        except BadInputError as error:
+            about = {"title": f"broken: {error.problems[0]}", "runs": ""}
+        rows.append({"name": name, **about, "file": str(path)})
+    return rows

@@ -1,0 +1,117 @@
+"""Whether an optimizer keeps the promises that the harness relies on: the report of `benchbench check`."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+
+from benchbench import stepping
+from benchbench.conformance import promises
+from benchbench.conformance.nan import survives_nan
+from benchbench.conformance.promises import BrokenPromiseError, NotApplicableError
+from benchbench.conformance.subject import Subject
+from benchbench.plugins import describe_exception
+from benchbench.problems import printable
+from benchbench.values import Component
+
+Grade = Literal["ok", "FAIL", "skipped"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a promise is kept.
+
+    Attributes:
+        promise: What is promised.
+        grade: `ok`, `FAIL` or `skipped`.
+        reason: Why, or a remark, in one line.
+    """
+
+    promise: str
+    grade: Grade
+    reason: str = ""
+
+
+WORKS = "is constructed and makes steps"
+
+PROMISES: dict[str, Callable[[Subject], str]] = {
+    "makes progress on a quadratic and on a small network": promises.makes_progress,
+    "is deterministic under a seed": promises.is_deterministic,
+    "leaves other random streams alone": promises.leaves_random_streams_alone,
+    "continues bit by bit from its state_dict": promises.continues_from_its_state,
+    "honours parameter groups": promises.honours_parameter_groups,
+    "lets its Hessian-vector products have an effect": promises.uses_its_curvature,
+    "declares what is metered": promises.declares_what_it_needs,
+    "tolerates frozen and unused parameters": promises.tolerates_idle_parameters,
+    "survives NaN without harm to the process": survives_nan,
+}
+"""Everything that is promised beside `WORKS`, without which the others say nothing."""
+
+
+def verdicts(component: Component, *, create_graph: bool | None = None) -> Iterator[Verdict]:
+    """Check an optimizer, one promise after the other.
+
+    Args:
+        component: Its target and hyperparameters.
+        create_graph: Whether it differentiates gradients itself; `None` leaves it to its own declaration.
+
+    Yields:
+        One verdict per promise.
+    """
+    try:
+        with _undisturbed():
+            subject = _tried(Subject(component, create_graph))
+    except Exception as error:  # noqa: BLE001 - foreign code
+        yield Verdict(WORKS, "FAIL", printable(describe_exception(error)))
+        yield from (Verdict(promise, "skipped", "it makes no steps") for promise in PROMISES)
+        return
+    yield Verdict(WORKS, "ok", "on matrices alone: it refuses other shapes" if subject.matrices_only else "")
+    for promise in PROMISES:
+        with _undisturbed():
+            yield _verdict(promise, subject)
+
+
+def _verdict(promise: str, subject: Subject) -> Verdict:
+    try:
+        return Verdict(promise, "ok", printable(PROMISES[promise](subject)))
+    except NotApplicableError as reason:
+        return Verdict(promise, "skipped", printable(str(reason)))
+    except BrokenPromiseError as reason:
+        return Verdict(promise, "FAIL", printable(str(reason)))
+    except Exception as error:  # noqa: BLE001 - foreign code
+        return Verdict(promise, "FAIL", printable(describe_exception(error)))
+
+
+def _tried(subject: Subject) -> Subject:
+    """Make a first step, and return the subject with what that has shown."""
+    try:
+        subject.on_network()
+    except Exception:  # noqa: BLE001 - foreign code
+        replace(subject, matrices_only=True).on_network()
+        subject = replace(subject, matrices_only=True)
+    try:
+        subject.on_network().run(1)
+    except stepping.MissingGraphError:
+        subject = replace(subject, undeclared_need=True)
+        subject.on_network().run(1)
+    return subject
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Put global generators back afterwards, and keep warnings off the report."""
+    python, numpy = random.getstate(), np.random.get_state()
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)

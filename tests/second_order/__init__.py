@@ -1,0 +1,1 @@
+"""Second derivatives that are written by hand, against torch."""
