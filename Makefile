@@ -27,6 +27,8 @@ format: $(VENV)/installed-dev  ## format the code and mend what the linter can m
 
 bench: $(VENV)/installed-dev  ## print the performance figures that the docs state
 	$(BIN)/python benchmarks/harness_overhead.py
+	$(BIN)/python benchmarks/ledger.py
+	$(BIN)/python benchmarks/optimizer_arithmetic.py
 	$(BIN)/python benchmarks/second_order.py
 
 clean:  ## remove what the targets above made

@@ -3,7 +3,7 @@
 A small and a large step take turns in this process, with SGD (one call of autograd per step) and AdaHessian (whose
 Hessian-vector products the meter tells from gradients, though behind the objective's back it would do more).
 
-    python benchmarks/ledger.py --rounds 31
+    python benchmarks/ledger.py --rounds 201
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ def stepper(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Ratio of steps with the ledger's meter on to steps with it off.")
-    parser.add_argument("--rounds", type=int, default=31)
+    parser.add_argument("--rounds", type=int, default=201)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     small = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 64), nn.ReLU(), nn.Linear(64, 100))
-    for name, model, count, repeats in (("perceptron", small, 128, 100), ("ResNet-20", resnet(20), 64, 1)):
+    for name, model, count, repeats in (("perceptron", small, 128, 5), ("ResNet-8", resnet(8), 8, 1)):
         for make in (torch.optim.SGD, AdaHessian):
             optimizer = make(model.parameters(), lr=0.01)
             steps = {state: stepper(model, optimizer, images(count), metered=state == "on") for state in ("on", "off")}
