@@ -44,7 +44,11 @@ def load_splits() -> dict[str, Split]:
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions with batch norm, added to the input (projected where its shape differs)."""
+    """Two 3x3 convolutions with batch norm, added to the input.
+
+    Where the shape changes, the input is subsampled and filled up with channels of zeros: the shortcut without
+    parameters of He et al. 2016 ("Deep residual learning for image recognition", section 4.2, option A).
+    """
 
     def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
         super().__init__()
@@ -52,18 +56,14 @@ class ResidualBlock(nn.Module):
         self.norm1 = nn.BatchNorm2d(channels_out)
         self.conv2 = nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(channels_out)
-        self.shortcut = (
-            nn.Identity()
-            if stride == 1 and channels_in == channels_out
-            else nn.Sequential(
-                nn.Conv2d(channels_in, channels_out, 1, stride, bias=False), nn.BatchNorm2d(channels_out)
-            )
-        )
+        self.stride = stride
+        self.new_channels = channels_out - channels_in
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, channels_in, h, w) to (n, channels_out, h / stride, w / stride)."""
         out = F.relu(self.norm1(self.conv1(x)))
-        return F.relu(self.norm2(self.conv2(out)) + self.shortcut(x))
+        shortcut = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.new_channels))
+        return F.relu(self.norm2(self.conv2(out)) + shortcut)
 
 
 def _resnet8(width: int) -> nn.Module:
