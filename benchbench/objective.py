@@ -30,7 +30,7 @@ class Objective:
         loss: Computes the loss (a scalar with a graph) at the current parameters.
         parameters: Parameters of the optimizer; those that require no gradient are left out.
         ledger: Where evaluations are counted; by default, nowhere that anyone sees.
-        model: Holder of the batch-norm modules; by default they are noticed during the first evaluation.
+        normalizers: What `normalizers_of` says of the model; by default they are noticed during the first evaluation.
         create_graph: Leave gradients with their graph, for optimizers that differentiate them themselves.
         first_order_loss: Computes the same loss for evaluations that need no second derivative: faster, compiled.
 
@@ -46,7 +46,7 @@ class Objective:
         parameters: Iterable[Tensor],
         *,
         ledger: Ledger | None = None,
-        model: nn.Module | None = None,
+        normalizers: Sequence[nn.Module] | None = None,
         create_graph: bool = False,
         first_order_loss: Callable[[], Tensor] | None = None,
     ) -> None:
@@ -56,7 +56,7 @@ class Objective:
         self._loss = loss
         self._first_order_loss = first_order_loss or loss
         self._ledger = ledger if ledger is not None else Ledger()
-        self._normalizers = None if model is None else [m for m in model.modules() if _keeps_statistics(m)]
+        self._normalizers = normalizers
         self.create_graph = create_graph
 
     def __call__(self) -> Tensor:
@@ -179,6 +179,11 @@ def as_objective(closure: Callable[[], Any] | None, parameters: Iterable[Tensor]
     if closure is None:
         raise TypeError("this optimizer evaluates the loss itself: call step(lambda: loss_fn(model(x), y))")
     return Objective(closure, parameters)
+
+
+def normalizers_of(model: nn.Module) -> list[nn.Module]:
+    """Return the modules of a model that keep running statistics, such as batch norm."""
+    return [module for module in model.modules() if _keeps_statistics(module)]
 
 
 def _keeps_statistics(module: nn.Module) -> bool:

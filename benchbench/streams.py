@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import zlib
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 if TYPE_CHECKING:
     import torch
@@ -16,21 +14,33 @@ if TYPE_CHECKING:
 class Streams:
     """The random streams of one run, all derived from its seed.
 
-    A stream is a name (`init`, `order`, `augmentation`, `dropout`, `probes`, `split`, ...) and an optional index
-    (an epoch, a step). The same seed, name and index always give the same numbers, so an optimizer that draws
-    more numbers than another still sees the same initial weights and the same batches, and a resumed run needs
-    no saved generator state.
+    A stream is a name (`init`, `order`, `augmentation`, `dropout`, `probes`, ...) and an optional index (an epoch, a
+    step). The same seed, name and index always give the same numbers, so an optimizer that draws more numbers than
+    another still sees the same initial weights and the same batches, and a resumed run needs no saved generator state.
     """
 
     root: int
 
     def seed(self, name: str, index: int = 0) -> int:
-        """Return the seed of a stream: 63 bits, from a seed sequence over (root, name, index)."""
-        sequence = np.random.SeedSequence([self.root, zlib.crc32(name.encode()), index])
-        return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
+        """Return the seed of a stream: 63 bits of a hash of root, name and index."""
+        digest = hashlib.blake2b(f"{self.root}:{name}:{index}".encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "little") >> 1
 
     def generator(self, name: str, index: int = 0, device: str | torch.device = "cpu") -> torch.Generator:
         """Return a fresh generator of a stream on `device`."""
         import torch
 
         return torch.Generator(device).manual_seed(self.seed(name, index))
+
+    def reseed_global(self, name: str, index: int, device: torch.device) -> None:
+        """Let torch's global generators of the CPU and of `device` continue with a stream.
+
+        `torch.manual_seed` would do the same for every kind of device, but where CUDA has not been started it notes the
+        call and its stack for later, which takes longer than a step of a small model.
+        """
+        import torch
+
+        seed = self.seed(name, index)
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            torch.cuda.manual_seed(seed)

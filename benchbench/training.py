@@ -11,7 +11,7 @@ from torch import Tensor
 from benchbench import registry, stepping
 from benchbench.compilation import CompiledLoss
 from benchbench.ledger import Ledger
-from benchbench.objective import Objective
+from benchbench.objective import Objective, normalizers_of
 from benchbench.schedules import Schedules
 from benchbench.streams import Streams
 from benchbench.values import RunSpec
@@ -38,13 +38,15 @@ class Training:
 
     def __init__(self, spec: RunSpec, device: torch.device) -> None:
         self._streams = Streams(spec.seed)
-        torch.manual_seed(self._streams.seed("init"))
+        self._device = device
+        self._streams.reseed_global("init", 0, device)
         self.task = registry.build_workload(spec.workload, Setup(device, spec.batch_size, self._streams))
         model = self.task.model
         self.optimizer = registry.build_optimizer(
             spec.optimizer, model.parameters(), seed=self._streams.seed("probes"), model=model
         )
         stepping.training(self.optimizer)
+        self._normalizers = normalizers_of(model)
         self._parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.schedules = Schedules(self.optimizer, spec.schedule, self.task.steps_per_epoch, spec.epochs)
         self._create_graph = registry.needs_create_graph(spec.optimizer, spec.create_graph)
@@ -62,7 +64,7 @@ class Training:
         """
         self.schedules.apply(self.ledger.steps)
         # Dropout masks depend on the step alone, whatever numbers the optimizer draws.
-        torch.manual_seed(self._streams.seed("dropout", self.ledger.steps))
+        self._streams.reseed_global("dropout", self.ledger.steps, self._device)
         objective = self.objective(batch, ledger=self.ledger, create_graph=self._create_graph)
         with self.ledger.metered():
             loss = stepping.step(self.optimizer, objective)
@@ -75,7 +77,7 @@ class Training:
             partial(self.task.loss, batch),
             self._parameters,
             ledger=ledger,
-            model=self.task.model,
+            normalizers=self._normalizers,
             create_graph=create_graph,
             first_order_loss=None if self.compiled is None else partial(self.compiled, batch),
         )

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from baselines.adahessian import AdaHessian
 from benchbench.ledger import Ledger
-from benchbench.objective import Objective
+from benchbench.objective import Objective, normalizers_of
 
 TARGET = 1.01
 
@@ -28,11 +28,13 @@ TARGET = 1.01
 def stepper(
     model: nn.Module, optimizer: torch.optim.Optimizer, batch: tuple[Tensor, Tensor], *, metered: bool
 ) -> Callable[[], None]:
-    ledger, parameters = Ledger(), list(model.parameters())
+    ledger, parameters, normalizers = Ledger(), list(model.parameters()), normalizers_of(model)
     inputs, labels = batch
 
     def step() -> None:
-        objective = Objective(lambda: F.cross_entropy(model(inputs), labels), parameters, ledger=ledger, model=model)
+        objective = Objective(
+            lambda: F.cross_entropy(model(inputs), labels), parameters, ledger=ledger, normalizers=normalizers
+        )
         with ledger.metered() if metered else nullcontext():
             optimizer.step(objective)
 

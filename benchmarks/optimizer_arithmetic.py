@@ -57,10 +57,14 @@ class ReadyMade(Objective):
 
 
 class PlainLoop(torch.optim.Optimizer):
-    """Algorithm 1 as a plain torch optimizer: tensor by tensor, the denominator computed in every step."""
+    """Algorithm 1 as a plain torch optimizer: tensor by tensor, the denominator computed in every step.
+
+    Its exponent is a hyperparameter, as ours is and as it is in the released code.
+    """
 
     def __init__(self, params: Sequence[Tensor]) -> None:
-        super().__init__(params, {"lr": LR, "rho": RHO, "betas": (BETA1, BETA2), "eps": EPS, "weight_decay": DECAY})
+        defaults = {"lr": LR, "rho": RHO, "betas": (BETA1, BETA2), "eps": EPS, "weight_decay": DECAY, "power": 0.5}
+        super().__init__(params, defaults)
 
     @torch.no_grad()
     def step(self, closure: Objective) -> None:
@@ -86,8 +90,8 @@ class PlainLoop(torch.optim.Optimizer):
         beta1, beta2 = group["betas"]
         p.mul_(1 - group["lr"] * group["weight_decay"])
         state["exp_avg"].mul_(beta1).add_(p.grad, alpha=1 - beta1)
-        curvature = state["exp_hessian"].abs() / (1 - beta2 ** state["step"])
-        denominator = curvature.sqrt().add_(group["eps"])
+        correction = (1 - beta2 ** state["step"]) ** group["power"]
+        denominator = state["exp_hessian"].abs() ** group["power"] / correction + group["eps"]
         p.addcdiv_(state["exp_avg"], denominator, value=-group["lr"] / (1 - beta1 ** state["step"]))
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchbench.objective import Objective, as_objective
+from benchbench.objective import Objective, as_objective, normalizers_of
 from tests import cases
 from tests.cases import dense_hessian, flat
 
@@ -138,7 +138,8 @@ def test_statistics_move_in_the_first_evaluation_only(kind: str, told: bool, sec
     plain.load_state_dict(model.state_dict())
     inputs = torch.randn(6, 3).double()
     plain(inputs)
-    objective = Objective(lambda: model(inputs).pow(2).mean(), model.parameters(), model=model if told else None)
+    normalizers = normalizers_of(model) if told else None
+    objective = Objective(lambda: model(inputs).pow(2).mean(), model.parameters(), normalizers=normalizers)
     for evaluation in range(3):
         if evaluation:
             with torch.no_grad():  # elsewhere, as SAM would
