@@ -21,7 +21,12 @@ RUNS_DIR = Path(".benchbench/runs")
 
 
 def load_suite(
-    suite: str | Path, *, overrides: Sequence[str] = (), only: Sequence[str] = (), thorough: bool = True
+    suite: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    only: Sequence[str] = (),
+    thorough: bool = True,
+    warm_up: bool = False,
 ) -> Suite:
     """Load a suite and check it.
 
@@ -31,6 +36,7 @@ def load_suite(
         only: Selections such as `method=SASSHA,seed=0`.
         thorough: Whether to check everything that can be known before its first run starts (which imports the plugins
             that it names), or its form only.
+        warm_up: Let the local engine load what the runs will need meanwhile.
 
     Raises:
         BadInputError: The suite cannot be used; carries every problem found.
@@ -38,7 +44,7 @@ def load_suite(
     if thorough:
         from benchbench import checks
 
-        return checks.load(suite, overrides=overrides, only=only)
+        return checks.load(suite, overrides=overrides, only=only, before=_warm_up if warm_up else None)
     loaded = suites.load(suite, overrides=overrides)
     return suites.select(loaded, only) if only else loaded
 
@@ -180,6 +186,12 @@ def check_optimizer(
 
 def _rows(suite: Suite, results: dict[str, RunResult]) -> list[Row]:
     return [Row(spec=spec, result=results.get(spec.key)) for spec in suite.specs]
+
+
+def _warm_up(suite: Suite) -> None:
+    from benchbench.engines.local import start_server
+
+    start_server(_plugin_modules(suite.specs))
 
 
 def _plugin_modules(specs: Sequence[RunSpec]) -> list[str]:

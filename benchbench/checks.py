@@ -24,13 +24,21 @@ from benchbench.values import Component, Origin, RunSpec, Suite, canonical_json
 from benchbench.workloads import Setup
 
 
-def load(path: str | Path, *, overrides: Sequence[str] = (), only: Sequence[str] = ()) -> Suite:
+def load(
+    path: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    only: Sequence[str] = (),
+    before: Callable[[Suite], None] | None = None,
+) -> Suite:
     """Load a suite and check everything that can be known before its first run starts.
 
     Args:
         path: The file, or the name of a bundled suite.
         overrides: Changes such as `workloads.small.epochs=2`.
         only: Selections such as `method=A,seed=0`; the rest is not checked against plugins.
+        before: Called with what can be read of the suite before the code of any plugin is imported, which takes
+            seconds that can be used.
 
     Returns:
         The selected part of the suite, ready to run.
@@ -44,6 +52,8 @@ def load(path: str | Path, *, overrides: Sequence[str] = (), only: Sequence[str]
             suite = suites.select(suite, only)
         except BadInputError as error:
             found += error.problems
+        if before is not None:
+            before(suite)
         # Where the file itself is wrong, a second problem with the same value would only confuse.
         known = {(problem.file, problem.line, problem.field) for problem in found}
         found += [each for each in problems(suite) if (each.file, each.line, each.field) not in known]

@@ -88,7 +88,8 @@ def run(
     from benchbench.progress import ProgressDisplay
 
     with errors_as_lines():
-        loaded = api.load_suite(suite, overrides=overrides, only=only)
+        warm_up = engine is EngineName.local
+        loaded = api.load_suite(suite, overrides=overrides, only=only, warm_up=warm_up)
         with ProgressDisplay() as display:
             rows = api.run(
                 loaded,

@@ -49,8 +49,7 @@ class LocalEngine:
         self._free = list(reversed(slots))
         self._running: list[_Running] = []
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([*_PRELOAD, *preload])
-        forkserver.ensure_running()  # it loads while this process finds out what there is to do
+        start_server(preload)
 
     @property
     def capacity(self) -> int:
@@ -96,6 +95,16 @@ class LocalEngine:
         running.process.join()
         self._running.remove(running)
         self._free.append(running.slot)
+
+
+def start_server(preload: Sequence[str]) -> None:
+    """Start the process that runs are forked from, unless it runs already; it goes on loading in the background.
+
+    Args:
+        preload: Modules to load besides what every run needs.
+    """
+    multiprocessing.get_context("forkserver").set_forkserver_preload([*_PRELOAD, *preload])
+    forkserver.ensure_running()
 
 
 def _crash(running: _Running) -> RunResult:
