@@ -8,6 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+_COMPILER_ERRORS = (torch._dynamo.exc.TorchDynamoException, torch._dynamo.exc.FailOnRecompileLimitHit)
+"""What cannot be compiled, and what would have to be compiled too often (for batches of many shapes)."""
+
 
 class CompiledLoss:
     """A loss that is compiled when it is first called, and says what became of that.
@@ -35,7 +38,7 @@ class CompiledLoss:
             return self._eager(batch)
         try:
             return self._compiled(batch)
-        except torch._dynamo.exc.TorchDynamoException as error:
+        except _COMPILER_ERRORS as error:
             lines = str(error).strip().splitlines()
             self.failure = f"{type(error).__name__}: {lines[0] if lines else ''}"
             return self._eager(batch)

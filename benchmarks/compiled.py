@@ -14,13 +14,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchbench.compilation import CompiledLoss
-from benchbench.objective import Objective
+from benchbench.objective import Objective, normalizers_of
 from benchmarks import models
 from benchmarks.interleaved import ratio, report, time_in_turns
 from sassha import SASSHA
@@ -29,14 +29,17 @@ TARGETS = {"gpt": 0.88, "resnet20": 0.78}
 PERIOD = 10
 
 
-def period(optimizer: Optimizer, loss: Callable[[], Tensor], compiled: CompiledLoss | None) -> Callable[[], None]:
+def period(
+    optimizer: Optimizer, model: nn.Module, loss: Callable[[], Tensor], compiled: CompiledLoss | None
+) -> Callable[[], None]:
     """Return one period of steps, the first of them with a Hessian."""
+    normalizers = normalizers_of(model)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     fast = None if compiled is None else lambda: compiled(None)
 
     def run() -> None:
         for _ in range(PERIOD):
-            optimizer.step(Objective(loss, parameters, first_order_loss=fast))  # type: ignore[arg-type]
+            optimizer.step(Objective(loss, parameters, normalizers=normalizers, first_order_loss=fast))  # type: ignore[arg-type]
 
     return run
 
@@ -52,7 +55,7 @@ def main() -> None:
         compiled = CompiledLoss(lambda _, loss=loss: loss())
         # A learning rate of zero: every round sees the same network.
         variants = {
-            f"{kind}, {label}": period(make(model.parameters(), lr=0.0), loss, fast)
+            f"{kind}, {label}": period(make(model.parameters(), lr=0.0), model, loss, fast)
             for label, make in (("SASSHA", SASSHA), ("SGD", SGD))
             for kind, fast in (("eager", None), ("compiled", compiled))
         }

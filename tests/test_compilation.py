@@ -73,6 +73,13 @@ def test_what_cannot_be_compiled_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "all eager (Unsupported:" in loss.account(hvps=0)
 
 
+@pytest.mark.slow
+def test_batches_of_too_many_shapes_end_compiling_aloud() -> None:
+    loss = CompiledLoss(lambda batch: batch.sum())
+    assert [loss(torch.ones(size)).item() for size in range(2, 14)] == list(range(2, 14))
+    assert "all eager (FailOnRecompileLimitHit" in loss.account(hvps=0)
+
+
 def test_an_error_of_the_model_is_not_mistaken_for_one_of_the_compiler() -> None:
     def broken(batch: torch.Tensor) -> torch.Tensor:
         return batch @ torch.ones(7)
