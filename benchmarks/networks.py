@@ -1,31 +1,17 @@
-"""Networks of the paper for measurements: ResNet-32 to run, and the parameter lists of ResNet-32 and WRN-28-10."""
+"""Inputs and parameter lists of the paper's networks, for measurements that need no model, or no training of it."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
-
-from benchbench.workloads.digits import ResidualBlock
+from models import ResNet
+from torch import Tensor
 
 Shape = tuple[int, ...]
 
 
-def resnet(depth: int = 32, width: int = 16, classes: int = 100) -> nn.Module:
-    """Return the residual network of He et al. for 32x32 images with `depth` = 6 n + 2 layers."""
-    blocks: list[nn.Module] = []
-    channels = width
-    for stage in range(3):
-        for index in range((depth - 2) // 6):
-            out = width * 2**stage
-            blocks.append(ResidualBlock(channels, out, stride=2 if stage and not index else 1))
-            channels = out
-    stem = [nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
-    return nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
-
-
 def resnet32_shapes() -> list[Shape]:
     with torch.device("meta"):
-        return [tuple(parameter.shape) for parameter in resnet().parameters()]
+        return [tuple(parameter.shape) for parameter in ResNet(32).parameters()]
 
 
 def wide_resnet_shapes(depth: int = 28, widen: int = 10, classes: int = 100) -> list[Shape]:

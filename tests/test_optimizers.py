@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.optim import Optimizer
 
 from baselines.adahessian import AdaHessian
@@ -303,7 +303,8 @@ def test_a_step_never_waits_for_the_device(name: str) -> None:
         inputs = torch.randn(8, 1, 6, 6)
         optimizer = FACTORIES[name](model.parameters(), lr=0.01)
         for _ in range(2):
-            optimizer.step(lambda: model(inputs).pow(2).mean())
+            loss = optimizer.step(lambda: model(inputs).pow(2).mean())
+    assert isinstance(loss, FakeTensor)
 
 
 # Errors
