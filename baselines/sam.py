@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import reduce
 from typing import Any
 
 import torch
@@ -20,6 +19,7 @@ from benchbench.parameters import (
     gradients_of,
     with_gradient,
 )
+from benchbench.perturbation import Displacement, global_norm
 
 _RULES = {"rho": NOT_NEGATIVE, "adaptive": FLAG, "perturb_eps": POSITIVE}
 
@@ -63,6 +63,7 @@ class SAM(Optimizer):
         super().__init__(params, {"rho": rho, "adaptive": adaptive, "perturb_eps": perturb_eps})
         self.base = base(self.param_groups, **base_parameters)
         self.defaults = {**self.base.defaults, **self.defaults}
+        self._displacement = Displacement()
         self._share()
 
     def _share(self) -> None:
@@ -91,6 +92,10 @@ class SAM(Optimizer):
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "base": self.base}
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._displacement = Displacement()
+
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor:  # type: ignore[override]
         """Make one step of the base optimizer with the gradient at the perturbed weights.
@@ -118,12 +123,8 @@ class SAM(Optimizer):
         if not groups:
             return loss
         parameters = [parameter for _, members in groups for parameter in members]
-        saved = [parameter.clone() for parameter in parameters]
-        torch._foreach_add_(parameters, _offsets(groups))
-        try:
+        with self._displacement.by(parameters, _offsets(groups)):
             objective()
-        finally:
-            torch._foreach_copy_(parameters, saved)
         return loss
 
 
@@ -138,8 +139,7 @@ def _offsets(groups: list[tuple[dict[str, Any], list[Tensor]]]) -> list[Tensor]:
     for offset, sizes in scaled:
         torch._foreach_mul_(offset, sizes)
     everything = [tensor for offset in offsets for tensor in offset]
-    dtype = reduce(torch.promote_types, {tensor.dtype for tensor in everything}, torch.float32)
-    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(everything, 2, dtype)))
+    norm = global_norm(everything)
     for offset, sizes in scaled:
         torch._foreach_mul_(offset, sizes)
     for (group, _), offset in zip(groups, offsets, strict=True):

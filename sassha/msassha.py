@@ -22,8 +22,8 @@ from benchbench.parameters import (
     check_parameters,
     one_of,
 )
+from benchbench.perturbation import Displacement, global_norm
 from sassha.descent import descend, hessian_is_due
-from sassha.perturbation import displaced, global_norm
 
 _RULES = {
     "lr": NOT_NEGATIVE,
@@ -117,6 +117,11 @@ class MSASSHA(Optimizer):
             "step": 0,
         }
         super().__init__(params, defaults)
+        self._displacement = Displacement()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._displacement = Displacement()
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a parameter group; what it does not set is as given to the constructor.
@@ -147,7 +152,7 @@ class MSASSHA(Optimizer):
         objective = as_objective(closure, (p for group in self.param_groups for p in group["params"]))
         due = [hessian_is_due(group) for group in self.param_groups]
         diagonal = None
-        with displaced(*self._perturbation()):
+        with self._displacement.by(*self._perturbation()):
             if any(due):
                 first = self.param_groups[0]
                 loss, diagonal = hessian_diagonal(

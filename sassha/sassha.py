@@ -24,8 +24,8 @@ from benchbench.parameters import (
     one_of,
     with_gradient,
 )
+from benchbench.perturbation import Displacement, global_norm
 from sassha.descent import descend, hessian_is_due
-from sassha.perturbation import displaced, global_norm
 
 _RULES = {
     "lr": NOT_NEGATIVE,
@@ -133,6 +133,11 @@ class SASSHA(Optimizer):
             "step": 0,
         }
         super().__init__(params, defaults)
+        self._displacement = Displacement()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._displacement = Displacement()
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a parameter group; what it does not set is as given to the constructor.
@@ -164,7 +169,7 @@ class SASSHA(Optimizer):
         due = [hessian_is_due(group) for group in self.param_groups]
         loss = objective()
         diagonal = None
-        with displaced(*self._perturbation()):
+        with self._displacement.by(*self._perturbation()):
             if any(due):
                 first = self.param_groups[0]
                 _, diagonal = hessian_diagonal(

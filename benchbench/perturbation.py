@@ -1,0 +1,51 @@
+"""For authors of optimizers: moving the weights aside for an evaluation, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import reduce
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Displacement:
+    """Moves weights aside, and puts back the very bits that they held before.
+
+    The weights are restored from a copy: adding and subtracting an offset would leave a rounding error behind at every
+    step. The copy's memory is kept from one step to the next, for fresh memory takes longer than the copying.
+    """
+
+    def __init__(self) -> None:
+        self._copies: list[Tensor] = []
+        self._layout: list[Any] = []
+
+    @contextmanager
+    def by(self, parameters: list[Tensor], offsets: list[Tensor]) -> Iterator[None]:
+        """Add `offsets` to `parameters` inside."""
+        if not parameters:
+            yield
+            return
+        with torch.no_grad():
+            self._copy(parameters)
+            torch._foreach_add_(parameters, offsets)
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                torch._foreach_copy_(parameters, self._copies)
+
+    def _copy(self, parameters: list[Tensor]) -> None:
+        layout = [(parameter.shape, parameter.dtype, parameter.device) for parameter in parameters]
+        if layout != self._layout:
+            self._layout, self._copies = layout, [torch.empty_like(parameter) for parameter in parameters]
+        torch._foreach_copy_(self._copies, parameters)
+
+
+def global_norm(tensors: Sequence[Tensor]) -> Tensor:
+    """Return the Euclidean norm of all `tensors` as one vector, in at least single precision."""
+    dtype = reduce(torch.promote_types, {tensor.dtype for tensor in tensors}, torch.float32)
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(tensors), 2, dtype)))
+    return norm
