@@ -19,12 +19,17 @@ if TYPE_CHECKING:
 RUNS_DIR = Path(".benchbench/runs")
 """Where runs leave their files, unless told otherwise: below the current folder."""
 
+DATA = Path("data")
+"""Where data sets are looked for, unless told otherwise: below the current folder."""
+
 
 def load_suite(
     suite: str | Path,
     *,
     overrides: Sequence[str] = (),
     only: Sequence[str] = (),
+    data: Path = DATA,
+    synthetic: bool = False,
     thorough: bool = True,
     warm_up: bool = False,
 ) -> Suite:
@@ -34,6 +39,8 @@ def load_suite(
         suite: Path of a YAML file, or the name of a bundled suite.
         overrides: Changes such as `workloads.digits-mlp.epochs=2`.
         only: Selections such as `method=SASSHA,seed=0`.
+        data: The folder in which data sets lie.
+        synthetic: Whether every workload that can shall make up its data.
         thorough: Whether to check everything that can be known before its first run starts (which imports the plugins
             that it names), or its form only.
         warm_up: Let the local engine load what the runs will need meanwhile.
@@ -44,26 +51,58 @@ def load_suite(
     if thorough:
         from benchbench import checks
 
-        return checks.load(suite, overrides=overrides, only=only, before=_warm_up if warm_up else None)
+        before = _warm_up if warm_up else None
+        return checks.load(suite, overrides=overrides, only=only, data=data, synthetic=synthetic, before=before)
     loaded = suites.load(suite, overrides=overrides)
+    if synthetic:
+        from benchbench.checks import with_synthetic_data
+
+        loaded = with_synthetic_data(loaded)
     return suites.select(loaded, only) if only else loaded
 
 
-def check(suite: Suite) -> None:
+def check(suite: Suite, *, data: Path = DATA) -> None:
     """Check everything about a suite that can be known before its first run starts.
+
+    Args:
+        suite: The suite.
+        data: The folder in which data sets lie.
 
     Raises:
         BadInputError: A run could not be set up; carries every problem found.
     """
     from benchbench.checks import problems
 
-    found = problems(suite)
+    found = problems(suite, data)
     if found:
         raise BadInputError(found)
 
 
+def prepare(suite: Suite, *, data: Path = DATA) -> Iterator[str]:
+    """Download and verify the data of a suite.
+
+    Args:
+        suite: The suite, loaded without `thorough`.
+        data: The folder in which data sets lie, or shall lie.
+
+    Yields:
+        The label of each workload, once its data is there.
+
+    Raises:
+        BadInputError: A workload or its parameters cannot be used, or data cannot be had.
+    """
+    from benchbench.checks import prepare as prepare_workloads
+
+    yield from prepare_workloads(suite, data)
+
+
 def plan(
-    suite: Suite, *, force: bool = False, tracking_uri: str | None = None, runs_dir: Path | None = None
+    suite: Suite,
+    *,
+    force: bool = False,
+    tracking_uri: str | None = None,
+    runs_dir: Path | None = None,
+    data: Path = DATA,
 ) -> list[PlannedRun]:
     """Say for every run of a suite whether it is done or has to be run. Changes nothing.
 
@@ -72,6 +111,7 @@ def plan(
         force: Plan every run as if nothing were known.
         tracking_uri: MLflow store (default: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the current folder).
         runs_dir: Folder of the runs' files (default: `.benchbench/runs`).
+        data: The folder in which data sets lie.
 
     Raises:
         BadInputError: A run could not be set up.
@@ -80,7 +120,7 @@ def plan(
     from benchbench.plan import plan as plan_specs
     from benchbench.tracking import Tracker
 
-    check(suite)
+    check(suite, data=data)
     return plan_specs(suite.specs, Tracker(tracking_uri), runs_dir or RUNS_DIR, force=force)
 
 
@@ -92,6 +132,7 @@ def run(
     force: bool = False,
     tracking_uri: str | None = None,
     runs_dir: Path | None = None,
+    data: Path = DATA,
     observe: Observer = lambda event: None,
 ) -> list[Row]:
     """Run what is missing of a suite and return all its results.
@@ -103,6 +144,7 @@ def run(
         force: Run again what is done already.
         tracking_uri: MLflow store (default: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the current folder).
         runs_dir: Folder of the runs' files (default: `.benchbench/runs`).
+        data: The folder in which data sets lie.
         observe: Told about everything that happens.
 
     Returns:
@@ -118,11 +160,11 @@ def run(
     from benchbench.runner import Runner
     from benchbench.tracking import Tracker
 
-    suite = suite if isinstance(suite, Suite) else load_suite(suite)
-    check(suite)
+    suite = suite if isinstance(suite, Suite) else load_suite(suite, data=data)
+    check(suite, data=data)
     tracker = Tracker(tracking_uri)
     chosen = create(engine, available_slots(slots), _plugin_modules(suite.specs))
-    Runner(suite, chosen, tracker, runs_dir or RUNS_DIR, observe, force).run()
+    Runner(suite, chosen, tracker, runs_dir or RUNS_DIR, data, observe, force).run()
     return _rows(suite, tracker.results([spec.key for spec in suite.specs]))
 
 

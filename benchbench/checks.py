@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ from benchbench.streams import Streams
 from benchbench.suite.schema import MethodEntry, WorkloadEntry
 from benchbench.suite.validation import value_text
 from benchbench.values import Component, Origin, RunSpec, Suite, canonical_json
-from benchbench.workloads import Setup
+from benchbench.workloads import DATA, Setup
 
 
 def load(
@@ -29,6 +30,8 @@ def load(
     *,
     overrides: Sequence[str] = (),
     only: Sequence[str] = (),
+    data: Path = DATA,
+    synthetic: bool = False,
     before: Callable[[Suite], None] | None = None,
 ) -> Suite:
     """Load a suite and check everything that can be known before its first run starts.
@@ -37,6 +40,8 @@ def load(
         path: The file, or the name of a bundled suite.
         overrides: Changes such as `workloads.small.epochs=2`.
         only: Selections such as `method=A,seed=0`; the rest is not checked against plugins.
+        data: The folder in which data sets lie.
+        synthetic: Whether every workload that can shall make up its data.
         before: Called with what can be read of the suite before the code of any plugin is imported, which takes
             seconds that can be used.
 
@@ -54,20 +59,42 @@ def load(
             found += error.problems
         if before is not None:
             before(suite)
+        if synthetic:
+            suite = with_synthetic_data(suite)
         # Where the file itself is wrong, a second problem with the same value would only confuse.
         known = {(problem.file, problem.line, problem.field) for problem in found}
-        found += [each for each in problems(suite) if (each.file, each.line, each.field) not in known]
+        found += [each for each in problems(suite, data) if (each.file, each.line, each.field) not in known]
     if suite is None or found:
         raise BadInputError(in_order(found))
     return suite
 
 
-def problems(suite: Suite) -> list[Problem]:
+def with_synthetic_data(suite: Suite) -> Suite:
+    """Return the suite with made-up data in every workload that can make up its own."""
+    able = {target: _makes_up_data(target) for target in {spec.workload.target for spec in suite.specs}}
+    specs = [
+        spec.model_copy(update={"synthetic": spec.synthetic or able[spec.workload.target]}) for spec in suite.specs
+    ]
+    return suite.model_copy(update={"specs": tuple(specs)})
+
+
+def _makes_up_data(target: str) -> bool:
+    try:
+        return bool(registry.resolve("workload", target).synthetic)
+    except PluginError:  # reported with the workload itself
+        return False
+
+
+def problems(suite: Suite, data: Path = DATA) -> list[Problem]:
     """Return what would keep the runs of a suite from being set up.
 
     Optimizers and workloads are resolved and their parameters checked against their signatures. Every workload is asked
     for missing data, every optimizer is constructed and stepped once on a small parameter. Only for an optimizer that
     refuses parameters for their shape, a workload is set up, to see whether it refuses those as well.
+
+    Args:
+        suite: The suite.
+        data: The folder in which data sets lie.
     """
     found: list[Problem] = []
     optimizers: dict[str, list[RunSpec]] = {}
@@ -79,15 +106,49 @@ def problems(suite: Suite) -> list[Problem]:
             optimizers.setdefault(canonical_json(content), []).append(spec)
     for spec in workloads.values():
         subject = _Subject("workload", spec.workload, suite.origin, "", spec.workload_label)
-        found += _parameter_problems(subject) or _missing_data(subject)
+        found += _parameter_problems(subject) or _data_problems(subject, spec, data)
     usable = not found
     for specs in optimizers.values():
         subject = _Subject.of_optimizer(specs[0], suite.origin)
         own = _parameter_problems(subject) or _optimizer_problems(subject, specs[0])
         if not own and usable and _is_choosy(subject):
-            own = [each for spec in specs for each in _shape_problems(_Subject.of_optimizer(spec, suite.origin), spec)]
+            own = [
+                each
+                for spec in specs
+                for each in _shape_problems(_Subject.of_optimizer(spec, suite.origin), spec, data)
+            ]
         found += own
     return in_order(found)
+
+
+def prepare(suite: Suite, data: Path) -> Iterator[str]:
+    """Download and verify the data of every workload that does not make up its own.
+
+    Args:
+        suite: The suite.
+        data: The folder in which data sets lie, or shall lie.
+
+    Yields:
+        The label of each workload, once its data is there.
+
+    Raises:
+        BadInputError: A workload or its parameters cannot be used, or data cannot be had.
+    """
+    specs = {spec.workload_label: spec for spec in suite.specs if not spec.synthetic}
+    subjects = [_Subject("workload", spec.workload, suite.origin, "", label) for label, spec in specs.items()]
+    if found := [problem for subject in subjects for problem in _parameter_problems(subject)]:
+        raise BadInputError(in_order(found))
+    for subject in subjects:
+        _, text = _called(functools.partial(_workload_call, subject, "prepare", data))
+        if text:
+            raise BadInputError([subject.place().problem(f"data cannot be prepared: {text}")])
+        yield subject.workload
+
+
+def _workload_call(subject: _Subject, name: str, data: Path) -> object:
+    workload = registry.resolve(subject.kind, subject.component.target)
+    keywords = registry.arguments(registry.parameters(subject.kind, workload), subject.given)
+    return getattr(workload, name)(data, **keywords)
 
 
 @dataclass(frozen=True)
@@ -232,9 +293,9 @@ def _is_choosy(subject: _Subject) -> bool:
     return bool(_constructed(subject, _of_shapes((2, 2), (2,), (2, 2, 1, 1)))[1])
 
 
-def _shape_problems(subject: _Subject, spec: RunSpec) -> list[Problem]:
+def _shape_problems(subject: _Subject, spec: RunSpec, data: Path) -> list[Problem]:
     """Return whether an optimizer refuses the parameters of its workload, which is set up for this."""
-    setup = Setup(torch.device("cpu"), spec.batch_size, Streams(spec.seed))
+    setup = Setup(torch.device("cpu"), spec.batch_size, Streams(spec.seed), spec.protocol, data, spec.synthetic)
     model, text = _called(lambda: registry.build_workload(spec.workload, setup).model)
     if not isinstance(model, torch.nn.Module):  # for the run itself to report
         return []
@@ -258,10 +319,12 @@ def _unschedulable(subject: _Subject, optimizer: torch.optim.Optimizer, schedule
             yield subject.place(f"schedule.{name}").problem(message, nearest=nearest_name(name, numbers))
 
 
-def _missing_data(subject: _Subject) -> list[Problem]:
+def _data_problems(subject: _Subject, spec: RunSpec, data: Path) -> list[Problem]:
     workload = registry.resolve(subject.kind, subject.component.target)
-    keywords = registry.arguments(registry.parameters(subject.kind, workload), subject.given)
-    missing, text = _called(lambda: workload.missing(**keywords))
+    if spec.synthetic:
+        problem = subject.place("synthetic").problem(f"{subject.component.target} cannot make up its data", "true")
+        return [] if workload.synthetic else [problem]
+    missing, text = _called(functools.partial(_workload_call, subject, "missing", data))
     if text:
         return [subject.place().problem(f"cannot be checked for missing data: {text}")]
     return [subject.place().problem(str(missing))] if missing else []

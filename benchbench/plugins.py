@@ -1,4 +1,4 @@
-"""Plugins: which optimizers and workloads there are, and from a name to the thing itself."""
+"""Plugins: which optimizers, workloads, models and data sets there are, and from a name to the thing itself."""
 
 from __future__ import annotations
 
@@ -17,7 +17,15 @@ from typing import Any, Literal
 
 from benchbench.problems import nearest_name, printable
 
-Kind = Literal["optimizer", "workload"]
+Kind = Literal["optimizer", "workload", "model", "dataset"]
+
+_USES: dict[Kind, tuple[str, str]] = {
+    "optimizer": ("an optimizer: it cannot be called", "__call__"),
+    "workload": ("a Workload", "build"),
+    "model": ("a model: it cannot be called", "__call__"),
+    "dataset": ("a Dataset", "load"),
+}
+"""What something of each kind is called, and the method that makes it one."""
 
 _FILE = re.compile(r"(?P<file>.+\.py):(?P<attribute>[^:]+)")
 
@@ -60,8 +68,8 @@ class Plugin:
 def plugins(kind: Kind) -> dict[str, Plugin]:
     """Return all plugins of a kind by name, sorted, without importing their code.
 
-    For optimizers these are the classes of `torch.optim`, by their names in small letters, and what
-    distributions offer as `benchbench.optimizers`; for workloads what they offer as `benchbench.workloads`.
+    These are what distributions offer as entry points of a group such as `benchbench.workloads`; for optimizers, also
+    the classes of `torch.optim` by their names in small letters.
     """
     return dict(_plugins(kind, tuple(sys.path)))
 
@@ -104,7 +112,7 @@ def find(kind: Kind, name: str) -> Plugin:
 
 
 def resolve(kind: Kind, target: str) -> Any:
-    """Return the factory of an optimizer, or the `Workload`, that a target names.
+    """Return what a target names: the factory of an optimizer or a model, a `Workload` or a `Dataset`.
 
     Args:
         kind: What is wanted.
@@ -124,10 +132,9 @@ def resolve(kind: Kind, target: str) -> Any:
         name, _, attribute = path.partition(":")
         module = _import(name)
     found = _attribute(module, attribute, target)
-    if kind == "optimizer" and not callable(found):
-        raise PluginError(f"{target!r} is not an optimizer: it cannot be called")
-    if kind == "workload" and not callable(getattr(found, "build", None)):
-        raise PluginError(f"{target!r} is not a Workload")
+    what, use = _USES[kind]
+    if not callable(getattr(found, use, None)):
+        raise PluginError(f"{target!r} is not {what}")
     return found
 
 

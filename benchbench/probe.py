@@ -6,6 +6,7 @@ import statistics
 import traceback
 from collections.abc import Iterator, Sequence
 from itertools import count
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -16,6 +17,7 @@ from benchbench.flops import FlopMeter
 from benchbench.plugins import describe_exception
 from benchbench.training import Training
 from benchbench.values import RunSpec
+from benchbench.workloads import DATA
 
 PLAIN_STEPS = 10
 """Steps that are averaged over when there are no Hessian-vector products."""
@@ -40,7 +42,7 @@ class _Step(NamedTuple):
     shapes: tuple[Any, ...]
 
 
-def gradient_equivalents(spec: RunSpec, device: torch.device, *, hessian: bool) -> Measured:
+def gradient_equivalents(spec: RunSpec, device: torch.device, data: Path = DATA, *, hessian: bool) -> Measured:
     """Measure how many gradients of its workload a step of an optimizer is worth, by floating-point operations.
 
     A copy of the run is set up anew and makes its first steps. From the first Hessian-vector product on, their
@@ -50,6 +52,7 @@ def gradient_equivalents(spec: RunSpec, device: torch.device, *, hessian: bool) 
     Args:
         spec: The run.
         device: Where to set it up.
+        data: The folder in which data sets lie.
         hessian: Whether the run has had Hessian-vector products, so that they have to be waited for.
 
     Returns:
@@ -60,7 +63,8 @@ def gradient_equivalents(spec: RunSpec, device: torch.device, *, hessian: bool) 
         # The fused kernels for attention have formulas of their own, or none; the plain one is matrix products.
         with torch.random.fork_rng(), sdpa_kernel(SDPBackend.MATH):
             # Eager, for the operations inside compiled code are not seen; they are the same.
-            training = Training(spec.model_copy(update={"compile": False}), device)
+            eager = spec.execution.model_copy(update={"compile": False})
+            training = Training(spec.model_copy(update={"execution": eager}), device, data)
             gc = _measure(training, step, gradient, hessian)
     except Exception as error:  # noqa: BLE001 - foreign code, and the run itself has long succeeded
         traceback.print_exc()

@@ -68,6 +68,7 @@ class Runner:
         engine: Where runs execute.
         tracker: Where they are tracked; for a claimed run, only this process writes there.
         runs_dir: Folder of the runs' folders.
+        data: The folder in which data sets lie.
         observe: Told about everything that happens.
         force: Run again what is done already.
     """
@@ -76,6 +77,7 @@ class Runner:
     engine: Engine
     tracker: Tracker
     runs_dir: Path
+    data: Path
     observe: Observer
     force: bool = False
     _parent_id: str | None = field(default=None, init=False)
@@ -134,7 +136,7 @@ class Runner:
             self._close(active, ended)
             return
         self._active[item.spec.key] = active
-        self.engine.submit(Job(item.spec, item.folder))
+        self.engine.submit(Job(item.spec, item.folder, self.data))
         self.observe(Event("started", item.spec))
 
     def _follow(self, active: _Active) -> None:
@@ -152,7 +154,7 @@ class Runner:
         if result.outcome == "crashed" and active.attempt < ATTEMPTS:
             self._track_end(active, result)
             active.attempt += 1
-            self.engine.submit(Job(active.item.spec, active.item.folder))
+            self.engine.submit(Job(active.item.spec, active.item.folder, self.data))
             self.observe(Event("retried", active.item.spec, result=result))
         else:
             del self._active[result.key]

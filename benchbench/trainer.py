@@ -8,19 +8,21 @@ import time
 import traceback
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 
 import torch
 
 from benchbench import memory, probe, stepping
 from benchbench.run_folder import RunFolder
+from benchbench.selection import Best
 from benchbench.training import Training
 from benchbench.values import EpochRecord, Memory, Metrics, Outcome, RunResult, RunSpec
-from benchbench.workloads import Task
+from benchbench.workloads import DATA, Task
 
 _TRACEBACK_LINES = 12
 
 
-def run(spec: RunSpec, device: torch.device, report: Callable[[EpochRecord], None]) -> RunResult:
+def run(spec: RunSpec, device: torch.device, report: Callable[[EpochRecord], None], data: Path = DATA) -> RunResult:
     """Train one run to the end of its budget or to its divergence.
 
     Time and cost cover the training loop alone: data loading and optimizer steps, without set-up, evaluation and
@@ -30,6 +32,7 @@ def run(spec: RunSpec, device: torch.device, report: Callable[[EpochRecord], Non
         spec: What to run.
         device: Where to run it.
         report: Called after every epoch.
+        data: The folder in which data sets lie.
 
     Returns:
         The result, with outcome `finished` or `diverged`.
@@ -38,11 +41,12 @@ def run(spec: RunSpec, device: torch.device, report: Callable[[EpochRecord], Non
         RuntimeError: The optimizer never evaluated the objective.
     """
     with torch.random.fork_rng():
-        training = Training(spec, device)
+        training = Training(spec, device, data)
         task, ledger = training.task, training.ledger
         seconds = 0.0
         device_peak: int | None = None
-        records: list[EpochRecord] = []
+        judged = "validation" if spec.protocol == "holdout" else "test"
+        best = Best(f"{judged}/{task.selection_metric}", task.higher_is_better, keep_weights=judged != "test")
         outcome: Outcome = "finished"
         message = ""
 
@@ -55,21 +59,70 @@ def run(spec: RunSpec, device: torch.device, report: Callable[[EpochRecord], Non
             seconds += _now(device) - started
             device_peak = memory.device_peak(device, device_peak)
 
-            metrics = {
-                "train/loss": loss_sum.item() / task.steps_per_epoch,
-                **_evaluate(task, training.optimizer),
-                **{f"schedule/{key}": value for key, value in training.schedules.values().items()},
-            }
-            records.append(EpochRecord(epoch=epoch, metrics=metrics, cost=ledger.cost(seconds)))
-            report(records[-1])
-            if not all(math.isfinite(metrics[name]) for name in ("train/loss", "validation/loss")):
+            with stepping.evaluating(training.optimizer):
+                metrics = {
+                    "train/loss": loss_sum.item() / task.steps_per_epoch,
+                    **_evaluate(task, judged),
+                    **{f"schedule/{key}": value for key, value in training.schedules.values().items()},
+                }
+                record = EpochRecord(epoch=epoch, metrics=metrics, cost=ledger.cost(seconds))
+                best.consider(record, task.model)
+            report(record)
+            if not all(math.isfinite(metrics[name]) for name in ("train/loss", f"{judged}/loss")):
                 outcome, message = "diverged", f"loss not finite in epoch {epoch}"
                 break
-    return _result(spec, outcome, training, records, device_peak, message)
+        final, at_best = _tested(training, record, best)
+    return RunResult(
+        key=spec.key,
+        outcome=outcome,
+        message=message,
+        selection_metric=best.metric,
+        epochs=record.epoch,
+        final=final.metrics,
+        best=at_best.metrics,
+        best_epoch=at_best.epoch,
+        cost=record.cost,
+        memory=Memory(
+            parameters=memory.parameter_bytes(training.optimizer),
+            state=memory.state_bytes(training.optimizer),
+            device_peak=device_peak,
+        ),
+        environment={"compile": training.compiled.account(record.cost.hvps)} if training.compiled else {},
+    )
+
+
+def _tested(training: Training, last: EpochRecord, best: Best) -> tuple[EpochRecord, EpochRecord]:
+    """Return the last and the best epoch with the metrics of the test split, read now unless it chose the epoch.
+
+    The best epoch's weights are left in the model.
+    """
+    task, chosen = training.task, best.record or last
+    if not best.weights:
+        return last, chosen
+    with stepping.evaluating(training.optimizer):
+        final = _with(last, _evaluate(task, "test"))
+        if chosen.epoch == last.epoch:
+            return final, final
+        task.model.load_state_dict(best.weights)
+        return final, _with(chosen, _evaluate(task, "test"))
+
+
+def _with(record: EpochRecord, metrics: Metrics) -> EpochRecord:
+    return record.model_copy(update={"metrics": {**record.metrics, **metrics}})
+
+
+def _evaluate(task: Task, split: str) -> Metrics:
+    return {f"{split}/{name}": value for name, value in task.evaluate(split).items()}
 
 
 def run_in_folder(
-    spec: RunSpec, device: torch.device, folder: RunFolder, *, sharing: int = 1, own_process: bool = False
+    spec: RunSpec,
+    device: torch.device,
+    folder: RunFolder,
+    *,
+    data: Path = DATA,
+    sharing: int = 1,
+    own_process: bool = False,
 ) -> RunResult:
     """Run a spec and leave its metrics and its result in its folder; an exception becomes the outcome `failed`.
 
@@ -80,11 +133,12 @@ def run_in_folder(
         spec: What to run.
         device: Where to run it.
         folder: The run's folder, prepared for it.
+        data: The folder in which data sets lie.
         sharing: Number of runs that share the device, which is recorded beside the times.
         own_process: Whether this process does nothing else, so that its memory is the run's.
     """
     try:
-        result = run(spec, device, folder.append)
+        result = run(spec, device, folder.append, data)
     except (Exception, SystemExit):  # noqa: BLE001 - one run's failure is a value, whatever its cause
         traceback.print_exc()
         lines = traceback.format_exc().strip().splitlines()[-_TRACEBACK_LINES:]
@@ -97,52 +151,10 @@ def run_in_folder(
     if "flops" in spec.measure and result.conclusive:
         # Should the probe take the process along, this is what remains.
         folder.finish(result.model_copy(update={"unmetered": "the process died in the probe"}))
-        gc_measured, unmetered = probe.gradient_equivalents(spec, device, hessian=result.cost.hvps > 0)
+        gc_measured, unmetered = probe.gradient_equivalents(spec, device, data, hessian=result.cost.hvps > 0)
         result = result.model_copy(update={"gc_measured": gc_measured, "unmetered": unmetered})
     folder.finish(result)
     return result
-
-
-def _evaluate(task: Task, optimizer: torch.optim.Optimizer) -> Metrics:
-    with stepping.evaluating(optimizer):
-        return {
-            f"{split}/{name}": value for split in ("validation", "test") for name, value in task.evaluate(split).items()
-        }
-
-
-def _result(
-    spec: RunSpec,
-    outcome: Outcome,
-    training: Training,
-    records: list[EpochRecord],
-    device_peak: int | None,
-    message: str,
-) -> RunResult:
-    task, optimizer = training.task, training.optimizer
-    selection = f"validation/{task.selection_metric}"
-    best = max(records, key=lambda record: _rank(record.metrics[selection], task.higher_is_better))
-    return RunResult(
-        key=spec.key,
-        outcome=outcome,
-        message=message,
-        selection_metric=selection,
-        epochs=len(records),
-        final=records[-1].metrics,
-        best=best.metrics,
-        best_epoch=best.epoch,
-        cost=records[-1].cost,
-        memory=Memory(
-            parameters=memory.parameter_bytes(optimizer), state=memory.state_bytes(optimizer), device_peak=device_peak
-        ),
-        environment={"compile": training.compiled.account(records[-1].cost.hvps)} if training.compiled else {},
-    )
-
-
-def _rank(value: float, higher_is_better: bool) -> float:
-    """Order metric values so that the best is the greatest and NaN the least."""
-    if math.isnan(value):
-        return -math.inf
-    return value if higher_is_better else -value
 
 
 def _now(device: torch.device) -> float:

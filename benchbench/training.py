@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ class Training:
     Args:
         spec: What to run.
         device: Where to run it.
+        data: The folder in which data sets lie.
 
     Attributes:
         task: The workload.
@@ -36,21 +38,23 @@ class Training:
         ledger: What the steps have cost.
     """
 
-    def __init__(self, spec: RunSpec, device: torch.device) -> None:
+    def __init__(self, spec: RunSpec, device: torch.device, data: Path) -> None:
         self._streams = Streams(spec.seed)
         self._device = device
         self._streams.reseed_global("init", 0, device)
-        self.task = registry.build_workload(spec.workload, Setup(device, spec.batch_size, self._streams))
+        setup = Setup(device, spec.batch_size, self._streams, spec.protocol, data, spec.synthetic)
+        self.task = registry.build_workload(spec.workload, setup)
         model = self.task.model
+        parameters = getattr(self.task, "parameters", model.parameters)()
         self.optimizer = registry.build_optimizer(
-            spec.optimizer, model.parameters(), seed=self._streams.seed("probes"), model=model
+            spec.optimizer, parameters, seed=self._streams.seed("probes"), model=model
         )
         stepping.training(self.optimizer)
         self._normalizers = normalizers_of(model)
         self._parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.schedules = Schedules(self.optimizer, spec.schedule, self.task.steps_per_epoch, spec.epochs)
         self._create_graph = registry.needs_create_graph(spec.optimizer, spec.create_graph)
-        self.compiled = CompiledLoss(self.task.loss) if spec.compile else None
+        self.compiled = CompiledLoss(self.task.loss) if spec.execution.compile else None
         self.ledger = Ledger()
 
     def step(self, batch: Any) -> Tensor:

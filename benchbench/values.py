@@ -18,6 +18,10 @@ Outcome = Literal["finished", "diverged", "failed", "crashed", "timeout", "inter
 Measurement = Literal["flops"]
 """What a suite can have measured beside the training: floating-point operations, as gradient equivalents."""
 
+Protocol = Literal["holdout", "paper"]
+"""What chooses the best epoch: `holdout`, a part of the training data that is not trained on, the test data being read
+once, at the end; `paper`, the test data itself, evaluated after every epoch, as the SASSHA paper did."""
+
 Metrics = dict[str, float]
 """Metric name (`split/metric`, such as `test/accuracy`) to its value; accuracies are fractions in [0, 1]."""
 
@@ -84,6 +88,32 @@ Schedule = Annotated[Constant | MultiStep | Cosine | Linear, Field(discriminator
 """How a hyperparameter of the optimizer's parameter groups changes over a run."""
 
 
+class Execution(Frozen):
+    """How the gradients of a run are computed. All of it changes numbers, if only by rounding.
+
+    Attributes:
+        compile: Whether gradients are computed by compiled code.
+        accumulate: Parts that a batch is computed in, one after the other.
+        clip_norm: Largest Euclidean norm of a gradient, which is scaled down to it, or `None`.
+        autocast: Type that the forward passes of plain gradients use; Hessian-vector products are in float32.
+        channels_last: Whether plain gradients are computed in the memory format channels-last.
+        tf32: Whether matrix products and convolutions in float32 may be computed with TF32.
+        deterministic: Whether only deterministic algorithms are used.
+        ranks: Processes that share every batch.
+        batch_norm: What batch norm normalises by: the rank's own part of the batch, or the whole batch.
+    """
+
+    compile: bool = False
+    accumulate: int = 1
+    clip_norm: float | None = None
+    autocast: Literal["off", "bf16", "fp16"] = "off"
+    channels_last: bool = False
+    tf32: bool = False
+    deterministic: bool = False
+    ranks: int = 1
+    batch_norm: Literal["local", "synchronised"] = "local"
+
+
 class RunSpec(Frozen):
     """Everything that decides the numbers of one run, and the labels under which a suite shows it.
 
@@ -98,9 +128,12 @@ class RunSpec(Frozen):
         epochs: Budget, in passes over the training data.
         batch_size: Examples per step.
         schedule: Schedule per hyperparameter of the optimizer's parameter groups, `lr` among them.
-        compile: Whether gradients are computed by compiled code.
+        protocol: What chooses the best epoch.
+        synthetic: Whether the workload makes up data of the right shapes instead of reading its own.
+        execution: How gradients are computed.
         seed: Root of all random streams of the run.
         timeout: Seconds after which the run is stopped (not part of the key).
+        checkpoint_minutes: Minutes between checkpoints inside an epoch (not part of the key).
         measure: What is measured beside the training, which it does not change (not part of the key).
     """
 
@@ -113,19 +146,25 @@ class RunSpec(Frozen):
     epochs: int
     batch_size: int
     schedule: dict[str, Schedule] = {}
-    compile: bool = False
+    protocol: Protocol = "holdout"
+    synthetic: bool = False
+    execution: Execution = Execution()
     seed: int
     timeout: float | None = None
+    checkpoint_minutes: float = 10.0
     measure: tuple[Measurement, ...] = ()
 
     @property
     def key(self) -> str:
         """Hash of all that decides the run's numbers: 16 hexadecimal digits, equal across suites and labels."""
-        content = self.model_dump(mode="json", exclude={"suite", "method", "workload_label", "timeout", "measure"})
+        content = self.model_dump(mode="json", exclude=_NOT_IN_KEY)
         for component in (content["workload"], content["optimizer"]):
             if component["digest"]:  # a file is known by its content, wherever it lies
                 component["target"] = component["target"].replace("\\", "/").rpartition("/")[2]
         return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:16]
+
+
+_NOT_IN_KEY = {"suite", "method", "workload_label", "timeout", "checkpoint_minutes", "measure"}
 
 
 class Method(Frozen):
@@ -159,6 +198,7 @@ class Suite(Frozen):
     Attributes:
         name: Short name; also the name of the MLflow experiment.
         title: Headline of its tables.
+        protocol: What chooses the best epoch of its runs.
         seeds: Seeds of every combination of method and workload.
         methods: Rows of the tables, in the suite's order, sweeps expanded.
         workloads: Labels of the workloads, in the suite's order.
@@ -168,6 +208,7 @@ class Suite(Frozen):
 
     name: str
     title: str
+    protocol: Protocol = "holdout"
     seeds: tuple[int, ...]
     methods: tuple[Method, ...]
     workloads: tuple[str, ...]
@@ -243,10 +284,10 @@ class RunResult(Frozen):
         key: Key of the run's spec.
         outcome: How it ended.
         message: For anything but `finished`: why, in one or a few lines.
-        selection_metric: Metric that chose `best` (always on the validation split).
+        selection_metric: Metric that chose `best`, on the split that the run's protocol says.
         epochs: Epochs completed.
-        final: Metrics after the last completed epoch.
-        best: Metrics after the epoch with the best selection metric.
+        final: Metrics after the last completed epoch, with those of the test split.
+        best: Metrics after the epoch with the best selection metric, with those of the test split.
         best_epoch: That epoch, or 0 when no epoch was completed.
         cost: What the training used.
         gc_measured: Gradient equivalents per step: floating-point operations of a step over those of one gradient.

@@ -86,7 +86,9 @@ killed = Workload(build_killed)
 segfault = Workload(build_segfault)
 environment = Workload(build_environment)
 failing = Workload(build_failing)
-missing = Workload(build_missing, missing=lambda: "the data of this workload are not in /nowhere: bring them there")
+missing = Workload(
+    build_missing, missing=lambda data: "the data of this workload are not in /nowhere: bring them there"
+)
 
 
 class Exploding(torch.optim.SGD):

@@ -37,6 +37,7 @@ FLOORS = {
     "stepping": 0,
     "conformance": 1,
     "training": 1,
+    "selection": 1,
     "probe": 1,
     "trainer": 1,
     "workloads": 1,

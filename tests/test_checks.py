@@ -83,7 +83,7 @@ def not_one(params):
 def build(setup, *, width: int = 3, root: str = "data", rate: float):
     pass
 
-def missing(*, width=3, root="data", rate=0.0):
+def missing(data, *, width=3, root="data", rate=0.0):
     if root == "raise":
         sys.exit(root)
     if not Path(root).exists():
@@ -95,7 +95,13 @@ class Small:
 
 matrices = Workload(lambda setup: Small(torch.nn.Linear(2, 2, bias=False)))
 mixed = Workload(lambda setup: Small(torch.nn.Linear(2, 2)))
-mine = Workload(build, missing)
+def prepare(data, *, width=3, root="data", rate=0.0):
+    if root == "raise":
+        raise OSError("no network")
+    (data / root).mkdir(parents=True)
+
+mine = Workload(build, missing, prepare)
+inventive = Workload(build, missing, prepare, synthetic=True)
 simple = Workload(lambda setup: None)
 """
 
@@ -312,6 +318,34 @@ def test_a_workload_that_cannot_be_set_up(write: Write, workload: str, problem: 
 
 def test_a_workload_whose_data_are_there(write: Write) -> None:
     assert problems(write("workload: code.py:simple", "workload: code.py:mine, rate: 1, root: /")) == []
+
+
+def test_made_up_data_need_no_data(write: Write) -> None:
+    able = "workload: code.py:inventive, rate: 1, root: nowhere, synthetic: true"
+    assert problems(write("workload: code.py:simple", able)) == []
+    unable = "workload: code.py:mine, rate: 1, root: nowhere, synthetic: true"
+    message = "4: workloads.w.synthetic: /code.py:mine cannot make up its data (got true)"
+    assert problems(write("workload: code.py:simple", unable)) == [message]
+
+
+@pytest.mark.parametrize(("workload", "made_up"), [("inventive", True), ("mine", False)])
+def test_a_rehearsal_makes_up_what_can_be_made_up(write: Write, workload: str, made_up: bool) -> None:
+    path = write("workload: code.py:simple", f"workload: code.py:{workload}, rate: 1, root: /")
+    real, rehearsal = (checks.load(path, synthetic=synthetic) for synthetic in (False, True))
+    assert [spec.synthetic for spec in rehearsal.specs] == [made_up] * 2
+    assert ({spec.key for spec in real.specs} & {spec.key for spec in rehearsal.specs} == set()) == made_up
+
+
+def test_data_are_prepared(write: Write, tmp_path: Path) -> None:
+    suite = suites.load(write("workload: code.py:simple", "workload: code.py:mine, rate: 1, root: deep/down"))
+    assert list(checks.prepare(suite, tmp_path)) == ["w"]
+    assert (tmp_path / "deep/down").is_dir()
+
+
+def test_data_that_cannot_be_had_are_one_line(write: Write, tmp_path: Path) -> None:
+    suite = suites.load(write("workload: code.py:simple", "workload: code.py:mine, rate: 1, root: raise"))
+    with pytest.raises(BadInputError, match=r"workloads.w: data cannot be prepared: OSError: no network$"):
+        list(checks.prepare(suite, tmp_path))
 
 
 def test_a_schedule_of_the_workload_must_fit_every_method(write: Write) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from benchbench.compilation import CompiledLoss
 from benchbench.trainer import run
-from benchbench.values import Component, RunSpec
+from benchbench.values import Component, Execution, RunSpec
 from tests.conftest import STUBS
 
 
@@ -36,14 +36,14 @@ def final(chosen: RunSpec) -> tuple[dict[str, float], dict[str, str], int]:
 
 
 def test_compiling_is_part_of_the_run_key() -> None:
-    assert spec().key != spec(compile=True).key
+    assert spec().key != spec(execution=Execution(compile=True)).key
 
 
 @pytest.mark.slow
 def test_compiled_gradients_are_the_eager_ones_up_to_rounding() -> None:
     eager, environment, gradients = final(spec())
     assert "compile" not in environment
-    compiled, environment, compiled_gradients = final(spec(compile=True))
+    compiled, environment, compiled_gradients = final(spec(execution=Execution(compile=True)))
     assert environment["compile"] == "gradients compiled"
     assert compiled == pytest.approx(eager, rel=1e-4)
     assert compiled_gradients == gradients == 3
@@ -57,7 +57,7 @@ def test_hessian_steps_are_eager_and_statistics_move_once_per_step() -> None:
         "optimizer": Component(target="sassha", parameters={"lr": 0.1, "rho": 0.1, "lazy_hessian": 2}),
     }
     eager, _, gradients = final(spec(**second_order))
-    compiled, environment, compiled_gradients = final(spec(compile=True, **second_order))
+    compiled, environment, compiled_gradients = final(spec(execution=Execution(compile=True), **second_order))
     assert environment["compile"] == "gradients compiled, Hessian steps eager"
     assert compiled == pytest.approx(eager, rel=1e-3)
     assert compiled_gradients == gradients == 6
@@ -98,4 +98,4 @@ defaults: {{workloads: {{epochs: 1, batch_size: 8, compile: true}}}}
 workloads: {{a: {{workload: "{STUBS}:line"}}, b: {{workload: "{STUBS}:line", compile: false}}}}
 methods: {{SGD: {{optimizer: sgd}}}}
 """
-    assert [one.compile for one in load(write_suite(text)).specs] == [True, False]
+    assert [one.execution.compile for one in load(write_suite(text)).specs] == [True, False]

@@ -42,7 +42,7 @@ def test_a_run_learns_and_counts_its_cost() -> None:
     result, records = train(spec(epochs=5, parameters={"lr": 0.1, "momentum": 0.9}))
     assert result.outcome == "finished"
     assert result.final["test/accuracy"] > 0.8  # chance is 0.1
-    assert result.final == records[-1].metrics
+    assert {**result.final, **records[-1].metrics} == result.final
     assert (result.cost.steps, result.cost.gradients, result.cost.hvps) == (50, 50, 0)
     assert [record.cost.steps for record in records] == [10, 20, 30, 40, 50]
     assert result.cost.train_seconds > 0
@@ -96,6 +96,26 @@ def test_the_best_epoch_is_chosen_on_the_validation_split() -> None:
     result, records = train(spec(epochs=6, parameters={"lr": 1.0}))
     scores = [record.metrics["validation/accuracy"] for record in records]
     assert result.selection_metric == "validation/accuracy"
+    assert result.best_epoch == 1 + scores.index(max(scores))
+    assert result.best_epoch < 6  # so that the test below is one
+    assert {**result.best, **records[result.best_epoch - 1].metrics} == result.best
+
+
+def test_the_test_split_is_read_once_at_the_end() -> None:
+    result, records = train(spec(epochs=6, parameters={"lr": 1.0}))
+    assert not [name for record in records for name in record.metrics if name.startswith("test/")]
+    until_best, _ = train(spec(epochs=result.best_epoch, parameters={"lr": 1.0}))
+    for name in ("test/loss", "test/accuracy"):
+        assert result.best[name] == until_best.final[name]
+    assert result.best["test/loss"] != result.final["test/loss"]
+
+
+def test_the_papers_protocol_trains_on_everything_and_chooses_on_the_test_split() -> None:
+    result, records = train(spec(epochs=6, protocol="paper", parameters={"lr": 1.0}))
+    scores = [record.metrics["test/accuracy"] for record in records]
+    assert not [name for name in records[0].metrics if name.startswith("validation/")]
+    assert records[0].cost.steps == 12  # 1,497 images; without the validation split it is 10
+    assert result.selection_metric == "test/accuracy"
     assert result.best_epoch == 1 + scores.index(max(scores))
     assert result.best == records[result.best_epoch - 1].metrics
 

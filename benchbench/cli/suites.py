@@ -62,6 +62,10 @@ RunsDir = Annotated[
     Path | None,
     typer.Option("--runs-dir", help="Folder for the files that runs leave.", show_default=".benchbench/runs"),
 ]
+DataDir = Annotated[Path, typer.Option("--data-dir", envvar="BENCHBENCH_DATA", help="Folder in which data sets lie.")]
+Synthetic = Annotated[
+    bool, typer.Option("--synthetic", help="Rehearse on made-up data of the same shapes; a run of its own.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Run again what is done already.")]
 
 
@@ -77,6 +81,8 @@ def run(
     force: Force = False,
     tracking_uri: TrackingUri = None,
     runs_dir: RunsDir = None,
+    data_dir: DataDir = Path("data"),
+    synthetic: Synthetic = False,
     as_json: Json = False,
 ) -> None:
     """Run what is missing of a suite, then print its tables.
@@ -89,7 +95,9 @@ def run(
 
     with errors_as_lines():
         warm_up = engine is EngineName.local
-        loaded = api.load_suite(suite, overrides=overrides, only=only, warm_up=warm_up)
+        loaded = api.load_suite(
+            suite, overrides=overrides, only=only, data=data_dir, synthetic=synthetic, warm_up=warm_up
+        )
         with ProgressDisplay() as display:
             rows = api.run(
                 loaded,
@@ -98,6 +106,7 @@ def run(
                 force=force,
                 tracking_uri=tracking_uri,
                 runs_dir=runs_dir,
+                data=data_dir,
                 observe=display.show,
             )
     _print_results(loaded, rows, Format.json if as_json else Format.terminal)
@@ -113,6 +122,8 @@ def plan(
     force: Force = False,
     tracking_uri: TrackingUri = None,
     runs_dir: RunsDir = None,
+    data_dir: DataDir = Path("data"),
+    synthetic: Synthetic = False,
     as_json: Json = False,
 ) -> None:
     """Show the runs of a suite, which are done, and where the others would run. Changes nothing."""
@@ -120,8 +131,8 @@ def plan(
     from benchbench.engines.slots import available_slots
 
     with errors_as_lines():
-        loaded = api.load_suite(suite, overrides=overrides, only=only)
-        planned = api.plan(loaded, force=force, tracking_uri=tracking_uri, runs_dir=runs_dir)
+        loaded = api.load_suite(suite, overrides=overrides, only=only, data=data_dir, synthetic=synthetic)
+        planned = api.plan(loaded, force=force, tracking_uri=tracking_uri, runs_dir=runs_dir, data=data_dir)
     rows = [
         {
             "workload": item.spec.workload_label,
@@ -149,15 +160,32 @@ def report(
     only: Only = [],  # noqa: B006
     overrides: Overrides = [],  # noqa: B006
     tracking_uri: TrackingUri = None,
+    synthetic: Synthetic = False,
     form: Annotated[Format, typer.Option("--format", help="How to print the tables.")] = Format.terminal,
 ) -> None:
     """Print the tables of a suite from what has been run."""
     from benchbench import api
 
     with errors_as_lines():
-        loaded = api.load_suite(suite, overrides=overrides, only=only, thorough=False)
+        loaded = api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic, thorough=False)
         rows = api.rows(loaded, tracking_uri=tracking_uri)
     _print_results(loaded, rows, form)
+
+
+@app.command()
+def prepare(
+    suite: SuiteArgument,
+    only: Only = [],  # noqa: B006
+    overrides: Overrides = [],  # noqa: B006
+    data_dir: DataDir = Path("data"),
+) -> None:
+    """Download and verify the data of a suite, ahead of its runs."""
+    from benchbench import api
+
+    with errors_as_lines():
+        loaded = api.load_suite(suite, overrides=overrides, only=only, thorough=False)
+        for label in api.prepare(loaded, data=data_dir):
+            typer.echo(f"{label}: ready")
 
 
 @app.command()

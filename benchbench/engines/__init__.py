@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from benchbench.engines.slots import Slot
@@ -13,10 +14,17 @@ from benchbench.values import RunResult, RunSpec
 
 @dataclass(frozen=True)
 class Job:
-    """A run to execute: its spec and the folder it leaves its files in."""
+    """A run to execute.
+
+    Attributes:
+        spec: Its spec.
+        folder: Where it leaves its files.
+        data: The folder in which data sets lie.
+    """
 
     spec: RunSpec
     folder: RunFolder
+    data: Path
 
 
 class Engine(Protocol):

@@ -39,7 +39,7 @@ class InlineEngine:
         threads = torch.get_num_threads()
         torch.set_num_threads(self._slot.threads)
         try:
-            result = run_in_folder(job.spec, torch.device(self._slot.device), job.folder)
+            result = run_in_folder(job.spec, torch.device(self._slot.device), job.folder, data=job.data)
         finally:
             torch.set_num_threads(threads)
         self._results.append(result)

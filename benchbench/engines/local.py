@@ -61,7 +61,7 @@ class LocalEngine:
         slot = self._free.pop()
         job.folder.prepare(job.spec)
         process = self._context.Process(
-            target=work, args=(job.spec.model_dump_json(), str(job.folder.path), slot), name=job.spec.key
+            target=work, args=(job.spec.model_dump_json(), str(job.folder.path), str(job.data), slot), name=job.spec.key
         )
         with _no_main_module():
             process.start()

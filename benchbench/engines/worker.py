@@ -15,12 +15,13 @@ from benchbench.run_folder import RunFolder
 from benchbench.values import RunSpec
 
 
-def work(spec: str, folder: str, slot: Slot) -> None:
+def work(spec: str, folder: str, data: str, slot: Slot) -> None:
     """Execute one run and leave everything about it in its folder.
 
     Args:
         spec: The run's spec as JSON.
         folder: Path of the run's folder.
+        data: Path of the folder in which data sets lie.
         slot: What the run may use.
     """
     # Ctrl-C reaches every process of the terminal; the parent decides what it means for the runs.
@@ -37,7 +38,12 @@ def work(spec: str, folder: str, slot: Slot) -> None:
 
     torch.set_num_threads(slot.threads)
     run_in_folder(
-        RunSpec.model_validate_json(spec), torch.device(slot.device), files, sharing=slot.sharing, own_process=True
+        RunSpec.model_validate_json(spec),
+        torch.device(slot.device),
+        files,
+        data=Path(data),
+        sharing=slot.sharing,
+        own_process=True,
     )
 
 

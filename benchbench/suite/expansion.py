@@ -17,7 +17,7 @@ from pydantic import JsonValue
 from benchbench.problems import Place, Problem, nearest_name
 from benchbench.suite.schema import MethodEntry, OverrideEntry, SuiteFile, WorkloadEntry, check_label
 from benchbench.suite.yaml_source import Document, FieldPath
-from benchbench.values import Component, Method, Origin, RunSpec, Schedule, Suite
+from benchbench.values import Component, Execution, Method, Origin, RunSpec, Schedule, Suite
 
 MOST_RUNS = 100_000
 
@@ -80,6 +80,7 @@ class Expansion:
         return Suite(
             name=file.name,
             title=file.title or file.name,
+            protocol=file.protocol,
             seeds=tuple(file.seeds),
             methods=tuple(Method(label=row.label, category=row.entry.category or "") for row in rows),
             workloads=tuple(self._workloads),
@@ -131,9 +132,12 @@ class Expansion:
             epochs=workload.epochs or 1,
             batch_size=workload.batch_size or 1,
             schedule=self._schedule(label, row.base, override),
-            compile=workload.compile or False,
+            protocol=self._file.protocol,
+            synthetic=workload.synthetic or False,
+            execution=Execution(**{**workload.execution, **row.entry.execution, **override.execution}),
             seed=0,
             timeout=self._file.timeout,
+            checkpoint_minutes=self._file.checkpoint_minutes,
         )
 
     def _schedule(self, workload: str, method: str, override: OverrideEntry) -> dict[str, Schedule]:
@@ -222,7 +226,7 @@ class Expansion:
         defaults = self._file.defaults
         for label, entry in self._workloads.items():
             self._note("", label, "", ("workloads", label))
-            for name in ("workload", "epochs", "batch_size", *entry.parameters):
+            for name in ("workload", "epochs", "batch_size", "synthetic", *entry.execution, *entry.parameters):
                 self._note("", label, name, self._path("workloads", label, name))
             own = self._file.workloads[label].schedule
             for name in {**defaults.workloads.schedule, **defaults.methods.schedule, **own}:
@@ -234,7 +238,7 @@ class Expansion:
 
     def _note_method(self, row: _Row) -> None:
         self._note(row.label, "", "", ("methods", row.base))
-        for name in ("optimizer", "create_graph", *row.entry.parameters):
+        for name in ("optimizer", "create_graph", *row.entry.execution, *row.entry.parameters):
             self._note(row.label, "", name, self._path("methods", row.base, name))
         for name, path in row.paths.items():
             self._note(row.label, "", name, path)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
-from benchbench.values import Schedule
+from benchbench.values import Execution, Protocol, Schedule
 
 TABLES = ("accuracy", "cost")
 """Tables a suite can ask for."""
@@ -16,6 +16,8 @@ MEASUREMENTS = ("flops",)
 """What a suite can have measured beside the training."""
 
 MOST_SEEDS = 1000
+
+MOST_RANKS = 1024
 
 LONGEST_LABEL = 100
 
@@ -77,20 +79,34 @@ class _Model(BaseModel):
 
 
 class _Entry(BaseModel):
-    """Something with free parameters beside its own keys."""
+    """Something with free parameters beside its own keys: the schedules, and those of `Execution`."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
     __pydantic_extra__: dict[str, JsonValue]
     schedule: Schedules = {}
+    compile: bool | None = None
+    accumulate: Count | None = None
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    autocast: Literal["off", "bf16", "fp16"] | None = None
+    channels_last: bool | None = None
+    tf32: bool | None = None
+    deterministic: bool | None = None
+    ranks: Annotated[int, Field(ge=1, le=MOST_RANKS)] | None = None
+    batch_norm: Literal["local", "synchronised"] | None = None
 
     @property
     def parameters(self) -> dict[str, JsonValue]:
         """What is handed to the factory."""
         return dict(self.__pydantic_extra__)
 
+    @property
+    def execution(self) -> dict[str, Any]:
+        """What is said about how gradients are computed."""
+        return {name: value for name in Execution.model_fields if (value := getattr(self, name)) is not None}
+
 
 class OverrideEntry(_Entry):
-    """What a method changes on one workload: hyperparameters and schedules."""
+    """What a method changes on one workload: hyperparameters, schedules and how gradients are computed."""
 
 
 class WorkloadEntry(_Entry):
@@ -99,7 +115,7 @@ class WorkloadEntry(_Entry):
     workload: Target | None = None
     epochs: Count | None = None
     batch_size: Count | None = None
-    compile: bool | None = None
+    synthetic: bool | None = None
 
 
 class MethodEntry(_Entry):
@@ -129,7 +145,9 @@ class SuiteFile(_Model):
         Field(min_length=1, max_length=MOST_SEEDS),
         AfterValidator(_check_distinct),
     ]
+    protocol: Protocol = "holdout"
     timeout: Annotated[float, Field(gt=0)] | None = None
+    checkpoint_minutes: Annotated[float, Field(gt=0)] = 10.0
     measure: Annotated[
         list[Annotated[str, AfterValidator(_check_measurement)]],
         AfterValidator(_check_distinct),

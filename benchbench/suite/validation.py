@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -36,6 +37,7 @@ _WORDS = {
     "float_type": "must be a number",
     "bool_type": "must be true or false",
     "string_type": "must be text (in quotes where it reads as something else)",
+    "literal_error": "must be {expected}",
     "greater_than": "must be greater than {gt:g}",
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
@@ -161,7 +163,10 @@ def _problem(document: Document, path: FieldPath, details: ErrorDetails) -> Prob
         names = {"tables": TABLES, "measure": MEASUREMENTS}.get(str(path[0]), ())
         nearest = nearest_name(str(value), names)
         return document.problem(path, message, value_text(value), nearest)
-    return document.problem(path, message, "" if kind == "missing" else value_text(value))
+    nearest = (
+        nearest_name(str(value), re.findall("'([^']*)'", context["expected"])) if kind == "literal_error" else None
+    )
+    return document.problem(path, message, "" if kind == "missing" else value_text(value), nearest)
 
 
 def _allowed_keys(location: tuple[str | int, ...]) -> list[str]:

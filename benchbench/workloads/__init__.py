@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from benchbench import values
 from benchbench.streams import Streams
 from benchbench.values import Metrics
+
+DATA = Path("data")
+"""Where data sets are looked for, unless told otherwise: below the current folder."""
 
 
 @dataclass(frozen=True)
@@ -21,20 +26,30 @@ class Setup:
         device: Where model and data shall lie.
         batch_size: Examples per step.
         streams: The run's random streams; a workload draws from no other source.
+        protocol: With `holdout`, a part of the training data becomes the split `validation`; with `paper`, there is no
+            such split.
+        data: The folder in which data sets lie.
+        synthetic: Whether to make up data that can be learnt, of the same shapes, instead.
     """
 
     device: torch.device
     batch_size: int
     streams: Streams
+    protocol: values.Protocol = "holdout"
+    data: Path = DATA
+    synthetic: bool = False
 
 
 class Task(Protocol):
     """A workload set up for one run.
 
+    A task whose parameters shall not all be treated alike also has a method `parameters()`, which returns what goes to the
+    optimizer: parameters or parameter groups. Without it, that is all parameters of the model.
+
     Attributes:
-        model: The network; all its parameters go to the optimizer.
+        model: The network.
         steps_per_epoch: Number of batches that `batches` yields.
-        selection_metric: Metric of the validation split that chooses the best epoch, such as `accuracy`.
+        selection_metric: Metric that chooses the best epoch, such as `accuracy`.
         higher_is_better: Direction of that metric.
     """
 
@@ -52,13 +67,21 @@ class Task(Protocol):
         ...
 
     def evaluate(self, split: str) -> Metrics:
-        """Return metrics by name on the split `validation` or `test`, the model in evaluation mode."""
+        """Return metrics by name on a split, the model in evaluation mode.
+
+        Args:
+            split: `test`, or with the protocol `holdout` also `validation`.
+        """
         ...
 
 
-def nothing_missing(**_parameters: Any) -> str | None:
+def nothing_missing(_data: Path, **_parameters: Any) -> str | None:
     """Say that a workload needs nothing that could be missing."""
     return None
+
+
+def nothing_to_prepare(_data: Path, **_parameters: Any) -> None:
+    """Prepare nothing."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +91,13 @@ class Workload:
     Attributes:
         build: `build(setup, *, name=default, ...) -> Task`; its keyword-only parameters can be set in a suite, and
             its docstring is shown by `benchbench show`.
-        missing: Called with the same keyword arguments before any run starts; returns what is missing (data that
-            has to be brought, and how) in one line, or `None`.
+        missing: Called as `missing(data, **keywords)`, with the data folder and the same keyword arguments, before
+            any run starts; returns in one line what is missing, where it was looked for and how to bring it, or `None`.
+        prepare: Called in the same way by `benchbench prepare`: downloads what is missing, and verifies it.
+        synthetic: Whether it can make up its data. One that cannot is always run on its own.
     """
 
     build: Callable[..., Task]
     missing: Callable[..., str | None] = nothing_missing
+    prepare: Callable[..., None] = nothing_to_prepare
+    synthetic: bool = False

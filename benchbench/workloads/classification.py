@@ -32,6 +32,10 @@ class Split:
         """Return the split on `device`."""
         return Split(self.inputs.to(device), self.labels.to(device))
 
+    def joined_with(self, other: Split) -> Split:
+        """Return this split followed by another."""
+        return Split(torch.cat([self.inputs, other.inputs]), torch.cat([self.labels, other.labels]))
+
 
 def unchanged(inputs: Tensor, generator: torch.Generator) -> Tensor:
     """Augment nothing."""
@@ -70,7 +74,7 @@ class TensorClassification:
         setup: Device, batch size and random streams.
         model: Maps inputs to logits of shape (n, classes).
         train: Training data.
-        held_out: Data of the splits `validation` and `test`.
+        held_out: Data of the other splits, `test` among them.
         augment: Applied to every training batch.
     """
 

@@ -83,6 +83,8 @@ def _resnet8(width: int) -> nn.Module:
 def _task(setup: Setup, model: nn.Module) -> TensorClassification:
     splits = load_splits()
     train = splits.pop("train")
+    if setup.protocol == "paper":
+        train = train.joined_with(splits.pop("validation"))
     return TensorClassification(setup, model, train, splits, augment=random_shift(1))
 
 

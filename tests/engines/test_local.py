@@ -29,7 +29,7 @@ def job(runs: Path, workload: str, seed: int = 0, timeout: float | None = None, 
         seed=seed,
         timeout=timeout,
     )
-    return Job(spec, RunFolder(runs / spec.key))
+    return Job(spec, RunFolder(runs / spec.key), runs / "data")
 
 
 def execute(engine: LocalEngine, jobs: list[Job], seconds: float = 60) -> dict[str, RunResult]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from benchbench import suite as suites
 from benchbench.problems import BadInputError
-from benchbench.values import Linear, MultiStep, Suite
+from benchbench.values import Execution, Linear, MultiStep, Suite
 
 Write = Callable[[str], Path]
 
@@ -114,6 +114,26 @@ def test_overrides_of_a_workload_beat_the_method(write: Write) -> None:
     assert on_v.optimizer.parameters == {"lr": 0.3, "rho": 1}
     assert on_w.schedule == {}
     assert on_v.schedule["lr"].name == "constant"
+
+
+def test_how_gradients_are_computed_is_said_by_workload_method_or_override(write: Write) -> None:
+    text = """\
+name: small
+seeds: [0]
+workloads:
+  v: {workload: digits-mlp, epochs: 1, batch_size: 8, compile: true, accumulate: 2}
+  w: {workload: digits-mlp, epochs: 1, batch_size: 8}
+methods:
+  A: {optimizer: sgd, accumulate: 4, overrides: {w: {clip_norm: 1.0, accumulate: 8}}}
+  B: {optimizer: sgd}
+"""
+    found = {(spec.workload_label, spec.method): spec for spec in suites.load(write(text)).specs}
+    assert found["v", "A"].execution == Execution(compile=True, accumulate=4)
+    assert found["w", "A"].execution == Execution(clip_norm=1.0, accumulate=8)
+    assert found["v", "B"].execution == Execution(compile=True, accumulate=2)
+    assert found["w", "B"].execution == Execution()
+    assert "accumulate" not in found["v", "A"].optimizer.parameters
+    assert len({spec.key for spec in found.values()}) == 4
 
 
 def test_a_sweep_gives_a_row_per_combination(write: Write) -> None:
@@ -277,6 +297,13 @@ def test_a_missing_file_is_a_problem(write: Write, tmp_path: Path) -> None:
         ("lr: 0.1", "sweep: {lr: [1]}, overrides: {w: {lr: 2}}", "A.overrides.w.lr: is swept: it cannot be"),
         ("lr: 0.1", "overrides: {ww: {lr: 2}}", "A.overrides.ww: unknown workload; allowed: w"),
         ("lr: 0.1", "overrides: {w: 2}", "6: methods.A.overrides.w: must be a mapping (got 2)"),
+        (
+            "epochs: 2",
+            "epochs: 2, autocast: b16",
+            "w.autocast: must be 'off', 'bf16' or 'fp16' (got \"b16\"); did you mean 'bf16'?",
+        ),
+        ("name: small", "name: small\nprotocol: 3", "2: protocol: must be 'holdout' or 'paper' (got 3)"),
+        ("lr: 0.1", "clip_norm: 0", "6: methods.A.clip_norm: must be greater than 0 (got 0)"),
         ("lr: 0.1", "schedule: 3", "6: methods.A.schedule: must be a mapping (got 3)"),
         (
             "lr: 0.1",
