@@ -43,8 +43,8 @@ class Setup:
 class Task(Protocol):
     """A workload set up for one run.
 
-    A task whose parameters shall not all be treated alike also has a method `parameters()`, which returns what goes to the
-    optimizer: parameters or parameter groups. Without it, that is all parameters of the model.
+    A task whose parameters shall not all be treated alike also has a method `parameters()`, which returns what goes to
+    the optimizer: parameters or parameter groups. Without it, that is all parameters of the model.
 
     Attributes:
         model: The network.
