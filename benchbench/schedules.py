@@ -90,9 +90,9 @@ def factor(schedule: Schedule, step: int, steps_per_epoch: int, epochs: int) -> 
 def drops(schedule: Plateau, scores: Sequence[float], *, higher_is_better: bool) -> int:
     """Return how often a `plateau` has dropped.
 
-    The rule is that of torch's `ReduceLROnPlateau` with a relative threshold: an epoch is an improvement if it beats the
-    best score so far by `threshold` times that score; after `patience` epochs in a row without one, the next such epoch
-    brings a drop, and the count starts anew.
+    The rule is that of torch's `ReduceLROnPlateau` with a relative threshold: an epoch is an improvement if it beats
+    the best score so far by `threshold` times that score; after `patience` epochs in a row without one, the next such
+    epoch brings a drop, and the count starts anew.
 
     Args:
         schedule: The schedule.
