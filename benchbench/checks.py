@@ -106,9 +106,10 @@ def problems(suite: Suite, data: Path | None = DATA) -> list[Problem]:
             optimizers.setdefault(canonical_json(content), []).append(spec)
     for spec in workloads.values():
         subject = _Subject("workload", spec.workload, suite.origin, "", spec.workload_label)
-        found += _parameter_problems(subject) or _synthetic_problems(subject, spec)
-        if data is not None and not found and not spec.synthetic:
-            found += _missing_data(subject, data)
+        own = _parameter_problems(subject) or _synthetic_problems(subject, spec)
+        if data is not None and not own and not spec.synthetic:
+            own = _missing_data(subject, data)
+        found += own
     usable = not found
     for specs in optimizers.values():
         subject = _Subject.of_optimizer(specs[0], suite.origin)
