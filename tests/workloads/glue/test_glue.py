@@ -177,7 +177,7 @@ def test_metrics_are_those_of_scikit_learn_and_scipy(data: Path, name: str) -> N
                 [task.model(**tokenizer(*texts, return_tensors="pt")).logits.numpy() for texts in contents[file].texts]
             )
         task.model.train()
-        true = np.array(contents[file].labels)
+        true = np.array(contents[file].labels, dtype=np.float32)
         if TASKS[name].labels:
             expected = {"accuracy": accuracy_score(true, logits.argmax(1))}
             if "f1" in TASKS[name].metrics:
