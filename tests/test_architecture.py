@@ -24,6 +24,7 @@ FLOORS = {
     "objective": 0,
     "second_order": 0,
     "hutchinson": 0,
+    "models": 0,
     "parameters": 0,
     "perturbation": 0,
     "ledger": 0,
