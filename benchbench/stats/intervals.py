@@ -88,16 +88,16 @@ def _bca(numbers: list[float], level: float) -> Interval | Withheld:
     import numpy as np
     from scipy import stats
 
-    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is not finite below, and said so
-        found = stats.bootstrap(
-            (numbers,),
-            np.mean,
-            n_resamples=BOOTSTRAP_RESAMPLES,
-            confidence_level=level,
-            method="BCa",
-            rng=np.random.default_rng(BOOTSTRAP_SEED),
-        ).confidence_interval
+    found = stats.bootstrap(
+        (numbers,),
+        np.mean,
+        n_resamples=BOOTSTRAP_RESAMPLES,
+        confidence_level=level,
+        method="BCa",
+        rng=np.random.default_rng(BOOTSTRAP_SEED),
+    ).confidence_interval
     low, high = float(found.low), float(found.high)
+    # The sum of values near the largest float overflows.
     return Interval(low=low, high=high, level=level) if all_finite((low, high)) else "not finite"
 
 

@@ -101,8 +101,8 @@ def rank(values: Mapping[str, Mapping[int, float | None]], *, lower_is_better: b
        all pairs, so that no seed is dropped and all differences are those of the same means).
     3. The p-values are corrected together (Holm). A pair is separated if the corrected one is at most `alpha`; the
        method with the better mean is better. What follows is taken as found: if A is better than B and B than C, then A
-       is better than C, though a noisy test of A against C alone may say nothing. If no separation is false, no such
-       conclusion is: the error rate of the family stays. "Better" thereby is a partial order.
+       is better than C, even where the test of A against C is withheld (two methods without any spread). If no
+       separation is false, no such conclusion is: the error rate of the family stays. "Better" is a partial order.
     4. Tie groups are all largest sets of methods of which no two are separated, as in a compact letter display (Piepho,
        "An algorithm for a letter-based representation of all-pairwise comparisons", J. Comput. Graph. Stat. 13
        (2004)): two methods share a group if and only if they are not separated. Ties need not be transitive: if only A
