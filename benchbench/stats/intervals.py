@@ -84,21 +84,24 @@ def bootstrap_interval(values: Iterable[float], level: float = 0.95) -> Interval
     return _bca(numbers, level)
 
 
-def _bca(numbers: list[float], level: float) -> Interval | Withheld:
+def _bca(numbers: list[float], level: float) -> Interval:
     import numpy as np
     from scipy import stats
 
+    summary = summarize(numbers)
+    assert summary.std
+    # Of standardized values, whose powers neither overflow nor vanish.
+    standardized = [(number - summary.mean) / summary.std for number in numbers]
     found = stats.bootstrap(
-        (numbers,),
+        (standardized,),
         np.mean,
         n_resamples=BOOTSTRAP_RESAMPLES,
         confidence_level=level,
         method="BCa",
         rng=np.random.default_rng(BOOTSTRAP_SEED),
     ).confidence_interval
-    low, high = float(found.low), float(found.high)
-    # The sum of values near the largest float overflows.
-    return Interval(low=low, high=high, level=level) if all_finite((low, high)) else "not finite"
+    low, high = (summary.mean + summary.std * float(end) for end in found)
+    return Interval(low=low, high=high, level=level)
 
 
 def _check_level(level: float) -> None:

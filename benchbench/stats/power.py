@@ -88,10 +88,9 @@ def _power(degrees: int, noncentrality: float, alpha: float) -> float:
     from scipy import stats
 
     critical = stats.t.isf(alpha / 2, degrees)
-    # Both tails as upper tails: far out, scipy's lower tail of the noncentral t is NaN.
-    return float(
-        stats.nct.sf(critical, degrees, abs(noncentrality)) + stats.nct.sf(critical, degrees, -abs(noncentrality))
-    )
+    # scipy's noncentral t is NaN far out, in its lower tail and for shifts beyond measure.
+    shift = min(abs(noncentrality), 1e6)
+    return float(stats.nct.sf(critical, degrees, shift) + stats.nct.sf(critical, degrees, -shift))
 
 
 def _fewest(power_of: Callable[[int], float], wanted: float) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -45,9 +46,9 @@ class Pairs(Frozen):
     @property
     def differences(self) -> tuple[float, ...]:
         """First minus second; differences below the resolution of the values are exactly zero."""
-        resolution = RESOLUTION * self.magnitude
+        smallest = _resolution(self.magnitude)
         raw = (first - second for first, second in zip(self.first, self.second, strict=True))
-        return tuple(0.0 if abs(difference) <= resolution else difference for difference in raw)
+        return tuple(0.0 if abs(difference) <= smallest else difference for difference in raw)
 
     @property
     def magnitude(self) -> float:
@@ -84,4 +85,9 @@ def largest(values: Sequence[float]) -> float:
 
 def has_spread(values: Sequence[float], magnitude: float | None = None) -> bool:
     """Whether the values differ by more than the resolution at `magnitude` (default: their largest absolute value)."""
-    return max(values) - min(values) > RESOLUTION * (largest(values) if magnitude is None else magnitude)
+    return max(values) - min(values) > _resolution(largest(values) if magnitude is None else magnitude)
+
+
+def _resolution(magnitude: float) -> float:
+    # Numbers below the smallest normal one have lost their digits.
+    return max(RESOLUTION * magnitude, sys.float_info.min)

@@ -198,3 +198,17 @@ def test_the_paired_t_test_keeps_its_level():
 
 def test_the_difference_is_that_of_the_means():
     assert welch_t(SLEEP_1, SLEEP_2[:5]).difference == mean(SLEEP_1) - mean(SLEEP_2[:5])
+
+
+@pytest.mark.parametrize("scale", [1e-290, 1e290])
+def test_no_test_depends_on_the_unit(scale):
+    one, two = [scale * value for value in SLEEP_1], [scale * value for value in SLEEP_2]
+    assert paired_t(pairs(one, two)).p == pytest.approx(paired_t(pairs(SLEEP_1, SLEEP_2)).p)
+    assert wilcoxon(pairs(one, two)).p == wilcoxon(pairs(SLEEP_1, SLEEP_2)).p
+    assert welch_t(one, two).p == pytest.approx(welch_t(SLEEP_1, SLEEP_2).p)
+
+
+def test_numbers_too_small_to_have_digits_are_zero():
+    tiny = [5e-324, 0.0, 0.0, 0.0, 0.0]
+    for found in (paired_t(pairs(tiny, [0.0] * 5)), welch_t(tiny, [0.0] * 5), wilcoxon(pairs(tiny, [0.0] * 5))):
+        assert found.p == 1.0

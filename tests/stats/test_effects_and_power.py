@@ -72,6 +72,13 @@ def test_without_an_effect_the_power_is_the_level():
     assert unpaired_seeds_needed(1e-9) is None
 
 
+@pytest.mark.parametrize("effect", [3.0, 1e3, 1e9, 1e300])
+def test_a_large_effect_is_found(effect):
+    for n in (10, 1000):
+        assert paired_power(effect, n) == pytest.approx(1.0, abs=1e-4)
+        assert unpaired_power(effect, n) == pytest.approx(1.0, abs=1e-4)
+
+
 def test_no_number_of_seeds_below_five_is_enough():
     assert paired_power(100.0, 4) == unpaired_power(100.0, 4) == 0.0
     assert paired_seeds_needed(1e6) == unpaired_seeds_needed(1e6) == 5
