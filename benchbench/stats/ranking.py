@@ -168,7 +168,7 @@ def _compare(ranked: Values, goodness: Mapping[str, float], alpha: float) -> tup
 
     def better(pair: tuple[str, str]) -> str | None:
         p = corrected[pair]
-        separated = not isinstance(p, str) and p <= alpha and goodness[pair[0]] != goodness[pair[1]]
+        separated = not isinstance(p, str) and p <= alpha
         return max(pair, key=goodness.__getitem__) if separated else None
 
     return tuple(

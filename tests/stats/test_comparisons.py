@@ -64,8 +64,8 @@ def test_tests_agree_with_scipy_on_samples():
 
 
 def test_wilcoxon_is_exact_with_ties_and_zeros():
-    # In hundredths; as floats, 0.92 - 0.90 and 0.95 - 0.93 differ in their last bits though they are tied.
-    first, second = [92, 95, 90, 97, 88, 94, 91], [90, 93, 91, 93, 88, 90, 89]
+    # In hundredths. As floats some of the tied differences differ in their last bits: p would be 0.171875.
+    first, second = [93, 86, 89, 92, 88, 86, 89, 87, 90], [97, 86, 87, 95, 85, 95, 87, 94, 93]
     found = wilcoxon(pairs([v / 100 for v in first], [v / 100 for v in second]))
     differences = [a - b for a, b in zip(first, second, strict=True) if a != b]
     ranks = stats.rankdata(np.abs(differences))
