@@ -38,6 +38,7 @@ FLOORS = {
     "conformance": 1,
     "training": 1,
     "probe": 1,
+    "curvature": 1,
     "trainer": 1,
     "workloads": 1,
     "engines": 2,
