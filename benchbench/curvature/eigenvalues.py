@@ -64,7 +64,7 @@ def lanczos_eigenvalues(
         max_iterations: Limit of iterations, each one product over the whole data set.
         seed: Seed of the start vector, which is Gaussian.
     """
-    lanczos = Lanczos(gaussian(surface, seed, "lanczos"))
+    lanczos = Lanczos(gaussian(surface, seed, "eigenvalues"))
     for _ in range(max_iterations):
         lanczos.advance(surface.hvp(lanczos.vector[None])[0])
         if lanczos.ended:
@@ -93,7 +93,7 @@ def power_iteration(
         max_iterations: Limit of iterations, each one product over the whole data set.
         seed: Seed of the start vector, which is Gaussian.
     """
-    vector = gaussian(surface, seed, "lanczos")
+    vector = gaussian(surface, seed, "eigenvalues")
     value, residual, iterations, converged = math.nan, math.nan, 0, False
     while iterations < max_iterations and not converged:
         vector = vector / torch.linalg.vector_norm(vector)

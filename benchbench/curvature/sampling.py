@@ -36,9 +36,9 @@ def estimate(samples: Tensor) -> Estimate:
 
 
 def gaussian(surface: LossSurface, seed: int, name: str, index: int = 0) -> Tensor:
-    """Return a standard normal vector of the surface's dimension: the same on every device and rank."""
+    """Return a standard normal vector of the surface's dimension: the same in every type, on every device and rank."""
     generator = Streams(seed).generator(name, index)
-    return torch.randn(surface.dimension, generator=generator, dtype=surface.dtype).to(surface.device)
+    return torch.randn(surface.dimension, generator=generator, dtype=torch.float64).to(surface.device, surface.dtype)
 
 
 def signs(surface: LossSurface, seed: int, name: str, index: int = 0) -> Tensor:

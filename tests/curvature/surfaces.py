@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,6 +20,11 @@ from tests import cases
 
 SIZES = (8, 5, 2)
 """Sizes of the batches of every model's surface."""
+
+MODELS = [(name, False) for name in cases.NAMES] + [("conv_bn", True)]
+"""The shared cases, and whether they are in training mode: it makes a difference to batch norm only."""
+
+every_model = pytest.mark.parametrize(("name", "training"), MODELS)
 
 
 @dataclass(frozen=True)

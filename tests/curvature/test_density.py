@@ -8,16 +8,14 @@ import torch
 
 from benchbench.curvature.density import SpectralDensity, spectral_density
 from benchbench.curvature.sampling import signs
-from tests import cases
-from tests.curvature.surfaces import dense, quadratic, solution, symmetric
+from tests.curvature.surfaces import dense, every_model, quadratic, solution, symmetric
 
 
 def moment(density: SpectralDensity, power: int) -> list[float]:
     return [float(np.dot(q.weights, np.array(q.nodes) ** power)) for q in density.probes]
 
 
-@pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("name", cases.NAMES)
+@every_model
 def test_moments_of_a_quadrature_are_those_of_its_probe(name: str, training: bool) -> None:
     """With m steps, sum of weight node^k is z' H^k z / z'z for every k up to 2m - 1."""
     found = solution(name, training=training)

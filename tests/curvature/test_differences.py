@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from benchbench.curvature.differences import loss_differences
-from tests import cases
-from tests.curvature.surfaces import dense, quadratic, solution, symmetric
+from tests.curvature.surfaces import dense, every_model, quadratic, solution, symmetric
 
 HESSIAN = symmetric(np.linspace(-1, 6, 20))
 POINT = torch.linspace(-1, 1, 20, dtype=torch.float64)
@@ -47,8 +46,7 @@ def test_at_a_minimum_the_average_has_the_variance_of_the_sphere() -> None:
     assert found.at[0].average.standard_error == pytest.approx(2 * np.sqrt(variance / 400), rel=0.12)
 
 
-@pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("name", cases.NAMES)
+@every_model
 def test_near_a_model_they_are_what_its_derivatives_predict(name: str, training: bool) -> None:
     found = solution(name, training=training)
     exact = dense(name, training=training)

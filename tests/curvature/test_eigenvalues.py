@@ -12,8 +12,7 @@ from scipy.sparse.linalg import eigsh
 from torch import nn
 
 from benchbench.curvature.eigenvalues import ExtremeEigenvalues, lanczos_eigenvalues, power_iteration
-from tests import cases
-from tests.curvature.surfaces import dense, quadratic, solution, symmetric
+from tests.curvature.surfaces import dense, every_model, quadratic, solution, symmetric
 
 
 def assert_within_residual(found: ExtremeEigenvalues, spectrum: torch.Tensor) -> None:
@@ -24,8 +23,7 @@ def assert_within_residual(found: ExtremeEigenvalues, spectrum: torch.Tensor) ->
             assert error <= eigenvalue.residual * abs(eigenvalue.value) + 1e-12 * spectrum.abs().max().item()
 
 
-@pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("name", cases.NAMES)
+@every_model
 def test_lanczos_finds_the_ends_of_the_dense_spectrum(name: str, training: bool) -> None:
     found = solution(name, training=training)
     spectrum = dense(name, training=training).eigenvalues

@@ -12,10 +12,7 @@ from benchbench.curvature import LossSurface
 from benchbench.ledger import Ledger
 from benchbench.objective import normalizers_of
 from tests import cases
-from tests.curvature.surfaces import SIZES, dense, quadratic, solution, symmetric
-
-MODELS = [(name, training) for name in cases.NAMES for training in (False, True)]
-every_model = pytest.mark.parametrize(("name", "training"), MODELS)
+from tests.curvature.surfaces import SIZES, dense, every_model, quadratic, solution, symmetric
 
 
 def random_vectors(surface: LossSurface, number: int = 1) -> torch.Tensor:
