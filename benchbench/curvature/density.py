@@ -63,23 +63,28 @@ def spectral_density(
     Args:
         surface: Whose Hessian.
         probes: Number of probes.
-        steps: Iterations, fewer where the Krylov space ends. Each keeps one parameter vector per probe in memory.
+        steps: Iterations, fewer where the Krylov space ends. Each keeps one parameter vector in memory per probe
+            of a pass.
         bandwidth: Width of the Gaussians, as a fraction of the range of the nodes.
         points: Points of the grid, which extends four widths beyond the nodes.
         products_per_pass: How many probes share passes over the data; it changes cost and memory, not the probes.
         seed: Seed of the probes.
     """
-    iterations = [Lanczos(signs(surface, seed, "density", i)) for i in range(probes)]
+    quadratures: list[Quadrature] = []
+    products = 0
     for start in range(0, probes, products_per_pass):
-        _iterate(surface, iterations[start : start + products_per_pass], steps)
-    quadratures = tuple(_quadrature(iteration) for iteration in iterations)
+        group = range(start, min(start + products_per_pass, probes))
+        iterations = [Lanczos(signs(surface, seed, "density", i)) for i in group]
+        _iterate(surface, iterations, steps)
+        quadratures += [_quadrature(iteration) for iteration in iterations]  # a group's bases are freed with it
+        products += sum(map(len, iterations))
     width, grid, values = _smoothed(quadratures, bandwidth, points)
     return SpectralDensity(
-        probes=quadratures,
+        probes=tuple(quadratures),
         width=width,
         grid=tuple(grid.tolist()),
         values=tuple(values.tolist()),
-        products=sum(map(len, iterations)),
+        products=products,
     )
 
 
@@ -100,7 +105,7 @@ def _quadrature(iteration: Lanczos) -> Quadrature:
     return Quadrature(nodes=tuple(nodes.tolist()), weights=tuple(vectors[0].square().tolist()))
 
 
-def _smoothed(quadratures: tuple[Quadrature, ...], bandwidth: float, points: int) -> tuple[float, Tensor, Tensor]:
+def _smoothed(quadratures: list[Quadrature], bandwidth: float, points: int) -> tuple[float, Tensor, Tensor]:
     nodes = torch.tensor([node for q in quadratures for node in q.nodes], dtype=torch.float64)
     weights = torch.tensor([weight for q in quadratures for weight in q.weights], dtype=torch.float64)
     low, high = nodes.min().item(), nodes.max().item()

@@ -69,8 +69,9 @@ class Lanczos:
         """Return V' times an eigenvector of T: the approximate eigenvector of H, of unit length."""
         coefficients = torch.split(ritz_vector, _ROWS)
         used = zip(self._used_blocks(), coefficients, strict=True)
-        combined: Tensor = torch.stack([c.to(block) @ block for block, c in used]).sum(0)
-        return combined / torch.linalg.vector_norm(combined)
+        combined = torch.stack([c.to(block) @ block for block, c in used]).sum(0)
+        unit: Tensor = combined / torch.linalg.vector_norm(combined)
+        return unit
 
     def _append(self, vector: Tensor) -> None:
         if len(self) % _ROWS == 0:

@@ -67,7 +67,6 @@ def test_the_residual_is_measured() -> None:
     assert ends.largest == ends.smallest
     assert not ends.largest.converged
     value, residual = ends.largest.value, ends.largest.residual
-    # ||Hv||^2 = value^2 (1 + residual^2) for a unit vector with v'Hv = value, and so v is not needed.
     start = power_iteration(quadratic(hessian), max_iterations=1, seed=3).largest
     assert (value, residual) == pytest.approx((start.value, start.residual), rel=1e-12)
     assert residual > 0.1
