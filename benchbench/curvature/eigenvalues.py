@@ -19,12 +19,14 @@ class Eigenvalue(Frozen):
 
     Attributes:
         value: The eigenvalue; NaN where a product was not finite.
-        residual: || H v - value v || / |value| with its unit vector v, measured by a product. An eigenvalue of H lies
-            within residual |value| of `value`.
+        error_bound: || H v - value v || with its unit vector v, measured by a product: H has an eigenvalue within this
+            distance of `value`.
+        residual: The same relative to |value|; infinite where the value is zero and the bound is not.
         converged: Whether the method's own rule was met, see there.
     """
 
     value: float
+    error_bound: float
     residual: float
     converged: bool
 
@@ -47,7 +49,7 @@ class ExtremeEigenvalues(Frozen):
     products: int
 
 
-_UNKNOWN = Eigenvalue(value=math.nan, residual=math.nan, converged=False)
+_UNKNOWN = Eigenvalue(value=math.nan, error_bound=math.nan, residual=math.nan, converged=False)
 
 
 def lanczos_eigenvalues(
@@ -94,17 +96,20 @@ def power_iteration(
         seed: Seed of the start vector, which is Gaussian.
     """
     vector = gaussian(surface, seed, "eigenvalues")
-    value, residual, iterations, converged = math.nan, math.nan, 0, False
+    value, error, iterations, converged = math.nan, math.nan, 0, False
     while iterations < max_iterations and not converged:
         vector = vector / torch.linalg.vector_norm(vector)
         (product,) = surface.hvp(vector[None])
-        before, value, residual = value, *_rayleigh(vector, product)
+        before, (value, error) = value, _rayleigh(vector, product)
         iterations += 1
-        if not math.isfinite(value):
+        if not math.isfinite(error):
             break
         vector = product
-        converged = residual == 0 or abs(value - before) <= tolerance * abs(value)
-    largest = Eigenvalue(value=value, residual=residual, converged=converged) if math.isfinite(value) else _UNKNOWN
+        converged = error == 0 or abs(value - before) <= tolerance * abs(value)
+    largest = _UNKNOWN
+    if math.isfinite(error):
+        residual = _relative(error, value)
+        largest = Eigenvalue(value=value, error_bound=error, residual=residual, converged=converged)
     return ExtremeEigenvalues(
         method="power", largest=largest, smallest=None, iterations=iterations, products=iterations
     )
@@ -117,15 +122,16 @@ def _measured(surface: LossSurface, lanczos: Lanczos, tolerance: float) -> list[
     found = []
     for value, error in zip(values[[0, -1]].tolist(), errors.tolist(), strict=True):
         residual = _relative(error, value)
-        found.append(Eigenvalue(value=value, residual=residual, converged=residual <= tolerance))
+        converged = residual <= tolerance
+        found.append(Eigenvalue(value=value, error_bound=error, residual=residual, converged=converged))
     return found
 
 
 def _rayleigh(vector: Tensor, product: Tensor) -> tuple[float, float]:
-    """Return v' H v of a unit vector v, and the relative residual with it."""
+    """Return v' H v of a unit vector v, and || H v - (v' H v) v ||."""
     value = torch.dot(vector, product)
     error = torch.linalg.vector_norm(product - value * vector)
-    return value.item(), _relative(error.item(), value.item())
+    return value.item(), error.item()
 
 
 def _relative(error: float, value: float) -> float:
