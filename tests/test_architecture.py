@@ -41,6 +41,7 @@ FLOORS = {
     "selection": 1,
     "probe": 1,
     "estimate": 1,
+    "curvature": 1,
     "trainer": 1,
     "workloads": 1,
     "engines": 2,
