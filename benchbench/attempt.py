@@ -22,7 +22,7 @@ from benchbench.selection import Best
 from benchbench.training import Training
 from benchbench.values import EpochRecord, RunSpec
 
-SHORTEST_SECONDS = 1.0
+SHORTEST_SECONDS = 5.0
 """Seconds since the last checkpoint below which the end of an epoch goes without one: they are repeated soon enough."""
 
 _FORMAT = 1

@@ -258,12 +258,15 @@ def test_a_checkpoint_is_due_by_time_and_at_the_end_of_an_epoch(
 
         return look
 
-    perform(tmp_path / "slow", small(checkpoint_minutes=0.05), tick(1.0))
     # Every look takes a second; there is one before the first step, and two at the end of an epoch of five steps.
-    assert saved == [2, 5, 5, 8, 10, 13, 15]
+    perform(tmp_path / "often", small(checkpoint_minutes=0.05), tick(1.0))
+    assert saved == [2, 5, 7, 10, 12, 15]
     saved.clear()
-    perform(tmp_path / "quick", small(), tick(0.1))
-    assert saved == [10]
+    perform(tmp_path / "seldom", small(checkpoint_minutes=0.2), tick(1.0))
+    assert saved == [5, 10, 15]
+    saved.clear()
+    perform(tmp_path / "quick", small(), tick(0.2))
+    assert not saved
 
 
 def test_the_random_state_of_the_process_is_put_back_when_a_run_stops(tmp_path: Path) -> None:
