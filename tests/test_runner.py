@@ -301,7 +301,7 @@ def test_a_node_that_is_taken_away_leaves_checkpoints(workplace: Path, write_sui
     assert parent.returncode == 130
     wait_for(lambda: not processes(workplace))
     messages = {run.data.tags["benchbench.message"] for run in tracked()}
-    assert all(message.startswith("stopped after") for message in messages), messages
+    assert all(message.startswith("stopped ") for message in messages), messages
     assert benchbench("run", str(path), cwd=workplace).returncode == 0
     assert any("benchbench.environment.resumed" in run.data.tags for run in tracked())
 
