@@ -208,7 +208,10 @@ def _unknown(subject: _Subject, allowed: Mapping[str, Parameter]) -> list[Proble
     if registry.is_open(allowed):
         return []
     # A key of the suite itself that is misspelt ends up among the parameters.
-    entries: dict[Kind, list[str]] = {"optimizer": [*MethodEntry.model_fields], "workload": [*WorkloadEntry.model_fields]}
+    entries: dict[Kind, list[str]] = {
+        "optimizer": [*MethodEntry.model_fields],
+        "workload": [*WorkloadEntry.model_fields],
+    }
     names = [*allowed, *entries.get(subject.kind, [])]
     message = f"unknown parameter of {subject.component.target}; allowed: {', '.join(allowed) or 'none'}"
     return [

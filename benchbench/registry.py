@@ -164,8 +164,11 @@ def named(kind: Kind, value: JsonValue) -> Component:
         ValueError: It is neither.
     """
     content = {"name": value} if isinstance(value, str) else value
-    if not isinstance(content, dict) or not isinstance(name := content.get("name"), str):
-        raise ValueError(f"must be the name of a {kind}, or a mapping with its `name` and its parameters")
+    name = content.get("name") if isinstance(content, dict) else None
+    if not isinstance(content, dict) or not isinstance(name, str):
+        raise ValueError(  # noqa: TRY004 - as for every other value
+            f"must be the name of a {kind}, or a mapping with its `name` and its parameters"
+        )
     return Component(target=name, parameters={key: each for key, each in content.items() if key != "name"})
 
 

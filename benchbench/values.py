@@ -220,7 +220,9 @@ class Origin:
     def find(self, *, method: str = "", workload: str = "", name: str = "") -> Place:
         """Return the most specific place known; `model.depth` stands in `model` where it has no place of its own."""
         names = [name, name.rpartition(".")[0]] if "." in name else [name]
-        candidates = [key for each in names for key in ((method, workload, each), (method, "", each), ("", workload, each))]
+        candidates = [
+            key for each in names for key in ((method, workload, each), (method, "", each), ("", workload, each))
+        ]
         candidates += [(method, "", ""), ("", workload, ""), ("", "", "")]
         return next((self.places[key] for key in candidates if key in self.places), Place())
 

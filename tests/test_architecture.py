@@ -33,6 +33,7 @@ FLOORS = {
     "stats": 0,
     "run_folder": 0,
     "schedules": 0,
+    "datasets": 0,
     "checks": 1,
     "stepping": 0,
     "conformance": 1,

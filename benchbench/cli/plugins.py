@@ -33,7 +33,7 @@ class Listing(StrEnum):
 def list_names(
     what: Annotated[Listing, typer.Argument(help="What to list.", show_default=False)], as_json: Json = False
 ) -> None:
-    """List the optimizers, workloads, models, data sets or suites that can be named, and the plugins that are broken."""
+    """List the optimizers, workloads, models, data sets or suites there are, and the plugins that are broken."""
     with errors_as_lines():
         rows = _suite_rows() if what is Listing.suites else _plugin_rows(what)
     if as_json:
@@ -47,7 +47,7 @@ def show(
     name: Annotated[str, typer.Argument(help="An optimizer, a workload, a model or a data set.", show_default=False)],
     as_json: Json = False,
 ) -> None:
-    """Show what is known of an optimizer, a workload, a model or a data set: parameters, documentation, distribution."""
+    """Show what is known of an optimizer, a workload, a model or a data set: its parameters and documentation."""
     from dataclasses import asdict
 
     from benchbench.registry import describe

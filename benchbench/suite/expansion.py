@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import json
@@ -178,8 +179,7 @@ class Expansion:
             if isinstance(value, str):
                 located[name], more = self._located(value, path(name))
             elif isinstance(value, dict):
-                inside = path(name)
-                located[name], more = self._all_located(value, lambda inner, inside=inside: (*inside, inner))
+                located[name], more = self._all_located(value, functools.partial(_below, path(name)))
             content += more
         return located, content
 
@@ -294,6 +294,10 @@ def _settings(values: Mapping[str, JsonValue]) -> str:
         for name, value in values.items()
     }
     return ", ".join(f"{name}={text}" for name, text in texts.items())
+
+
+def _below(path: FieldPath, name: str) -> FieldPath:
+    return (*path, name)
 
 
 def _digest(content: bytes) -> str | None:
