@@ -35,6 +35,7 @@ FLOORS = {
     "run_folder": 0,
     "schedules": 0,
     "checkpoint": 0,
+    "datasets": 0,
     "checks": 1,
     "attempt": 1,
     "stepping": 0,
