@@ -320,11 +320,11 @@ def test_a_workload_that_cannot_be_set_up(write: Write, workload: str, problem: 
     ("named", "problem"),
     [
         (
-            "model: resnet02, dataset: cifar10",
-            "4: workloads.w.model: unknown model 'resnet02'; allowed: convnet, ",
+            "model: resnet-20, dataset: cifar10",
+            "4: workloads.w.model: unknown model 'resnet-20'; allowed: convnet, ",
         ),
-        ("model: resnet02, dataset: cifar10", "; did you mean 'resnet20'?"),
-        ("model: {name: resnet02}, dataset: cifar10", "4: workloads.w.model.name: unknown model 'resnet02'"),
+        ("model: resnet-20, dataset: cifar10", "; did you mean 'resnet20'?"),
+        ("model: {name: resnet-20}, dataset: cifar10", "4: workloads.w.model.name: unknown model 'resnet-20'"),
         ("model: resnet20, dataset: cifar01", "4: workloads.w.dataset: unknown dataset 'cifar01'; allowed: cifar10, "),
         (
             "model: {name: resnet20, widht: 4}, dataset: cifar10",
@@ -332,7 +332,7 @@ def test_a_workload_that_cannot_be_set_up(write: Write, workload: str, problem: 
         ),
         (
             "model: {name: resnet20, width: wide}, dataset: cifar10",
-            "4: workloads.w.model.width: must be int (got wide)",
+            '4: workloads.w.model.width: must be int (got "wide")',
         ),
         (
             "model: {name: resnet20, classes: 4}, dataset: cifar10",
@@ -348,7 +348,7 @@ def test_a_workload_that_cannot_be_set_up(write: Write, workload: str, problem: 
         ),
         (
             "model: code.py:Nedy, dataset: cifar10",
-            "4: workloads.w.model: /code.py has no attribute 'Nedy'; did you mean 'Needy'?",
+            "4: workloads.w.model: the module of '/code.py:Nedy' has no attribute 'Nedy'; did you mean 'Needy'?",
         ),
         ("model: resnet20", "4: workloads.w: image-classification needs the parameter 'dataset'"),
         (
@@ -357,7 +357,7 @@ def test_a_workload_that_cannot_be_set_up(write: Write, workload: str, problem: 
         ),
         (
             "model: resnet20, dataset: cifar10, noise_over: some",
-            "4: workloads.w.noise_over: must be Literal['all', 'others'] (got some)",
+            "4: workloads.w.noise_over: must be Literal['all', 'others'] (got \"some\")",
         ),
     ],
 )

@@ -344,8 +344,8 @@ mine = Workload(build)
 @pytest.fixture
 def named(install: Install) -> None:
     """An installed workload `nested` that takes the model `small` and the data set `files`."""
-    install("of-models", {"small": "my_named:model"}, kind="model")
-    install("of-datasets", {"files": "my_named:dataset"}, kind="dataset")
+    install("netpack", {"small": "my_named:model"}, kind="model")
+    install("datapack", {"files": "my_named:dataset"}, kind="dataset")
     install("my-named", {"nested": "my_named:mine"}, NAMED, kind="workload")
 
 
@@ -394,7 +394,7 @@ def test_models_and_data_sets_are_described() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "name", "near"), [("model", "resnet02", "resnet20"), ("dataset", "cifar01", "cifar10")]
+    ("kind", "name", "near"), [("model", "resnet-20", "resnet20"), ("dataset", "cifar01", "cifar10")]
 )
 def test_unknown_models_and_data_sets_have_a_nearest_name(kind: Kind, name: str, near: str) -> None:
     assert error(kind, name).endswith(f"did you mean '{near}'?")
