@@ -25,7 +25,8 @@ def test_a_suite_of_the_paper_can_be_rehearsed(name: str, runs: int) -> None:
     changes = ["seeds=[0]"]
     for spec in {spec.workload_label: spec for spec in suites.load(name).specs}.values():
         place = f"workloads.{spec.workload_label}"
-        changes += [f"{place}.epochs=1", f"{place}.batch_size=4", f"{place}.examples=8"]
+        batch_size = 2 if spec.workload.parameters["dataset"] == "imagenet" else 4
+        changes += [f"{place}.epochs=1", f"{place}.batch_size={batch_size}", f"{place}.examples={2 * batch_size}"]
         if narrow := NARROW.get(str(spec.workload.parameters["model"])):
             changes.append(f"{place}.model={narrow}")
     options = [part for change in changes for part in ("--set", change)]
