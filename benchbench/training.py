@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchbench import registry, stepping
+from benchbench import parts, registry, stepping
 from benchbench.compilation import CompiledLoss
 from benchbench.ledger import Ledger
-from benchbench.objective import Objective, normalizers_of
+from benchbench.normalizers import normalizers_of
+from benchbench.objective import Objective
+from benchbench.parts import Part
 from benchbench.schedules import Schedules
 from benchbench.streams import Streams
 from benchbench.values import RunSpec
@@ -39,6 +41,7 @@ class Training:
     """
 
     def __init__(self, spec: RunSpec, device: torch.device, data: Path) -> None:
+        self._execution = spec.execution
         self._streams = Streams(spec.seed)
         self._device = device
         self._streams.reseed_global("init", 0, device)
@@ -76,12 +79,26 @@ class Training:
         return loss
 
     def objective(self, batch: Any, *, ledger: Ledger | None = None, create_graph: bool = False) -> Objective:
-        """Return the loss on a batch as a function of the parameters."""
+        """Return the loss on a batch as a function of the parameters.
+
+        Raises:
+            ValueError: The batch cannot be divided.
+        """
         return Objective(
-            partial(self.task.loss, batch),
+            self._parts(batch),
             self._parameters,
             ledger=ledger,
             normalizers=self._normalizers,
             create_graph=create_graph,
-            first_order_loss=None if self.compiled is None else partial(self.compiled, batch),
         )
+
+    def _parts(self, batch: Any) -> list[Part]:
+        if self._execution.accumulate == 1:
+            return [self._part(batch, 1.0)]
+        divided = getattr(self.task, "divide", parts.divide)(batch, self._execution.accumulate)
+        sizes = [getattr(self.task, "size", parts.size)(each) for each in divided]
+        return [self._part(each, size / sum(sizes)) for each, size in zip(divided, sizes, strict=True) if size]
+
+    def _part(self, batch: Any, weight: float) -> Part:
+        compiled = None if self.compiled is None else partial(self.compiled, batch)
+        return Part(partial(self.task.loss, batch), compiled, weight)

@@ -22,6 +22,8 @@ FLOORS = {
     "signatures": 0,
     "registry": 1,
     "objective": 0,
+    "parts": 0,
+    "normalizers": 0,
     "second_order": 0,
     "hutchinson": 0,
     "parameters": 0,
