@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import reduce
 from typing import Any
 
@@ -15,6 +16,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from benchbench.ledger import Ledger, graph_behind
 from benchbench.normalizers import frozen_statistics, noticed_normalizers
 from benchbench.parts import Evaluated, Part, added
+from benchbench.perturbation import global_norm
+from benchbench.precision import LossScaler
 from benchbench.second_order import FastSecondDerivatives
 
 Vectors = Sequence[Tensor]
@@ -38,6 +41,11 @@ class Objective:
         ledger: Where evaluations are counted; by default, nowhere that anyone sees.
         normalizers: What `normalizers_of` says of the model; by default they are noticed during the first evaluation.
         create_graph: Leave gradients with their graph, for optimizers that differentiate them themselves.
+        clip_norm: Largest Euclidean norm of the gradient over all parameters, which is scaled down to it as
+            `torch.nn.utils.clip_grad_norm_` does. Products are those of the Hessian, never scaled, and so is what an
+            optimizer computes from the graph of the gradient: the SASSHA authors' released code for GPT-2 clips
+            gradients alone.
+        scaler: Scales the loss of evaluations that need no second derivative.
 
     Attributes:
         parameters: The trainable parameters, in the optimizer's order.
@@ -53,6 +61,8 @@ class Objective:
         ledger: Ledger | None = None,
         normalizers: Sequence[nn.Module] | None = None,
         create_graph: bool = False,
+        clip_norm: float | None = None,
+        scaler: LossScaler | None = None,
     ) -> None:
         self._all_parameters = list(parameters)
         self.parameters: list[Tensor] = [p for p in self._all_parameters if p.requires_grad]
@@ -60,6 +70,8 @@ class Objective:
         self._parts = [Part(loss)] if callable(loss) else list(loss)
         self._ledger = ledger if ledger is not None else Ledger()
         self._normalizers = normalizers
+        self._clip_norm = clip_norm
+        self._scaler = scaler
         self.create_graph = create_graph
 
     def __call__(self) -> Tensor:
@@ -76,8 +88,7 @@ class Objective:
                 found = reduce(added, map(self._gradients_with_graph, self._parts))
             else:
                 found = self._accumulated_gradients()
-            self._set_gradients(found.gradients)
-            self._count(found)
+            self._finish(found)
         return found.loss
 
     def with_hvp(self, vectors: Sequence[Vectors]) -> tuple[Tensor, list[list[Tensor]]]:
@@ -102,8 +113,7 @@ class Objective:
         with self._evaluation(second_order=True), _explained_second_order():
             # One part after the other: the graph of the last is gone before the next is built.
             found = reduce(added, (self._gradients_and_products(part, vectors) for part in self._parts))
-            self._set_gradients(_owned(found.gradients))
-            self._count(found)
+            self._finish(replace(found, gradients=_owned(found.gradients)))
         return found.loss, found.products
 
     def _accumulated_gradients(self) -> Evaluated:
@@ -111,9 +121,13 @@ class Objective:
         losses = []
         for part in self._parts:
             loss = self._forward(part, part.first_order_loss or part.loss)
-            loss.backward(_weight(part, loss))  # type: ignore[no-untyped-call]
+            weight = _weight(part, loss)
+            if self._scaler is not None:
+                weight = self._scaler.scale * (1 if weight is None else weight)
+            loss.backward(weight)  # type: ignore[no-untyped-call]
             losses.append(_weighted(part, loss))
-        return Evaluated(reduce(torch.add, losses), [parameter.grad for parameter in self.parameters])
+        found = Evaluated(reduce(torch.add, losses), [parameter.grad for parameter in self.parameters])
+        return found if self._scaler is None else replace(found, gradients=self._scaler.unscaled(found.gradients))
 
     def _gradients_with_graph(self, part: Part) -> Evaluated:
         loss = self._forward(part, part.loss)
@@ -163,17 +177,28 @@ class Objective:
             torch.autograd.grad(roots, self.parameters, cotangents, retain_graph=retain_graph, materialize_grads=True)
         )
 
-    def _set_gradients(self, gradients: Iterable[Tensor | None]) -> None:
-        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+    def _finish(self, found: Evaluated) -> None:
+        """Leave the gradients where optimizers look for them, and write down an evaluation of the mini-batch."""
+        for parameter, gradient in zip(self.parameters, self._clipped(found.gradients), strict=True):
             parameter.grad = gradient
-
-    def _count(self, found: Evaluated) -> None:
-        """Write down an evaluation of the whole mini-batch."""
         self._ledger.forwards += 1
         self._ledger.gradients += 1
         self._ledger.hvps += len(found.products)
         if self.first_loss is None:
             self.first_loss = found.loss
+
+    def _clipped(self, gradients: list[Tensor | None]) -> list[Tensor | None]:
+        values = [gradient.detach() for gradient in gradients if gradient is not None]
+        if self._clip_norm is None or not values:
+            return gradients
+        # torch.nn.utils.clip_grad_norm_ has the same factor. The host does not look at the norm, so nobody waits.
+        factor = (self._clip_norm / (global_norm(values) + 1e-6)).clamp(max=1.0)
+        if not self.create_graph:
+            torch._foreach_mul_(values, factor)
+            return gradients
+        # The value is clipped, its derivative is that of the gradient itself.
+        offsets = iter(torch._foreach_mul(values, factor - 1))
+        return [None if gradient is None else gradient + next(offsets) for gradient in gradients]
 
     @contextmanager
     def _evaluation(self, *, second_order: bool) -> Iterator[None]:

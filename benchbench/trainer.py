@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from benchbench import memory, probe, stepping
+from benchbench import backends, memory, probe, stepping
 from benchbench.run_folder import RunFolder
 from benchbench.selection import Best
 from benchbench.training import Training
@@ -40,7 +40,7 @@ def run(spec: RunSpec, device: torch.device, report: Callable[[EpochRecord], Non
     Raises:
         RuntimeError: The optimizer never evaluated the objective.
     """
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), backends.configured(spec.execution, device):
         training = Training(spec, device, data)
         task, ledger = training.task, training.ledger
         seconds = 0.0
@@ -87,7 +87,7 @@ def run(spec: RunSpec, device: torch.device, report: Callable[[EpochRecord], Non
             state=memory.state_bytes(training.optimizer),
             device_peak=device_peak,
         ),
-        environment={"compile": training.compiled.account(record.cost.hvps)} if training.compiled else {},
+        environment=training.account(),
     )
 
 

@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils import _pytree
 
-from benchbench import parts, registry, stepping
+from benchbench import backends, parts, registry, stepping
 from benchbench.compilation import CompiledLoss
 from benchbench.ledger import Ledger
 from benchbench.normalizers import normalizers_of
 from benchbench.objective import Objective
 from benchbench.parts import Part
+from benchbench.precision import LossScaler, in_half_precision
 from benchbench.schedules import Schedules
 from benchbench.streams import Streams
 from benchbench.values import RunSpec
@@ -32,6 +34,9 @@ class Training:
         device: Where to run it.
         data: The folder in which data sets lie.
 
+    Raises:
+        ValueError: The model cannot be run in the memory format that the spec asks for.
+
     Attributes:
         task: The workload.
         optimizer: The optimizer over the task's model.
@@ -48,6 +53,8 @@ class Training:
         setup = Setup(device, spec.batch_size, self._streams, spec.protocol, data, spec.synthetic)
         self.task = registry.build_workload(spec.workload, setup)
         model = self.task.model
+        if spec.execution.channels_last and device.type == "cpu":
+            _refuse_dangerous_convolutions(model)
         parameters = getattr(self.task, "parameters", model.parameters)()
         self.optimizer = registry.build_optimizer(
             spec.optimizer, parameters, seed=self._streams.seed("probes"), model=model
@@ -58,6 +65,7 @@ class Training:
         self.schedules = Schedules(self.optimizer, spec.schedule, self.task.steps_per_epoch, spec.epochs)
         self._create_graph = registry.needs_create_graph(spec.optimizer, spec.create_graph)
         self.compiled = CompiledLoss(self.task.loss) if spec.execution.compile else None
+        self._scaler = LossScaler(device) if spec.execution.autocast == "fp16" else None
         self.ledger = Ledger()
 
     def step(self, batch: Any) -> Tensor:
@@ -90,7 +98,31 @@ class Training:
             ledger=ledger,
             normalizers=self._normalizers,
             create_graph=create_graph,
+            clip_norm=self._execution.clip_norm,
+            scaler=self._scaler,
         )
+
+    def scaler_state(self) -> dict[str, Tensor]:
+        """Return the state of the loss scaling, which a checkpoint has to keep; empty where there is none."""
+        return {} if self._scaler is None else self._scaler.state()
+
+    def load_scaler_state(self, state: dict[str, Tensor]) -> None:
+        """Go on with the loss scaling from what `scaler_state` returned.
+
+        Raises:
+            ValueError: The scale is not a positive finite number.
+        """
+        if self._scaler is not None:
+            self._scaler.load_state(state)
+
+    def account(self) -> dict[str, str]:
+        """Say, as plain text, how the gradients were computed, where that is not the default."""
+        said = backends.description(self._execution)
+        if self.compiled is not None:
+            said["compile"] = self.compiled.account(self.ledger.hvps)
+        if self._scaler is not None:
+            said["overflows"] = f"{self._scaler.overflows} gradients were not finite in fp16 and became zero"
+        return said
 
     def _parts(self, batch: Any) -> list[Part]:
         if self._execution.accumulate == 1:
@@ -100,5 +132,34 @@ class Training:
         return [self._part(each, size / sum(sizes)) for each, size in zip(divided, sizes, strict=True) if size]
 
     def _part(self, batch: Any, weight: float) -> Part:
-        compiled = None if self.compiled is None else partial(self.compiled, batch)
-        return Part(partial(self.task.loss, batch), compiled, weight)
+        return Part(partial(self.task.loss, batch), partial(self._first_order_loss, batch), weight)
+
+    def _first_order_loss(self, batch: Any) -> Tensor:
+        """Return the loss as it is computed where no second derivative is needed."""
+        if self._execution.channels_last:
+            batch = _pytree.tree_map(_channels_last, batch)
+        loss = partial(self.compiled or self.task.loss, batch)
+        if self._execution.autocast == "off":
+            return loss()
+        return in_half_precision(loss, self._execution.autocast, self._device)
+
+
+def _channels_last(leaf: Any) -> Any:
+    if not isinstance(leaf, Tensor) or leaf.dim() not in (4, 5):
+        return leaf
+    # With one channel both formats are the same memory: only the strides tell a convolution which one is meant.
+    return leaf.movedim(1, -1).clone(memory_format=torch.contiguous_format).movedim(-1, 1)
+
+
+def _refuse_dangerous_convolutions(model: nn.Module) -> None:
+    """Refuse what corrupts memory on CPUs in the memory format channels-last (seen with torch 2.14).
+
+    Raises:
+        ValueError: The model has a strided 1x1 convolution.
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and max(module.stride) > 1:
+            raise ValueError(
+                f"channels_last: torch's strided 1x1 convolutions corrupt memory on CPUs ({name} in this model): "
+                "leave it out here"
+            )
