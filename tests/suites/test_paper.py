@@ -41,7 +41,11 @@ def test_hyperparameters_are_the_official_ones(suite: str) -> None:
     assert official.keys() <= found.keys()
     for place, settings in official.items():
         spec = found[place]
-        ours: dict[str, Any] = {**spec.optimizer.parameters, "clip_norm": spec.execution.clip_norm}
+        ours: dict[str, Any] = {
+            **spec.optimizer.parameters,
+            "clip_norm": spec.execution.clip_norm,
+            "epochs": spec.epochs,
+        }
         decay = ours["weight_decay"] * (settings["lr"] if place[0] in DECAY_TIMES_LR else 1)
         assert decay == pytest.approx(settings["wd"], rel=1e-8), place
         for name in settings.keys() - {"wd"}:
