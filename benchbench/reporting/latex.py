@@ -30,7 +30,8 @@ _COMMANDS = {
     "[": "{[}",  # after a line break, a bracket would start its optional argument
     "]": "{]}",
     "*": "{*}",  # and a star would be its variant
-    "-": "{-}",  # keeps -- from becoming a dash
+    "-": "-{}",  # before another one: two would become a dash
+    ",": ",{}",  # before another one: two would become a quotation mark
     "±": r"$\pm$",
     "×": r"$\times$",
     "–": "--",
@@ -41,7 +42,10 @@ _COMMANDS = {
     "³": r"$^3$",
     "⁻": r"$^-$",
 }
-_SPECIAL = re.compile("|".join(map(re.escape, _COMMANDS)))
+_PAIRED = {"-", ","}
+_SPECIAL = re.compile(
+    "|".join(rf"{re.escape(sign)}(?={sign})" if sign in _PAIRED else re.escape(sign) for sign in _COMMANDS)
+)
 _MARKUP = {"best": r"\textbf", "second": r"\underline"}
 
 
