@@ -122,10 +122,23 @@ def read(path: Path) -> list[Record]:
         lines: list[int | None] = [None] * len(found)
     else:
         found, lines = _from_csv(path, text)
-    problems = _repetitions(path, found, lines)
+    problems = _repetitions([(path, line, record) for record, line in zip(found, lines, strict=True)])
     if problems:
         raise BadInputError(problems)
     return found
+
+
+def read_all(paths: Sequence[Path]) -> list[Record]:
+    """Read several files as one.
+
+    Raises:
+        BadInputError: A file cannot be used, or two hold the same value.
+    """
+    found = [(path, record) for path in paths for record in read(path)]
+    problems = _repetitions([(path, None, record) for path, record in found])
+    if problems:
+        raise BadInputError(problems)
+    return [record for _, record in found]
 
 
 def with_imported(suite: Suite, rows: Sequence[Row], found: Sequence[Record]) -> tuple[Suite, list[Row]]:
@@ -134,7 +147,7 @@ def with_imported(suite: Suite, rows: Sequence[Row], found: Sequence[Record]) ->
     Args:
         suite: The suite.
         rows: What is known of its runs.
-        found: The records; those on workloads that the suite lacks are left out, see `strangers`.
+        found: The records; those on workloads that the suite lacks are left out.
     """
     runs: dict[tuple[str, str, int], list[Record]] = defaultdict(list)
     for record in found:
@@ -146,11 +159,6 @@ def with_imported(suite: Suite, rows: Sequence[Row], found: Sequence[Record]) ->
     specs = (*suite.specs, *(row.spec for row in imported))
     extended = suite.model_copy(update={"methods": (*suite.methods, *methods), "specs": specs})
     return extended, [*rows, *imported]
-
-
-def strangers(suite: Suite, found: Sequence[Record]) -> list[str]:
-    """Return the workloads of records that the suite does not have."""
-    return list(dict.fromkeys(record.workload for record in found if record.workload not in suite.workloads))
 
 
 def _records(suite: Suite, spec: RunSpec, result: RunResult) -> Iterator[Record]:
@@ -245,11 +253,11 @@ def _problem(path: Path, line: int | None, details: Mapping[str, Any]) -> Proble
     return Problem(details["msg"], file=str(path), line=line, field=field, value=value)
 
 
-def _repetitions(path: Path, found: Sequence[Record], lines: Sequence[int | None]) -> list[Problem]:
+def _repetitions(found: Sequence[tuple[Path, int | None, Record]]) -> list[Problem]:
     """Return a problem for each value that is there twice."""
     seen: set[tuple[object, ...]] = set()
     problems = []
-    for record, line in zip(found, lines, strict=True):
+    for path, line, record in found:
         what = (record.method, record.workload, record.seed, record.metric, record.at)
         if what in seen:
             named = f"{record.method} on {record.workload}, seed {record.seed}: {record.metric} ({record.at})"

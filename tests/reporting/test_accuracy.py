@@ -124,8 +124,8 @@ def test_the_best_epoch_has_a_table_of_its_own():
     assert "final epoch" in final.title
     assert "best epoch" in best.title
     assert best.notes[-1] == (
-        "The best epoch of a run is chosen by validation/accuracy on a part of the training data that is not trained on; "
-        "the test data were read once, at the end."
+        "The best epoch of a run is chosen by validation/accuracy on a part of the training data that is not trained "
+        "on; the test data were read once, at the end."
     )
 
 
