@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from benchbench.problems import BadInputError, Problem, shorten
+from benchbench.problems import BadInputError, Problem, printable, shorten
 from benchbench.suite.schema import Label
 from benchbench.values import Component, Cost, Frozen, Method, Metrics, Outcome, Row, RunResult, RunSpec, Suite
 
@@ -96,11 +96,13 @@ def to_json(found: Sequence[Record]) -> str:
 
 
 def to_csv(found: Sequence[Record]) -> str:
-    """Return records as comma-separated values with a header line, without a line end."""
+    """Return records as comma-separated values with a header line, without a line end; control characters are escaped."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(Record.model_fields), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(record.model_dump(mode="json") for record in found)
+    for record in found:
+        values = record.model_dump(mode="json")
+        writer.writerow({name: printable(text) if isinstance(text, str) else text for name, text in values.items()})
     return text.getvalue().rstrip("\n")
 
 
@@ -218,7 +220,8 @@ def _text(path: Path) -> str:
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise BadInputError([Problem(f"is larger than {LARGEST_FILE:,} bytes", file=str(path))])
-        return path.read_text(encoding="utf-8-sig")
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return file.read()
     except OSError as error:
         raise BadInputError([Problem(f"cannot be read: {error.strerror}", file=str(path))]) from error
     except UnicodeDecodeError as error:
@@ -233,7 +236,7 @@ def _from_csv(path: Path, text: str) -> tuple[list[Record], list[int | None]]:
     try:
         for values in reader:
             try:
-                found.append(Record.model_validate({name: text for name, text in values.items() if text != ""}))
+                found.append(Record.model_validate({name: text for name, text in values.items() if text}))
                 lines.append(reader.line_num)
             except ValidationError as error:
                 problems += [_problem(path, reader.line_num, each) for each in error.errors()]
