@@ -98,7 +98,10 @@ def to_json(found: Sequence[Record]) -> str:
 
 
 def to_csv(found: Sequence[Record]) -> str:
-    """Return records as comma-separated values with a header line, without a line end; what cannot be printed is escaped."""
+    """Return records as comma-separated values with a header line, without a line end.
+
+    Characters that cannot be printed are escaped, as in all tables.
+    """
     text = io.StringIO()
     writer = csv.DictWriter(text, list(Record.model_fields), lineterminator="\n")
     writer.writeheader()
