@@ -316,8 +316,93 @@ def test_a_workload_that_cannot_be_set_up(write: Write, workload: str, problem: 
     assert problem in found
 
 
+@pytest.mark.parametrize(
+    ("named", "problem"),
+    [
+        (
+            "model: resnet-20, dataset: cifar10",
+            "4: workloads.w.model: unknown model 'resnet-20'; allowed: convnet, ",
+        ),
+        ("model: resnet-20, dataset: cifar10", "; did you mean 'resnet20'?"),
+        ("model: {name: resnet-20}, dataset: cifar10", "4: workloads.w.model.name: unknown model 'resnet-20'"),
+        ("model: resnet20, dataset: cifar01", "4: workloads.w.dataset: unknown dataset 'cifar01'; allowed: cifar10, "),
+        (
+            "model: {name: resnet20, widht: 4}, dataset: cifar10",
+            "4: workloads.w.model.widht: unknown parameter of resnet20; allowed: width; did you mean 'width'?",
+        ),
+        (
+            "model: {name: resnet20, width: wide}, dataset: cifar10",
+            '4: workloads.w.model.width: must be int (got "wide")',
+        ),
+        (
+            "model: {name: resnet20, classes: 4}, dataset: cifar10",
+            "4: workloads.w.model.classes: unknown parameter of resnet20; allowed: width",
+        ),
+        (
+            "model: {width: 4}, dataset: cifar10",
+            "4: workloads.w.model: must be the name of a model, or a mapping with its `name` and its parameters",
+        ),
+        (
+            "model: resnet20, dataset: {name: image-folder, classes: 2}",
+            "4: workloads.w.dataset: image-folder needs the parameter 'path'",
+        ),
+        (
+            "model: code.py:Nedy, dataset: cifar10",
+            "4: workloads.w.model: the module of '/code.py:Nedy' has no attribute 'Nedy'; did you mean 'Needy'?",
+        ),
+        ("model: resnet20", "4: workloads.w: image-classification needs the parameter 'dataset'"),
+        (
+            "model: resnet20, dataset: cifar10, label_noise: 1.5",
+            "4: workloads.w.label_noise: must be less than or equal to 1 (got 1.5)",
+        ),
+        (
+            "model: resnet20, dataset: cifar10, noise_over: some",
+            "4: workloads.w.noise_over: must be Literal['all', 'others'] (got \"some\")",
+        ),
+    ],
+)
+def test_what_a_workload_names_is_checked_at_its_place(write: Write, named: str, problem: str) -> None:
+    (found,) = problems(write("workload: code.py:simple", f"workload: image-classification, {named}"))
+    assert problem in found
+
+
 def test_a_workload_whose_data_are_there(write: Write) -> None:
     assert problems(write("workload: code.py:simple", "workload: code.py:mine, rate: 1, root: /")) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        (
+            "workload: code.py:simple",
+            "workload: code.py:simple, accumulate: 9",
+            "4: workloads.w.accumulate: a batch of 8 examples has no 9 parts (got 9)",
+        ),
+        (
+            "optimizer: adamw",
+            "optimizer: adamw, overrides: {w: {accumulate: 9}}",
+            "6: methods.A.overrides.w.accumulate: a batch of 8 examples has no 9 parts (got 9)",
+        ),
+        (
+            "optimizer: adamw",
+            "optimizer: adamw, ranks: 2",
+            "6: methods.A.ranks: a run is computed by one process: leave it out (got 2)",
+        ),
+        (
+            "workload: code.py:simple",
+            "workload: code.py:simple, batch_norm: synchronised",
+            '4: workloads.w.batch_norm: there is one process, whose batch is the whole one: leave it out (got "sync',
+        ),
+    ],
+)
+def test_gradients_that_cannot_be_computed_so(write: Write, old: str, new: str, problem: str) -> None:
+    (found,) = problems(write(old, new))
+    assert found.startswith(problem)
+
+
+def test_gradients_can_be_computed_in_all_other_ways(write: Write) -> None:
+    said = "accumulate: 2, clip_norm: 1, autocast: fp16, channels_last: true, tf32: true, deterministic: true, ranks: 1"
+    assert problems(write("optimizer: adamw", f"optimizer: adamw, {said}")) == []
 
 
 def test_made_up_data_need_no_data(write: Write) -> None:
