@@ -219,6 +219,11 @@ class Heading(Frozen):
     group: str = ""
     metrics: tuple[str, ...] = ()
 
+    @property
+    def full_label(self) -> str:
+        """The header with its group."""
+        return f"{self.group} / {self.label}" if self.group else self.label
+
 
 @dataclass(frozen=True)
 class Origin:

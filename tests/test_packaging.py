@@ -33,6 +33,10 @@ def test_the_wheel_holds_packages_types_and_suites(wheel: Path) -> None:
     skeletons = {path.relative_to(REPOSITORY) for path in (REPOSITORY / "benchbench").rglob("*.tmpl")}
     assert len(skeletons) == 14
     assert {path.as_posix() for path in skeletons} <= names
+    reporting = {f"benchbench/reporting/{path}" for path in (
+        "templates/page.html.j2", "templates/table.html.j2", "published/sassha-paper.yaml",
+    )}  # fmt: skip
+    assert reporting <= names
 
 
 def test_bundled_suites_are_found_outside_the_repository(wheel: Path, tmp_path: Path) -> None:

@@ -94,8 +94,7 @@ def _pairs(suite: Suite, publication: Publication) -> Iterator[_Pair]:
 def _match(suite: Suite, column: PublishedColumn) -> str | None:
     """Return the workload of the suite that a column is about, by its label or by group and label."""
     for workload in suite.workloads:
-        heading = suite.heading(workload)
-        if workload in column.names or f"{heading.group} / {heading.label}" in column.names:
+        if {workload, suite.heading(workload).full_label} & column.names:
             return workload
     return None
 
@@ -128,7 +127,7 @@ def _line(pair: _Pair, measured: Figure | None, *, asked: bool) -> TableRow:
 
 def _place(pair: _Pair) -> str:
     metric = f" {describe(pair.metric).label}" if len(pair.column.metrics) > 1 else ""
-    return f"{pair.column.group} / {pair.column.label}{metric}"
+    return f"{pair.column.full_label}{metric}"
 
 
 def _difference(measured: Figure | None, published: Figure | None) -> tuple[float | None, float | None]:

@@ -22,6 +22,8 @@ IMPORTED = " (imported)"
 LARGEST_FILE = 256 * 1024 * 1024
 """Bytes."""
 
+_FREE_TEXTS = ("category", "group", "metric", "protocol", "source", "key", "device", "versions")
+
 _Count = Annotated[int, Field(ge=0)]
 
 
@@ -96,13 +98,16 @@ def to_json(found: Sequence[Record]) -> str:
 
 
 def to_csv(found: Sequence[Record]) -> str:
-    """Return records as comma-separated values with a header line, without a line end; control characters are escaped."""
+    """Return records as comma-separated values with a header line, without a line end.
+
+    Characters that cannot be printed are escaped, as in all tables.
+    """
     text = io.StringIO()
     writer = csv.DictWriter(text, list(Record.model_fields), lineterminator="\n")
     writer.writeheader()
     for record in found:
-        values = record.model_dump(mode="json")
-        writer.writerow({name: printable(text) if isinstance(text, str) else text for name, text in values.items()})
+        texts = {name: printable(getattr(record, name)) for name in _FREE_TEXTS}
+        writer.writerow(record.model_dump(mode="json") | texts)
     return text.getvalue().rstrip("\n")
 
 

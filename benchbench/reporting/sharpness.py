@@ -45,8 +45,7 @@ def _columns(runs: Iterable[Runs]) -> list[str]:
 def _group(suite: Suite, workload: str, name: str) -> str:
     if len(suite.workloads) == 1:
         return "Sharpness" if name.startswith(SHARPNESS) else "Generalization"
-    heading = suite.heading(workload)
-    return f"{heading.group} / {heading.label}" if heading.group else heading.label
+    return suite.heading(workload).full_label
 
 
 def _label(name: str, exponent: int) -> str:

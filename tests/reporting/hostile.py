@@ -5,9 +5,10 @@ from hypothesis import strategies as st
 from benchbench.reporting.table import Cell, Column, Figure, Table, TableRow
 
 LATIN = [
-    "a&b", "100%_|$#{}~^\\", "<script>alert(1)</script>", "\\end{tabular}", "\\\\[2cm]", "[x]", "*", "\\\\*", "--", "---",
-    "a\nb", "a\r\nb", "\x1b[31m", "``quoted''", '"', "'", ",,", "$x$", "{", "}", "{{ table }}", "{% raw %}", "&lt;", "&amp;",
-    "=1+1", "a,b", '"a","b"', "a;b", "é ñ ß", "#", "~", "^", "% comment", "\\input{x}", "a  b", "±", "–",
+    "a&b", "100%_|$#{}~^\\", "<script>alert(1)</script>", "\\end{tabular}", "\\\\[2cm]", "[x]", "*", "\\\\*", "--",
+    "---", "a\nb", "a\r\nb", "\x1b[31m", "``quoted''", '"', "'", ",,", "$x$", "{", "}", "{{ table }}", "{% raw %}",
+    "&lt;", "&amp;", "=1+1", "a,b", '"a","b"', "a;b", "é ñ ß", "#", "~", "^", "% comment", "\\input{x}", "a  b", "±",
+    "–",
 ]  # fmt: skip
 """What pdfLaTeX can print."""
 

@@ -60,7 +60,10 @@ def test_the_whole_of_a_small_table():
         rows=(
             TableRow(
                 headers=("One", "A_1"),
-                cells=(Cell(figures=(Figure(value="9.50", spread="0.25", marks=("best",)),)), Cell(reason="diverged (3)")),
+                cells=(
+                    Cell(figures=(Figure(value="9.50", spread="0.25", marks=("best",)),)),
+                    Cell(reason="diverged (3)"),
+                ),
             ),
             TableRow(
                 headers=("One", "B"),

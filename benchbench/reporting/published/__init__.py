@@ -37,7 +37,14 @@ class PublishedColumn(Frozen):
     @property
     def names(self) -> set[str]:
         """All names that a workload of a suite can have to be this one."""
-        return {f"{self.group} / {self.label}", f"{self.group} {self.label}", *self.aliases}
+        if not self.group:
+            return {self.label, *self.aliases}
+        return {self.full_label, f"{self.group} {self.label}", *self.aliases}
+
+    @property
+    def full_label(self) -> str:
+        """The header with its group."""
+        return f"{self.group} / {self.label}" if self.group else self.label
 
 
 class PublishedRow(Frozen):
