@@ -30,7 +30,7 @@ def load(
     *,
     overrides: Sequence[str] = (),
     only: Sequence[str] = (),
-    data: Path = DATA,
+    data: Path | None = DATA,
     synthetic: bool = False,
     before: Callable[[Suite], None] | None = None,
 ) -> Suite:
@@ -40,7 +40,7 @@ def load(
         path: The file, or the name of a bundled suite.
         overrides: Changes such as `workloads.small.epochs=2`.
         only: Selections such as `method=A,seed=0`; the rest is not checked against plugins.
-        data: The folder in which data sets lie.
+        data: The folder in which data sets lie; `None` if they may be missing.
         synthetic: Whether every workload that can shall make up its data.
         before: Called with what can be read of the suite before the code of any plugin is imported, which takes
             seconds that can be used.
@@ -85,7 +85,7 @@ def _makes_up_data(target: str) -> bool:
         return False
 
 
-def problems(suite: Suite, data: Path = DATA) -> list[Problem]:
+def problems(suite: Suite, data: Path | None = DATA) -> list[Problem]:
     """Return what would keep the runs of a suite from being set up.
 
     Optimizers and workloads are resolved and their parameters checked against their signatures. Every workload is asked
@@ -94,7 +94,7 @@ def problems(suite: Suite, data: Path = DATA) -> list[Problem]:
 
     Args:
         suite: The suite.
-        data: The folder in which data sets lie.
+        data: The folder in which data sets lie; `None` if they may be missing.
     """
     found: list[Problem] = []
     optimizers: dict[str, list[RunSpec]] = {}
@@ -106,7 +106,10 @@ def problems(suite: Suite, data: Path = DATA) -> list[Problem]:
             optimizers.setdefault(canonical_json(content), []).append(spec)
     for spec in workloads.values():
         subject = _Subject("workload", spec.workload, suite.origin, "", spec.workload_label)
-        found += _parameter_problems(subject) or _data_problems(subject, spec, data)
+        own = _parameter_problems(subject) or _synthetic_problems(subject, spec)
+        if data is not None and not own and not spec.synthetic:
+            own = _missing_data(subject, data)
+        found += own
     usable = not found
     for specs in optimizers.values():
         subject = _Subject.of_optimizer(specs[0], suite.origin)
@@ -115,10 +118,17 @@ def problems(suite: Suite, data: Path = DATA) -> list[Problem]:
             own = [
                 each
                 for spec in specs
-                for each in _shape_problems(_Subject.of_optimizer(spec, suite.origin), spec, data)
+                for each in _shape_problems(_Subject.of_optimizer(spec, suite.origin), spec, data or DATA)
             ]
         found += own
     return in_order(found)
+
+
+def missing_data(suite: Suite, data: Path) -> list[Problem]:
+    """Return which data are missing: per workload, where they were looked for and how to get them."""
+    specs = {spec.workload_label: spec for spec in suite.specs if not spec.synthetic}
+    subjects = [_Subject("workload", spec.workload, suite.origin, "", label) for label, spec in specs.items()]
+    return [problem for subject in subjects for problem in _missing_data(subject, data)]
 
 
 def prepare(suite: Suite, data: Path) -> Iterator[str]:
@@ -319,11 +329,13 @@ def _unschedulable(subject: _Subject, optimizer: torch.optim.Optimizer, schedule
             yield subject.place(f"schedule.{name}").problem(message, nearest=nearest_name(name, numbers))
 
 
-def _data_problems(subject: _Subject, spec: RunSpec, data: Path) -> list[Problem]:
-    workload = registry.resolve(subject.kind, subject.component.target)
-    if spec.synthetic:
-        problem = subject.place("synthetic").problem(f"{subject.component.target} cannot make up its data", "true")
-        return [] if workload.synthetic else [problem]
+def _synthetic_problems(subject: _Subject, spec: RunSpec) -> list[Problem]:
+    if not spec.synthetic or _makes_up_data(subject.component.target):
+        return []
+    return [subject.place("synthetic").problem(f"{subject.component.target} cannot make up its data", "true")]
+
+
+def _missing_data(subject: _Subject, data: Path) -> list[Problem]:
     missing, text = _called(functools.partial(_workload_call, subject, "missing", data))
     if text:
         return [subject.place().problem(f"cannot be checked for missing data: {text}")]

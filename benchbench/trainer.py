@@ -67,6 +67,7 @@ def run(spec: RunSpec, device: torch.device, report: Callable[[EpochRecord], Non
                 }
                 record = EpochRecord(epoch=epoch, metrics=metrics, cost=ledger.cost(seconds))
                 best.consider(record, task.model)
+            training.schedules.scores.append(metrics[best.metric])
             report(record)
             if not all(math.isfinite(metrics[name]) for name in ("train/loss", f"{judged}/loss")):
                 outcome, message = "diverged", f"loss not finite in epoch {epoch}"

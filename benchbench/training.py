@@ -52,7 +52,13 @@ class Training:
         stepping.training(self.optimizer)
         self._normalizers = normalizers_of(model)
         self._parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        self.schedules = Schedules(self.optimizer, spec.schedule, self.task.steps_per_epoch, spec.epochs)
+        self.schedules = Schedules(
+            self.optimizer,
+            spec.schedule,
+            self.task.steps_per_epoch,
+            spec.epochs,
+            higher_is_better=self.task.higher_is_better,
+        )
         self._create_graph = registry.needs_create_graph(spec.optimizer, spec.create_graph)
         self.compiled = CompiledLoss(self.task.loss) if spec.execution.compile else None
         self.ledger = Ledger()

@@ -84,7 +84,30 @@ class Linear(_Schedule):
     end_factor: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
 
-Schedule = Annotated[Constant | MultiStep | Cosine | Linear, Field(discriminator="name")]
+class Polynomial(_Schedule):
+    """From the base value to `end_factor` times it, step by step, with the remaining budget to the power of `power`."""
+
+    name: Literal["polynomial"] = "polynomial"
+    power: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 2.0
+    end_factor: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+
+
+class Plateau(_Schedule):
+    """The base value times `gamma` for every time that the metric which chooses the best epoch has stopped improving.
+
+    Attributes:
+        gamma: Factor of each drop.
+        patience: Epochs in a row without an improvement that are put up with; the next one brings the drop.
+        threshold: Share of its best value by which the metric must have improved.
+    """
+
+    name: Literal["plateau"] = "plateau"
+    gamma: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    patience: Annotated[int, Field(ge=0)] = 10
+    threshold: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-4
+
+
+Schedule = Annotated[Constant | MultiStep | Cosine | Linear | Polynomial | Plateau, Field(discriminator="name")]
 """How a hyperparameter of the optimizer's parameter groups changes over a run."""
 
 

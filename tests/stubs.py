@@ -78,7 +78,7 @@ def build_failing(setup: Setup) -> LineTask:
 
 def build_missing(setup: Setup) -> LineTask:
     """Never be built: its data are missing."""
-    return LineTask(setup)
+    raise FileNotFoundError("/nowhere")
 
 
 line = Workload(build_line)

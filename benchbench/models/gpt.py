@@ -134,10 +134,11 @@ class Block(nn.Module):
         """Map (n, length, width) to the same shape."""
         if self._norm_first:
             x = x + self.attention(self.attention_norm(x))
-            return x + self.perceptron(self.perceptron_norm(x))
-        x = self.attention_norm(x + self.attention(x))
-        normed: Tensor = self.perceptron_norm(x + self.perceptron(x))
-        return normed
+            x = x + self.perceptron(self.perceptron_norm(x))
+        else:
+            x = self.attention_norm(x + self.attention(x))
+            x = self.perceptron_norm(x + self.perceptron(x))
+        return x
 
 
 class CausalAttention(nn.Module):
@@ -187,7 +188,7 @@ def _initialise(module: nn.Module) -> None:
 
 
 def next_token_loss(logits: Tensor, targets: Tensor, reduction: Literal["mean", "sum"] = "mean") -> Tensor:
-    """Return the cross-entropy, in nats, of logits (n, length, vocabulary) and targets (n, length): per token, or summed."""
+    """Return the cross-entropy of logits (n, length, vocabulary) and targets (n, length) in nats: per token, or summed."""
     return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction=reduction)
 
 

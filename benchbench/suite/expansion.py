@@ -129,7 +129,7 @@ class Expansion:
             workload=self._workload(label),
             optimizer=self._optimizer(row.base, parameters),
             create_graph=row.entry.create_graph,
-            epochs=workload.epochs or 1,
+            epochs=override.epochs or row.entry.epochs or workload.epochs or 1,
             batch_size=workload.batch_size or 1,
             schedule=self._schedule(label, row.base, override),
             protocol=self._file.protocol,

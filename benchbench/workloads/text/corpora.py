@@ -93,7 +93,7 @@ class PydocTopics:
         """Return whether this Python was packaged without its topics."""
         if importlib.util.find_spec("pydoc_data"):
             return None
-        return "corpus pydoc: this Python has no module pydoc_data; install Python's documentation package"
+        return "corpus pydoc: this Python was packaged without its module pydoc_data; take another Python or corpus"
 
     def prepare(self, data: Path) -> None:
         """Check that the topics are there.
@@ -157,8 +157,10 @@ class TextFiles:
 
     def missing(self, data: Path) -> str | None:
         """Return which file does not exist."""
-        absent = [str(data / path) for path in self.paths if not (data / path).is_file()]
-        return f"text files: put {', '.join(absent)} there" if absent else None
+        absent = [str((data / path).absolute()) for path in self.paths if not (data / path).is_file()]
+        if not absent:
+            return None
+        return f"no text file {', '.join(absent)}: bring it there, or name another data folder with --data-dir"
 
     def prepare(self, data: Path) -> None:
         """Check that the files are there.
@@ -193,14 +195,15 @@ class WikiText2:
     def missing(self, data: Path) -> str | None:
         """Return whether the package or the data are missing."""
         if not importlib.util.find_spec("datasets"):
-            return f"corpus wikitext-2: the package datasets is not installed: {EXTRA}"
+            return f"corpus wikitext-2: datasets not installed: {EXTRA}"
         folder = data / self._FOLDER
         if (folder / "dataset_dict.json").is_file():
             return None
         name, part = self._HUB
         return (
-            f"corpus wikitext-2: looked for in {folder}; with a network, run `benchbench prepare`; or copy there what "
-            f"datasets.load_dataset({name!r}, {part!r}).save_to_disk(...) writes elsewhere"
+            f"corpus wikitext-2 is not in {folder.absolute()}: bring there what datasets.load_dataset({name!r}, {part!r})"
+            ".save_to_disk(...) writes, download it with `benchbench prepare`, name another data folder with --data-dir, "
+            "or rehearse with --synthetic"
         )
 
     def prepare(self, data: Path) -> None:

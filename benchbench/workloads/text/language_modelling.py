@@ -321,8 +321,8 @@ def _missing_shards(folder: Path) -> str | None:
     if not absent:
         return None
     return (
-        f"token shards: looked for {' and '.join(absent)} in {folder}; write GPT-2's tokens there as unsigned 16-bit "
-        "numbers, as data/openwebtext/prepare.py of github.com/karpathy/nanoGPT does"
+        f"no token shards {' and '.join(absent)} in {folder.absolute()}: write tokens there as unsigned 16-bit numbers "
+        "(data/openwebtext/prepare.py of github.com/karpathy/nanoGPT does), or rehearse with --synthetic"
     )
 
 

@@ -88,11 +88,13 @@ def missing(name: TokenizerName, data: Path) -> str | None:
     if name == "bytes":
         return None
     if not importlib.util.find_spec("tokenizers"):
-        return f"tokenizer {name}: the package tokenizers is not installed: {EXTRA}"
+        return f"tokenizer {name}: tokenizers not installed: {EXTRA}"
     folder = data / _GPT2_FOLDER
     if name == "gpt2" and not all((folder / file).is_file() for file in _GPT2_FILES):
-        wanted = " and ".join(_GPT2_FILES)
-        return f"tokenizer gpt2: looked for {wanted} in {folder}; with a network, run `benchbench prepare`"
+        return (
+            f"tokenizer gpt2: {' and '.join(_GPT2_FILES)} are not in {folder.absolute()}: bring GPT-2's files there, "
+            "download them with `benchbench prepare`, or name another data folder with --data-dir"
+        )
     return None
 
 
