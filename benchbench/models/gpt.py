@@ -188,7 +188,7 @@ def _initialise(module: nn.Module) -> None:
 
 
 def next_token_loss(logits: Tensor, targets: Tensor, reduction: Literal["mean", "sum"] = "mean") -> Tensor:
-    """Return the cross-entropy of logits (n, length, vocabulary) and targets (n, length) in nats: per token, or summed."""
+    """Return the cross-entropy in nats of logits (n, length, vocabulary) and targets (n, length)."""
     return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction=reduction)
 
 

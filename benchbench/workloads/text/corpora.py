@@ -201,9 +201,9 @@ class WikiText2:
             return None
         name, part = self._HUB
         return (
-            f"corpus wikitext-2 is not in {folder.absolute()}: bring there what datasets.load_dataset({name!r}, {part!r})"
-            ".save_to_disk(...) writes, download it with `benchbench prepare`, name another data folder with --data-dir, "
-            "or rehearse with --synthetic"
+            f"corpus wikitext-2 is not in {folder.absolute()}: bring there what "
+            f"datasets.load_dataset({name!r}, {part!r}).save_to_disk(...) writes, download it with `benchbench prepare`, "
+            "name another data folder with --data-dir, or rehearse with --synthetic"
         )
 
     def prepare(self, data: Path) -> None:
