@@ -86,7 +86,7 @@ class PydocTopics:
 
     Topics repeat whole sections of each other, so a paragraph is kept only where it occurs first, longest topics
     first. Then the topics are shuffled (fixed seed) and cut, between topics, into test, validation and training text.
-    The text depends on the version of Python; its digest is recorded with every run.
+    The text depends on the version of Python; its digest says which text it is.
     """
 
     def missing(self, data: Path) -> str | None:
@@ -202,8 +202,8 @@ class WikiText2:
         name, part = self._HUB
         return (
             f"corpus wikitext-2 is not in {folder.absolute()}: bring there what "
-            f"datasets.load_dataset({name!r}, {part!r}).save_to_disk(...) writes, download it with `benchbench prepare`, "
-            "name another data folder with --data-dir, or rehearse with --synthetic"
+            f"datasets.load_dataset({name!r}, {part!r}).save_to_disk(...) writes, download it with "
+            "`benchbench prepare`, name another data folder with --data-dir, or rehearse with --synthetic"
         )
 
     def prepare(self, data: Path) -> None:

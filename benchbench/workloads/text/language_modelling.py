@@ -59,7 +59,7 @@ class Text:
     Attributes:
         splits: Tokens by split.
         vocabulary: Number of different tokens.
-        identity: What the text is known by, which is recorded with a run, or empty.
+        identity: What the text is known by, or empty.
     """
 
     splits: Mapping[str, TokenStream]
