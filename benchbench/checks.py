@@ -18,6 +18,7 @@ from benchbench import suite as suites
 from benchbench.objective import Objective
 from benchbench.plugins import Kind, PluginError, describe_exception
 from benchbench.problems import BadInputError, Place, Problem, in_order, nearest_name
+from benchbench.signatures import named_kind
 from benchbench.streams import Streams
 from benchbench.suite.schema import MethodEntry, WorkloadEntry
 from benchbench.suite.validation import value_text
@@ -163,20 +164,34 @@ def _workload_call(subject: _Subject, name: str, data: Path) -> object:
 
 @dataclass(frozen=True)
 class _Subject:
-    """A component, and the labels under which its parameters stand in the suite."""
+    """A component, and the labels under which its parameters stand in the suite.
+
+    A model or a data set also has the workload's `parameter` that names it.
+    """
 
     kind: Kind
     component: Component
     origin: Origin
     method: str
     workload: str
+    parameter: str = ""
 
     @classmethod
     def of_optimizer(cls, spec: RunSpec, origin: Origin) -> _Subject:
         return cls("optimizer", spec.optimizer, origin, spec.method, spec.workload_label)
 
     def place(self, name: str = "") -> Place:
-        return self.origin.find(method=self.method, workload=self.workload, name=name)
+        path = ".".join(part for part in (self.parameter, name) if part)
+        return self.origin.find(method=self.method, workload=self.workload, name=path)
+
+    def named(self, kind: Kind, name: str) -> _Subject:
+        """Return what a parameter names.
+
+        Raises:
+            ValueError: The parameter's value names nothing.
+        """
+        component = registry.named(kind, self.given[name])
+        return _Subject(kind, component, self.origin, self.method, self.workload, name)
 
     @property
     def given(self) -> dict[str, JsonValue]:
@@ -188,7 +203,9 @@ def _parameter_problems(subject: _Subject) -> list[Problem]:
     try:
         factory = registry.resolve(subject.kind, subject.component.target)
     except PluginError as error:
-        return [subject.place(subject.kind).problem(error.message, nearest=error.nearest)]
+        # A model stands in `model`, or in `name` below it; the latter has a place only where it is written.
+        where = "name" if subject.parameter else subject.kind
+        return [subject.place(where).problem(error.message, nearest=error.nearest)]
     own = _wrong_types(subject, registry.parameters(subject.kind, factory))
     try:
         allowed = registry.parameters(subject.kind, factory, subject.given)
@@ -200,9 +217,12 @@ def _parameter_problems(subject: _Subject) -> list[Problem]:
 def _unknown(subject: _Subject, allowed: Mapping[str, Parameter]) -> list[Problem]:
     if registry.is_open(allowed):
         return []
-    entry = MethodEntry if subject.kind == "optimizer" else WorkloadEntry
     # A key of the suite itself that is misspelt ends up among the parameters.
-    names = [*allowed, *entry.model_fields]
+    entries: dict[Kind, list[str]] = {
+        "optimizer": [*MethodEntry.model_fields],
+        "workload": [*WorkloadEntry.model_fields],
+    }
+    names = [*allowed, *entries.get(subject.kind, [])]
     message = f"unknown parameter of {subject.component.target}; allowed: {', '.join(allowed) or 'none'}"
     return [
         subject.place(name).problem(message, nearest=nearest_name(name, names))
@@ -217,7 +237,10 @@ def _wrong_types(subject: _Subject, allowed: Mapping[str, Parameter]) -> list[Pr
         if name not in allowed:
             continue
         try:
-            registry.convert(allowed[name], value)
+            if kind := named_kind(allowed[name]):
+                found += _parameter_problems(subject.named(kind, name))
+            else:
+                registry.convert(allowed[name], value)
         except PluginError as error:
             found.append(subject.place(name).problem(error.message, nearest=error.nearest))
         except ValueError as error:

@@ -157,7 +157,7 @@ class Objective:
                 stack.enter_context(sdpa_kernel(SDPBackend.MATH))
                 stack.enter_context(FastSecondDerivatives())
             if self.first_loss is not None:
-                stack.enter_context(_frozen_statistics(self._normalizers or []))
+                stack.enter_context(frozen_statistics(self._normalizers or []))
             elif self._normalizers is None:
                 self._normalizers = stack.enter_context(_noticed_normalizers())
             yield
@@ -211,7 +211,7 @@ def _noticed_normalizers() -> Iterator[list[nn.Module]]:
 
 
 @contextmanager
-def _frozen_statistics(normalizers: Sequence[nn.Module]) -> Iterator[None]:
+def frozen_statistics(normalizers: Sequence[nn.Module]) -> Iterator[None]:
     """Normalise by the batch's own statistics and leave the running ones alone.
 
     The buffers are hidden. Setting the momentum to zero instead would let a NaN in the batch into them.

@@ -38,9 +38,9 @@ class Schedules:
     ) -> None:
         self.scores: list[float] = []
         self._higher_is_better = higher_is_better
-        self._groups = optimizer.param_groups
+        self._optimizer = optimizer
         self._schedules = dict(schedules)
-        self._base = {key: [group[key] for group in self._groups] for key in schedules}
+        self._base = {key: [group[key] for group in optimizer.param_groups] for key in schedules}
         self._steps_per_epoch = steps_per_epoch
         self._epochs = epochs
 
@@ -50,12 +50,12 @@ class Schedules:
             scale = factor(schedule, step, self._steps_per_epoch, self._epochs)
             if isinstance(schedule, Plateau):
                 scale *= schedule.gamma ** drops(schedule, self.scores, higher_is_better=self._higher_is_better)
-            for group, base in zip(self._groups, self._base[key], strict=True):
+            for group, base in zip(self._optimizer.param_groups, self._base[key], strict=True):
                 group[key] = base * scale
 
     def values(self) -> dict[str, float]:
         """Return the current value of `lr` and of every scheduled key, from the first parameter group."""
-        group = self._groups[0]
+        group = self._optimizer.param_groups[0]
         keys = dict.fromkeys(["lr", *self._schedules])
         return {key: float(group[key]) for key in keys if key in group}
 

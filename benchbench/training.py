@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from benchbench import registry, stepping
+from benchbench.checkpoint import same
 from benchbench.compilation import CompiledLoss
 from benchbench.ledger import Ledger
 from benchbench.objective import Objective, normalizers_of
@@ -17,6 +19,8 @@ from benchbench.schedules import Schedules
 from benchbench.streams import Streams
 from benchbench.values import RunSpec
 from benchbench.workloads import Setup
+
+_COUNTS = ("steps", "forwards", "gradients", "hvps")
 
 
 class Training:
@@ -91,3 +95,27 @@ class Training:
             create_graph=create_graph,
             first_order_loss=None if self.compiled is None else partial(self.compiled, batch),
         )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that another training of the spec needs to go on from here.
+
+        The tensors are those at work, no copies. Random state is not among them: streams begin anew with every step.
+        """
+        return {
+            "model": self.task.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "counts": {name: getattr(self.ledger, name) for name in _COUNTS},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned.
+
+        Raises:
+            ValueError: The optimizer does not take its state back as it was.
+        """
+        self.task.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if not same(self.optimizer.state_dict(), state["optimizer"]):
+            raise ValueError("the optimizer's state changes when it is loaded")
+        for name in _COUNTS:
+            setattr(self.ledger, name, state["counts"][name])
