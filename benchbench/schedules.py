@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from benchbench.values import Cosine, Linear, MultiStep, Plateau, Polynomial, Schedule
+from benchbench.values import Cosine, Linear, MultiStep, Piecewise, Plateau, Polynomial, Schedule
 
 
 class Schedules:
@@ -76,6 +76,8 @@ def factor(schedule: Schedule, step: int, steps_per_epoch: int, epochs: int) -> 
         case MultiStep(milestones=milestones, gamma=gamma):
             passed = sum(step >= round(milestone * steps_per_epoch) for milestone in milestones)
             return gamma**passed
+        case Piecewise(milestones=milestones, factors=factors):
+            return factors[sum(step >= round(milestone * steps_per_epoch) for milestone in milestones)]
         case Cosine(end_factor=end):
             return end + (1 - end) * (1 + math.cos(math.pi * _progress(step, warmup, steps_per_epoch * epochs))) / 2
         case Linear(end_factor=end):

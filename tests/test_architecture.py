@@ -30,7 +30,6 @@ FLOORS = {
     "ledger": 0,
     "compilation": 0,
     "flops": 0,
-    "models": 0,
     "memory": 0,
     "stats": 0,
     "run_folder": 0,
