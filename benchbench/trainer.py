@@ -92,7 +92,10 @@ def run(
             state=memory.state_bytes(training.optimizer),
             device_peak=usage.device_peak,
         ),
-        environment={"compile": training.compiled.account(final.cost.hvps)} if training.compiled else {},
+        environment={
+            **getattr(task, "environment", {}),
+            **({"compile": training.compiled.account(final.cost.hvps)} if training.compiled else {}),
+        },
     )
 
 
