@@ -122,7 +122,30 @@ def problems(suite: Suite, data: Path | None = DATA) -> list[Problem]:
                 for each in _shape_problems(_Subject.of_optimizer(spec, suite.origin), spec, data or DATA)
             ]
         found += own
+    for spec in suite.specs:
+        found += [each for each in _execution_problems(spec, suite.origin) if each not in found]
     return in_order(found)
+
+
+def _execution_problems(spec: RunSpec, origin: Origin) -> list[Problem]:
+    """Return which settings of how gradients are computed cannot be."""
+    execution, size = spec.execution, spec.batch_size
+    wrong = {
+        "accumulate": f"a batch of {size} examples has no {execution.accumulate} parts"
+        if execution.accumulate > size
+        else "",
+        "ranks": "a run is computed by one process: leave it out" if execution.ranks > 1 else "",
+        "batch_norm": "there is one process, whose batch is the whole one: leave it out"
+        if execution.batch_norm == "synchronised"
+        else "",
+    }
+    return [
+        origin.find(method=spec.method, workload=spec.workload_label, name=name).problem(
+            message, value_text(getattr(execution, name))
+        )
+        for name, message in wrong.items()
+        if message
+    ]
 
 
 def missing_data(suite: Suite, data: Path) -> list[Problem]:

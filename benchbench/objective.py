@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import reduce
 from typing import Any
 
 import torch
@@ -12,6 +14,10 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchbench.ledger import Ledger, graph_behind
+from benchbench.normalizers import frozen_statistics, noticed_normalizers
+from benchbench.parts import Evaluated, Part, added
+from benchbench.perturbation import global_norm
+from benchbench.precision import LossScaler
 from benchbench.second_order import FastSecondDerivatives
 
 Vectors = Sequence[Tensor]
@@ -26,13 +32,20 @@ class Objective:
     running statistics of batch norm move only in its first evaluation, however often and at whatever point
     it is evaluated after that.
 
+    A mini-batch may come in parts, which are evaluated one after the other: loss, gradient and products are the sums
+    over the parts, each times its weight. However many there are, that is one evaluation.
+
     Args:
-        loss: Computes the loss (a scalar with a graph) at the current parameters.
+        loss: Computes the loss (a scalar with a graph) at the current parameters; or the parts of the mini-batch.
         parameters: Parameters of the optimizer; those that require no gradient are left out.
         ledger: Where evaluations are counted; by default, nowhere that anyone sees.
         normalizers: What `normalizers_of` says of the model; by default they are noticed during the first evaluation.
         create_graph: Leave gradients with their graph, for optimizers that differentiate them themselves.
-        first_order_loss: Computes the same loss for evaluations that need no second derivative: faster, compiled.
+        clip_norm: Largest Euclidean norm of the gradient over all parameters, which is scaled down to it as
+            `torch.nn.utils.clip_grad_norm_` does. Products are those of the Hessian, never scaled, and so is what an
+            optimizer computes from the graph of the gradient: the SASSHA authors' released code for GPT-2 clips
+            gradients alone.
+        scaler: Scales the loss of evaluations that need no second derivative.
 
     Attributes:
         parameters: The trainable parameters, in the optimizer's order.
@@ -42,21 +55,23 @@ class Objective:
 
     def __init__(
         self,
-        loss: Callable[[], Tensor],
+        loss: Callable[[], Tensor] | Sequence[Part],
         parameters: Iterable[Tensor],
         *,
         ledger: Ledger | None = None,
         normalizers: Sequence[nn.Module] | None = None,
         create_graph: bool = False,
-        first_order_loss: Callable[[], Tensor] | None = None,
+        clip_norm: float | None = None,
+        scaler: LossScaler | None = None,
     ) -> None:
         self._all_parameters = list(parameters)
         self.parameters: list[Tensor] = [p for p in self._all_parameters if p.requires_grad]
         self.first_loss: Tensor | None = None
-        self._loss = loss
-        self._first_order_loss = first_order_loss or loss
+        self._parts = [Part(loss)] if callable(loss) else list(loss)
         self._ledger = ledger if ledger is not None else Ledger()
         self._normalizers = normalizers
+        self._clip_norm = clip_norm
+        self._scaler = scaler
         self.create_graph = create_graph
 
     def __call__(self) -> Tensor:
@@ -69,19 +84,17 @@ class Objective:
             TypeError: The loss is not a scalar tensor with a graph.
         """
         with self._evaluation(second_order=self.create_graph):
-            loss = self._forward(self._loss if self.create_graph else self._first_order_loss)
             if self.create_graph:
-                gradients = self._gradients(loss)
-                self._ledger.mark(gradients)
-                self._set_gradients(gradients)
+                found = reduce(added, map(self._gradients_with_graph, self._parts))
             else:
-                loss.backward()  # type: ignore[no-untyped-call]
-        return loss.detach()
+                found = self._accumulated_gradients()
+            self._finish(found)
+        return found.loss
 
     def with_hvp(self, vectors: Sequence[Vectors]) -> tuple[Tensor, list[list[Tensor]]]:
         """Evaluate like a call, and multiply the Hessian at the same point with each of `vectors`.
 
-        Gradient and products share one forward pass; the cost is one gradient and one Hessian-vector
+        Gradient and products share one forward pass (of each part); the cost is one gradient and one Hessian-vector
         product for each entry of `vectors`. Where the gradient does not depend on a parameter, the product
         is zero.
 
@@ -98,38 +111,60 @@ class Objective:
             RuntimeError: A gradient is sparse.
         """
         with self._evaluation(second_order=True), _explained_second_order():
-            loss = self._forward(self._loss)
-            gradients = self._gradients(loss)
-            _reject_once_differentiable(gradients)
-            products = [
-                self._product(gradients, vector, retain_graph=last < len(vectors))
-                for last, vector in enumerate(vectors, start=1)
-            ]
-            self._ledger.hvps += len(vectors)
-        self._set_gradients(_owned(gradients))
-        return loss.detach(), products
+            # One part after the other: the graph of the last is gone before the next is built.
+            found = reduce(added, (self._gradients_and_products(part, vectors) for part in self._parts))
+            self._finish(replace(found, gradients=_owned(found.gradients)))
+        return found.loss, found.products
 
-    def _forward(self, evaluate: Callable[[], Tensor]) -> Tensor:
-        for parameter in self._all_parameters:  # a frozen one may have a gradient left from before
-            parameter.grad = None
+    def _accumulated_gradients(self) -> Evaluated:
+        """Let autograd sum up the gradients of all parts in `p.grad`."""
+        losses = []
+        for part in self._parts:
+            loss = self._forward(part, part.first_order_loss or part.loss)
+            weight = _weight(part, loss)
+            if self._scaler is not None:
+                weight = self._scaler.scale * (1 if weight is None else weight)
+            loss.backward(weight)  # type: ignore[no-untyped-call]
+            losses.append(_weighted(part, loss))
+        found = Evaluated(reduce(torch.add, losses), [parameter.grad for parameter in self.parameters])
+        return found if self._scaler is None else replace(found, gradients=self._scaler.unscaled(found.gradients))
+
+    def _gradients_with_graph(self, part: Part) -> Evaluated:
+        loss = self._forward(part, part.loss)
+        gradients = self._gradients(part, loss)
+        self._ledger.mark(gradients)
+        return Evaluated(_weighted(part, loss), gradients)
+
+    def _gradients_and_products(self, part: Part, vectors: Sequence[Vectors]) -> Evaluated:
+        loss = self._forward(part, part.loss)
+        gradients = self._gradients(part, loss)
+        _reject_once_differentiable(gradients)
+        products = [
+            self._product(gradients, vector, retain_graph=last < len(vectors))
+            for last, vector in enumerate(vectors, start=1)
+        ]
+        return Evaluated(_weighted(part, loss), [None if g is None else g.detach() for g in gradients], products)
+
+    def _forward(self, part: Part, evaluate: Callable[[], Tensor]) -> Tensor:
+        if part is self._parts[0]:
+            for parameter in self._all_parameters:  # a frozen one may have a gradient left from before
+                parameter.grad = None
         loss = evaluate()
         if not isinstance(loss, Tensor) or loss.dim() != 0 or not loss.requires_grad:
             raise TypeError(
                 "the closure must return the loss as a scalar tensor with its graph: compute it under "
                 f"torch.enable_grad() and neither detach it nor call .item(); got {_describe(loss)}"
             )
-        if any(parameter.grad is not None for parameter in self.parameters):
+        if part is self._parts[0] and any(parameter.grad is not None for parameter in self.parameters):
             raise TypeError(
                 "the closure must not call backward(): it returns the loss, the optimizer differentiates it"
             )
-        self._ledger.forwards += 1
-        self._ledger.gradients += 1
-        if self.first_loss is None:
-            self.first_loss = loss.detach()
         return loss
 
-    def _gradients(self, loss: Tensor) -> tuple[Tensor | None, ...]:
-        return torch.autograd.grad(loss, self.parameters, create_graph=True, allow_unused=True)
+    def _gradients(self, part: Part, loss: Tensor) -> list[Tensor | None]:
+        return list(
+            torch.autograd.grad(loss, self.parameters, _weight(part, loss), create_graph=True, allow_unused=True)
+        )
 
     def _product(self, gradients: Sequence[Tensor | None], vector: Vectors, *, retain_graph: bool) -> list[Tensor]:
         if any(g is not None and g.is_sparse for g in gradients):
@@ -142,9 +177,28 @@ class Objective:
             torch.autograd.grad(roots, self.parameters, cotangents, retain_graph=retain_graph, materialize_grads=True)
         )
 
-    def _set_gradients(self, gradients: Iterable[Tensor | None]) -> None:
-        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+    def _finish(self, found: Evaluated) -> None:
+        """Leave the gradients where optimizers look for them, and write down an evaluation of the mini-batch."""
+        for parameter, gradient in zip(self.parameters, self._clipped(found.gradients), strict=True):
             parameter.grad = gradient
+        self._ledger.forwards += 1
+        self._ledger.gradients += 1
+        self._ledger.hvps += len(found.products)
+        if self.first_loss is None:
+            self.first_loss = found.loss
+
+    def _clipped(self, gradients: list[Tensor | None]) -> list[Tensor | None]:
+        values = [gradient.detach() for gradient in gradients if gradient is not None]
+        if self._clip_norm is None or not values:
+            return gradients
+        # torch.nn.utils.clip_grad_norm_ has the same factor. The host does not look at the norm, so nobody waits.
+        factor = (self._clip_norm / (global_norm(values) + 1e-6)).clamp(max=1.0)
+        if not self.create_graph:
+            torch._foreach_mul_(values, factor)
+            return gradients
+        # The value is clipped, its derivative is that of the gradient itself.
+        offsets = iter(torch._foreach_mul(values, factor - 1))
+        return [None if gradient is None else gradient + next(offsets) for gradient in gradients]
 
     @contextmanager
     def _evaluation(self, *, second_order: bool) -> Iterator[None]:
@@ -159,8 +213,17 @@ class Objective:
             if self.first_loss is not None:
                 stack.enter_context(frozen_statistics(self._normalizers or []))
             elif self._normalizers is None:
-                self._normalizers = stack.enter_context(_noticed_normalizers())
+                self._normalizers = stack.enter_context(noticed_normalizers())
             yield
+
+
+def _weight(part: Part, loss: Tensor) -> Tensor | None:
+    """Return what the loss is differentiated with, so that gradients come out weighted."""
+    return None if part.weight == 1 else torch.full_like(loss, part.weight)
+
+
+def _weighted(part: Part, loss: Tensor) -> Tensor:
+    return loss.detach() if part.weight == 1 else loss.detach() * part.weight
 
 
 def as_objective(closure: Callable[[], Any] | None, parameters: Iterable[Tensor]) -> Objective:
@@ -179,57 +242,6 @@ def as_objective(closure: Callable[[], Any] | None, parameters: Iterable[Tensor]
     if closure is None:
         raise TypeError("this optimizer evaluates the loss itself: call step(lambda: loss_fn(model(x), y))")
     return Objective(closure, parameters)
-
-
-def normalizers_of(model: nn.Module) -> list[nn.Module]:
-    """Return the modules of a model that keep running statistics, such as batch norm."""
-    return [module for module in model.modules() if _keeps_statistics(module)]
-
-
-def _keeps_statistics(module: nn.Module) -> bool:
-    return bool(getattr(module, "track_running_stats", False))
-
-
-@contextmanager
-def _noticed_normalizers() -> Iterator[list[nn.Module]]:
-    """Collect the modules with running statistics whose forward runs inside.
-
-    Yields:
-        The list they are collected in.
-    """
-    noticed: list[nn.Module] = []
-
-    def notice(module: nn.Module, _inputs: object) -> None:
-        if _keeps_statistics(module):
-            noticed.append(module)
-
-    handle = nn.modules.module.register_module_forward_pre_hook(notice)
-    try:
-        yield noticed
-    finally:
-        handle.remove()
-
-
-@contextmanager
-def frozen_statistics(normalizers: Sequence[nn.Module]) -> Iterator[None]:
-    """Normalise by the batch's own statistics and leave the running ones alone.
-
-    The buffers are hidden. Setting the momentum to zero instead would let a NaN in the batch into them.
-    """
-    hidden = [
-        (module, name, buffer)
-        for module in normalizers
-        if module.training
-        for name in ("running_mean", "running_var", "num_batches_tracked")
-        if (buffer := getattr(module, name, None)) is not None
-    ]
-    for module, name, _ in hidden:
-        setattr(module, name, None)
-    try:
-        yield
-    finally:
-        for module, name, buffer in hidden:
-            setattr(module, name, buffer)
 
 
 @contextmanager

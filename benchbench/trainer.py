@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from benchbench import memory, probe, stepping
+from benchbench import backends, memory, probe, stepping
 from benchbench.attempt import Keeper, Progress, Stopped, never
 from benchbench.run_folder import RunFolder
 from benchbench.values import EpochRecord, Memory, Metrics, Outcome, RunResult, RunSpec
@@ -47,7 +47,7 @@ def run(
         Stopped: The keeper was asked to stop the run.
     """
     keeper = keeper or Keeper(spec, device)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), backends.configured(spec.execution, device):
         progress = keeper.begin(lambda: Progress(spec, device, data))
         training, usage = progress.training, progress.usage
         task, ledger = training.task, training.ledger
@@ -92,10 +92,7 @@ def run(
             state=memory.state_bytes(training.optimizer),
             device_peak=usage.device_peak,
         ),
-        environment={
-            **getattr(task, "environment", {}),
-            **({"compile": training.compiled.account(final.cost.hvps)} if training.compiled else {}),
-        },
+        environment={**getattr(task, "environment", {}), **training.account()},
     )
 
 

@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils import _pytree
 
-from benchbench import registry, stepping
+from benchbench import backends, parts, registry, stepping
 from benchbench.checkpoint import same
 from benchbench.compilation import CompiledLoss
 from benchbench.ledger import Ledger
-from benchbench.objective import Objective, normalizers_of
+from benchbench.normalizers import normalizers_of
+from benchbench.objective import Objective
+from benchbench.parts import Part
+from benchbench.precision import LossScaler, in_half_precision
 from benchbench.schedules import Schedules
 from benchbench.streams import Streams
 from benchbench.values import RunSpec
@@ -34,6 +38,9 @@ class Training:
         device: Where to run it.
         data: The folder in which data sets lie.
 
+    Raises:
+        ValueError: The model cannot be run in the memory format that the spec asks for.
+
     Attributes:
         task: The workload.
         optimizer: The optimizer over the task's model.
@@ -43,12 +50,15 @@ class Training:
     """
 
     def __init__(self, spec: RunSpec, device: torch.device, data: Path) -> None:
+        self._execution = spec.execution
         self._streams = Streams(spec.seed)
         self._device = device
         self._streams.reseed_global("init", 0, device)
         setup = Setup(device, spec.batch_size, self._streams, spec.protocol, data, spec.synthetic)
         self.task = registry.build_workload(spec.workload, setup)
         model = self.task.model
+        if spec.execution.channels_last and device.type == "cpu":
+            _refuse_dangerous_convolutions(model)
         parameters = getattr(self.task, "parameters", model.parameters)()
         self.optimizer = registry.build_optimizer(
             spec.optimizer, parameters, seed=self._streams.seed("probes"), model=model
@@ -65,6 +75,7 @@ class Training:
         )
         self._create_graph = registry.needs_create_graph(spec.optimizer, spec.create_graph)
         self.compiled = CompiledLoss(self.task.loss) if spec.execution.compile else None
+        self._scaler = LossScaler(device) if spec.execution.autocast == "fp16" else None
         self.ledger = Ledger()
 
     def step(self, batch: Any) -> Tensor:
@@ -86,14 +97,19 @@ class Training:
         return loss
 
     def objective(self, batch: Any, *, ledger: Ledger | None = None, create_graph: bool = False) -> Objective:
-        """Return the loss on a batch as a function of the parameters."""
+        """Return the loss on a batch as a function of the parameters.
+
+        Raises:
+            ValueError: The batch cannot be divided.
+        """
         return Objective(
-            partial(self.task.loss, batch),
+            self._parts(batch),
             self._parameters,
             ledger=ledger,
             normalizers=self._normalizers,
             create_graph=create_graph,
-            first_order_loss=None if self.compiled is None else partial(self.compiled, batch),
+            clip_norm=self._execution.clip_norm,
+            scaler=self._scaler,
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -104,6 +120,7 @@ class Training:
         return {
             "model": self.task.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "scaler": {} if self._scaler is None else self._scaler.state(),
             "counts": {name: getattr(self.ledger, name) for name in _COUNTS},
         }
 
@@ -111,11 +128,62 @@ class Training:
         """Go on from what `state_dict` returned.
 
         Raises:
-            ValueError: The optimizer does not take its state back as it was.
+            ValueError: The optimizer does not take its state back as it was, or the loss's scale is no positive number.
         """
         self.task.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         if not same(self.optimizer.state_dict(), state["optimizer"]):
             raise ValueError("the optimizer's state changes when it is loaded")
+        if self._scaler is not None:
+            self._scaler.load_state(state["scaler"])
         for name in _COUNTS:
             setattr(self.ledger, name, state["counts"][name])
+
+    def account(self) -> dict[str, str]:
+        """Say, as plain text, how the gradients were computed, where that is not the default."""
+        said = backends.description(self._execution)
+        if self.compiled is not None:
+            said["compile"] = self.compiled.account(self.ledger.hvps)
+        if self._scaler is not None:
+            said["overflows"] = f"{self._scaler.overflows} gradients were not finite in fp16 and became zero"
+        return said
+
+    def _parts(self, batch: Any) -> list[Part]:
+        if self._execution.accumulate == 1:
+            return [self._part(batch, 1.0)]
+        divided = getattr(self.task, "divide", parts.divide)(batch, self._execution.accumulate)
+        sizes = [getattr(self.task, "size", parts.size)(each) for each in divided]
+        return [self._part(each, size / sum(sizes)) for each, size in zip(divided, sizes, strict=True) if size]
+
+    def _part(self, batch: Any, weight: float) -> Part:
+        return Part(partial(self.task.loss, batch), partial(self._first_order_loss, batch), weight)
+
+    def _first_order_loss(self, batch: Any) -> Tensor:
+        """Return the loss as it is computed where no second derivative is needed."""
+        if self._execution.channels_last:
+            batch = _pytree.tree_map(_channels_last, batch)
+        loss = partial(self.compiled or self.task.loss, batch)
+        if self._execution.autocast == "off":
+            return loss()
+        return in_half_precision(loss, self._execution.autocast, self._device)
+
+
+def _channels_last(leaf: Any) -> Any:
+    if not isinstance(leaf, Tensor) or leaf.dim() not in (4, 5):
+        return leaf
+    # With one channel both formats are the same memory: only the strides tell a convolution which one is meant.
+    return leaf.movedim(1, -1).clone(memory_format=torch.contiguous_format).movedim(-1, 1)
+
+
+def _refuse_dangerous_convolutions(model: nn.Module) -> None:
+    """Refuse what corrupts memory on CPUs in the memory format channels-last (seen with torch 2.14).
+
+    Raises:
+        ValueError: The model has a strided 1x1 convolution.
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and max(module.stride) > 1:
+            raise ValueError(
+                f"channels_last: torch's strided 1x1 convolutions corrupt memory on CPUs ({name} in this model): "
+                "leave it out here"
+            )

@@ -20,7 +20,9 @@ from torch.optim import SGD, Optimizer
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchbench.compilation import CompiledLoss
-from benchbench.objective import Objective, normalizers_of
+from benchbench.normalizers import normalizers_of
+from benchbench.objective import Objective
+from benchbench.parts import Part
 from benchmarks import models
 from benchmarks.interleaved import ratio, report, time_in_turns
 from sassha import SASSHA
@@ -39,7 +41,7 @@ def period(
 
     def run() -> None:
         for _ in range(PERIOD):
-            optimizer.step(Objective(loss, parameters, normalizers=normalizers, first_order_loss=fast))  # type: ignore[arg-type]
+            optimizer.step(Objective([Part(loss, fast)], parameters, normalizers=normalizers))  # type: ignore[arg-type]
 
     return run
 

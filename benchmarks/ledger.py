@@ -21,7 +21,8 @@ from torch.nn import functional as F
 
 from baselines.adahessian import AdaHessian
 from benchbench.ledger import Ledger
-from benchbench.objective import Objective, normalizers_of
+from benchbench.normalizers import normalizers_of
+from benchbench.objective import Objective
 
 TARGET = 1.01
 

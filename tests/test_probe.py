@@ -12,7 +12,7 @@ from benchbench import probe
 from benchbench.probe import LONGEST_WAIT, PLAIN_STEPS, gradient_equivalents, window
 from benchbench.run_folder import RunFolder
 from benchbench.trainer import run, run_in_folder
-from benchbench.values import Component, RunResult, RunSpec
+from benchbench.values import Component, Execution, RunResult, RunSpec
 from tests.conftest import STUBS
 
 CPU = torch.device("cpu")
@@ -20,7 +20,7 @@ METERED = STUBS.with_name("metered.py")
 
 
 def spec(optimizer: str, workload: str = f"{METERED}:conv", **parameters: Any) -> RunSpec:
-    changes = {name: parameters.pop(name) for name in ("measure", "create_graph") if name in parameters}
+    changes = {name: parameters.pop(name) for name in ("measure", "create_graph", "execution") if name in parameters}
     settings = parameters.pop("workload_parameters", {})
     return RunSpec(
         suite="test",
@@ -56,6 +56,13 @@ def test_steps_are_worth_what_they_are_on_paper(
     found = gradient_equivalents(chosen, CPU, hessian=hessian)
     assert found.unmetered == ""
     assert found.gc == pytest.approx(expected, abs=0.02)
+
+
+@pytest.mark.parametrize(("optimizer", "hessian", "expected"), [("sgd", False, 1.0), ("sassha", True, 4.0)])
+def test_a_batch_in_parts_costs_what_the_whole_does(optimizer: str, hessian: bool, expected: float) -> None:
+    parameters = {"lazy_hessian": 1} if hessian else {"lr": 0.1}
+    chosen = spec(optimizer, execution=Execution(accumulate=2), **parameters)
+    assert gradient_equivalents(chosen, CPU, hessian=hessian).gc == pytest.approx(expected, abs=0.02)
 
 
 @pytest.mark.parametrize("workload", ["conv", "attention"])

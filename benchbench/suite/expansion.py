@@ -263,7 +263,7 @@ class Expansion:
             self._note(row.label, "", f"schedule.{name}", ("methods", row.base, "schedule", name))
         overrides = self._path("methods", row.base, "overrides")
         for workload, override in row.entry.overrides.items():
-            for name in override.parameters:
+            for name in (*override.execution, *override.parameters):
                 self._note(row.label, workload, name, (*overrides, workload, name))
             for name in override.schedule:
                 self._note(row.label, workload, f"schedule.{name}", (*overrides, workload, "schedule", name))

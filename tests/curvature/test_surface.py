@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from benchbench.curvature import LossSurface
 from benchbench.ledger import Ledger
-from benchbench.objective import normalizers_of
+from benchbench.normalizers import normalizers_of
 from tests import cases
 from tests.curvature.surfaces import SIZES, dense, every_model, quadratic, solution, symmetric
 
