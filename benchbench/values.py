@@ -131,7 +131,9 @@ class Plateau(_Schedule):
     threshold: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-4
 
 
-Schedule = Annotated[Constant | MultiStep | Piecewise | Cosine | Linear | Polynomial | Plateau, Field(discriminator="name")]
+Schedule = Annotated[
+    Constant | MultiStep | Piecewise | Cosine | Linear | Polynomial | Plateau, Field(discriminator="name")
+]
 """How a hyperparameter of the optimizer's parameter groups changes over a run."""
 
 

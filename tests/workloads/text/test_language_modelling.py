@@ -15,9 +15,11 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from benchbench import suite as suites
 from benchbench.cli import app
 from benchbench.streams import Streams
-from benchbench.values import Component
+from benchbench.training import Training
+from benchbench.values import Component, Execution, Piecewise, RunSpec
 from benchbench.workloads import Setup
 from benchbench.workloads.text.language_modelling import LanguageModelling, build, language_modelling, missing
 from tests.test_attempt import assert_equal, perform, stop_after
@@ -224,15 +226,49 @@ def test_a_missing_text_is_said_before_any_run(tmp_path: Path, write_suite: Call
     assert str(tmp_path / "nowhere" / "notes.txt") in line
 
 
-def test_a_stopped_run_goes_on_in_the_middle_of_an_epoch(tmp_path: Path) -> None:
-    workload = Component(
-        target="language-modelling",
-        parameters={"model": {**SMALL, "dropout": 0.2}, "block": BLOCK, "blocks_per_epoch": 20, "decay": "linear"},
-    )
+def curved(dropout: float, **execution: Any) -> RunSpec:
+    """Return a run of ten steps with Hessian-vector products."""
+    parameters = {"model": {**SMALL, "dropout": dropout}, "block": BLOCK, "blocks_per_epoch": 20, "decay": "linear"}
     chosen = spec("sassha", epochs=2, parameters={"lr": 0.01, "lazy_hessian": 3}, synthetic=True)
-    chosen = chosen.model_copy(update={"workload": workload, "batch_size": 4})
+    changes = {
+        "workload": Component(target="language-modelling", parameters=parameters),
+        "batch_size": 4,
+        "execution": Execution(**execution),
+    }
+    return chosen.model_copy(update=changes)
+
+
+def test_a_batch_in_parts_gives_the_steps_of_the_whole(tmp_path: Path) -> None:
+    trained = []
+    with torch.random.fork_rng(devices=[]):
+        for parts in (1, 3):
+            training = Training(curved(0.0, accumulate=parts, clip_norm=0.5), CPU, tmp_path)
+            training.task.model.double()
+            for batch in training.task.batches(1):
+                training.step(batch)
+            trained.append(list(training.task.model.parameters()))
+            assert (training.ledger.steps, training.ledger.hvps) == (5, 2)
+    torch.testing.assert_close(trained[0], trained[1], rtol=1e-9, atol=1e-12)
+
+
+def test_a_stopped_run_goes_on_in_the_middle_of_an_epoch(tmp_path: Path) -> None:
+    chosen = curved(0.2, accumulate=2, clip_norm=0.5)
     perform(tmp_path / "undisturbed", chosen)
     perform(tmp_path / "stopped", chosen, stop_after(3))
     perform(tmp_path / "stopped", chosen, stop_after(4))
     perform(tmp_path / "stopped", chosen)
     assert_equal(tmp_path / "undisturbed", tmp_path / "stopped")
+
+
+def test_the_suite_of_gpt2_is_that_of_the_authors() -> None:
+    found = {each.method: each for each in suites.load("gpt2").specs}
+    assert len(found) == 3
+    for each in found.values():
+        parameters = each.workload.parameters
+        assert parameters["blocks_per_epoch"] * each.epochs == 50_000 * 480  # type: ignore[operator]
+        assert (each.batch_size, each.execution.clip_norm, each.execution.autocast) == (480, 1.0, "bf16")
+        lowest = each.optimizer.parameters["lr"] * each.schedule["lr"].end_factor  # type: ignore[operator, union-attr]
+        assert lowest == pytest.approx(1.5e-5 if each.method == "SASSHA" else 3e-5)
+    later = Piecewise(milestones=(2,), factors=(0, 1))
+    assert found["SAM-AdamW"].schedule["rho"] == found["SASSHA"].schedule["rho"] == later
+    assert found["SASSHA"].schedule["hessian_power"] == Piecewise(milestones=(2,), factors=(1, 0.8))

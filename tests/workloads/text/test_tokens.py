@@ -137,4 +137,4 @@ def test_made_up_text_has_at_most_four_successors_per_token() -> None:
     walks = np.concatenate([text.reshape(64, 500) for text in texts])
     pairs = {(int(a), int(b)) for row in walks for a, b in zip(row, row[1:], strict=False)}
     assert max(Counter(first for first, _ in pairs).values()) <= 4
-    assert 0 <= walks.min() and 256 < walks.max() < 50304
+    assert walks.min() >= 0 and 256 < walks.max() < 50304
