@@ -81,7 +81,7 @@ def test_a_missing_text_file_is_named(tmp_path: Path) -> None:
     assert line is not None
     assert str(tmp_path / "there.txt") in line
     assert "here.txt," not in line
-    with pytest.raises(FileNotFoundError, match="there.txt"):
+    with pytest.raises(FileNotFoundError, match=r"there\.txt"):
         source.prepare(tmp_path)
 
 

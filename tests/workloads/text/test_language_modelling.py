@@ -7,6 +7,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def test_blocks_of_an_epoch_are_the_same_for_a_seed_and_cover_the_text(data: Pat
     assert len(list(task.batches(2))) == task.steps_per_epoch
     train = bytes(task_text(task, "train"))
     places = sorted(train.index(bytes(row)) for row in epoch.tolist() if train.count(bytes(row)) == 1)
-    assert all((later - earlier) % BLOCK == 0 for earlier, later in zip(places, places[1:], strict=False))
+    assert all((later - earlier) % BLOCK == 0 for earlier, later in pairwise(places))
     missed = Counter(train) - Counter(epoch[:, 1:].flatten().tolist())
     assert missed.total() < 2 * BLOCK + 1
 

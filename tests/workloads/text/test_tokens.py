@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,7 @@ def test_byte_pairs_are_trained_once_per_training_text(tmp_path: Path) -> None:
 
 def test_too_short_a_text_for_a_vocabulary_is_said(tmp_path: Path) -> None:
     pytest.importorskip("tokenizers", reason="needs benchbench[language]")
-    with pytest.raises(ValueError, match="the training text gives .* tokens, not the 4000 asked for"):
+    with pytest.raises(ValueError, match=r"the training text gives .* tokens, not the 4000 asked for"):
         tokenization.load("bpe", tmp_path, ENGLISH, 4000)
     assert not (tmp_path / "tokenizers").exists()
 
@@ -135,6 +136,6 @@ def test_made_up_text_has_at_most_four_successors_per_token() -> None:
     texts = [markov_chain(50304, 64 * 500, stream) for stream in (0, 1)]
     assert not np.array_equal(*texts)
     walks = np.concatenate([text.reshape(64, 500) for text in texts])
-    pairs = {(int(a), int(b)) for row in walks for a, b in zip(row, row[1:], strict=False)}
+    pairs = {(int(a), int(b)) for row in walks for a, b in pairwise(row)}
     assert max(Counter(first for first, _ in pairs).values()) <= 4
     assert walks.min() >= 0 and 256 < walks.max() < 50304
