@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from benchbench import backends, memory, probe, stepping
+from benchbench.followers import following
 from benchbench.run_folder import RunFolder
 from benchbench.selection import Best
 from benchbench.training import Training
@@ -40,8 +41,12 @@ def run(spec: RunSpec, device: torch.device, report: Callable[[EpochRecord], Non
     Raises:
         RuntimeError: The optimizer never evaluated the objective.
     """
-    with torch.random.fork_rng(), backends.configured(spec.execution, device):
-        training = Training(spec, device, data)
+    with (
+        torch.random.fork_rng(),
+        backends.configured(spec.execution, device),
+        following(spec, device, data) as followers,
+    ):
+        training = Training(spec, device, data, followers.ranks)
         task, ledger = training.task, training.ledger
         seconds = 0.0
         device_peak: int | None = None
@@ -51,6 +56,7 @@ def run(spec: RunSpec, device: torch.device, report: Callable[[EpochRecord], Non
         message = ""
 
         for epoch in range(1, spec.epochs + 1):
+            followers.begin(epoch)
             memory.reset_device_peak(device)
             started = _now(device)
             loss_sum = torch.zeros((), device=device)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import faulthandler
-import multiprocessing
 import os
 import signal
 import sys
-import threading
 from pathlib import Path
 
 from benchbench.engines.slots import Slot
+from benchbench.processes import die_with_parent
 from benchbench.run_folder import RunFolder
 from benchbench.values import RunSpec
 
@@ -26,7 +25,7 @@ def work(spec: str, folder: str, data: str, slot: Slot) -> None:
     """
     # Ctrl-C reaches every process of the terminal; the parent decides what it means for the runs.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    die_with_parent()
     os.environ.update(slot.environment)
     files = RunFolder(Path(folder))
     _redirect_output(files.log_file)
@@ -45,13 +44,6 @@ def work(spec: str, folder: str, data: str, slot: Slot) -> None:
         sharing=slot.sharing,
         own_process=True,
     )
-
-
-def _die_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _redirect_output(path: Path) -> None:
