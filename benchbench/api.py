@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchbench import suite as suites
-from benchbench.problems import BadInputError
+from benchbench.problems import BadInputError, Problem
 from benchbench.values import Component, Row, RunResult, RunSpec, Suite
 
 if TYPE_CHECKING:
     from benchbench.conformance import Verdict
+    from benchbench.estimate import Estimate
     from benchbench.plan import PlannedRun
     from benchbench.reporting.table import Table
     from benchbench.runner import Observer
@@ -28,7 +29,7 @@ def load_suite(
     *,
     overrides: Sequence[str] = (),
     only: Sequence[str] = (),
-    data: Path = DATA,
+    data: Path | None = DATA,
     synthetic: bool = False,
     thorough: bool = True,
     warm_up: bool = False,
@@ -39,7 +40,7 @@ def load_suite(
         suite: Path of a YAML file, or the name of a bundled suite.
         overrides: Changes such as `workloads.digits-mlp.epochs=2`.
         only: Selections such as `method=SASSHA,seed=0`.
-        data: The folder in which data sets lie.
+        data: The folder in which data sets lie; `None` if they may be missing.
         synthetic: Whether every workload that can shall make up its data.
         thorough: Whether to check everything that can be known before its first run starts (which imports the plugins
             that it names), or its form only.
@@ -61,12 +62,12 @@ def load_suite(
     return suites.select(loaded, only) if only else loaded
 
 
-def check(suite: Suite, *, data: Path = DATA) -> None:
+def check(suite: Suite, *, data: Path | None = DATA) -> None:
     """Check everything about a suite that can be known before its first run starts.
 
     Args:
         suite: The suite.
-        data: The folder in which data sets lie.
+        data: The folder in which data sets lie; `None` if they may be missing.
 
     Raises:
         BadInputError: A run could not be set up; carries every problem found.
@@ -96,13 +97,45 @@ def prepare(suite: Suite, *, data: Path = DATA) -> Iterator[str]:
     yield from prepare_workloads(suite, data)
 
 
+def missing_data(suite: Suite, *, data: Path = DATA) -> list[Problem]:
+    """Say which data are missing: a line for each workload, with where they were looked for and how to get them.
+
+    Args:
+        suite: A suite without problems.
+        data: The folder in which data sets lie.
+    """
+    from benchbench.checks import missing_data as missing
+
+    return missing(suite, data)
+
+
+def estimates(suite: Suite, *, data: Path = DATA) -> dict[tuple[str, str], Estimate]:
+    """Estimate what a run of each workload and method costs on this machine, from small experiments.
+
+    Args:
+        suite: A suite without problems.
+        data: The folder in which data sets lie, for workloads that cannot make up their own.
+
+    Returns:
+        An estimate for one seed by (workload, method), where there can be one.
+    """
+    import torch
+
+    from benchbench import estimate
+    from benchbench.engines.slots import available_slots
+
+    slot = available_slots()[0]
+    torch.set_num_threads(slot.threads)
+    first = {(spec.workload_label, spec.method): spec for spec in reversed(suite.specs)}
+    return estimate.of_runs(first, torch.device(slot.device), data)
+
+
 def plan(
     suite: Suite,
     *,
     force: bool = False,
     tracking_uri: str | None = None,
     runs_dir: Path | None = None,
-    data: Path = DATA,
 ) -> list[PlannedRun]:
     """Say for every run of a suite whether it is done or has to be run. Changes nothing.
 
@@ -111,7 +144,6 @@ def plan(
         force: Plan every run as if nothing were known.
         tracking_uri: MLflow store (default: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the current folder).
         runs_dir: Folder of the runs' files (default: `.benchbench/runs`).
-        data: The folder in which data sets lie.
 
     Raises:
         BadInputError: A run could not be set up.
@@ -120,7 +152,7 @@ def plan(
     from benchbench.plan import plan as plan_specs
     from benchbench.tracking import Tracker
 
-    check(suite, data=data)
+    check(suite, data=None)
     return plan_specs(suite.specs, Tracker(tracking_uri), runs_dir or RUNS_DIR, force=force)
 
 

@@ -18,6 +18,7 @@ from benchbench import suite as suites
 from benchbench.objective import Objective
 from benchbench.plugins import Kind, PluginError, describe_exception
 from benchbench.problems import BadInputError, Place, Problem, in_order, nearest_name
+from benchbench.signatures import named_kind
 from benchbench.streams import Streams
 from benchbench.suite.schema import MethodEntry, WorkloadEntry
 from benchbench.suite.validation import value_text
@@ -30,7 +31,7 @@ def load(
     *,
     overrides: Sequence[str] = (),
     only: Sequence[str] = (),
-    data: Path = DATA,
+    data: Path | None = DATA,
     synthetic: bool = False,
     before: Callable[[Suite], None] | None = None,
 ) -> Suite:
@@ -40,7 +41,7 @@ def load(
         path: The file, or the name of a bundled suite.
         overrides: Changes such as `workloads.small.epochs=2`.
         only: Selections such as `method=A,seed=0`; the rest is not checked against plugins.
-        data: The folder in which data sets lie.
+        data: The folder in which data sets lie; `None` if they may be missing.
         synthetic: Whether every workload that can shall make up its data.
         before: Called with what can be read of the suite before the code of any plugin is imported, which takes
             seconds that can be used.
@@ -85,7 +86,7 @@ def _makes_up_data(target: str) -> bool:
         return False
 
 
-def problems(suite: Suite, data: Path = DATA) -> list[Problem]:
+def problems(suite: Suite, data: Path | None = DATA) -> list[Problem]:
     """Return what would keep the runs of a suite from being set up.
 
     Optimizers and workloads are resolved and their parameters checked against their signatures. Every workload is asked
@@ -94,7 +95,7 @@ def problems(suite: Suite, data: Path = DATA) -> list[Problem]:
 
     Args:
         suite: The suite.
-        data: The folder in which data sets lie.
+        data: The folder in which data sets lie; `None` if they may be missing.
     """
     found: list[Problem] = []
     optimizers: dict[str, list[RunSpec]] = {}
@@ -106,7 +107,10 @@ def problems(suite: Suite, data: Path = DATA) -> list[Problem]:
             optimizers.setdefault(canonical_json(content), []).append(spec)
     for spec in workloads.values():
         subject = _Subject("workload", spec.workload, suite.origin, "", spec.workload_label)
-        found += _parameter_problems(subject) or _data_problems(subject, spec, data)
+        own = _parameter_problems(subject) or _synthetic_problems(subject, spec)
+        if data is not None and not own and not spec.synthetic:
+            own = _missing_data(subject, data)
+        found += own
     usable = not found
     for specs in optimizers.values():
         subject = _Subject.of_optimizer(specs[0], suite.origin)
@@ -115,10 +119,40 @@ def problems(suite: Suite, data: Path = DATA) -> list[Problem]:
             own = [
                 each
                 for spec in specs
-                for each in _shape_problems(_Subject.of_optimizer(spec, suite.origin), spec, data)
+                for each in _shape_problems(_Subject.of_optimizer(spec, suite.origin), spec, data or DATA)
             ]
         found += own
+    for spec in suite.specs:
+        found += [each for each in _execution_problems(spec, suite.origin) if each not in found]
     return in_order(found)
+
+
+def _execution_problems(spec: RunSpec, origin: Origin) -> list[Problem]:
+    """Return which settings of how gradients are computed cannot be."""
+    execution, size = spec.execution, spec.batch_size
+    wrong = {
+        "accumulate": f"a batch of {size} examples has no {execution.accumulate} parts"
+        if execution.accumulate > size
+        else "",
+        "ranks": "a run is computed by one process: leave it out" if execution.ranks > 1 else "",
+        "batch_norm": "there is one process, whose batch is the whole one: leave it out"
+        if execution.batch_norm == "synchronised"
+        else "",
+    }
+    return [
+        origin.find(method=spec.method, workload=spec.workload_label, name=name).problem(
+            message, value_text(getattr(execution, name))
+        )
+        for name, message in wrong.items()
+        if message
+    ]
+
+
+def missing_data(suite: Suite, data: Path) -> list[Problem]:
+    """Return which data are missing: per workload, where they were looked for and how to get them."""
+    specs = {spec.workload_label: spec for spec in suite.specs if not spec.synthetic}
+    subjects = [_Subject("workload", spec.workload, suite.origin, "", label) for label, spec in specs.items()]
+    return [problem for subject in subjects for problem in _missing_data(subject, data)]
 
 
 def prepare(suite: Suite, data: Path) -> Iterator[str]:
@@ -153,20 +187,34 @@ def _workload_call(subject: _Subject, name: str, data: Path) -> object:
 
 @dataclass(frozen=True)
 class _Subject:
-    """A component, and the labels under which its parameters stand in the suite."""
+    """A component, and the labels under which its parameters stand in the suite.
+
+    A model or a data set also has the workload's `parameter` that names it.
+    """
 
     kind: Kind
     component: Component
     origin: Origin
     method: str
     workload: str
+    parameter: str = ""
 
     @classmethod
     def of_optimizer(cls, spec: RunSpec, origin: Origin) -> _Subject:
         return cls("optimizer", spec.optimizer, origin, spec.method, spec.workload_label)
 
     def place(self, name: str = "") -> Place:
-        return self.origin.find(method=self.method, workload=self.workload, name=name)
+        path = ".".join(part for part in (self.parameter, name) if part)
+        return self.origin.find(method=self.method, workload=self.workload, name=path)
+
+    def named(self, kind: Kind, name: str) -> _Subject:
+        """Return what a parameter names.
+
+        Raises:
+            ValueError: The parameter's value names nothing.
+        """
+        component = registry.named(kind, self.given[name])
+        return _Subject(kind, component, self.origin, self.method, self.workload, name)
 
     @property
     def given(self) -> dict[str, JsonValue]:
@@ -178,7 +226,9 @@ def _parameter_problems(subject: _Subject) -> list[Problem]:
     try:
         factory = registry.resolve(subject.kind, subject.component.target)
     except PluginError as error:
-        return [subject.place(subject.kind).problem(error.message, nearest=error.nearest)]
+        # A model stands in `model`, or in `name` below it; the latter has a place only where it is written.
+        where = "name" if subject.parameter else subject.kind
+        return [subject.place(where).problem(error.message, nearest=error.nearest)]
     own = _wrong_types(subject, registry.parameters(subject.kind, factory))
     try:
         allowed = registry.parameters(subject.kind, factory, subject.given)
@@ -190,9 +240,12 @@ def _parameter_problems(subject: _Subject) -> list[Problem]:
 def _unknown(subject: _Subject, allowed: Mapping[str, Parameter]) -> list[Problem]:
     if registry.is_open(allowed):
         return []
-    entry = MethodEntry if subject.kind == "optimizer" else WorkloadEntry
     # A key of the suite itself that is misspelt ends up among the parameters.
-    names = [*allowed, *entry.model_fields]
+    entries: dict[Kind, list[str]] = {
+        "optimizer": [*MethodEntry.model_fields],
+        "workload": [*WorkloadEntry.model_fields],
+    }
+    names = [*allowed, *entries.get(subject.kind, [])]
     message = f"unknown parameter of {subject.component.target}; allowed: {', '.join(allowed) or 'none'}"
     return [
         subject.place(name).problem(message, nearest=nearest_name(name, names))
@@ -207,7 +260,10 @@ def _wrong_types(subject: _Subject, allowed: Mapping[str, Parameter]) -> list[Pr
         if name not in allowed:
             continue
         try:
-            registry.convert(allowed[name], value)
+            if kind := named_kind(allowed[name]):
+                found += _parameter_problems(subject.named(kind, name))
+            else:
+                registry.convert(allowed[name], value)
         except PluginError as error:
             found.append(subject.place(name).problem(error.message, nearest=error.nearest))
         except ValueError as error:
@@ -319,11 +375,13 @@ def _unschedulable(subject: _Subject, optimizer: torch.optim.Optimizer, schedule
             yield subject.place(f"schedule.{name}").problem(message, nearest=nearest_name(name, numbers))
 
 
-def _data_problems(subject: _Subject, spec: RunSpec, data: Path) -> list[Problem]:
-    workload = registry.resolve(subject.kind, subject.component.target)
-    if spec.synthetic:
-        problem = subject.place("synthetic").problem(f"{subject.component.target} cannot make up its data", "true")
-        return [] if workload.synthetic else [problem]
+def _synthetic_problems(subject: _Subject, spec: RunSpec) -> list[Problem]:
+    if not spec.synthetic or _makes_up_data(subject.component.target):
+        return []
+    return [subject.place("synthetic").problem(f"{subject.component.target} cannot make up its data", "true")]
+
+
+def _missing_data(subject: _Subject, data: Path) -> list[Problem]:
     missing, text = _called(functools.partial(_workload_call, subject, "missing", data))
     if text:
         return [subject.place().problem(f"cannot be checked for missing data: {text}")]

@@ -6,6 +6,7 @@ import multiprocessing
 import signal
 import tempfile
 from collections.abc import Iterator
+from itertools import islice
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -15,20 +16,40 @@ from pathlib import Path
 import torch
 
 from benchbench import backends, stepping
+from benchbench.checkpoint import load_tensors, save_tensors
 from benchbench.processes import die_with_parent, no_main_module
 from benchbench.ranks import Ranks, joined
 from benchbench.training import Training
 from benchbench.values import RunSpec
 
 
+class RankEndedError(RuntimeError):
+    """The process of another rank has ended before its time."""
+
+
 @dataclass(frozen=True)
 class _Place:
-    """Where a follower belongs: what it computes on, and the file through which the ranks find each other."""
+    """Where a follower belongs, and the private folder in which the ranks find each other."""
 
     rank: int
-    device: str
     threads: int
-    store: str
+    folder: str
+
+
+@dataclass(frozen=True)
+class _Epoch:
+    """What rank 0 says before each epoch: which one, the batches in it that are done, and what plateaus look at."""
+
+    number: int
+    done: int
+    scores: list[float]
+
+
+_STATE, _STORE = "state", "ranks"
+"""Files in that folder."""
+
+_SECONDS_TO_END = 2.0
+"""How long a process may take to end after its connections have broken."""
 
 
 @dataclass(frozen=True)
@@ -45,29 +66,43 @@ class Followers:
         ranks: This process among them; `None` if it is the only one.
     """
 
-    def __init__(self, ranks: Ranks | None, device: torch.device, store: Path, started: list[_Follower]) -> None:
+    def __init__(self, ranks: Ranks | None, folder: Path, started: list[_Follower]) -> None:
         self.ranks = ranks
-        self._device = device
-        self._store = store
+        self._folder = folder
         self._followers = started
         self._group = ExitStack()
         self._joined = False
 
-    def begin(self, epoch: int) -> None:
-        """Let all ranks make the steps of an epoch (from 1).
+    def begin(self, epoch: int, done: int, training: Training) -> None:
+        """Let all ranks make the steps of an epoch.
+
+        Args:
+            epoch: Its number, from 1.
+            done: Batches in it that an earlier attempt has done.
+            training: This process's training, whose state the others take over in the first call.
 
         Raises:
-            RuntimeError: A rank has ended; its log says why.
+            RankEndedError: A rank has ended; the log says why.
         """
-        if self.ranks is not None and not self._joined:
+        if self.ranks is None:
+            return
+        if not self._joined:
             self._joined = True
             self._await_all()
-            self._group.enter_context(joined(self.ranks, self._device, self._store))
+            save_tensors(self._folder / _STATE, training.state_dict())
+            self._tell(None)
+            self._group.enter_context(joined(self.ranks, self._folder / _STORE))
+        self._tell(_Epoch(epoch, done, list(training.schedules.scores)))
+
+    def check(self) -> None:
+        """Say so if a rank has ended.
+
+        Raises:
+            RankEndedError: One has.
+        """
         for follower in self._followers:
-            try:
-                follower.orders.send(epoch)
-            except OSError:
-                raise _ended(follower) from None
+            if wait([follower.process.sentinel], _SECONDS_TO_END):
+                raise RankEndedError(f"the process of rank {follower.rank} has ended; the log says why")
 
     def _await_all(self) -> None:
         for follower in self._followers:
@@ -75,9 +110,16 @@ class Followers:
             try:
                 follower.orders.recv()
             except (EOFError, OSError):
-                raise _ended(follower) from None
-        for follower in self._followers:  # not before all of them can be relied on to come
-            follower.orders.send(0)
+                self.check()
+                raise
+
+    def _tell(self, order: _Epoch | None) -> None:
+        for follower in self._followers:
+            try:
+                follower.orders.send(order)
+            except OSError:
+                self.check()
+                raise
 
     def end(self) -> None:
         """End the other ranks at once: all that counts is here."""
@@ -88,37 +130,38 @@ class Followers:
         self._group.close()
 
 
-def _ended(follower: _Follower) -> RuntimeError:
-    return RuntimeError(f"the process of rank {follower.rank} has ended; the log says why")
-
-
 @contextmanager
 def following(spec: RunSpec, device: torch.device, data: Path) -> Iterator[Followers]:
     """Start the other ranks of a run, which set up the same training meanwhile, and end them afterwards.
 
-    On a CPU they share out this process's threads; on GPUs, each takes the next one that is visible.
+    They share out this process's threads.
 
     Args:
         spec: The run.
         device: Where this process computes.
         data: The folder in which data sets lie.
+
+    Raises:
+        ValueError: The device is no CPU.
+        RankEndedError: A rank has ended while something was asked of it.
     """
     size = spec.execution.ranks
     if size == 1:
-        yield Followers(None, device, Path(), [])
+        yield Followers(None, Path(), [])
         return
+    if device.type != "cpu":
+        raise ValueError(f"ranks: several are supported on CPUs alone, not on {device.type}: leave it out here")
     threads = torch.get_num_threads()
     share = max(1, threads // size)
     with tempfile.TemporaryDirectory(prefix="benchbench-") as folder:
-        store = Path(folder, "ranks")
-        started = []
-        for rank in range(1, size):
-            place = f"cuda:{rank}" if device.type == "cuda" else device.type
-            started.append(_start(spec, data, _Place(rank, place, share, str(store))))
+        started = [_start(spec, data, _Place(rank, share, folder)) for rank in range(1, size)]
         torch.set_num_threads(share)
-        followers = Followers(Ranks(0, size), device, store, started)
+        followers = Followers(Ranks(0, size), Path(folder), started)
         try:
             yield followers
+        except RuntimeError:  # that a connection is closed, for instance
+            followers.check()
+            raise
         finally:
             followers.end()
             torch.set_num_threads(threads)
@@ -148,18 +191,22 @@ def follow(spec: str, data: str, place: _Place, orders: Connection) -> None:
         place: Where it belongs.
         orders: Where rank 0 says which epoch comes next.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):  # meant for the run, with which this process dies
+        signal.signal(number, signal.SIG_IGN)
     die_with_parent()
     torch.set_num_threads(place.threads)
-    run, device = RunSpec.model_validate_json(spec), torch.device(place.device)
+    run, device = RunSpec.model_validate_json(spec), torch.device("cpu")
     ranks = Ranks(place.rank, run.execution.ranks)
     with backends.configured(run.execution, device):
         training = Training(run, device, Path(data), ranks)
         orders.send(place.rank)
         orders.recv()
-        with joined(ranks, device, Path(place.store)):
+        training.load_state_dict(load_tensors(Path(place.folder, _STATE)))
+        with joined(ranks, Path(place.folder, _STORE)):
             while True:
-                for batch in training.task.batches(orders.recv()):
+                epoch: _Epoch = orders.recv()
+                training.schedules.scores = epoch.scores
+                for batch in islice(training.task.batches(epoch.number), epoch.done, None):
                     training.step(batch)
                 # Rank 0 is judged now. Showing its weights and putting them back may cost rounding.
                 with stepping.evaluating(training.optimizer):

@@ -23,7 +23,7 @@ _USES: dict[Kind, tuple[str, str]] = {
     "optimizer": ("an optimizer: it cannot be called", "__call__"),
     "workload": ("a Workload", "build"),
     "model": ("a model: it cannot be called", "__call__"),
-    "dataset": ("a Dataset", "load"),
+    "dataset": ("a data set: it cannot be called", "__call__"),
 }
 """What something of each kind is called, and the method that makes it one."""
 
@@ -112,7 +112,7 @@ def find(kind: Kind, name: str) -> Plugin:
 
 
 def resolve(kind: Kind, target: str) -> Any:
-    """Return what a target names: the factory of an optimizer or a model, a `Workload` or a `Dataset`.
+    """Return what a target names: the factory of an optimizer, a model or a data set, or a `Workload`.
 
     Args:
         kind: What is wanted.

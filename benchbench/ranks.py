@@ -72,21 +72,17 @@ class Ranks:
 
 
 @contextmanager
-def joined(ranks: Ranks, device: torch.device, store: Path) -> Iterator[None]:
+def joined(ranks: Ranks, store: Path) -> Iterator[None]:
     """Let ranks on this machine reach each other inside, through a file and the loopback interface.
 
     Args:
         ranks: This process.
-        device: Where it computes; GPUs are connected by NCCL, CPUs by Gloo.
         store: A file that all of them name and that does not exist yet.
     """
     interface = "lo0" if sys.platform == "darwin" else "lo"
-    for variable in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
-        os.environ.setdefault(variable, interface)
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
     dist.init_process_group(
-        "nccl" if device.type == "cuda" else "gloo",
+        "gloo",
         store=dist.FileStore(str(store), ranks.size),
         rank=ranks.rank,
         world_size=ranks.size,

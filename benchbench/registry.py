@@ -7,7 +7,7 @@ import inspect
 import json
 import typing
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from inspect import Parameter
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError
 
 from benchbench.plugins import Kind, Plugin, PluginError, find, module_of, plugins, resolve, status
 from benchbench.problems import nearest_name
-from benchbench.signatures import filled_by_harness, signature_of, wants_optimizer
+from benchbench.signatures import filled_by_harness, named_kind, signature_of, wants_optimizer
 from benchbench.suite.schema import MethodEntry
 from benchbench.values import Component
 
@@ -97,7 +97,8 @@ def parameters(
 
     Args:
         kind: What the factory is.
-        factory: An optimizer's factory, or a `Workload`.
+        factory: The factory of an optimizer, a model or a data set, or a `Workload`. Parameters of a model without a
+            default are not for a suite to set: the workload fills them.
         given: What the suite sets: a wrapper passes on the parameters of the optimizer chosen here.
 
     Returns:
@@ -106,17 +107,18 @@ def parameters(
     Raises:
         PluginError: The base of a wrapper cannot be found.
     """
-    if kind == "workload":
-        return {
-            name: parameter
-            for name, parameter in signature_of(factory.build).items()
-            if parameter.kind in (Parameter.KEYWORD_ONLY, Parameter.VAR_KEYWORD)
-        }
-    return _with_bases(_own(factory), given or {})
+    if kind == "optimizer":
+        return _with_bases(_own(factory), given or {})
+    return {
+        name: parameter
+        for name, parameter in signature_of(factory.build if kind == "workload" else factory).items()
+        if parameter.kind in (Parameter.KEYWORD_ONLY, Parameter.VAR_KEYWORD)
+        and not (kind == "model" and parameter.kind is Parameter.KEYWORD_ONLY and parameter.default is Parameter.empty)
+    }
 
 
 def convert(parameter: Parameter, value: JsonValue) -> object:
-    """Return a suite's value as its factory wants it: a list as a tuple, the name of a base as an optimizer.
+    """Return a suite's value as its factory wants it: a list as a tuple, the name of a plugin as the plugin.
 
     Types are taken strictly, but an integer may stand for a float. An annotation that cannot be used accepts
     anything.
@@ -130,8 +132,10 @@ def convert(parameter: Parameter, value: JsonValue) -> object:
 
     Raises:
         ValueError: The value has the wrong type.
-        PluginError: There is no such base.
+        PluginError: There is no such plugin.
     """
+    if kind := named_kind(parameter):
+        return _filled(kind, named(kind, value))
     if wants_optimizer(parameter):
         if value is None or not isinstance(value, str):
             raise ValueError("must be the name of an optimizer")
@@ -144,9 +148,42 @@ def convert(parameter: Parameter, value: JsonValue) -> object:
     except ValidationError as error:
         if all(each["type"] in _ONLY_IN_PYTHON for each in error.errors()):
             return value
-        raise ValueError(f"must be {type_text(parameter)}") from None
+        raise ValueError(_requirement(parameter, error)) from None
     # Pydantic checks an `Iterable` lazily; its factory shall get the list.
     return value if isinstance(converted, Iterator) else converted
+
+
+def named(kind: Kind, value: JsonValue) -> Component:
+    """Return the plugin that a suite names in a parameter, and the parameters that it gives it.
+
+    Args:
+        kind: What is named.
+        value: A name, or a mapping with the `name` and parameters.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    content = {"name": value} if isinstance(value, str) else value
+    name = content.get("name") if isinstance(content, dict) else None
+    if not isinstance(content, dict) or not isinstance(name, str):
+        raise ValueError(  # noqa: TRY004 - as for every other value
+            f"must be the name of a {kind}, or a mapping with its `name` and its parameters"
+        )
+    return Component(target=name, parameters={key: each for key, each in content.items() if key != "name"})
+
+
+def _filled(kind: Kind, component: Component) -> Callable[..., Any]:
+    """Return the factory of a model or a data set with the suite's parameters filled in."""
+    factory = resolve(kind, component.target)
+    return functools.partial(factory, **arguments(parameters(kind, factory), component.parameters))
+
+
+def _requirement(parameter: Parameter, error: ValidationError) -> str:
+    """Return what a value must be: its type or, where that is right, what else pydantic asks for."""
+    [first, *others] = error.errors()
+    if others or not hasattr(parameter.annotation, "__metadata__") or first["type"].endswith("_type"):
+        return f"must be {type_text(parameter)}"
+    return first["msg"].replace("Input should be", "must be")
 
 
 def arguments(allowed: Mapping[str, Parameter], given: Mapping[str, JsonValue]) -> dict[str, Any]:
@@ -164,7 +201,10 @@ def type_text(parameter: Parameter) -> str:
     """Return a parameter's type as text, empty where none is known."""
     if parameter.annotation is Parameter.empty:
         return ""
-    return inspect.formatannotation(parameter.annotation)
+    if kind := named_kind(parameter):
+        return kind
+    annotation = parameter.annotation
+    return inspect.formatannotation(annotation.__origin__ if hasattr(annotation, "__metadata__") else annotation)
 
 
 _ONLY_IN_PYTHON = ("needs_python_object", "callable_type")
@@ -249,7 +289,7 @@ class Description:
 
 
 def describe(name: str) -> Description:
-    """Describe an optimizer or a workload.
+    """Describe an optimizer, a workload, a model or a data set.
 
     Args:
         name: Its name, or any other target of a suite.
@@ -284,7 +324,7 @@ def _kind_of(name: str) -> Kind:
         if name in known[kind] or name.lower() in known[kind]:
             return kind
     names = [each for kind in kinds for each in known[kind]]
-    raise PluginError(f"unknown optimizer or workload {name!r}", nearest_name(name, names))
+    raise PluginError(f"unknown optimizer, workload, model or data set {name!r}", nearest_name(name, names))
 
 
 def _default_text(parameter: Parameter) -> str | None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from benchbench.checkpoint import Checkpoints
 from benchbench.values import EpochRecord, RunResult, RunSpec
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Files of one run: `spec.json`, `metrics.jsonl`, `log.txt` and, once it has ended, `result.json`.
+    """Files of one run: `spec.json`, `metrics.jsonl`, `log.txt` and `checkpoints/`; once it has ended, `result.json`.
 
     Attributes:
         path: The folder, named by the run's key.
@@ -43,25 +44,41 @@ class RunFolder:
         return self.path / "result.json"
 
     @property
+    def weights_file(self) -> Path:
+        """The model's state at the end of the run, at the weights that the optimizer recommends."""
+        return self.path / "weights.pt"
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """What an attempt at the run leaves for the next one."""
+        return Checkpoints(self.path / "checkpoints")
+
+    @property
     def lock_file(self) -> Path:
         """Locked by the process that is at work on the run."""
         return self.path / "lock"
 
     def prepare(self, spec: RunSpec) -> None:
-        """Remove what an earlier attempt left and write the spec."""
+        """Write the spec, and remove what an earlier attempt left, apart from its checkpoints."""
         self.path.mkdir(parents=True, exist_ok=True)
-        for file in (self.result_file, self.metrics_file, self.log_file):
+        for file in (self.result_file, self.metrics_file, self.log_file, self.weights_file):
             file.unlink(missing_ok=True)
-        _write(self.spec_file, spec.model_dump_json(indent=2))
+        _write(self.spec_file, spec.model_dump_json(indent=2) + "\n")
 
     def append(self, record: EpochRecord) -> None:
         """Add a line to the metrics."""
         with self.metrics_file.open("a", encoding="utf-8") as file:
             file.write(record.model_dump_json() + "\n")
 
+    def rewind(self, records: Sequence[EpochRecord]) -> None:
+        """Let the metrics be these, in one piece or not at all."""
+        _write(self.metrics_file, "".join(record.model_dump_json() + "\n" for record in records))
+
     def finish(self, result: RunResult) -> None:
-        """Write the result, in one piece or not at all."""
-        _write(self.result_file, result.model_dump_json(indent=2))
+        """Write the result, in one piece or not at all; after a conclusive one, checkpoints have no use."""
+        _write(self.result_file, result.model_dump_json(indent=2) + "\n")
+        if result.conclusive:
+            self.checkpoints.clear()
 
     def result(self) -> RunResult | None:
         """Return the result, or `None` when the run has not ended (or its file is unreadable)."""
@@ -90,5 +107,8 @@ class RunFolder:
 
 def _write(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text + "\n", encoding="utf-8")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())  # or a power cut could leave an empty file under the new name
     temporary.replace(path)

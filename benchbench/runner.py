@@ -70,7 +70,7 @@ class Runner:
         runs_dir: Folder of the runs' folders.
         data: The folder in which data sets lie.
         observe: Told about everything that happens.
-        force: Run again what is done already.
+        force: Run again what is done already, and from the beginning what was interrupted.
     """
 
     suite: Suite
@@ -88,7 +88,7 @@ class Runner:
         """Run what is missing or broke.
 
         Raises:
-            KeyboardInterrupt: On Ctrl-C or SIGTERM; runs that were at work are stopped and tracked as interrupted.
+            KeyboardInterrupt: On Ctrl-C or SIGTERM; what is at work leaves a checkpoint and is tracked as interrupted.
         """
         planned = plan(self.suite.specs, self.tracker, self.runs_dir, force=self.force)
         for item in planned:
@@ -136,6 +136,8 @@ class Runner:
             self._close(active, ended)
             return
         self._active[item.spec.key] = active
+        if self.force:
+            item.folder.checkpoints.clear()
         self.engine.submit(Job(item.spec, item.folder, self.data))
         self.observe(Event("started", item.spec))
 

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 
-from benchbench.values import Cosine, Linear, MultiStep, Schedule
+from benchbench.values import Cosine, Linear, MultiStep, Plateau, Polynomial, Schedule
 
 
 class Schedules:
     """Sets scheduled hyperparameters in an optimizer's parameter groups before each step.
 
-    A value depends on the base value (the group's own, from the suite) and the number of steps completed, on nothing
-    else, so a resumed run continues with the same values.
+    A value depends on the base value (the group's own, from the suite), the number of steps completed and what the
+    epochs before have scored, on nothing else, so a resumed run continues with the same values.
 
     Args:
         optimizer: Owner of the parameter groups.
         schedules: Schedule per key of the parameter groups, `lr` among them.
         steps_per_epoch: Steps of one epoch.
         epochs: The run's budget.
+        higher_is_better: Direction of the scores.
+
+    Attributes:
+        scores: What each completed epoch has scored, in the metric that chooses the best one.
     """
 
     def __init__(
@@ -29,10 +33,14 @@ class Schedules:
         schedules: Mapping[str, Schedule],
         steps_per_epoch: int,
         epochs: int,
+        *,
+        higher_is_better: bool = True,
     ) -> None:
-        self._groups = optimizer.param_groups
+        self.scores: list[float] = []
+        self._higher_is_better = higher_is_better
+        self._optimizer = optimizer
         self._schedules = dict(schedules)
-        self._base = {key: [group[key] for group in self._groups] for key in schedules}
+        self._base = {key: [group[key] for group in optimizer.param_groups] for key in schedules}
         self._steps_per_epoch = steps_per_epoch
         self._epochs = epochs
 
@@ -40,18 +48,20 @@ class Schedules:
         """Set the values that hold for the step after `step` completed ones."""
         for key, schedule in self._schedules.items():
             scale = factor(schedule, step, self._steps_per_epoch, self._epochs)
-            for group, base in zip(self._groups, self._base[key], strict=True):
+            if isinstance(schedule, Plateau):
+                scale *= schedule.gamma ** drops(schedule, self.scores, higher_is_better=self._higher_is_better)
+            for group, base in zip(self._optimizer.param_groups, self._base[key], strict=True):
                 group[key] = base * scale
 
     def values(self) -> dict[str, float]:
         """Return the current value of `lr` and of every scheduled key, from the first parameter group."""
-        group = self._groups[0]
+        group = self._optimizer.param_groups[0]
         keys = dict.fromkeys(["lr", *self._schedules])
         return {key: float(group[key]) for key in keys if key in group}
 
 
 def factor(schedule: Schedule, step: int, steps_per_epoch: int, epochs: int) -> float:
-    """Return what a schedule multiplies the base value with.
+    """Return what a schedule multiplies the base value with; for a `plateau`, without its drops.
 
     Args:
         schedule: The schedule.
@@ -70,8 +80,35 @@ def factor(schedule: Schedule, step: int, steps_per_epoch: int, epochs: int) -> 
             return end + (1 - end) * (1 + math.cos(math.pi * _progress(step, warmup, steps_per_epoch * epochs))) / 2
         case Linear(end_factor=end):
             return 1 + (end - 1) * _progress(step, warmup, steps_per_epoch * epochs)
+        case Polynomial(power=power, end_factor=end):
+            rest: float = (1 - _progress(step, warmup, steps_per_epoch * epochs)) ** power
+            return end + (1 - end) * rest
         case _:
             return 1.0
+
+
+def drops(schedule: Plateau, scores: Sequence[float], *, higher_is_better: bool) -> int:
+    """Return how often a `plateau` has dropped.
+
+    The rule is that of torch's `ReduceLROnPlateau` with a relative threshold: an epoch is an improvement if it beats
+    the best score so far by `threshold` times that score; after `patience` epochs in a row without one, the next such
+    epoch brings a drop, and the count starts anew.
+
+    Args:
+        schedule: The schedule.
+        scores: What each completed epoch has scored.
+        higher_is_better: Direction of the scores.
+    """
+    best, without, dropped = (-math.inf if higher_is_better else math.inf), 0, 0
+    for score in scores:
+        margin = schedule.threshold * best if math.isfinite(best) else 0.0
+        if score > best + margin if higher_is_better else score < best - margin:
+            best, without = score, 0
+        else:
+            without += 1
+        if without > schedule.patience:
+            dropped, without = dropped + 1, 0
+    return dropped
 
 
 def _progress(step: int, warmup: int, total: int) -> float:

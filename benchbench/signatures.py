@@ -10,8 +10,24 @@ from dataclasses import dataclass
 from inspect import Parameter
 from typing import Any
 
+from benchbench.plugins import Kind
+
 PARAMS = "params"
 """The name under which torch's optimizers take what they optimize."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """Marks a parameter, as in `Annotated[Callable[..., nn.Module], Named("model")]`, that a suite sets to a plugin.
+
+    The suite writes its name, or a mapping with its `name` and its own parameters; the factory that has the parameter
+    gets the plugin with these parameters filled in.
+
+    Attributes:
+        kind: What the suite names.
+    """
+
+    kind: Kind
 
 
 @dataclass(frozen=True)
@@ -72,6 +88,12 @@ def wants_model(parameter: Parameter) -> bool:
     import torch
 
     return any(inspect.isclass(each) and issubclass(each, torch.nn.Module) for each in _options(parameter))
+
+
+def named_kind(parameter: Parameter) -> Kind | None:
+    """Return which kind of plugin a suite names in a parameter, or `None` where it names none."""
+    marks = getattr(parameter.annotation, "__metadata__", ())
+    return next((mark.kind for mark in marks if isinstance(mark, Named)), None)
 
 
 def _options(parameter: Parameter) -> tuple[Any, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import platform
-import time
 import traceback
 from collections.abc import Callable
 from importlib.metadata import version
@@ -13,17 +12,22 @@ from pathlib import Path
 import torch
 
 from benchbench import backends, memory, probe, stepping
+from benchbench.attempt import Keeper, Progress, Stopped, never
 from benchbench.followers import following
 from benchbench.run_folder import RunFolder
-from benchbench.selection import Best
-from benchbench.training import Training
 from benchbench.values import EpochRecord, Memory, Metrics, Outcome, RunResult, RunSpec
 from benchbench.workloads import DATA, Task
 
 _TRACEBACK_LINES = 12
 
 
-def run(spec: RunSpec, device: torch.device, report: Callable[[EpochRecord], None], data: Path = DATA) -> RunResult:
+def run(
+    spec: RunSpec,
+    device: torch.device,
+    report: Callable[[EpochRecord], None],
+    data: Path = DATA,
+    keeper: Keeper | None = None,
+) -> RunResult:
     """Train one run to the end of its budget or to its divergence.
 
     Time and cost cover the training loop alone: data loading and optimizer steps, without set-up, evaluation and
@@ -34,78 +38,81 @@ def run(spec: RunSpec, device: torch.device, report: Callable[[EpochRecord], Non
         device: Where to run it.
         report: Called after every epoch.
         data: The folder in which data sets lie.
+        keeper: Takes up what an earlier attempt has left and keeps this one's progress; without one, nothing is kept.
 
     Returns:
         The result, with outcome `finished` or `diverged`.
 
     Raises:
         RuntimeError: The optimizer never evaluated the objective.
+        Stopped: The keeper was asked to stop the run.
     """
+    keeper = keeper or Keeper(spec, device)
     with (
         torch.random.fork_rng(),
         backends.configured(spec.execution, device),
         following(spec, device, data) as followers,
     ):
-        training = Training(spec, device, data, followers.ranks)
+        progress = keeper.begin(lambda: Progress(spec, device, data, followers.ranks))
+        training, usage = progress.training, progress.usage
         task, ledger = training.task, training.ledger
-        seconds = 0.0
-        device_peak: int | None = None
-        judged = "validation" if spec.protocol == "holdout" else "test"
-        best = Best(f"{judged}/{task.selection_metric}", task.higher_is_better, keep_weights=judged != "test")
         outcome: Outcome = "finished"
         message = ""
 
-        for epoch in range(1, spec.epochs + 1):
-            followers.begin(epoch)
-            memory.reset_device_peak(device)
-            started = _now(device)
-            loss_sum = torch.zeros((), device=device)
-            for batch in task.batches(epoch):
-                loss_sum += training.step(batch)
-            seconds += _now(device) - started
-            device_peak = memory.device_peak(device, device_peak)
+        while progress.epoch <= spec.epochs:
+            epoch = progress.epoch
+            followers.begin(epoch, progress.batches, training)
+            batches = progress.remaining(task.batches(epoch))
+            with usage.measured():
+                for batch in batches:
+                    progress.loss_sum += training.step(batch)
+                    progress.batches += 1
+                    keeper.after_step(progress)
 
             with stepping.evaluating(training.optimizer):
                 metrics = {
-                    "train/loss": loss_sum.item() / task.steps_per_epoch,
-                    **_evaluate(task, judged),
+                    "train/loss": progress.loss_sum.item() / task.steps_per_epoch,
+                    **_evaluate(task, progress.judged),
                     **{f"schedule/{key}": value for key, value in training.schedules.values().items()},
                 }
-                record = EpochRecord(epoch=epoch, metrics=metrics, cost=ledger.cost(seconds))
-                best.consider(record, task.model)
+                record = EpochRecord(epoch=epoch, metrics=metrics, cost=ledger.cost(usage.seconds))
+                progress.complete(record)
             report(record)
-            if not all(math.isfinite(metrics[name]) for name in ("train/loss", f"{judged}/loss")):
+            if not all(math.isfinite(metrics[name]) for name in ("train/loss", f"{progress.judged}/loss")):
                 outcome, message = "diverged", f"loss not finite in epoch {epoch}"
                 break
-        final, at_best = _tested(training, record, best)
+            keeper.after_epoch(progress)
+        final, at_best = _tested(progress, keeper)
     return RunResult(
         key=spec.key,
         outcome=outcome,
         message=message,
-        selection_metric=best.metric,
-        epochs=record.epoch,
+        selection_metric=progress.best.metric,
+        epochs=final.epoch,
         final=final.metrics,
         best=at_best.metrics,
         best_epoch=at_best.epoch,
-        cost=record.cost,
+        cost=final.cost,
         memory=Memory(
             parameters=memory.parameter_bytes(training.optimizer),
             state=memory.state_bytes(training.optimizer),
-            device_peak=device_peak,
+            device_peak=usage.device_peak,
         ),
         environment=training.account(),
     )
 
 
-def _tested(training: Training, last: EpochRecord, best: Best) -> tuple[EpochRecord, EpochRecord]:
+def _tested(progress: Progress, keeper: Keeper) -> tuple[EpochRecord, EpochRecord]:
     """Return the last and the best epoch with the metrics of the test split, read now unless it chose the epoch.
 
-    The best epoch's weights are left in the model.
+    The last epoch's weights are kept; the best epoch's are left in the model.
     """
+    training, best, last = progress.training, progress.best, progress.records[-1]
     task, chosen = training.task, best.record or last
-    if not best.weights:
-        return last, chosen
     with stepping.evaluating(training.optimizer):
+        keeper.keep_weights(progress)
+        if not best.weights:
+            return last, chosen
         final = _with(last, _evaluate(task, "test"))
         if chosen.epoch == last.epoch:
             return final, final
@@ -129,8 +136,11 @@ def run_in_folder(
     data: Path = DATA,
     sharing: int = 1,
     own_process: bool = False,
+    stop: Callable[[], bool] = never,
 ) -> RunResult:
     """Run a spec and leave its metrics and its result in its folder; an exception becomes the outcome `failed`.
+
+    It goes on from the checkpoint that an earlier attempt has left in the folder.
 
     What the spec wants measured beside the training is measured after it, so that it can neither change nor cost
     the run anything.
@@ -142,9 +152,13 @@ def run_in_folder(
         data: The folder in which data sets lie.
         sharing: Number of runs that share the device, which is recorded beside the times.
         own_process: Whether this process does nothing else, so that its memory is the run's.
+        stop: Looked at after every step: whether the run shall leave a checkpoint and end as `interrupted`.
     """
+    keeper = Keeper(spec, device, folder, stop)
     try:
-        result = run(spec, device, folder.append, data)
+        result = run(spec, device, folder.append, data, keeper)
+    except Stopped as stopped:
+        result = RunResult(key=spec.key, outcome="interrupted", message=str(stopped))
     except (Exception, SystemExit):  # noqa: BLE001 - one run's failure is a value, whatever its cause
         traceback.print_exc()
         lines = traceback.format_exc().strip().splitlines()[-_TRACEBACK_LINES:]
@@ -152,7 +166,10 @@ def run_in_folder(
     # Read here already: what is measured below has a peak of its own.
     used = result.memory.model_copy(update={"host_peak": memory.process_peak() if own_process else None})
     result = result.model_copy(
-        update={"environment": {**environment(device, sharing), **result.environment}, "memory": used}
+        update={
+            "environment": {**environment(device, sharing), **result.environment, **keeper.account()},
+            "memory": used,
+        }
     )
     if "flops" in spec.measure and result.conclusive:
         # Should the probe take the process along, this is what remains.
@@ -161,13 +178,6 @@ def run_in_folder(
         result = result.model_copy(update={"gc_measured": gc_measured, "unmetered": unmetered})
     folder.finish(result)
     return result
-
-
-def _now(device: torch.device) -> float:
-    """Return the time in seconds once the device has done all that it was asked to do."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
 
 
 def environment(device: torch.device, sharing: int) -> dict[str, str]:

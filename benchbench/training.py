@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree
 
 from benchbench import backends, parts, registry, stepping
+from benchbench.checkpoint import same
 from benchbench.compilation import CompiledLoss
 from benchbench.ledger import Ledger
 from benchbench.normalizers import normalizers_of
@@ -23,6 +25,8 @@ from benchbench.streams import Streams
 from benchbench.synchronised_norm import synchronise
 from benchbench.values import RunSpec
 from benchbench.workloads import Setup
+
+_COUNTS = ("steps", "forwards", "gradients", "hvps")
 
 
 class Training:
@@ -68,7 +72,13 @@ class Training:
         stepping.training(self.optimizer)
         self._normalizers = normalizers_of(model)
         self._parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        self.schedules = Schedules(self.optimizer, spec.schedule, self.task.steps_per_epoch, spec.epochs)
+        self.schedules = Schedules(
+            self.optimizer,
+            spec.schedule,
+            self.task.steps_per_epoch,
+            spec.epochs,
+            higher_is_better=self.task.higher_is_better,
+        )
         self._create_graph = registry.needs_create_graph(spec.optimizer, spec.create_graph)
         self.compiled = CompiledLoss(self.task.loss) if spec.execution.compile else None
         self._dropout = f"dropout/{ranks.rank}" if ranks is not None and ranks.rank else "dropout"
@@ -110,18 +120,32 @@ class Training:
             ranks=self._ranks,
         )
 
-    def scaler_state(self) -> dict[str, Tensor]:
-        """Return the state of the loss scaling, which a checkpoint has to keep; empty where there is none."""
-        return {} if self._scaler is None else self._scaler.state()
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that another training of the spec needs to go on from here.
 
-    def load_scaler_state(self, state: dict[str, Tensor]) -> None:
-        """Go on with the loss scaling from what `scaler_state` returned.
+        The tensors are those at work, no copies. Random state is not among them: streams begin anew with every step.
+        """
+        return {
+            "model": self.task.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": {} if self._scaler is None else self._scaler.state(),
+            "counts": {name: getattr(self.ledger, name) for name in _COUNTS},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned.
 
         Raises:
-            ValueError: The scale is not a positive finite number.
+            ValueError: The optimizer does not take its state back as it was, or the loss's scale is no positive number.
         """
+        self.task.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if not same(self.optimizer.state_dict(), state["optimizer"]):
+            raise ValueError("the optimizer's state changes when it is loaded")
         if self._scaler is not None:
-            self._scaler.load_state(state)
+            self._scaler.load_state(state["scaler"])
+        for name in _COUNTS:
+            setattr(self.ledger, name, state["counts"][name])
 
     def account(self) -> dict[str, str]:
         """Say, as plain text, how the gradients were computed, where that is not the default."""

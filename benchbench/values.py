@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
@@ -84,7 +85,30 @@ class Linear(_Schedule):
     end_factor: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
 
-Schedule = Annotated[Constant | MultiStep | Cosine | Linear, Field(discriminator="name")]
+class Polynomial(_Schedule):
+    """From the base value to `end_factor` times it, step by step, with the remaining budget to the power of `power`."""
+
+    name: Literal["polynomial"] = "polynomial"
+    power: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 2.0
+    end_factor: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+
+
+class Plateau(_Schedule):
+    """The base value times `gamma` for every time that the metric which chooses the best epoch has stopped improving.
+
+    Attributes:
+        gamma: Factor of each drop.
+        patience: Epochs in a row without an improvement that are put up with; the next one brings the drop.
+        threshold: Share of its best value by which the metric must have improved.
+    """
+
+    name: Literal["plateau"] = "plateau"
+    gamma: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    patience: Annotated[int, Field(ge=0)] = 10
+    threshold: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-4
+
+
+Schedule = Annotated[Constant | MultiStep | Cosine | Linear | Polynomial | Plateau, Field(discriminator="name")]
 """How a hyperparameter of the optimizer's parameter groups changes over a run."""
 
 
@@ -160,8 +184,16 @@ class RunSpec(Frozen):
         content = self.model_dump(mode="json", exclude=_NOT_IN_KEY)
         for component in (content["workload"], content["optimizer"]):
             if component["digest"]:  # a file is known by its content, wherever it lies
-                component["target"] = component["target"].replace("\\", "/").rpartition("/")[2]
+                component.update(_without_folders(component))
         return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:16]
+
+
+def _without_folders(value: Any) -> Any:
+    """Return a component's content with the folders of the files that it names left out."""
+    if isinstance(value, dict):
+        return {name: _without_folders(each) for name, each in value.items()}
+    is_file = isinstance(value, str) and re.fullmatch(r".+\.py:[\w.]+", value)
+    return value.replace("\\", "/").rpartition("/")[2] if is_file else value
 
 
 _NOT_IN_KEY = {"suite", "method", "workload_label", "timeout", "checkpoint_minutes", "measure"}
@@ -186,8 +218,11 @@ class Origin:
     places: Mapping[tuple[str, str, str], Place] = field(default_factory=dict, compare=False)
 
     def find(self, *, method: str = "", workload: str = "", name: str = "") -> Place:
-        """Return the most specific place known."""
-        candidates = [(method, workload, name), (method, "", name), ("", workload, name)]
+        """Return the most specific place known; `model.depth` stands in `model` where it has no place of its own."""
+        names = [name, name.rpartition(".")[0]] if "." in name else [name]
+        candidates = [
+            key for each in names for key in ((method, workload, each), (method, "", each), ("", workload, each))
+        ]
         candidates += [(method, "", ""), ("", workload, ""), ("", "", "")]
         return next((self.places[key] for key in candidates if key in self.places), Place())
 

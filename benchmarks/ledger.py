@@ -14,7 +14,7 @@ from contextlib import nullcontext
 
 import torch
 from interleaved import ratio, report, time_in_turns
-from models import ResNet
+from models import resnet
 from networks import images
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -49,7 +49,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     small = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 64), nn.ReLU(), nn.Linear(64, 100))
-    for name, model, count, repeats in (("perceptron", small, 128, 5), ("ResNet-8", ResNet(8), 8, 1)):
+    for name, model, count, repeats in (("perceptron", small, 128, 5), ("ResNet-8", resnet(8), 8, 1)):
         for make in (torch.optim.SGD, AdaHessian):
             optimizer = make(model.parameters(), lr=0.01)
             steps = {state: stepper(model, optimizer, images(count), metered=state == "on") for state in ("on", "off")}

@@ -8,47 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-
-class Block(nn.Module):
-    """Two 3x3 convolutions with batch norm; where the shape changes, a 1x1 convolution as shortcut (option B)."""
-
-    def __init__(self, width_in: int, width: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(width_in, width, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.shortcut = nn.Sequential()
-        if stride != 1 or width_in != width:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(width_in, width, 1, stride, bias=False),
-                nn.BatchNorm2d(width),
-            )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the block's activations."""
-        out = F.relu(self.bn1(self.conv1(x)))
-        return F.relu(self.bn2(self.conv2(out)) + self.shortcut(x))
+from benchbench.models import CifarResNet
 
 
-class ResNet(nn.Module):
-    """ResNet of He et al. (2016), section 4.2: depth 6 n + 2, three stages, on 32x32 images."""
-
-    def __init__(self, depth: int, *, width: int = 16, classes: int = 100) -> None:
-        super().__init__()
-        blocks: list[nn.Module] = []
-        width_in = width
-        for stage in range(3):
-            for place in range((depth - 2) // 6):
-                blocks.append(Block(width_in, width << stage, 2 if stage and not place else 1))
-                width_in = width << stage
-        self.stem = nn.Sequential(nn.Conv2d(3, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
-        self.blocks = nn.Sequential(*blocks)
-        self.head = nn.Linear(width_in, classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the logits."""
-        return self.head(self.blocks(self.stem(x)).mean((2, 3)))
+def resnet(depth: int) -> CifarResNet:
+    """Return the residual network of a depth 6 n + 2 for 32x32 images of 100 classes."""
+    return CifarResNet(classes=100, channels=3, image_size=32, depth=depth)
 
 
 class GPTBlock(nn.Module):
@@ -97,6 +62,6 @@ def build(name: str) -> tuple[nn.Module, Callable[[], Tensor]]:
         model: nn.Module = GPT()
         inputs, targets = torch.randint(0, 512, (8, 128)), torch.randint(0, 512, (8 * 128,))
     else:
-        model = ResNet(int(name.removeprefix("resnet")))
+        model = resnet(int(name.removeprefix("resnet")))
         inputs, targets = torch.randn(64, 3, 32, 32), torch.randint(0, 100, (64,))
     return model, lambda: F.cross_entropy(model(inputs), targets)

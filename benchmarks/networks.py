@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from models import ResNet
+from models import resnet
 from torch import Tensor
 
 Shape = tuple[int, ...]
@@ -11,7 +11,7 @@ Shape = tuple[int, ...]
 
 def resnet32_shapes() -> list[Shape]:
     with torch.device("meta"):
-        return [tuple(parameter.shape) for parameter in ResNet(32).parameters()]
+        return [tuple(parameter.shape) for parameter in resnet(32).parameters()]
 
 
 def wide_resnet_shapes(depth: int = 28, widen: int = 10, classes: int = 100) -> list[Shape]:

@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 from interleaved import ratio, report, time_in_turns
-from models import ResNet
+from models import resnet
 from networks import images, resnet32_shapes, wide_resnet_shapes
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -117,7 +117,7 @@ def resident() -> int:
 def peak_of_steps(method: str) -> int:
     """Return what some steps without a Hessian add to the peak of this process, in bytes."""
     torch.manual_seed(0)
-    model, inputs_labels = ResNet(32), images(64)
+    model, inputs_labels = resnet(32), images(64)
     few = [tensor[:2] for tensor in inputs_labels]
     optimizer = (
         SAM(model.parameters(), lr=0.1, momentum=0.9)

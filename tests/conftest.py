@@ -6,8 +6,10 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,3 +64,14 @@ def benchbench(*arguments: str, cwd: Path, **environment: str) -> subprocess.Com
         timeout=300,
         check=False,
     )
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 60) -> Any:
+    """Return what a condition gives as soon as it is true."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.05)
+    raise AssertionError("it did not happen in time")

@@ -8,12 +8,14 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from benchbench.values import Metrics
 from benchbench.workloads import Setup, Workload
+from benchbench.workloads.classification import Split, TensorClassification
 
 
 class LineTask:
@@ -59,6 +61,36 @@ def build_killed(setup: Setup, *, marker: str, kills: int = 1) -> LineTask:
     return LineTask(setup)
 
 
+def build_regularised(setup: Setup, *, die_after: int = 0, marker: str = "") -> TensorClassification:
+    """Classify noise with batch norm and dropout; kill the own process after a number of steps, the first time."""
+    generator = torch.Generator().manual_seed(0)
+    splits = {
+        name: Split(torch.randn(count, 6, generator=generator), torch.randint(0, 3, (count,), generator=generator))
+        for name, count in (("train", 40), ("validation", 16), ("test", 16))
+    }
+    model = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Dropout(0.3), nn.Linear(8, 3))
+    train = splits.pop("train")
+    if not die_after or Path(marker).exists():
+        return TensorClassification(setup, model, train, splits)
+    return Mortal(setup, model, train, splits, die_after, marker)
+
+
+class Mortal(TensorClassification):
+    """Kills its own process when it is asked for the batch after `die_after` ones."""
+
+    def __init__(self, setup: Setup, model: nn.Module, train: Split, rest: Any, die_after: int, marker: str) -> None:
+        super().__init__(setup, model, train, rest)
+        self._left, self._marker = die_after, marker
+
+    def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        for batch in super().batches(epoch):
+            if self._left == 0:
+                Path(self._marker).touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            self._left -= 1
+            yield batch
+
+
 def build_segfault(setup: Setup) -> LineTask:
     """Read from address zero."""
     ctypes.string_at(0)
@@ -78,11 +110,12 @@ def build_failing(setup: Setup) -> LineTask:
 
 def build_missing(setup: Setup) -> LineTask:
     """Never be built: its data are missing."""
-    return LineTask(setup)
+    raise FileNotFoundError("/nowhere")
 
 
 line = Workload(build_line)
 killed = Workload(build_killed)
+regularised = Workload(build_regularised)
 segfault = Workload(build_segfault)
 environment = Workload(build_environment)
 failing = Workload(build_failing)
@@ -148,3 +181,23 @@ class Noisy(torch.optim.SGD):
     def step(self, closure: object = None) -> object:  # type: ignore[override]
         torch.rand(1000)
         return super().step(closure)  # type: ignore[arg-type]
+
+
+class Opaque(torch.optim.SGD):
+    """SGD with a state that is more than tensors and plain values."""
+
+    def __init__(self, params: object, lr: float = 0.1) -> None:
+        super().__init__(params, lr=lr)  # type: ignore[arg-type]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "path": Path("somewhere")}
+
+
+class Forgetful(torch.optim.SGD):
+    """SGD that loads its state without the momentum."""
+
+    def __init__(self, params: object, lr: float = 0.1) -> None:
+        super().__init__(params, lr=lr, momentum=0.9)  # type: ignore[arg-type]
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict({**state_dict, "state": {}})

@@ -320,6 +320,41 @@ def test_a_workload_whose_data_are_there(write: Write) -> None:
     assert problems(write("workload: code.py:simple", "workload: code.py:mine, rate: 1, root: /")) == []
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        (
+            "workload: code.py:simple",
+            "workload: code.py:simple, accumulate: 9",
+            "4: workloads.w.accumulate: a batch of 8 examples has no 9 parts (got 9)",
+        ),
+        (
+            "optimizer: adamw",
+            "optimizer: adamw, overrides: {w: {accumulate: 9}}",
+            "6: methods.A.overrides.w.accumulate: a batch of 8 examples has no 9 parts (got 9)",
+        ),
+        (
+            "optimizer: adamw",
+            "optimizer: adamw, ranks: 2",
+            "6: methods.A.ranks: a run is computed by one process: leave it out (got 2)",
+        ),
+        (
+            "workload: code.py:simple",
+            "workload: code.py:simple, batch_norm: synchronised",
+            '4: workloads.w.batch_norm: there is one process, whose batch is the whole one: leave it out (got "sync',
+        ),
+    ],
+)
+def test_gradients_that_cannot_be_computed_so(write: Write, old: str, new: str, problem: str) -> None:
+    (found,) = problems(write(old, new))
+    assert found.startswith(problem)
+
+
+def test_gradients_can_be_computed_in_all_other_ways(write: Write) -> None:
+    said = "accumulate: 2, clip_norm: 1, autocast: fp16, channels_last: true, tf32: true, deterministic: true, ranks: 1"
+    assert problems(write("optimizer: adamw", f"optimizer: adamw, {said}")) == []
+
+
 def test_made_up_data_need_no_data(write: Write) -> None:
     able = "workload: code.py:inventive, rate: 1, root: nowhere, synthetic: true"
     assert problems(write("workload: code.py:simple", able)) == []

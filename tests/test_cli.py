@@ -89,9 +89,26 @@ def test_plan_shows_the_matrix_and_touches_nothing(suite: str, workplace: Path) 
     before = files(workplace)
     result = call("plan", suite)
     assert result.exit_code == 0
-    assert result.stdout.count("to run") == 7  # six rows and the summary
     assert files(workplace) == before
+    lines = result.stdout.splitlines()
+    # 3 runs of 2 epochs of 4 steps, one gradient each
+    assert [line.split()[:6] for line in lines[2:4]] == [
+        [*("line", name), "3", "3", "24", "0"] for name in ("SGD", "Bad")
+    ]
+    assert "6 runs, 6 to run: about " in lines[-1]
+    single = call("plan", suite, "--runs")
+    assert single.stdout.count("to run") == 7  # six rows and the summary
+
+
+@pytest.mark.usefixtures("workplace")
+def test_plan_needs_no_data(write_suite: Callable[..., Path]) -> None:
+    path = str(write_suite(SUITE.replace("AFTER", "99").replace("STUBS:line", "STUBS:missing")))
+    result = call("plan", path)
+    assert result.exit_code == 0
     assert "6 runs, 6 to run" in result.stdout
+    assert result.stdout.splitlines()[2].split()[4:] == ["?"] * 4
+    assert "missing data: " in result.stderr
+    assert "the data of this workload are not in /nowhere" in result.stderr
 
 
 @pytest.mark.usefixtures("workplace")
@@ -138,8 +155,9 @@ BAD: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-@pytest.mark.parametrize("command", ["run", "plan"])
+@pytest.mark.parametrize(
+    ("command", "name"), [*(("run", name) for name in BAD), *(("plan", name) for name in BAD if name != "missing data")]
+)
 def test_bad_input_is_one_line_per_problem_and_starts_nothing(
     name: str, command: str, workplace: Path, write_suite: Callable[..., Path]
 ) -> None:

@@ -308,5 +308,5 @@ def test_descriptions(install: Install) -> None:
     assert registry.describe("my_plugin:mine").plugin.kind == "workload"
     assert registry.describe("AdamW").plugin.name == "adamw"
     assert [each.name for each in registry.describe("open").parameters] == ["lr", "**"]
-    with pytest.raises(PluginError, match="unknown optimizer or workload 'mime'; did you mean 'mine'"):
+    with pytest.raises(PluginError, match="unknown optimizer, workload, model or data set 'mime'; did you mean 'mine'"):
         registry.describe("mime")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +21,7 @@ from mlflow.entities import Run
 from benchbench import api
 from benchbench.runner import Event
 from benchbench.values import Memory, Row
-from tests.conftest import benchbench
+from tests.conftest import benchbench, wait_for
 
 SUITE = """
 name: lines
@@ -218,22 +221,12 @@ def test_a_run_that_always_dies_is_given_up_and_tried_again_by_the_next_command(
     assert len(tracked()) == 3
 
 
-SLOW = SUITE.replace("steps: 4", "steps: 4, pause: 0.1")
+SLOW = SUITE.replace("steps: 4", "steps: 4, pause: 0.1").replace("seeds", "checkpoint_minutes: 1.0e-6\nseeds")
 
 
 def start(path: Path, cwd: Path) -> subprocess.Popen[str]:
     command = [str(Path(sys.executable).with_name("benchbench")), "run", str(path), "--slots", "2"]
     return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 60) -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.05)
-    raise AssertionError("it did not happen in time")
 
 
 def processes(cwd: Path) -> list[int]:
@@ -279,6 +272,112 @@ def test_the_end_of_the_parent_loses_nothing(
     slow_runs = [run for run in tracked() if run.data.params.get("workload.pause") == "0.1"]
     assert len(slow_runs) == 4
     assert {run.info.status for run in slow_runs} == {"FINISHED"}
+    assert any("benchbench.environment.resumed" in run.data.tags for run in slow_runs)
+    assert histories(slow_runs) == histories([run for run in tracked() if run not in slow_runs])
+
+
+def histories(runs: list[Run]) -> dict[tuple[str, str], Any]:
+    """Return every value that MLflow holds of each run, clocks and memory of the process left out."""
+    client = mlflow_client()
+    return {
+        (run.data.tags["benchbench.method"], run.data.params["seed"]): {
+            name: [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, name)]
+            for name in run.data.metrics
+            if name not in ("cost/train_seconds", "memory/host_peak")
+        }
+        for run in runs
+    }
+
+
+@pytest.mark.slow
+def test_a_node_that_is_taken_away_leaves_checkpoints(workplace: Path, write_suite: Callable[..., Path]) -> None:
+    """Every process of the job gets SIGTERM, as from a cluster's scheduler."""
+    path = write_suite(SLOW.replace("pause: 0.1", "pause: 0.3"))
+    parent = start(path, workplace)
+    wait_for(lambda: len(list(workplace.glob(".benchbench/runs/*/checkpoints/*.pt"))) > 1)
+    for process in processes(workplace):
+        os.kill(process, signal.SIGTERM)
+    parent.communicate(timeout=60)
+    assert parent.returncode == 130
+    wait_for(lambda: not processes(workplace))
+    messages = {run.data.tags["benchbench.message"] for run in tracked()}
+    assert all(message.startswith("stopped ") for message in messages), messages
+    assert benchbench("run", str(path), cwd=workplace).returncode == 0
+    assert any("benchbench.environment.resumed" in run.data.tags for run in tracked())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
+def test_killed_again_and_again_at_any_moment_nothing_is_lost(
+    seed: int, undisturbed: list[Any], workplace: Path, write_suite: Callable[..., Path]
+) -> None:
+    chance = random.Random(seed)
+    path = write_suite(SLOW)
+    for _ in range(3):
+        parent = start(path, workplace)
+        wait_for(lambda: processes(workplace) and list(workplace.glob(".benchbench/runs/*/log.txt")))
+        time.sleep(chance.uniform(0.0, 1.0))
+        parent.kill()
+        parent.communicate(timeout=60)
+        wait_for(lambda: not processes(workplace))
+    assert benchbench("run", str(path), cwd=workplace).returncode == 0
+    rows = api.rows(api.load_suite(path))
+    assert [(row.result.final, row.result.best) for row in rows if row.result] == undisturbed
+    slow_runs = [run for run in tracked() if run.data.params.get("workload.pause") == "0.1"]
+    assert histories(slow_runs) == histories([run for run in tracked() if run not in slow_runs])
+
+
+MORTAL = """
+name: lines
+title: Mortal
+seeds: [0]
+checkpoint_minutes: 1.0e-6
+workloads:
+  whole: {workload: "STUBS:regularised", epochs: 3, batch_size: 8}
+  mortal: {workload: "STUBS:regularised", epochs: 3, batch_size: 8, die_after: 8, marker: MARKER}
+methods:
+  AdamW: {optimizer: adamw, lr: 0.01}
+tables: [accuracy]
+"""
+
+
+def test_a_run_that_is_killed_goes_on_from_its_checkpoint(workplace: Path, write_suite: Callable[..., Path]) -> None:
+    path = write_suite(MORTAL.replace("MARKER", str(workplace / "dead")))
+    events: list[Event] = []
+    rows = api.run(api.load_suite(path), slots=2, observe=events.append)
+    assert kinds(events).count("retried") == 1
+    results = {row.spec.workload_label: row.result for row in rows}
+    assert results["mortal"].environment["resumed"] == "1"
+    assert results["mortal"].final == results["whole"].final
+    assert results["mortal"].cost.steps == results["whole"].cost.steps == 15
+    runs = {run.data.tags["benchbench.workload"]: run for run in tracked()}
+    assert histories([runs["mortal"]]) == histories([runs["whole"]])
+    folders = [workplace / ".benchbench/runs" / row.spec.key for row in rows]
+    assert len({(folder / "weights.pt").read_bytes() for folder in folders}) == 1
+
+
+@pytest.mark.usefixtures("workplace")
+def test_ctrl_c_leaves_a_checkpoint_of_an_inline_run_too_and_force_begins_anew(
+    write_suite: Callable[..., Path],
+) -> None:
+    path = write_suite(SLOW)
+
+    def interrupt() -> None:
+        wait_for(lambda: list(Path.cwd().glob(".benchbench/runs/*/metrics.jsonl")))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    for force, resumed in ((False, ["1"]), (True, [])):
+        shutil.rmtree(".benchbench", ignore_errors=True)
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            run_inline(path, force=True)
+        thread.join()
+        rows, _ = run_inline(path, force=force)
+        found = [
+            row.result.environment["resumed"] for row in rows if row.result and "resumed" in row.result.environment
+        ]
+        assert found == resumed
 
 
 @pytest.mark.slow

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from benchbench.schedules import Schedules, factor
-from benchbench.values import Constant, Cosine, Linear, MultiStep, Schedule
+from benchbench.schedules import Schedules, drops, factor
+from benchbench.values import Constant, Cosine, Linear, MultiStep, Plateau, Polynomial, Schedule
 
 STEPS_PER_EPOCH, EPOCHS = 5, 8
 TOTAL = STEPS_PER_EPOCH * EPOCHS
@@ -75,3 +75,41 @@ def test_any_number_in_the_parameter_groups_is_scheduled_from_each_groups_own_va
     assert [group["lr"] for group in optimizer.param_groups] == [0.5, 1.0]
     assert [group["momentum"] for group in optimizer.param_groups] == pytest.approx([0.4, 0.25])
     assert schedules.values() == pytest.approx({"lr": 0.5, "momentum": 0.4})
+
+
+def test_polynomial_equals_torch() -> None:
+    ours = factors(Polynomial(power=3))
+    theirs = torch_factors(torch.optim.lr_scheduler.PolynomialLR, total_iters=TOTAL, power=3)
+    assert ours == pytest.approx(theirs, rel=1e-12)
+
+
+def test_a_polynomial_can_end_above_zero() -> None:
+    assert factors(Polynomial(power=1, end_factor=0.25)) == pytest.approx(factors(Linear(end_factor=0.25)), rel=1e-12)
+
+
+@pytest.mark.parametrize("higher_is_better", [True, False])
+@pytest.mark.parametrize("patience", [0, 2])
+def test_plateau_equals_torch(higher_is_better: bool, patience: int) -> None:
+    scores = torch.rand(60, generator=torch.Generator().manual_seed(3), dtype=torch.float64).add(0.5).tolist()
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimizer, "max" if higher_is_better else "min", factor=0.9, patience=patience, threshold=0.01, eps=0
+    )
+    schedule = Plateau(gamma=0.9, patience=patience, threshold=0.01)
+    for count, score in enumerate(scores, start=1):
+        theirs.step(score)
+        dropped = drops(schedule, scores[:count], higher_is_better=higher_is_better)
+        assert 0.9**dropped == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
+    assert dropped > 3
+
+
+def test_a_score_that_is_no_number_is_no_improvement() -> None:
+    assert drops(Plateau(patience=0), [float("nan"), 1.0, float("nan")], higher_is_better=True) == 2
+
+
+def test_a_plateau_is_reached_by_training() -> None:
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    schedules = Schedules(optimizer, {"lr": Plateau(gamma=0.5, patience=0)}, STEPS_PER_EPOCH, EPOCHS)
+    schedules.scores += [0.9, 0.8]
+    schedules.apply(2 * STEPS_PER_EPOCH)
+    assert optimizer.param_groups[0]["lr"] == 0.5

@@ -1,4 +1,4 @@
-"""Commands about optimizers and workloads: list, show, check, new."""
+"""Commands about optimizers, workloads, models and data sets: list, show, check, new."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ class Listing(StrEnum):
 
     optimizers = "optimizers"
     workloads = "workloads"
+    models = "models"
+    datasets = "datasets"
     suites = "suites"
 
 
@@ -31,7 +33,7 @@ class Listing(StrEnum):
 def list_names(
     what: Annotated[Listing, typer.Argument(help="What to list.", show_default=False)], as_json: Json = False
 ) -> None:
-    """List the optimizers, workloads or suites that can be named, and the plugins that are broken."""
+    """List the optimizers, workloads, models, data sets or suites there are, and the plugins that are broken."""
     with errors_as_lines():
         rows = _suite_rows() if what is Listing.suites else _plugin_rows(what)
     if as_json:
@@ -42,10 +44,10 @@ def list_names(
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="An optimizer, a workload or a bundled suite.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="An optimizer, a workload, a model or a data set.", show_default=False)],
     as_json: Json = False,
 ) -> None:
-    """Show what is known of an optimizer or a workload: parameters, defaults, documentation, distribution."""
+    """Show what is known of an optimizer, a workload, a model or a data set: its parameters and documentation."""
     from dataclasses import asdict
 
     from benchbench.registry import describe
@@ -119,7 +121,12 @@ def new(
 def _plugin_rows(what: Listing) -> list[dict[str, str]]:
     from benchbench.plugins import Kind, plugins, status
 
-    kind: Kind = "optimizer" if what is Listing.optimizers else "workload"
+    kinds: dict[Listing, Kind] = {
+        Listing.optimizers: "optimizer",
+        Listing.workloads: "workload",
+        Listing.models: "model",
+        Listing.datasets: "dataset",
+    }
     return [
         {
             "name": plugin.name,
@@ -127,7 +134,7 @@ def _plugin_rows(what: Listing) -> list[dict[str, str]]:
             "distribution": f"{plugin.distribution} {plugin.version}",
             "status": status(plugin) or "ok",
         }
-        for plugin in plugins(kind).values()
+        for plugin in plugins(kinds[what]).values()
     ]
 
 

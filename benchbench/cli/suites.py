@@ -124,34 +124,31 @@ def plan(
     runs_dir: RunsDir = None,
     data_dir: DataDir = Path("data"),
     synthetic: Synthetic = False,
+    by_run: Annotated[bool, typer.Option("--runs", help="List the single runs, without estimates.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show the runs of a suite, which are done, and where the others would run. Changes nothing."""
-    from benchbench import api
+    """Show what is to be run of a suite, and about what it costs on this machine. Changes nothing.
+
+    The costs are those of the runs that are left, estimated from single gradients and a small problem: gradients,
+    Hessian-vector products (HVPs), floating-point operations and hours on one device. Data may still be missing.
+    """
+    from benchbench import api, planning
     from benchbench.engines.slots import available_slots
 
     with errors_as_lines():
-        loaded = api.load_suite(suite, overrides=overrides, only=only, data=data_dir, synthetic=synthetic)
-        planned = api.plan(loaded, force=force, tracking_uri=tracking_uri, runs_dir=runs_dir, data=data_dir)
-    rows = [
-        {
-            "workload": item.spec.workload_label,
-            "method": item.spec.method,
-            "seed": item.spec.seed,
-            "epochs": item.spec.epochs,
-            "state": item.state,
-            "last outcome": item.result.outcome if item.result else "",
-            "key": item.spec.key,
-        }
-        for item in planned
-    ]
+        loaded = api.load_suite(suite, overrides=overrides, only=only, data=None, synthetic=synthetic)
+        planned = api.plan(loaded, force=force, tracking_uri=tracking_uri, runs_dir=runs_dir)
+        missing = api.missing_data(loaded, data=data_dir)
+        estimates = {} if by_run else api.estimates(loaded, data=data_dir)
     slots = [slot.name for slot in available_slots()]
     if as_json:
-        typer.echo(json.dumps({"runs": rows, "slots": slots}, indent=2))
-        return
-    print_listing(rows)
-    missing = sum(item.state == "to run" for item in planned)
-    typer.echo(f"\n{len(planned)} runs, {missing} to run, on {len(slots)} slots: {', '.join(slots)}")
+        runs, pairs = planning.runs(planned), planning.pairs(planned, estimates)
+        typer.echo(json.dumps({"runs": runs, "estimates": pairs, "slots": slots}, indent=2))
+    else:
+        print_listing(planning.runs(planned) if by_run else planning.table(planned, estimates))
+        typer.echo(f"\n{planning.summary(planned, estimates)}, on {len(slots)} slots: {', '.join(slots)}")
+    for problem in missing:
+        typer.echo(f"missing data: {problem}", err=True)
 
 
 @app.command()

@@ -50,7 +50,7 @@ class Engine(Protocol):
         ...
 
     def stop(self) -> None:
-        """End all running jobs at once; they give no result."""
+        """End all running jobs, which may leave a checkpoint first; `poll` gives no result of theirs."""
         ...
 
 

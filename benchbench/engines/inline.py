@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 
 from benchbench.engines import Job
 from benchbench.engines.slots import Slot
+from benchbench.engines.stopping import stopping_on
 from benchbench.values import RunResult
 
 
@@ -30,7 +32,11 @@ class InlineEngine:
         return 0 if self._results else 1
 
     def submit(self, job: Job) -> None:
-        """Run a job to its end."""
+        """Run a job to its end.
+
+        Raises:
+            KeyboardInterrupt: On Ctrl-C or SIGTERM, once the run has left a checkpoint; on a second one, at once.
+        """
         import torch
 
         from benchbench.trainer import run_in_folder
@@ -39,9 +45,13 @@ class InlineEngine:
         threads = torch.get_num_threads()
         torch.set_num_threads(self._slot.threads)
         try:
-            result = run_in_folder(job.spec, torch.device(self._slot.device), job.folder, data=job.data)
+            with stopping_on(signal.SIGINT, signal.SIGTERM) as stop:
+                device = torch.device(self._slot.device)
+                result = run_in_folder(job.spec, device, job.folder, data=job.data, stop=stop)
         finally:
             torch.set_num_threads(threads)
+        if stop():
+            raise KeyboardInterrupt
         self._results.append(result)
 
     def poll(self, seconds: float) -> Sequence[RunResult]:

@@ -7,15 +7,19 @@ import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerProcess
 
 from benchbench.engines import Job
 from benchbench.engines.slots import Slot
+from benchbench.engines.stopping import held_back
 from benchbench.engines.worker import work
 from benchbench.processes import no_main_module
 from benchbench.values import Outcome, RunResult
+
+GRACE_SECONDS = 10.0
+"""What runs get to finish their step and leave a checkpoint when they are stopped; then they are killed."""
 
 _LOG_LINES = 8
 
@@ -39,11 +43,13 @@ class LocalEngine:
     Args:
         slots: What the runs are placed on, one at a time each.
         preload: Modules that the server loads besides the trainer, such as those of the suite's plugins.
+        grace: Seconds that runs get to leave a checkpoint when they are stopped.
     """
 
     name = "local"
 
-    def __init__(self, slots: Sequence[Slot], preload: Sequence[str] = ()) -> None:
+    def __init__(self, slots: Sequence[Slot], preload: Sequence[str] = (), grace: float = GRACE_SECONDS) -> None:
+        self._grace = grace
         self._free = list(reversed(slots))
         self._running: list[_Running] = []
         self._context = multiprocessing.get_context("forkserver")
@@ -84,8 +90,12 @@ class LocalEngine:
         return results
 
     def stop(self) -> None:
-        """Kill all runs."""
+        """Ask all runs to leave a checkpoint and end, and kill those that take longer than the grace."""
+        for running in self._running:
+            running.process.terminate()
+        deadline = time.monotonic() + self._grace
         for running in list(self._running):
+            running.process.join(max(0.0, deadline - time.monotonic()))
             self._end(running)
 
     def _end(self, running: _Running) -> None:
@@ -102,7 +112,10 @@ def start_server(preload: Sequence[str]) -> None:
         preload: Modules to load besides what every run needs.
     """
     multiprocessing.get_context("forkserver").set_forkserver_preload([*_PRELOAD, *preload])
-    forkserver.ensure_running()
+    resource_tracker.ensure_running()  # a process that would be started below and lift the hold again
+    # A SIGTERM for all processes of a job must not take the server along, which reports how the runs end.
+    with held_back(signal.SIGTERM):
+        forkserver.ensure_running()
 
 
 def _crash(running: _Running) -> RunResult:

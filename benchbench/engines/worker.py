@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from benchbench.engines.slots import Slot
+from benchbench.engines.stopping import StopFlag
 from benchbench.processes import die_with_parent
 from benchbench.run_folder import RunFolder
 from benchbench.values import RunSpec
@@ -25,6 +26,9 @@ def work(spec: str, folder: str, data: str, slot: Slot) -> None:
     """
     # Ctrl-C reaches every process of the terminal; the parent decides what it means for the runs.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    stop = StopFlag()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # the server holds it back
     die_with_parent()
     os.environ.update(slot.environment)
     files = RunFolder(Path(folder))
@@ -43,6 +47,7 @@ def work(spec: str, folder: str, data: str, slot: Slot) -> None:
         data=Path(data),
         sharing=slot.sharing,
         own_process=True,
+        stop=stop,
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -129,7 +130,7 @@ class Expansion:
             workload=self._workload(label),
             optimizer=self._optimizer(row.base, parameters),
             create_graph=row.entry.create_graph,
-            epochs=workload.epochs or 1,
+            epochs=override.epochs or row.entry.epochs or workload.epochs or 1,
             batch_size=workload.batch_size or 1,
             schedule=self._schedule(label, row.base, override),
             protocol=self._file.protocol,
@@ -153,21 +154,34 @@ class Expansion:
     # Components
 
     def _workload(self, label: str) -> Component:
+        # The models and data sets that its parameters name can come from files as well.
         entry = self._workloads[label]
         target, content = self._located(entry.workload or label, self._path("workloads", label, "workload"))
-        return Component(target=target, parameters=entry.parameters, digest=_digest(content))
+        parameters, more = self._all_located(entry.parameters, lambda name: self._path("workloads", label, name))
+        return Component(target=target, parameters=parameters, digest=_digest(content + more))
 
     def _optimizer(self, method: str, parameters: dict[str, JsonValue]) -> Component:
         # What a wrapper wraps can come from a file as well.
         path = self._path("methods", method, "optimizer")
         target, content = self._located(self._methods[method].optimizer or "", path)
+        located, more = self._all_located(parameters, lambda name: self._path("methods", method, name))
+        return Component(target=target, parameters=located, digest=_digest(content + more))
+
+    def _all_located(
+        self, values: Mapping[str, JsonValue], path: Callable[[str], FieldPath]
+    ) -> tuple[dict[str, JsonValue], bytes]:
+        """Return values with every file target in them located, and the content of these files."""
         located: dict[str, JsonValue] = {}
-        for name, value in parameters.items():
+        content = b""
+        for name, value in values.items():
+            more = b""
             located[name] = value
             if isinstance(value, str):
-                located[name], more = self._located(value, self._path("methods", method, name))
-                content += more
-        return Component(target=target, parameters=located, digest=_digest(content))
+                located[name], more = self._located(value, path(name))
+            elif isinstance(value, dict):
+                located[name], more = self._all_located(value, functools.partial(_below, path(name)))
+            content += more
+        return located, content
 
     def _located(self, target: str, path: FieldPath) -> tuple[str, bytes]:
         """Return a file target with its absolute path, and the file's content; any other target as it is."""
@@ -228,6 +242,9 @@ class Expansion:
             self._note("", label, "", ("workloads", label))
             for name in ("workload", "epochs", "batch_size", "synthetic", *entry.execution, *entry.parameters):
                 self._note("", label, name, self._path("workloads", label, name))
+            for name, value in entry.parameters.items():
+                for inner in value if isinstance(value, dict) else ():
+                    self._note("", label, f"{name}.{inner}", (*self._path("workloads", label, name), inner))
             own = self._file.workloads[label].schedule
             for name in {**defaults.workloads.schedule, **defaults.methods.schedule, **own}:
                 if name in own:
@@ -246,7 +263,7 @@ class Expansion:
             self._note(row.label, "", f"schedule.{name}", ("methods", row.base, "schedule", name))
         overrides = self._path("methods", row.base, "overrides")
         for workload, override in row.entry.overrides.items():
-            for name in override.parameters:
+            for name in (*override.execution, *override.parameters):
                 self._note(row.label, workload, name, (*overrides, workload, name))
             for name in override.schedule:
                 self._note(row.label, workload, f"schedule.{name}", (*overrides, workload, "schedule", name))
@@ -277,6 +294,10 @@ def _settings(values: Mapping[str, JsonValue]) -> str:
         for name, value in values.items()
     }
     return ", ".join(f"{name}={text}" for name, text in texts.items())
+
+
+def _below(path: FieldPath, name: str) -> FieldPath:
+    return (*path, name)
 
 
 def _digest(content: bytes) -> str | None:

@@ -79,11 +79,12 @@ class _Model(BaseModel):
 
 
 class _Entry(BaseModel):
-    """Something with free parameters beside its own keys: the schedules, and those of `Execution`."""
+    """Something with free parameters beside its own keys: schedules, a budget, and how gradients are computed."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
     __pydantic_extra__: dict[str, JsonValue]
     schedule: Schedules = {}
+    epochs: Count | None = None
     compile: bool | None = None
     accumulate: Count | None = None
     clip_norm: Annotated[float, Field(gt=0)] | None = None
@@ -106,14 +107,13 @@ class _Entry(BaseModel):
 
 
 class OverrideEntry(_Entry):
-    """What a method changes on one workload: hyperparameters, schedules and how gradients are computed."""
+    """What a method changes on one workload: hyperparameters, schedules, budget, how gradients are computed."""
 
 
 class WorkloadEntry(_Entry):
     """A workload, its budget and its parameters."""
 
     workload: Target | None = None
-    epochs: Count | None = None
     batch_size: Count | None = None
     synthetic: bool | None = None
 

@@ -15,13 +15,15 @@ from pydantic_core import ErrorDetails
 from benchbench.problems import Problem, nearest_name
 from benchbench.suite.schema import MEASUREMENTS, TABLES, Defaults, SuiteFile
 from benchbench.suite.yaml_source import Document, FieldPath
-from benchbench.values import Constant, Cosine, Linear, MultiStep
+from benchbench.values import Constant, Cosine, Linear, MultiStep, Plateau, Polynomial
 
 _SCHEDULES: dict[str, type[BaseModel]] = {
     "constant": Constant,
     "multistep": MultiStep,
     "cosine": Cosine,
     "linear": Linear,
+    "polynomial": Polynomial,
+    "plateau": Plateau,
 }
 
 _STAND_INS = {"name": "suite", "seeds": [0]}

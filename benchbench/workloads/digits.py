@@ -8,8 +8,9 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchbench.datasets.tensors import RandomCrop
 from benchbench.workloads import Setup, Workload
-from benchbench.workloads.classification import Split, TensorClassification, random_shift
+from benchbench.workloads.classification import Split, TensorClassification
 
 _HELD_OUT = 300
 """Images of the validation split and of the test split each; the remaining 1,197 are for training."""
@@ -85,7 +86,7 @@ def _task(setup: Setup, model: nn.Module) -> TensorClassification:
     train = splits.pop("train")
     if setup.protocol == "paper":
         train = train.joined_with(splits.pop("validation"))
-    return TensorClassification(setup, model, train, splits, augment=random_shift(1))
+    return TensorClassification(setup, model, train, splits, augment=RandomCrop(padding=1))
 
 
 def build_resnet8(setup: Setup, *, width: int = 8) -> TensorClassification:

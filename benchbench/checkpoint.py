@@ -1,0 +1,176 @@
+"""The checkpoints of a run: files that are either complete or not used, known by the digest of their content."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any, cast
+
+KEPT = 2
+"""Checkpoints that stay; with one alone, a fault of the disk would cost the whole run."""
+
+_DIGEST_BYTES = 16
+
+
+class UnusableCheckpointError(Exception):
+    """A checkpoint cannot be used; the message says why."""
+
+
+class Checkpoints:
+    """The checkpoints of one run, `<steps>-<digest>.pt`, readable by their owner alone.
+
+    Args:
+        folder: Where they lie; created with the first one.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def files(self) -> list[Path]:
+        """Return the checkpoints, those with the most steps first."""
+        return sorted(self._folder.glob("*-*.pt"), reverse=True)
+
+    def save(self, steps: int, content: Mapping[str, Any]) -> Path:
+        """Write a checkpoint, and remove those that are superseded.
+
+        One that claims to be as late, or later, is from an attempt that has been given up.
+
+        Args:
+            steps: Steps done.
+            content: Tensors, numbers and texts, in dictionaries and lists.
+
+        Returns:
+            The new file.
+        """
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        unfinished = self._folder / "unfinished"
+        digest = save_tensors(unfinished, content)
+        path = self._folder / f"{steps:012}-{digest}.pt"
+        unfinished.replace(path)
+        _sync_folder(self._folder)
+        others = [file for file in self.files() if file != path]
+        earlier = [file for file in others if file.name < f"{steps:012}"]
+        for file in set(others) - set(earlier[: KEPT - 1]):
+            file.unlink()
+        return path
+
+    def load(self, path: Path) -> dict[str, Any]:
+        """Return the content of a checkpoint, its tensors on the CPU. No code in it is executed.
+
+        Args:
+            path: One of `files`.
+
+        Raises:
+            UnusableCheckpointError: The file is damaged, or holds something else than tensors and plain values.
+        """
+        try:
+            with path.open("rb") as file:
+                # torch's reader does not look at the checksums in the file.
+                digest = hashlib.file_digest(file, _new_digest).hexdigest()
+                if digest != path.stem.partition("-")[2]:
+                    raise UnusableCheckpointError("damaged")
+                return load_tensors(file)
+        except OSError as error:
+            raise UnusableCheckpointError(f"unreadable: {error.strerror}") from error
+
+    def clear(self) -> None:
+        """Remove all of them."""
+        if self._folder.exists():
+            shutil.rmtree(self._folder)
+
+
+def save_tensors(path: Path, content: Mapping[str, Any]) -> str:
+    """Write tensors and plain values to a file that its owner alone can read, and wait until it is on the disk.
+
+    Returns:
+        The digest of the file.
+    """
+    import torch
+
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        writer = _HashingWriter(file)
+        torch.save(content, cast(IO[bytes], writer))
+        file.flush()
+        os.fsync(file.fileno())
+    return str(writer.digest.hexdigest())
+
+
+def load_tensors(file: IO[bytes] | Path) -> dict[str, Any]:
+    """Return the content of a file of tensors, on the CPU.
+
+    Raises:
+        UnusableCheckpointError: It holds something else than tensors and plain values; nothing of it is executed.
+    """
+    import torch
+
+    if not isinstance(file, Path):
+        file.seek(0)
+    try:
+        content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # a pickle that is refused can raise anything
+        lines = str(error).strip().splitlines() or [""]
+        reason = next((line for line in lines if "Unsupported" in line), lines[0])  # torch explains at length
+        raise UnusableCheckpointError(f"not loadable: {type(error).__name__}: {reason.strip()}") from error
+    return content
+
+
+def same(first: Any, second: Any) -> bool:
+    """Whether two trees of tensors and plain values hold the same bits, NaN included, on whatever devices."""
+    import torch
+
+    if isinstance(first, torch.Tensor):
+        return (
+            isinstance(second, torch.Tensor)
+            and first.dtype == second.dtype
+            and first.shape == second.shape
+            and torch.equal(_bits(first), _bits(second))
+        )
+    if isinstance(first, Mapping):
+        return (
+            isinstance(second, Mapping)
+            and first.keys() == second.keys()
+            and all(same(value, second[key]) for key, value in first.items())
+        )
+    if isinstance(first, list | tuple):
+        return isinstance(second, list | tuple) and len(first) == len(second) and all(map(same, first, second))
+    if isinstance(first, float) and isinstance(second, float) and math.isnan(first):
+        return math.isnan(second)
+    return bool(first == second)
+
+
+def _bits(tensor: Any) -> Any:
+    import torch
+
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+
+
+class _HashingWriter:
+    """Computes the digest of what is written, on the way into a file, so that nothing is held in memory twice."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.digest = _new_digest()
+        self._file = file
+
+    def write(self, data: bytes) -> int:
+        self.digest.update(data)
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def _new_digest() -> Any:
+    return hashlib.blake2b(digest_size=_DIGEST_BYTES)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

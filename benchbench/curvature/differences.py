@@ -1,0 +1,84 @@
+"""How much the loss rises at a given distance from a solution."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from benchbench.curvature.sampling import Estimate, estimate, gaussian
+from benchbench.curvature.surface import LossSurface
+from benchbench.values import Frozen
+
+
+class LossDifference(Frozen):
+    """How much the loss rises at one distance.
+
+    Attributes:
+        radius: The distance rho, in the Euclidean norm of all trainable parameters.
+        gradient: L(x + rho g / ||g||) - L(x) with the gradient g of L; NaN where the
+            gradient is zero or its norm infinite.
+        average: L(x + rho u / ||u||) - L(x) with Gaussian u, averaged over draws.
+    """
+
+    radius: float
+    gradient: float
+    average: Estimate
+
+
+class LossDifferences(Frozen):
+    """How much the loss rises nearby.
+
+    Attributes:
+        loss: L(x).
+        gradient_norm: ||g||, the Euclidean norm of the gradient.
+        at: The differences per radius.
+    """
+
+    loss: float
+    gradient_norm: float
+    at: tuple[LossDifference, ...]
+
+
+def loss_differences(
+    surface: LossSurface, *, radii: Sequence[float] = (0.05, 0.1, 0.5), draws: int = 10, seed: int = 0
+) -> LossDifferences:
+    """Measure how much the loss rises along the gradient and along random directions.
+
+    It costs one gradient and 1 + (1 + draws) times the number of radii evaluations of the loss, each over all data. The
+    radii share their random directions.
+
+    Args:
+        surface: The loss.
+        radii: Distances.
+        draws: Number of random directions.
+        seed: Seed of the random directions.
+    """
+    gradient = surface.gradient()
+    base = surface.value()
+    rises = torch.stack(
+        [_rises(surface, direction, radii) - base for direction in _directions(surface, gradient, draws, seed)]
+    )
+    along_gradient, at_random = rises.cpu()[0], rises.cpu()[1:]
+    at = tuple(
+        LossDifference(radius=radius, gradient=along_gradient[i].item(), average=estimate(at_random[:, i]))
+        for i, radius in enumerate(radii)
+    )
+    return LossDifferences(loss=base.item(), gradient_norm=torch.linalg.vector_norm(gradient).item(), at=at)
+
+
+def _directions(surface: LossSurface, gradient: Tensor, draws: int, seed: int) -> Iterator[Tensor]:
+    yield gradient
+    for draw in range(draws):
+        yield gaussian(surface, seed, "loss difference", draw)
+
+
+def _rises(surface: LossSurface, direction: Tensor, radii: Sequence[float]) -> Tensor:
+    norm = torch.linalg.vector_norm(direction)
+    unit = direction / torch.where(norm.isfinite(), norm, torch.nan)  # a finite vector over infinity would be zero
+    values = []
+    for radius in radii:
+        with surface.at(radius * unit):
+            values.append(surface.value())
+    return torch.stack(values)

@@ -1,0 +1,1 @@
+"""Finetuning on the tasks of GLUE: any sequence-classification model of the transformers library."""

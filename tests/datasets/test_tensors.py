@@ -1,0 +1,85 @@
+"""Augmentation by one gather is torchvision's, pixel for pixel."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import functional as tv
+
+from benchbench.datasets import Traits
+from benchbench.datasets.tensors import RandomCrop, TensorImages
+
+TRAITS = Traits("made", 10, 3, 32, (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010), 0, 0, padding=4, flip=True)
+
+
+def images(count: int = 60, size: int = 32) -> TensorImages:
+    pixels = torch.randint(
+        0, 256, (count, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    return TensorImages(pixels, torch.arange(count) % 10)
+
+
+def generator(seed: int = 5) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def by_torchvision(pixels: Tensor, top: int, left: int, mirrored: bool) -> Tensor:
+    image = Image.fromarray(pixels.permute(1, 2, 0).numpy())
+    image = tv.crop(tv.pad(image, [4]), top, left, 32, 32)
+    image = tv.hflip(image) if mirrored else image
+    return tv.normalize(tv.to_tensor(image), TRAITS.mean, TRAITS.deviation)
+
+
+def test_a_batch_is_what_torchvision_makes_of_the_same_draws() -> None:
+    data = images()
+    order = torch.randperm(60, generator=generator(1))
+    batches = list(data.source(TRAITS, torch.device("cpu"), augment=True).training(order, 32, generator()))
+    assert [len(batch) for batch in batches] == [32, 28]
+    assert all(batch.is_contiguous() for batch in batches)
+    draws = RandomCrop(4, flip=True).draws(60, generator())
+    assert draws.mirrored.any() and not draws.mirrored.all()
+    assert {*draws.top.tolist()} == {*draws.left.tolist()} == set(range(9))
+    expected = [
+        by_torchvision(data.pixels[index], *where)
+        for index, *where in zip(
+            order.tolist(), draws.top.tolist(), draws.left.tolist(), draws.mirrored.tolist(), strict=True
+        )
+    ]
+    assert torch.equal(torch.cat(batches), torch.stack(expected))
+
+
+def test_held_out_images_are_normalised_and_nothing_else() -> None:
+    data = images()
+    for augment in (False, True):
+        [shown] = data.source(TRAITS, torch.device("cpu"), augment=augment).evaluation()
+        assert shown.is_contiguous()
+        plain = [by_torchvision(each, 4, 4, False) for each in data.pixels]
+        assert torch.equal(shown, torch.stack(plain))
+
+
+@given(st.integers(1, 40), st.integers(0, 3), st.booleans(), st.integers(1, 41))
+@settings(max_examples=20, deadline=None)
+def test_the_size_of_a_batch_changes_no_image(count: int, padding: int, flip: bool, size: int) -> None:
+    data = images(count, size=5).pixels
+    crop = RandomCrop(padding, flip)
+    draws = crop.draws(count, generator())
+    whole = crop.cut(crop.pad(data), torch.arange(count), draws)
+    parts = [slice(start, start + size) for start in range(0, count, size)]
+    cut = [crop.cut(crop.pad(data), torch.arange(count)[part], draws.at(part)) for part in parts]
+    assert torch.equal(torch.cat(cut), whole)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_an_image_of_any_type_moves_by_its_own_offset_with_zeros_moving_in(channels: int) -> None:
+    data = torch.arange(1, 1 + 200 * channels * 9.0).reshape(200, channels, 3, 3)
+    crop = RandomCrop(1)
+    draws = crop.draws(200, generator())
+    moved = crop.cut(crop.pad(data), torch.arange(200), draws)
+    assert moved.is_contiguous()
+    padded = torch.nn.functional.pad(data, (1, 1, 1, 1))
+    for image, result, top, left in zip(padded, moved, draws.top.tolist(), draws.left.tolist(), strict=True):
+        assert torch.equal(image[:, top : top + 3, left : left + 3], result)
