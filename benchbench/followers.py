@@ -6,9 +6,9 @@ import multiprocessing
 import signal
 import tempfile
 from collections.abc import Iterator
-from itertools import islice
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -141,9 +141,13 @@ def following(spec: RunSpec, device: torch.device, data: Path) -> Iterator[Follo
         device: Where this process computes.
         data: The folder in which data sets lie.
 
+    Yields:
+        The other ranks.
+
     Raises:
         ValueError: The device is no CPU.
         RankEndedError: A rank has ended while something was asked of it.
+        RuntimeError: Something else has failed inside.
     """
     size = spec.execution.ranks
     if size == 1:

@@ -29,7 +29,7 @@ class _Sum(torch.autograd.Function):
 
 
 class SynchronisedBatchNorm(_BatchNorm):
-    """Batch norm that normalises by the mean and variance over all ranks; it takes over a layer's parameters and buffers.
+    """Batch norm by the mean and variance over all ranks; it takes over a layer's parameters and buffers.
 
     `torch.nn.SyncBatchNorm` does so on GPUs only, and its gradient has no derivative.
 
@@ -46,10 +46,10 @@ class SynchronisedBatchNorm(_BatchNorm):
         self.training = layer.training
         self._ranks = ranks
 
-    def _check_input_dim(self, input: Tensor) -> None:  # noqa: A002 - torch's name
+    def _check_input_dim(self, input: Tensor) -> None:
         """Accept what the mean over all dimensions but the second exists of."""
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
+    def forward(self, input: Tensor) -> Tensor:
         """Map (n, channels, ...) to the same shape."""
         if not self.training:
             return F.batch_norm(

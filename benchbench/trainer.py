@@ -13,7 +13,7 @@ import torch
 
 from benchbench import backends, memory, probe, stepping
 from benchbench.attempt import Keeper, Progress, Stopped, never
-from benchbench.followers import following
+from benchbench.followers import RankEndedError, following
 from benchbench.run_folder import RunFolder
 from benchbench.values import EpochRecord, Memory, Metrics, Outcome, RunResult, RunSpec
 from benchbench.workloads import DATA, Task
@@ -46,6 +46,7 @@ def run(
     Raises:
         RuntimeError: The optimizer never evaluated the objective.
         Stopped: The keeper was asked to stop the run.
+        RankEndedError: The process of another rank has ended.
     """
     keeper = keeper or Keeper(spec, device)
     with (
@@ -159,6 +160,8 @@ def run_in_folder(
         result = run(spec, device, folder.append, data, keeper)
     except Stopped as stopped:
         result = RunResult(key=spec.key, outcome="interrupted", message=str(stopped))
+    except RankEndedError as error:
+        result = RunResult(key=spec.key, outcome="crashed", message=str(error))
     except (Exception, SystemExit):  # noqa: BLE001 - one run's failure is a value, whatever its cause
         traceback.print_exc()
         lines = traceback.format_exc().strip().splitlines()[-_TRACEBACK_LINES:]
