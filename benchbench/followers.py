@@ -173,6 +173,7 @@ def following(spec: RunSpec, device: torch.device, data: Path) -> Iterator[Follo
 
 def _start(spec: RunSpec, data: Path, place: _Place) -> _Follower:
     context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])  # torch is loaded once for all of them
     ours, theirs = context.Pipe()
     process = context.Process(
         target=follow,

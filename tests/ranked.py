@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,7 +73,21 @@ def build_conv(setup: Setup) -> SmallTask:
     return SmallTask(nn.Sequential(nn.Conv2d(1, 2, 2), nn.BatchNorm2d(2), nn.Tanh(), nn.Flatten(), head))
 
 
-mlp, conv = Workload(build_mlp), Workload(build_conv)
+class DeadlyTask(SmallTask):
+    """Ends the process of rank 1 in the second epoch."""
+
+    def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        if epoch == 2 and torch.distributed.get_rank() == 1:
+            os._exit(3)
+        return super().batches(epoch)
+
+
+def build_deadly(setup: Setup) -> SmallTask:
+    """Perceptron whose rank 1 dies."""
+    return DeadlyTask(build_mlp(setup).model)
+
+
+mlp, conv, deadly = Workload(build_mlp), Workload(build_conv), Workload(build_deadly)
 
 
 def training(case: str, ranks: Ranks | None) -> Training:
