@@ -18,13 +18,9 @@ import torch
 from benchbench import backends, stepping
 from benchbench.checkpoint import load_tensors, save_tensors
 from benchbench.processes import die_with_parent, no_main_module
-from benchbench.ranks import Ranks, joined
+from benchbench.ranks import RankEndedError, Ranks, joined
 from benchbench.training import Training
 from benchbench.values import RunSpec
-
-
-class RankEndedError(RuntimeError):
-    """The process of another rank has ended before its time."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +43,6 @@ class _Epoch:
 
 _STATE, _STORE = "state", "ranks"
 """Files in that folder."""
-
-_SECONDS_TO_END = 2.0
-"""How long a process may take to end after its connections have broken."""
 
 
 @dataclass(frozen=True)
@@ -94,32 +87,20 @@ class Followers:
             self._group.enter_context(joined(self.ranks, self._folder / _STORE))
         self._tell(_Epoch(epoch, done, list(training.schedules.scores)))
 
-    def check(self) -> None:
-        """Say so if a rank has ended.
-
-        Raises:
-            RankEndedError: One has.
-        """
-        for follower in self._followers:
-            if wait([follower.process.sentinel], _SECONDS_TO_END):
-                raise RankEndedError(f"the process of rank {follower.rank} has ended; the log says why")
-
     def _await_all(self) -> None:
         for follower in self._followers:
             wait([follower.orders, follower.process.sentinel])
             try:
                 follower.orders.recv()
             except (EOFError, OSError):
-                self.check()
-                raise
+                raise RankEndedError(follower.rank) from None
 
     def _tell(self, order: _Epoch | None) -> None:
         for follower in self._followers:
             try:
                 follower.orders.send(order)
             except OSError:
-                self.check()
-                raise
+                raise RankEndedError(follower.rank) from None
 
     def end(self) -> None:
         """End the other ranks at once: all that counts is here."""
@@ -146,8 +127,6 @@ def following(spec: RunSpec, device: torch.device, data: Path) -> Iterator[Follo
 
     Raises:
         ValueError: The device is no CPU.
-        RankEndedError: A rank has ended while something was asked of it.
-        RuntimeError: Something else has failed inside.
     """
     size = spec.execution.ranks
     if size == 1:
@@ -163,9 +142,6 @@ def following(spec: RunSpec, device: torch.device, data: Path) -> Iterator[Follo
         followers = Followers(Ranks(0, size), Path(folder), started)
         try:
             yield followers
-        except RuntimeError:  # that a connection is closed, for instance
-            followers.check()
-            raise
         finally:
             followers.end()
             torch.set_num_threads(threads)

@@ -20,6 +20,25 @@ _TIMEOUT = timedelta(minutes=10)
 """How long a rank waits for another one's share of a sum."""
 
 
+class RankEndedError(RuntimeError):
+    """The process of another rank has ended before its time, or does not answer."""
+
+    def __init__(self, rank: int | None = None) -> None:
+        super().__init__(f"the process of {'another rank' if rank is None else f'rank {rank}'} has ended; see the log")
+
+
+def all_reduce(tensor: Tensor, operation: dist.ReduceOp.RedOpType = dist.ReduceOp.SUM) -> None:
+    """Replace a tensor by its sum over all ranks.
+
+    Raises:
+        RankEndedError: Another rank cannot be reached.
+    """
+    try:
+        dist.all_reduce(tensor, operation)
+    except RuntimeError as error:
+        raise RankEndedError from error
+
+
 class Ranks:
     """This process among those that share every batch.
 
@@ -48,7 +67,7 @@ class Ranks:
         """
         if not self._used:
             flags = torch.tensor([g is not None for g in found.gradients], dtype=torch.uint8, device=found.loss.device)
-            dist.all_reduce(flags, dist.ReduceOp.MAX)
+            all_reduce(flags, dist.ReduceOp.MAX)
             self._used = [bool(flag) for flag in flags.tolist()]
         gradients = []
         for gradient, used, parameter in zip(found.gradients, self._used, parameters, strict=True):
@@ -67,7 +86,7 @@ class Ranks:
         """Return the sum of each tensor over all ranks, with one message for each of their types."""
         buffers, views = flattened(tensors)
         for buffer in buffers:
-            dist.all_reduce(buffer)
+            all_reduce(buffer)
         return views
 
 
@@ -83,7 +102,7 @@ def joined(ranks: Ranks, store: Path) -> Iterator[None]:
     os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
     dist.init_process_group(
         "gloo",
-        store=dist.FileStore(str(store), ranks.size),
+        store=dist.FileStore(str(store), ranks.size),  # type: ignore[attr-defined]
         rank=ranks.rank,
         world_size=ranks.size,
         timeout=_TIMEOUT,

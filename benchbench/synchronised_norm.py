@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from benchbench.ranks import Ranks
+from benchbench.ranks import Ranks, all_reduce
 
 
 class _Sum(torch.autograd.Function):
@@ -19,7 +18,7 @@ class _Sum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:
         tensor = tensor.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(tensor)
+        all_reduce(tensor)
         return tensor
 
     @staticmethod
@@ -66,7 +65,7 @@ class SynchronisedBatchNorm(_BatchNorm):
         centred = x - mean.view(shape)
         variance = _Sum.apply(centred.square().sum(dimensions) * self._ranks.counts) / count
         self._follow(mean.detach(), variance.detach() * (count / (count - 1).clamp(min=1)))
-        out = centred * (variance + self.eps).rsqrt().view(shape)
+        out: Tensor = centred * (variance + self.eps).rsqrt().view(shape)
         if self.weight is not None:
             out = out * self.weight.view(shape) + self.bias.view(shape)
         return out.to(input.dtype)

@@ -13,7 +13,8 @@ import torch
 
 from benchbench import backends, memory, probe, stepping
 from benchbench.attempt import Keeper, Progress, Stopped, never
-from benchbench.followers import RankEndedError, following
+from benchbench.followers import following
+from benchbench.ranks import RankEndedError
 from benchbench.run_folder import RunFolder
 from benchbench.values import EpochRecord, Memory, Metrics, Outcome, RunResult, RunSpec
 from benchbench.workloads import DATA, Task
@@ -161,6 +162,7 @@ def run_in_folder(
     except Stopped as stopped:
         result = RunResult(key=spec.key, outcome="interrupted", message=str(stopped))
     except RankEndedError as error:
+        traceback.print_exc()
         result = RunResult(key=spec.key, outcome="crashed", message=str(error))
     except (Exception, SystemExit):  # noqa: BLE001 - one run's failure is a value, whatever its cause
         traceback.print_exc()
