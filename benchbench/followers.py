@@ -72,7 +72,8 @@ class Followers:
         Args:
             epoch: Its number, from 1.
             done: Batches in it that an earlier attempt has done.
-            training: This process's training, whose state the others take over in the first call.
+            training: This process's training, whose state the others take over in the first call if it comes from a
+                checkpoint.
 
         Raises:
             RankEndedError: A rank has ended; the log says why.
@@ -82,7 +83,8 @@ class Followers:
         if not self._joined:
             self._joined = True
             self._await_all()
-            save_tensors(self._folder / _STATE, training.state_dict())
+            if training.ledger.steps:
+                save_tensors(self._folder / _STATE, training.state_dict())
             self._tell(None)
             self._group.enter_context(joined(self.ranks, self._folder / _STORE))
         self._tell(_Epoch(epoch, done, list(training.schedules.scores)))
@@ -182,7 +184,8 @@ def follow(spec: str, data: str, place: _Place, orders: Connection) -> None:
         training = Training(run, device, Path(data), ranks)
         orders.send(place.rank)
         orders.recv()
-        training.load_state_dict(load_tensors(Path(place.folder, _STATE)))
+        if (state := Path(place.folder, _STATE)).exists():
+            training.load_state_dict(load_tensors(state))
         with joined(ranks, Path(place.folder, _STORE)):
             while True:
                 epoch: _Epoch = orders.recv()
