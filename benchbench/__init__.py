@@ -14,17 +14,34 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from benchbench.api import load_suite, report, run
+    from benchbench.api import compare, export, load_suite, report, run
     from benchbench.problems import BadInputError
-    from benchbench.reporting import to_markdown, to_terminal
+    from benchbench.reporting import to_csv, to_html, to_latex, to_markdown, to_terminal
 
-__all__ = ["BadInputError", "load_suite", "report", "run", "to_markdown", "to_terminal"]
+__all__ = [
+    "BadInputError",
+    "compare",
+    "export",
+    "load_suite",
+    "report",
+    "run",
+    "to_csv",
+    "to_html",
+    "to_latex",
+    "to_markdown",
+    "to_terminal",
+]
 
 _HOMES = {
     "BadInputError": "benchbench.problems",
+    "compare": "benchbench.api",
+    "export": "benchbench.api",
     "load_suite": "benchbench.api",
     "report": "benchbench.api",
     "run": "benchbench.api",
+    "to_csv": "benchbench.reporting",
+    "to_html": "benchbench.reporting",
+    "to_latex": "benchbench.reporting",
     "to_markdown": "benchbench.reporting",
     "to_terminal": "benchbench.reporting",
 }

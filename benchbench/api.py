@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from benchbench.conformance import Verdict
     from benchbench.estimate import Estimate
     from benchbench.plan import PlannedRun
+    from benchbench.reporting.exchange import Record
     from benchbench.reporting.table import Table
     from benchbench.runner import Observer
 
@@ -215,8 +216,87 @@ def rows(suite: Suite, *, tracking_uri: str | None = None) -> list[Row]:
     return _rows(suite, Tracker(tracking_uri).results([spec.key for spec in suite.specs]))
 
 
-def report(suite: Suite | str | Path, *, tracking_uri: str | None = None) -> list[Table]:
-    """Return the tables of a suite, from what tracking holds.
+def results(suite: Suite, *, imported: Sequence[Path] = (), tracking_uri: str | None = None) -> tuple[Suite, list[Row]]:
+    """Return a suite and its rows, with the methods of imported results beside its own.
+
+    Args:
+        suite: The suite.
+        imported: Files that `benchbench export` wrote, or another program in the same form.
+        tracking_uri: MLflow store (default: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the current folder).
+
+    Raises:
+        BadInputError: A file cannot be used.
+        TrackingError: The tracking store cannot be read.
+    """
+    known = rows(suite, tracking_uri=tracking_uri)
+    if imported:
+        from benchbench.reporting.exchange import read_all, with_imported
+
+        return with_imported(suite, known, read_all(imported))
+    return suite, known
+
+
+def workloads_left_out(suites: Sequence[Suite], imported: Sequence[Path]) -> list[str]:
+    """Return the workloads of imported results that none of the suites has.
+
+    Raises:
+        BadInputError: A file cannot be used.
+    """
+    if not imported:
+        return []
+    from benchbench.reporting.exchange import read_all
+
+    known = {workload for suite in suites for workload in suite.workloads}
+    return [label for label in dict.fromkeys(record.workload for record in read_all(imported)) if label not in known]
+
+
+def report(*suites: Suite | str | Path, imported: Sequence[Path] = (), tracking_uri: str | None = None) -> list[Table]:
+    """Return the tables of suites, from what tracking holds.
+
+    Args:
+        *suites: Loaded suites, or what `load_suite` takes; of several, the tables over all of them follow.
+        imported: Files of results to show beside the suites' own.
+        tracking_uri: MLflow store (default: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the current folder).
+
+    Raises:
+        BadInputError: A suite or a file cannot be used.
+        TrackingError: The tracking store cannot be read.
+    """
+    from benchbench.reporting import joint_tables, tables
+
+    loaded = [suite if isinstance(suite, Suite) else load_suite(suite, thorough=False) for suite in suites]
+    known = [results(suite, imported=imported, tracking_uri=tracking_uri) for suite in loaded]
+    of_each = [table for suite, found in known for table in tables(suite, found)]
+    if len(known) == 1:
+        return of_each
+    return [*of_each, *joint_tables([suite for suite, _ in known], [found for _, found in known])]
+
+
+def compare(
+    suite: Suite | str | Path, publication: str, *, best_epoch: bool = False, tracking_uri: str | None = None
+) -> Table:
+    """Return measured results beside published ones, with a verdict for each.
+
+    Args:
+        suite: A loaded suite, or what `load_suite` takes.
+        publication: Name of published tables that come along, or a YAML file of that form.
+        best_epoch: Whether results after the best epoch count, instead of those after the final one.
+        tracking_uri: MLflow store (default: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the current folder).
+
+    Raises:
+        BadInputError: The suite cannot be used, or there is no such publication.
+        TrackingError: The tracking store cannot be read.
+    """
+    from benchbench.reporting import published
+    from benchbench.reporting.compare import comparison
+
+    loaded = suite if isinstance(suite, Suite) else load_suite(suite, thorough=False)
+    found = published.load(publication)
+    return comparison(loaded, rows(loaded, tracking_uri=tracking_uri), found, best_epoch=best_epoch)
+
+
+def export(suite: Suite | str | Path, *, tracking_uri: str | None = None) -> list[Record]:
+    """Return every result of a suite: one record per method, workload, seed and metric.
 
     Args:
         suite: A loaded suite, or what `load_suite` takes.
@@ -226,10 +306,10 @@ def report(suite: Suite | str | Path, *, tracking_uri: str | None = None) -> lis
         BadInputError: The suite cannot be used.
         TrackingError: The tracking store cannot be read.
     """
-    from benchbench.reporting import tables
+    from benchbench.reporting.exchange import records
 
-    suite = suite if isinstance(suite, Suite) else load_suite(suite, thorough=False)
-    return tables(suite, rows(suite, tracking_uri=tracking_uri))
+    loaded = suite if isinstance(suite, Suite) else load_suite(suite, thorough=False)
+    return records(loaded, rows(loaded, tracking_uri=tracking_uri))
 
 
 def check_optimizer(

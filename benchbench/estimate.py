@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils import _pytree
 
 from benchbench import registry, stepping
 from benchbench.flops import FlopMeter
 from benchbench.ledger import Ledger
 from benchbench.objective import Objective
-from benchbench.probe import LONGEST_WAIT, window
+from benchbench.parts import divide, size
+from benchbench.probe import window
 from benchbench.training import Training
 from benchbench.values import Cost, RunSpec
 from benchbench.workloads import DATA
@@ -28,8 +28,6 @@ QUICK_SECONDS = 0.2
 
 GRADIENTS_PER_HVP = 2.0
 """What a Hessian-vector product takes in operations, in gradients, when it comes with one (docs/cost.md)."""
-
-_STEPS = 2 * LONGEST_WAIT
 
 Pair = tuple[str, str]
 """Labels of a workload and a method."""
@@ -80,13 +78,14 @@ def of_runs(specs: Mapping[Pair, RunSpec], device: torch.device, data: Path = DA
         The estimates. One is missing where the workload cannot be set up, or where the optimizer does not run on a
         problem of a few numbers.
     """
-    works = {label: work(spec, device, data) for (label, _), spec in specs.items()}
-    asked = {method: evaluations(spec) for (_, method), spec in specs.items()}
+    works: dict[str, Work | None] = {}
     found = {}
     for (label, method), spec in specs.items():
-        one, each = works[label], asked[method]
-        if one is not None and each is not None:
-            found[label, method] = estimate(spec, one, each)
+        if label not in works:
+            works[label] = work(spec, device, data)
+        one, asked = works[label], evaluations(spec)
+        if one is not None and asked is not None:
+            found[label, method] = estimate(spec, one, asked)
     return found
 
 
@@ -108,14 +107,13 @@ def work(spec: RunSpec, device: torch.device, data: Path = DATA) -> Work | None:
         except Exception:  # noqa: BLE001 - foreign code, data may be missing
             return None
         batch = next(iter(training.task.batches(1)))
-        examples, measured, seconds = _examples(batch), FEWEST, 0.0
-        flops = _flops(training, _first(batch, measured)) / min(measured, examples)
-        while True:
-            seconds = _seconds(training, _first(batch, measured))
-            if measured >= examples or seconds > QUICK_SECONDS:
-                break
-            measured *= 2
-    return Work(training.task.steps_per_epoch, flops * examples, seconds * examples / min(measured, examples))
+        shares = max(1, size(batch) // FEWEST)
+        flops = shares * _flops(training, divide(batch, shares)[0])
+        seconds = _seconds(training, divide(batch, shares)[0])
+        while shares > 1 and seconds < QUICK_SECONDS:
+            shares //= 2
+            seconds = _seconds(training, divide(batch, shares)[0])
+    return Work(training.task.steps_per_epoch, flops, shares * seconds)
 
 
 def evaluations(spec: RunSpec) -> Evaluations | None:
@@ -131,7 +129,7 @@ def evaluations(spec: RunSpec) -> Evaluations | None:
     try:
         optimizer = registry.build_optimizer(spec.optimizer, parameters, seed=0, model=model)
         stepping.training(optimizer)
-        for _ in range(_STEPS):
+        while (chosen := window(hvps, hessian=True)) is None:
             before = ledger.gradients, ledger.hvps
             objective = Objective(
                 lambda: parameters[0].square().mul(0.5).sum(), parameters, ledger=ledger, create_graph=create_graph
@@ -142,7 +140,7 @@ def evaluations(spec: RunSpec) -> Evaluations | None:
             hvps.append(ledger.hvps - before[1])
     except Exception:  # noqa: BLE001 - foreign code on a problem that it was not made for
         return None
-    chosen = window(hvps, hessian=any(hvps))
+    chosen = chosen or (window(hvps, hessian=False) if not any(hvps) else None)
     if not chosen:
         return None
     return Evaluations(*(sum(counts[i] for i in chosen) / len(chosen) for counts in (gradients, hvps)))
@@ -175,11 +173,3 @@ def _seconds(training: Training, batch: Any) -> float:
     started = time.perf_counter()
     training.objective(batch)().item()  # waits for the device
     return time.perf_counter() - started
-
-
-def _first(batch: Any, count: int) -> Any:
-    return _pytree.tree_map(lambda leaf: leaf[:count] if isinstance(leaf, torch.Tensor) else leaf, batch)
-
-
-def _examples(batch: Any) -> int:
-    return next(len(leaf) for leaf in _pytree.tree_leaves(batch) if isinstance(leaf, torch.Tensor))

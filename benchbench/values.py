@@ -206,6 +206,20 @@ class Method(Frozen):
     category: str = ""
 
 
+class Heading(Frozen):
+    """A column of the tables: what a workload is called there.
+
+    Attributes:
+        label: Header of the column.
+        group: Header above it, shared with the neighbours that have the same one, or empty.
+        metrics: Metrics to show; empty: what the results hold.
+    """
+
+    label: str
+    group: str = ""
+    metrics: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Origin:
     """Where the parts of a suite stand. It is no part of a suite's value: all origins are equal.
@@ -237,6 +251,7 @@ class Suite(Frozen):
         seeds: Seeds of every combination of method and workload.
         methods: Rows of the tables, in the suite's order, sweeps expanded.
         workloads: Labels of the workloads, in the suite's order.
+        headings: What workloads are called in tables, by label; a label that is not here stands for itself.
         tables: Names of the tables it wants.
         specs: Every run: for each workload, each method, each seed.
     """
@@ -247,9 +262,14 @@ class Suite(Frozen):
     seeds: tuple[int, ...]
     methods: tuple[Method, ...]
     workloads: tuple[str, ...]
+    headings: dict[str, Heading] = {}
     tables: tuple[str, ...]
     specs: tuple[RunSpec, ...]
     _origin: Origin = PrivateAttr(default_factory=Origin)
+
+    def heading(self, workload: str) -> Heading:
+        """Return what the workload with this label is called in tables."""
+        return self.headings.get(workload) or Heading(label=workload)
 
     @property
     def origin(self) -> Origin:

@@ -316,6 +316,56 @@ def test_a_workload_that_cannot_be_set_up(write: Write, workload: str, problem: 
     assert problem in found
 
 
+@pytest.mark.parametrize(
+    ("named", "problem"),
+    [
+        (
+            "model: resnet-20, dataset: cifar10",
+            "4: workloads.w.model: unknown model 'resnet-20'; allowed: convnet, ",
+        ),
+        ("model: resnet-20, dataset: cifar10", "; did you mean 'resnet20'?"),
+        ("model: {name: resnet-20}, dataset: cifar10", "4: workloads.w.model.name: unknown model 'resnet-20'"),
+        ("model: resnet20, dataset: cifar01", "4: workloads.w.dataset: unknown dataset 'cifar01'; allowed: cifar10, "),
+        (
+            "model: {name: resnet20, widht: 4}, dataset: cifar10",
+            "4: workloads.w.model.widht: unknown parameter of resnet20; allowed: width; did you mean 'width'?",
+        ),
+        (
+            "model: {name: resnet20, width: wide}, dataset: cifar10",
+            '4: workloads.w.model.width: must be int (got "wide")',
+        ),
+        (
+            "model: {name: resnet20, classes: 4}, dataset: cifar10",
+            "4: workloads.w.model.classes: unknown parameter of resnet20; allowed: width",
+        ),
+        (
+            "model: {width: 4}, dataset: cifar10",
+            "4: workloads.w.model: must be the name of a model, or a mapping with its `name` and its parameters",
+        ),
+        (
+            "model: resnet20, dataset: {name: image-folder, classes: 2}",
+            "4: workloads.w.dataset: image-folder needs the parameter 'path'",
+        ),
+        (
+            "model: code.py:Nedy, dataset: cifar10",
+            "4: workloads.w.model: the module of '/code.py:Nedy' has no attribute 'Nedy'; did you mean 'Needy'?",
+        ),
+        ("model: resnet20", "4: workloads.w: image-classification needs the parameter 'dataset'"),
+        (
+            "model: resnet20, dataset: cifar10, label_noise: 1.5",
+            "4: workloads.w.label_noise: must be less than or equal to 1 (got 1.5)",
+        ),
+        (
+            "model: resnet20, dataset: cifar10, noise_over: some",
+            "4: workloads.w.noise_over: must be Literal['all', 'others'] (got \"some\")",
+        ),
+    ],
+)
+def test_what_a_workload_names_is_checked_at_its_place(write: Write, named: str, problem: str) -> None:
+    (found,) = problems(write("workload: code.py:simple", f"workload: image-classification, {named}"))
+    assert problem in found
+
+
 def test_a_workload_whose_data_are_there(write: Write) -> None:
     assert problems(write("workload: code.py:simple", "workload: code.py:mine, rate: 1, root: /")) == []
 

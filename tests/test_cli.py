@@ -200,7 +200,11 @@ def test_everything_that_can_be_named_is_listed() -> None:
     assert {"sassha", "sam", "adahessian", "sophia_h", "shampoo", "sgd", "adamw"} <= set(optimizers)
     assert {row["status"] for row in optimizers.values()} == {"ok"}
     workloads = {row["name"] for row in json.loads(call("list", "workloads", "--json").stdout)}
-    assert {"digits-resnet8", "digits-mlp"} <= workloads
+    assert {"digits-resnet8", "digits-mlp", "image-classification"} <= workloads
+    models = {row["name"] for row in json.loads(call("list", "models", "--json").stdout)}
+    assert {"resnet20", "wrn-28-10", "vit-s-32"} <= models
+    datasets = {row["name"] for row in json.loads(call("list", "datasets", "--json").stdout)}
+    assert {"cifar10", "imagenet", "image-folder"} <= datasets
     suites = {row["name"]: row["runs"] for row in json.loads(call("list", "suites", "--json").stdout)}
     assert suites["digits"] == "24"
 
@@ -223,6 +227,8 @@ def test_show_tells_parameters_defaults_docs_and_origin() -> None:
     assert "lazy_hessian" in text
     assert "Algorithm 1" in text
     assert "width" in call("show", "digits-resnet8").stdout
+    assert "width" in call("show", "resnet20").stdout
+    assert "Krizhevsky" in call("show", "cifar10").stdout
 
 
 @pytest.fixture

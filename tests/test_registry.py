@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -310,3 +310,91 @@ def test_descriptions(install: Install) -> None:
     assert [each.name for each in registry.describe("open").parameters] == ["lr", "**"]
     with pytest.raises(PluginError, match="unknown optimizer, workload, model or data set 'mime'; did you mean 'mine'"):
         registry.describe("mime")
+
+
+# Models and data sets
+
+
+NAMED = """\
+from collections.abc import Callable
+from typing import Annotated, Any
+from torch import nn
+from benchbench.signatures import Named
+from benchbench.workloads import Workload
+
+def model(*, classes: int, width: int = 3, sizes: tuple[int, ...] = ()):
+    "A small one."
+    return (classes, width, sizes)
+
+def dataset(*, path: str, size: int = 8):
+    return (path, size)
+
+def build(
+    setup,
+    *,
+    model: Annotated[Callable[..., Any], Named("model")],
+    dataset: Annotated[Callable[[], Any], Named("dataset")],
+):
+    return model(classes=5), dataset()
+
+mine = Workload(build)
+"""
+
+
+@pytest.fixture
+def named(install: Install) -> None:
+    """An installed workload `nested` that takes the model `small` and the data set `files`."""
+    install("netpack", {"small": "my_named:model"}, kind="model")
+    install("datapack", {"files": "my_named:dataset"}, kind="dataset")
+    install("my-named", {"nested": "my_named:mine"}, NAMED, kind="workload")
+
+
+@pytest.mark.usefixtures("named")
+@pytest.mark.parametrize(
+    ("model", "built"),
+    [
+        ("small", (5, 3, ())),
+        ("my_named:model", (5, 3, ())),
+        ({"name": "small"}, (5, 3, ())),
+        ({"name": "small", "width": 7, "sizes": [1, 2]}, (5, 7, (1, 2))),
+    ],
+)
+def test_a_workload_gets_what_it_names_with_its_parameters(model: Any, built: tuple[Any, ...]) -> None:
+    nested = component("nested", model=model, dataset={"name": "files", "path": "here"})
+    setup = Setup(torch.device("cpu"), 8, Streams(0))
+    assert cast("Any", registry.build_workload(nested, setup)) == (built, ("here", 8))
+
+
+def test_a_named_model_can_come_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(NAMED)
+    file = f"{tmp_path / 'mine.py'}"
+    nested = component(f"{file}:mine", model=f"{file}:model", dataset={"name": f"{file}:dataset", "path": "here"})
+    setup = Setup(torch.device("cpu"), 8, Streams(0))
+    assert cast("Any", registry.build_workload(nested, setup)) == ((5, 3, ()), ("here", 8))
+
+
+@pytest.mark.parametrize("value", [3, None, ["resnet20"], {"width": 4}, {"name": 4}])
+def test_what_names_nothing_is_a_wrong_value(value: Any) -> None:
+    with pytest.raises(
+        ValueError, match="must be the name of a model, or a mapping with its `name` and its parameters"
+    ):
+        registry.named("model", value)
+
+
+@pytest.mark.usefixtures("named")
+def test_models_and_data_sets_are_described() -> None:
+    model = registry.describe("small")
+    assert (model.plugin.kind, model.doc) == ("model", "A small one.")
+    assert [each.name for each in model.parameters] == ["width", "sizes"]  # the workload fills the others
+    assert [(each.name, each.default) for each in registry.describe("files").parameters] == [
+        ("path", None),
+        ("size", "8"),
+    ]
+    assert [each.type for each in registry.describe("nested").parameters] == ["model", "dataset"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "near"), [("model", "resnet-20", "resnet20"), ("dataset", "cifar01", "cifar10")]
+)
+def test_unknown_models_and_data_sets_have_a_nearest_name(kind: Kind, name: str, near: str) -> None:
+    assert error(kind, name).endswith(f"did you mean '{near}'?")

@@ -9,10 +9,13 @@ import typer
 from benchbench.cli import suites  # first: the help lists commands in the order in which they are imported
 
 # isort: split
+from benchbench.cli import reports
+
+# isort: split
 from benchbench.cli import plugins
 from benchbench.cli.common import app
 
-__all__ = ["app", "main", "plugins", "suites"]
+__all__ = ["app", "main", "plugins", "reports", "suites"]
 
 
 def main() -> None:

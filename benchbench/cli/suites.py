@@ -1,22 +1,16 @@
-"""Commands about suites: run, plan, report, schema."""
+"""Commands about suites: run, plan, prepare, schema."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import sys
-from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from benchbench.cli.common import EXIT_INCOMPLETE, Json, app, errors_as_lines, print_listing
-
-if TYPE_CHECKING:
-    from benchbench.values import Row, Suite
+from benchbench.cli.output import Format, print_results
 
 
 class EngineName(StrEnum):
@@ -24,14 +18,6 @@ class EngineName(StrEnum):
 
     local = "local"
     inline = "inline"
-
-
-class Format(StrEnum):
-    """How tables are printed."""
-
-    terminal = "terminal"
-    markdown = "markdown"
-    json = "json"
 
 
 SuiteArgument = Annotated[str, typer.Argument(help="A YAML file, or the name of a bundled suite.", show_default=False)]
@@ -109,7 +95,7 @@ def run(
                 data=data_dir,
                 observe=display.show,
             )
-    _print_results(loaded, rows, Format.json if as_json else Format.terminal)
+    print_results([loaded], [rows], Format.json if as_json else Format.terminal)
     if any(row.result is None or not row.result.conclusive for row in rows):
         raise typer.Exit(EXIT_INCOMPLETE)
 
@@ -152,24 +138,6 @@ def plan(
 
 
 @app.command()
-def report(
-    suite: SuiteArgument,
-    only: Only = [],  # noqa: B006
-    overrides: Overrides = [],  # noqa: B006
-    tracking_uri: TrackingUri = None,
-    synthetic: Synthetic = False,
-    form: Annotated[Format, typer.Option("--format", help="How to print the tables.")] = Format.terminal,
-) -> None:
-    """Print the tables of a suite from what has been run."""
-    from benchbench import api
-
-    with errors_as_lines():
-        loaded = api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic, thorough=False)
-        rows = api.rows(loaded, tracking_uri=tracking_uri)
-    _print_results(loaded, rows, form)
-
-
-@app.command()
 def prepare(
     suite: SuiteArgument,
     only: Only = [],  # noqa: B006
@@ -186,31 +154,12 @@ def prepare(
 
 
 @app.command()
-def schema() -> None:
+def schema(
+    results: Annotated[bool, typer.Option("--results", help="The schema of files that `export` writes.")] = False,
+) -> None:
     """Print the JSON schema of suite files, for completion and checking in an editor."""
-    from benchbench.suite import json_schema
-
+    if results:
+        from benchbench.reporting.exchange import json_schema
+    else:
+        from benchbench.suite import json_schema
     typer.echo(json.dumps(json_schema(), indent=2))
-
-
-def _print_results(suite: Suite, rows: Sequence[Row], form: Format) -> None:
-    from benchbench.reporting import tables, to_markdown, to_terminal
-
-    made = tables(suite, rows)
-    if form is Format.json:
-        content = {
-            "suite": suite.name,
-            "tables": [table.model_dump(mode="json") for table in made],
-            "runs": [row.model_dump(mode="json") for row in rows],
-        }
-        typer.echo(json.dumps(content, indent=2))
-        return
-    terminal = sys.stdout.isatty()
-    color = terminal and "NO_COLOR" not in os.environ
-    width = shutil.get_terminal_size().columns if terminal else None
-    texts = (
-        [to_markdown(table) for table in made]
-        if form is Format.markdown
-        else [to_terminal(table, color=color, width=width) for table in made]
-    )
-    typer.echo("\n\n".join(texts))

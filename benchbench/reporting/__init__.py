@@ -7,18 +7,38 @@ from collections.abc import Callable, Mapping, Sequence
 from benchbench.problems import BadInputError, Problem, nearest_name
 from benchbench.reporting.accuracy import accuracy_table, best_epoch_table
 from benchbench.reporting.cost import cost_table
+from benchbench.reporting.cost_summary import cost_summary_table
+from benchbench.reporting.csv_text import to_csv
+from benchbench.reporting.html import html_page, to_html
+from benchbench.reporting.joint import join
+from benchbench.reporting.latex import latex_document, to_latex
 from benchbench.reporting.markdown import to_markdown
+from benchbench.reporting.sharpness import sharpness_table
 from benchbench.reporting.table import Table
 from benchbench.reporting.terminal import to_terminal
 from benchbench.values import Row, Suite
 
-__all__ = ["BUILDERS", "Table", "tables", "to_markdown", "to_terminal"]
+__all__ = [
+    "BUILDERS",
+    "Table",
+    "html_page",
+    "joint_tables",
+    "latex_document",
+    "tables",
+    "to_csv",
+    "to_html",
+    "to_latex",
+    "to_markdown",
+    "to_terminal",
+]
 
 Builder = Callable[[Suite, Sequence[Row]], Table]
 
 BUILDERS: Mapping[str, tuple[Builder, ...]] = {
     "accuracy": (accuracy_table, best_epoch_table),
     "cost": (cost_table,),
+    "cost-summary": (cost_summary_table,),
+    "sharpness": (sharpness_table,),
 }
 """What a suite can name under `tables`, and the tables that it gets for it."""
 
@@ -49,3 +69,16 @@ def tables(suite: Suite, rows: Sequence[Row]) -> list[Table]:
     if problems:
         raise BadInputError(problems)
     return [build(suite, rows) for name in suite.tables for build in BUILDERS[name]]
+
+
+def joint_tables(suites: Sequence[Suite], rows: Sequence[Sequence[Row]]) -> list[Table]:
+    """Return tables over the workloads of several suites, where methods with equal labels share a row.
+
+    Args:
+        suites: The suites, of which there must be at least one.
+        rows: What is known of the runs of each.
+
+    Raises:
+        BadInputError: A suite names a table that does not exist.
+    """
+    return tables(join(suites), [row for known in rows for row in known])

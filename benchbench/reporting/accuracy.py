@@ -1,95 +1,141 @@
-"""Accuracy per method and workload, in the shape of the paper's Table 1."""
+"""What the methods of a suite come to on its workloads, in the shape of the paper's Tables 1 to 3."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from benchbench.reporting.runs import Runs, count_seeds, gather, methods_by_category, row_headers, row_names
-from benchbench.reporting.table import Cell, Column, Figure, Table, TableRow
-from benchbench.stats import summarize
+from benchbench.reporting.metrics import describe, figure, headline_metrics
+from benchbench.reporting.results import Place, lay_out
+from benchbench.reporting.runs import Runs, count_seeds, gather, titled
+from benchbench.reporting.table import Cell, Figure, Table
 from benchbench.values import Metrics, Row, RunResult, Suite
 
-_METRIC = "test/accuracy"
+_USUAL = "test/accuracy"
+
+_SELECTED_ON = {
+    "holdout": "on a part of the training data that is not trained on; the test data were read once, at the end.",
+    "paper": "on the test data, evaluated after every epoch (protocol `paper`): figures after the best epoch are "
+    "optimistic.",
+}
 
 
 def accuracy_table(suite: Suite, rows: Sequence[Row]) -> Table:
-    """Return test accuracies after the final epoch."""
-    title = f"Test accuracy (%) after the final epoch – {suite.title}"
-    return _table(suite, rows, "accuracy", title, lambda result: result.final)
+    """Return test results after the final epoch."""
+    return _table(suite, rows, "accuracy", "after the final epoch", lambda result: result.final)
 
 
 def best_epoch_table(suite: Suite, rows: Sequence[Row]) -> Table:
-    """Return test accuracies after the epoch that did best on the validation split."""
-    title = f"Test accuracy (%) after the best epoch – {suite.title}"
-    table = _table(suite, rows, "best-epoch accuracy", title, lambda result: result.best)
-    results = [result for runs in gather(suite, rows).values() for result in runs.results]
-    metrics = sorted({result.selection_metric for result in results} - {""})
-    chosen = f"The best epoch of a run is chosen by {' or '.join(metrics) or 'the validation split'}."
-    return table.model_copy(update={"notes": (*table.notes, chosen)})
+    """Return test results after the epoch that did best by the selection metric of the suite's protocol."""
+    table = _table(suite, rows, "best-epoch accuracy", "after the best epoch", lambda result: result.best)
+    return table.model_copy(update={"notes": (*table.notes, _selection_note(suite, rows))})
 
 
-def _table(suite: Suite, rows: Sequence[Row], name: str, title: str, metrics: Callable[[RunResult], Metrics]) -> Table:
-    methods = methods_by_category(suite)
-    runs = gather(suite, rows)
-    columns = [
-        _mark_best([_cell(runs[workload, method.label], metrics, len(suite.seeds)) for method in methods])
-        for workload in suite.workloads
+def places(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> list[Place]:
+    """Return the columns of a suite: its workloads, with the metrics that it names or that the results hold.
+
+    Args:
+        suite: The suite.
+        runs: Its runs by workload and method.
+    """
+    metrics = {workload: _metrics(suite, workload, runs) for workload in suite.workloads}
+    alone = len(set(metrics.values())) == 1 and all(len(names) == 1 for names in metrics.values())
+    return [
+        Place(
+            workload=workload,
+            label=_label(suite.heading(workload).label, () if alone else names),
+            group=suite.heading(workload).group,
+            metrics=names,
+        )
+        for workload, names in metrics.items()
     ]
-    return Table(
-        name=name,
-        title=title,
-        headers=row_headers(suite),
-        columns=tuple(Column(label=workload) for workload in suite.workloads),
-        rows=tuple(
-            TableRow(headers=row_names(suite, method), cells=cells)
-            for method, cells in zip(methods, zip(*columns, strict=True), strict=True)
-        ),
-        notes=_notes(suite, [method.label for method in methods], columns),
+
+
+def cell(runs: Runs, names: Sequence[str], metrics: Callable[[RunResult], Metrics], usual_n: int) -> Cell:
+    """Return the cell of one method on one workload.
+
+    Args:
+        runs: The method's runs there.
+        names: The metrics to show.
+        metrics: Which metrics of a result count: those after the final or after the best epoch.
+        usual_n: Number of runs behind a cell that needs no remark.
+    """
+    values = {name: [metrics(run)[name] for run in runs.finished if name in metrics(run)] for name in names}
+    lacking = " and ".join(name for name, found in values.items() if len(found) < len(runs.finished))
+    if not any(values.values()):
+        return Cell(reason=runs.absence(lacking))
+    return Cell(
+        figures=tuple(figure(name, found) if found else Figure(value="–") for name, found in values.items()),
+        remark=runs.remark(min(map(len, values.values())), usual_n, lacking),
     )
 
 
-def _cell(runs: Runs, metrics: Callable[[RunResult], Metrics], usual_n: int) -> Cell:
-    values = [metrics(run)[_METRIC] for run in runs.finished if _METRIC in metrics(run)]
-    if not values:
-        return Cell(remark=runs.absence(_METRIC))
-    return Cell(figure=_percent(values), remark=runs.remark(len(values), usual_n, _METRIC))
+def _table(suite: Suite, rows: Sequence[Row], name: str, when: str, metrics: Callable[[RunResult], Metrics]) -> Table:
+    runs = gather(suite, rows)
+    columns = places(suite, runs)
+    cells = {
+        (place.workload, method.label): cell(
+            runs[place.workload, method.label], place.metrics, metrics, len(suite.seeds)
+        )
+        for place in columns
+        for method in suite.methods
+    }
+    shown = {name for place in columns for name in place.metrics}
+    what = describe(shown.pop()).full_title if len(shown) == 1 else "Test results"
+    table = lay_out(name, titled(suite, f"{what} {when}"), suite.methods, columns, cells)
+    notes = (*_notes(suite, cells), *_unit_notes(columns), *_thin_bests(suite, table), *table.notes)
+    return table.model_copy(update={"notes": notes})
 
 
-def _percent(fractions: Sequence[float]) -> Figure:
-    """Return mean and sample standard deviation in percent, with two decimals as in the paper."""
-    summary = summarize(100 * fraction for fraction in fractions)
-    spread = "" if summary.std is None or not math.isfinite(summary.mean) else f"{summary.std:.2f}"
-    return Figure(value=f"{summary.mean:.2f}", spread=spread, mean=summary.mean, std=summary.std, n=summary.n)
+def _metrics(suite: Suite, workload: str, runs: Mapping[tuple[str, str], Runs]) -> tuple[str, ...]:
+    named = suite.heading(workload).metrics
+    held = {
+        name for (place, _), here in runs.items() if place == workload for run in here.finished for name in run.final
+    }
+    return named or headline_metrics(held) or (_USUAL,)
 
 
-def _mark_best(cells: Sequence[Cell]) -> list[Cell]:
-    """Return the cells, those with the highest mean marked; what looks equal in the table counts as equal."""
-    shown = [float(cell.figure.value) if cell.figure else math.nan for cell in cells]
-    best = max(filter(math.isfinite, shown), default=None)
-    return [
-        cell.model_copy(update={"figure": cell.figure.model_copy(update={"marks": ("best",)})})
-        if cell.figure and value == best
-        else cell
-        for cell, value in zip(cells, shown, strict=True)
-    ]
+def _label(workload: str, metrics: Sequence[str]) -> str:
+    return f"{workload} {' / '.join(describe(name).label for name in metrics)}" if metrics else workload
 
 
-def _notes(suite: Suite, methods: Sequence[str], columns: Sequence[Sequence[Cell]]) -> tuple[str, ...]:
-    usual_n = len(suite.seeds)
-    numbers = {cell.figure.n for cells in columns for cell in cells if cell.figure}
+def _notes(suite: Suite, cells: Mapping[tuple[str, str], Cell]) -> list[str]:
+    numbers = {figure.n for cell in cells.values() for figure in cell.figures}
     if not numbers:
-        return ()
+        return []
+    usual_n = len(suite.seeds)
     what = "Mean ± sample standard deviation (ddof = 1)" if usual_n > 1 else "One run each"
     seeds = count_seeds(suite) + ("" if numbers == {usual_n} else " unless a cell says otherwise")
-    return (f"{what}; {seeds}.", *_thin_bests(suite, methods, columns))
+    return [f"{what}; {seeds}."]
 
 
-def _thin_bests(suite: Suite, methods: Sequence[str], columns: Sequence[Sequence[Cell]]) -> list[str]:
+def _unit_notes(columns: Sequence[Place]) -> list[str]:
+    """Return what the headers of columns with different metrics leave unsaid: units, and which way is better."""
+    shown = list(dict.fromkeys(name for place in columns for name in place.metrics))
+    if len(shown) == 1 and describe(shown[0]).better == "higher":
+        return []
+    directions = {"higher": "higher is better", "lower": "lower is better", None: "neither way is marked as better"}
+    parts = []
+    for name in shown:
+        metric = describe(name)
+        unit = f" in {metric.unit}" if metric.unit else ""
+        parts.append(f"{metric.label}: {name}{unit}, {directions[metric.better]}")
+    return [f"{'; '.join(parts)}."]
+
+
+def _thin_bests(suite: Suite, table: Table) -> list[str]:
     usual_n = len(suite.seeds)
     return [
-        f"The best of {workload}, {method}, rests on {cell.figure.n} of {usual_n} seeds."
-        for workload, cells in zip(suite.workloads, columns, strict=True)
-        for method, cell in zip(methods, cells, strict=True)
-        if cell.figure and cell.figure.marks and (cell.figure.n or 0) < usual_n
+        f"The best of {column.full_label}, {row.headers[-1]}, rests on {figure.n} of {usual_n} seeds."
+        for i, column in enumerate(table.columns)
+        for row in table.rows
+        for figure in row.cells[i].figures
+        if "best" in figure.marks and (figure.n or 0) < usual_n
     ]
+
+
+def _selection_note(suite: Suite, rows: Sequence[Row]) -> str:
+    results = [result for runs in gather(suite, rows).values() for result in runs.results]
+    metrics = sorted({result.selection_metric for result in results} - {""})
+    by = f"by {' or '.join(metrics)} " if metrics else ""
+    protocols = list(dict.fromkeys(spec.protocol for spec in suite.specs)) or [suite.protocol]
+    return " ".join(f"The best epoch of a run is chosen {by}{_SELECTED_ON[protocol]}" for protocol in protocols)

@@ -6,15 +6,8 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from benchbench.reporting.runs import (
-    NOTHING,
-    Runs,
-    count_seeds,
-    gather,
-    methods_by_category,
-    row_headers,
-    row_names,
-)
+from benchbench.reporting.results import absence_notes, by_category, row_headers
+from benchbench.reporting.runs import NOTHING, Runs, count_seeds, gather, titled
 from benchbench.reporting.table import Cell, Column, Figure, Table, TableRow
 from benchbench.stats import Summary, summarize
 from benchbench.values import Row, RunResult, Suite
@@ -30,24 +23,25 @@ _MB = 10**6
 
 def cost_table(suite: Suite, rows: Sequence[Row]) -> Table:
     """Return counts per step, their price by two conventions, seconds per epoch, and memory."""
-    methods = methods_by_category(suite)
+    methods = by_category(suite.methods)
+    headers = row_headers(methods)
     runs = gather(suite, rows)
-    places = {
+    found = {
         workload: _workload_cells(
             {method.label: runs[workload, method.label] for method in methods}, suite.methods[0].label
         )
         for workload in suite.workloads
     }
-    columns = _shown_columns([cells for here in places.values() for cells in here.values()])
+    columns = _shown_columns([cells for here in found.values() for cells in here.values()])
     return Table(
         name="cost",
-        title=f"Cost of training – {suite.title}",
-        headers=row_headers(suite),
-        columns=tuple(Column(label=label, group=workload) for workload in places for label in columns),
+        title=titled(suite, "Cost of training"),
+        headers=headers,
+        columns=tuple(Column(label=label, group=workload) for workload in found for label in columns),
         rows=tuple(
             TableRow(
-                headers=row_names(suite, method),
-                cells=tuple(cells[method.label][column] for cells in places.values() for column in columns),
+                headers=(method.category, method.label)[-len(headers) :],
+                cells=tuple(cells[method.label][column] for cells in found.values() for column in columns),
             )
             for method in methods
         ),
@@ -66,14 +60,14 @@ def _shown_columns(all_cells: Sequence[Mapping[str, Cell]]) -> list[str]:
 
 def _workload_cells(runs: Mapping[str, Runs], reference: str) -> dict[str, dict[str, Cell]]:
     """Return the cells of each method on one workload; seconds are also given relative to `reference`."""
-    seconds = {method: _seconds_per_epoch(here) for method, here in runs.items()}
+    seconds = {method: seconds_per_epoch(here) for method, here in runs.items()}
     base = seconds[reference] if len(_devices(runs.values())) == 1 else None
-    decimals = _decimals(summary.mean for summary in seconds.values() if summary)
+    places = decimals(summary.mean for summary in seconds.values() if summary)
     cells = {
         method: [
             *_count_cells(here),
             _measured_cell(here),
-            *_time_cells(seconds[method], base, decimals),
+            *_time_cells(seconds[method], base, places),
             *_memory_cells(here),
         ]
         for method, here in runs.items()
@@ -86,7 +80,7 @@ def _count_cells(runs: Runs) -> list[Cell]:
     finished = runs.finished
     steps = sum(run.cost.steps for run in finished)
     if not steps:
-        return [Cell(remark=runs.absence() if not finished else NOTHING), *[Cell(remark=NOTHING)] * 2]
+        return [Cell(reason=runs.absence()) if not finished else Cell(remark=NOTHING), *[Cell(remark=NOTHING)] * 2]
     gradients = sum(run.cost.gradients for run in finished)
     hvps = sum(run.cost.hvps for run in finished)
     totals = (gradients, hvps, gradients + GC_PER_HVP * hvps)
@@ -121,11 +115,11 @@ def _memory_cells(runs: Runs) -> list[Cell]:
     ]
 
 
-def _time_cells(seconds: Summary | None, base: Summary | None, decimals: int) -> list[Cell]:
+def _time_cells(seconds: Summary | None, base: Summary | None, places: int) -> list[Cell]:
     """Return seconds per epoch, and how many times those of `base` they are."""
     if seconds is None:
         return [Cell(remark=NOTHING)] * 2
-    absolute = _cell(seconds.mean, f"{seconds.mean:.{decimals}f}", std=seconds.std, n=seconds.n)
+    absolute = _cell(seconds.mean, f"{seconds.mean:.{places}f}", std=seconds.std, n=seconds.n)
     if base is None or base.mean <= 0:
         return [absolute, Cell(remark=NOTHING)]
     ratio = seconds.mean / base.mean
@@ -133,15 +127,16 @@ def _time_cells(seconds: Summary | None, base: Summary | None, decimals: int) ->
 
 
 def _cell(mean: float, value: str, *, std: float | None = None, n: int) -> Cell:
-    return Cell(figure=Figure(value=value, mean=mean, std=std, n=n))
+    return Cell(figures=(Figure(value=value, mean=mean, std=std, n=n),))
 
 
-def _seconds_per_epoch(runs: Runs) -> Summary | None:
+def seconds_per_epoch(runs: Runs) -> Summary | None:
+    """Return what is known of the seconds of training per epoch, evaluation left out."""
     seconds = [run.cost.train_seconds / run.epochs for run in runs.finished if run.epochs]
     return summarize(seconds) if seconds else None
 
 
-def _decimals(seconds: Iterable[float]) -> int:
+def decimals(seconds: Iterable[float]) -> int:
     """Return how many decimals show three digits of the smallest number: two at least, as in the paper."""
     smallest = min((value for value in seconds if value > 0), default=1.0)
     return min(max(2, 2 - math.floor(math.log10(smallest))), 6)
@@ -167,16 +162,31 @@ def _notes(suite: Suite, runs: Mapping[tuple[str, str], Runs], columns: Sequence
             *_reasons(suite, runs),
         ]
     finished = [run for here in runs.values() for run in here.finished]
+    notes += _absences(suite, runs)
     if not finished:
         return tuple(notes)
     notes.append(
         f"s/epoch: seconds of training, evaluation left out, mean over seeds; relative to {suite.methods[0].label}."
     )
-    most = max(int(run.environment.get("concurrent_runs", "1")) for run in finished)
-    if most > 1:
-        notes.append(f"Up to {most} runs shared the machine at a time: seconds are only indicative.")
+    notes += _sharing_note(finished)
     notes += [text for column, text in _MEMORY_NOTES.items() if column in columns]
     return (*notes, *_device_notes(suite, runs), _numbers_of_runs(suite, runs))
+
+
+def timing_notes(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> list[str]:
+    """Return what a reader of seconds must know: devices, and whether runs shared them."""
+    finished = [run for here in runs.values() for run in here.finished]
+    return [*_sharing_note(finished), *_device_notes(suite, runs)] if finished else []
+
+
+def _sharing_note(finished: Sequence[RunResult]) -> list[str]:
+    most = max(int(run.environment.get("concurrent_runs", "1")) for run in finished)
+    return [f"Up to {most} runs shared the machine at a time: seconds are only indicative."] if most > 1 else []
+
+
+def _absences(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> list[str]:
+    reasons = {(method, place): here.absence() for (place, method), here in runs.items() if not here.finished}
+    return absence_notes(reasons, [method.label for method in by_category(suite.methods)], suite.workloads)
 
 
 _MEMORY_NOTES = {

@@ -7,10 +7,11 @@ import re
 from tabulate import tabulate
 
 from benchbench.problems import printable
-from benchbench.reporting.table import Cell, Column, Table, shown_headers
+from benchbench.reporting.table import FIGURE_GAP, Cell, Column, Figure, Table, marks_note, shown_headers
 
 # Whatever starts markup within a line; other punctuation is left alone to keep the source readable.
 _SPECIAL = re.compile(r"[\\`*_\[\]<>|~#&$]")
+_EMPHASIS = {"best": "**", "second": "*"}
 
 
 def to_markdown(table: Table) -> str:
@@ -27,7 +28,7 @@ def to_markdown(table: Table) -> str:
         f"### {_escape(table.title)}",
         f"#### {_escape(groups[0])}" if len(groups) == 1 and groups[0] else "",
         tabulate(lines, headers=headers, tablefmt="pipe", disable_numparse=True),
-        "\n".join(f"- {_escape(note)}" for note in table.notes),
+        "\n".join(f"- {_escape(note)}" for note in (*marks_note(table, best="Bold", second="italic"), *table.notes)),
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -42,7 +43,10 @@ def _full_label(column: Column) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    text = _escape(cell.figure.text) if cell.figure else ""
-    if cell.figure and "best" in cell.figure.marks:
-        text = f"**{text}**"
-    return f"{text} {_escape(cell.remark)}".strip()
+    figures = FIGURE_GAP.join(map(_figure, cell.figures))
+    return f"{figures} {_escape(cell.words)}".strip()
+
+
+def _figure(figure: Figure) -> str:
+    text = _escape(figure.text)
+    return f"{_EMPHASIS[figure.marks[0]]}{text}{_EMPHASIS[figure.marks[0]]}" if figure.marks else text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from benchbench.values import Frozen, Method, Outcome, Row, RunResult, Suite
+from benchbench.values import Frozen, Outcome, Row, RunResult, Suite
 
 _UNFINISHED: tuple[Outcome, ...] = ("failed", "crashed", "timeout", "interrupted", "diverged")
 
@@ -48,7 +48,7 @@ class Runs(Frozen):
     def absence(self, lacking: str = "") -> str:
         """Return why there is no figure, such as `diverged (3)`; `lacking` as in `remark`."""
         if not self.results:
-            return f"{NOTHING} (0 of {self.expected})" if self.expected else NOTHING
+            return f"not run (0 of {self.expected})" if self.expected else "not asked for"
         losses = ", ".join(f"{what} ({count})" for what, count in self._losses(0, lacking))
         return f"{losses}; {self._missing}" if self._missing else losses
 
@@ -82,17 +82,10 @@ def gather(suite: Suite, rows: Sequence[Row]) -> dict[tuple[str, str], Runs]:
     }
 
 
-def methods_by_category(suite: Suite) -> list[Method]:
-    """Return the methods with each category's together, otherwise in the order of the suite."""
-    categories = list(dict.fromkeys(method.category for method in suite.methods))
-    return sorted(suite.methods, key=lambda method: categories.index(method.category))
-
-
-def row_headers(suite: Suite) -> tuple[str, ...]:
-    """Return the names of the header columns; a suite without categories needs no column for them."""
-    return ("Category", "Method") if any(method.category for method in suite.methods) else ("Method",)
-
-
-def row_names(suite: Suite, method: Method) -> tuple[str, ...]:
-    """Return what the row of `method` is called in each header column."""
-    return (method.category, method.label)[-len(row_headers(suite)) :]
+def titled(suite: Suite, what: str) -> str:
+    """Return the headline of a table, which says where the data are made up."""
+    made_up = list(dict.fromkeys(spec.workload_label for spec in suite.specs if spec.synthetic))
+    if not made_up:
+        return f"{what} – {suite.title}"
+    which = "" if len(made_up) == len(suite.workloads) else f" on {', '.join(made_up)}"
+    return f"{what} – {suite.title} – SYNTHETIC DATA{which}"

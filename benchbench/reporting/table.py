@@ -8,8 +8,14 @@ from typing import Literal
 
 from benchbench.values import Frozen
 
-Mark = Literal["best"]
+Mark = Literal["best", "second"]
 """What a figure is singled out for; how that looks is up to the format."""
+
+FIGURE_GAP = " / "
+"""Stands between the figures of a cell."""
+
+ABSENT = "*"
+"""Stands where there should be a figure and is none: the method did not run there, or came to no result."""
 
 
 class Figure(Frozen):
@@ -38,15 +44,27 @@ class Figure(Frozen):
 
 
 class Cell(Frozen):
-    """What stands in one place of a table: a figure, words, or a figure and words.
+    """What stands in one place of a table: figures, words, or figures and words.
 
     Attributes:
-        figure: The number, if there is one.
-        remark: What has to be said about it, or instead of it.
+        figures: The numbers: one per metric of the column.
+        remark: What has to be said about them, or instead of them.
+        reason: Why there is no figure; formats show `ABSENT` for it, and a note of the table tells it.
     """
 
-    figure: Figure | None = None
+    figures: tuple[Figure, ...] = ()
     remark: str = ""
+    reason: str = ""
+
+    @property
+    def words(self) -> str:
+        """What stands in the cell beside its figures."""
+        return ABSENT if self.reason else self.remark
+
+    @property
+    def text(self) -> str:
+        """All of the cell, without marks."""
+        return f"{FIGURE_GAP.join(figure.text for figure in self.figures)} {self.words}".strip()
 
 
 class Column(Frozen):
@@ -59,6 +77,11 @@ class Column(Frozen):
 
     label: str
     group: str = ""
+
+    @property
+    def full_label(self) -> str:
+        """The header with its group."""
+        return f"{self.group} / {self.label}" if self.group else self.label
 
 
 class TableRow(Frozen):
@@ -108,6 +131,19 @@ class Table(Frozen):
         columns = tuple(self.columns[i] for i in positions)
         rows = tuple(row.model_copy(update={"cells": tuple(row.cells[i] for i in positions)}) for row in self.rows)
         return self.model_copy(update={"columns": columns, "rows": rows})
+
+
+def marks_note(table: Table, **looks: str) -> list[str]:
+    """Return a note on what the marks of a table mean, or none where there is no mark.
+
+    Args:
+        table: The table.
+        **looks: What each mark looks like in the format, such as `best="Bold"`.
+    """
+    meanings = {"best": "best of its column", "second": "second best"}
+    found = {mark for row in table.rows for cell in row.cells for figure in cell.figures for mark in figure.marks}
+    legend = [f"{looks[mark]}: {meaning}" for mark, meaning in meanings.items() if mark in found]
+    return [f"{'; '.join(legend)}."] if legend else []
 
 
 def shown_headers(block: Sequence[TableRow]) -> list[tuple[str, ...]]:

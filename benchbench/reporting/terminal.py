@@ -9,10 +9,12 @@ from rich.cells import cell_len
 from tabulate import SEPARATING_LINE, DataRow, Line, TableFormat, tabulate
 
 from benchbench.problems import printable
-from benchbench.reporting.table import Cell, Figure, Table, shown_headers
+from benchbench.reporting.table import FIGURE_GAP, Cell, Figure, Table, marks_note, shown_headers
 
 _GAP = "  "
 _RULE = "─"
+_RAISED = {"best": "¹", "second": "²"}
+_STYLES = {"best": "\x1b[1m", "second": "\x1b[4m"}
 _FORMAT = TableFormat(
     lineabove=None,
     linebelowheader=Line("", _RULE, _GAP, ""),
@@ -30,7 +32,7 @@ def to_terminal(table: Table, *, color: bool, width: int | None) -> str:
 
     Args:
         table: The table.
-        color: Whether the terminal shows bold type; if not, a star marks the best figures.
+        color: Whether the terminal shows bold and underlined type; if not, raised digits mark the best figures.
         width: Columns of the terminal (`None` for no limit). A wider table is cut into parts, stacked,
             between groups of columns where possible.
 
@@ -39,9 +41,8 @@ def to_terminal(table: Table, *, color: bool, width: int | None) -> str:
     """
     title = "\n".join(_bold(line) if color else line for line in _wrap(table.title, width))
     parts = [_draw(part, color=color) for part in _parts(table, color=color, width=width)]
-    notes = list(table.notes)
-    if not color and any(_is_best(cell.figure) for row in table.rows for cell in row.cells):
-        notes.insert(0, "*: best of its column.")
+    looks = {"best": "Bold", "second": "underlined"} if color else _RAISED
+    notes = [*marks_note(table, **looks), *table.notes]
     lines = [line for note in notes for line in _wrap(note, width)]
     return "\n\n".join(text for text in (title, *parts, "\n".join(lines)) if text)
 
@@ -51,11 +52,7 @@ def _wrap(text: str, width: int | None) -> list[str]:
 
 
 def _bold(text: str) -> str:
-    return f"\x1b[1m{text}\x1b[0m"
-
-
-def _is_best(figure: Figure | None) -> bool:
-    return figure is not None and "best" in figure.marks
+    return f"{_STYLES['best']}{text}\x1b[0m"
 
 
 def _parts(table: Table, *, color: bool, width: int | None) -> Iterator[Table]:
@@ -101,22 +98,37 @@ def _draw(table: Table, *, color: bool) -> str:
 
 def _texts(cells: Sequence[Cell], *, color: bool) -> list[str]:
     """Return the cells of one column as texts, their numbers below each other."""
-    figures = [cell.figure for cell in cells if cell.figure]
-    value_width = max((len(figure.value) for figure in figures), default=0)
-    spread_width = max((len(figure.spread) for figure in figures), default=0)
-    starred = not color and any(map(_is_best, figures))
-    full_width = value_width + (spread_width + len(" ± ") if spread_width else 0) + starred
+    depth = max((len(cell.figures) for cell in cells), default=0)
+    stacks = [
+        _figure_texts([cell.figures[i] if i < len(cell.figures) else None for cell in cells], color=color)
+        for i in range(depth)
+    ]
     texts = []
-    for cell in cells:
-        figure, text = cell.figure, ""
-        if figure:
-            text = figure.value.rjust(value_width)
-            text += f" ± {figure.spread.rjust(spread_width)}" if figure.spread else ""
-            text += "*" if _is_best(figure) and not color else ""
-            padding = " " * (full_width - len(text) + 1)
-            text = _bold(text) if _is_best(figure) and color else text
-            text += padding if cell.remark else ""
-        texts.append(text + printable(cell.remark))
+    for row, cell in enumerate(cells):
+        shown = FIGURE_GAP.join(stack[row] for stack in stacks[: len(cell.figures)])
+        words = printable(cell.words)
+        texts.append(f"{shown} {words}" if shown and words else shown or words)
+    return texts
+
+
+def _figure_texts(figures: Sequence[Figure | None], *, color: bool) -> list[str]:
+    """Return figures that stand below each other, all of them equally wide."""
+    shown = [figure for figure in figures if figure]
+    value_width = max(len(figure.value) for figure in shown)
+    spread_width = max(len(figure.spread) for figure in shown)
+    raised = not color and any(figure.marks for figure in shown)
+    width = value_width + (spread_width + len(" ± ") if spread_width else 0) + raised
+    texts = []
+    for figure in figures:
+        if figure is None:
+            texts.append("")
+            continue
+        text = figure.value.rjust(value_width)
+        text += f" ± {figure.spread.rjust(spread_width)}" if figure.spread else ""
+        text += "" if color else "".join(_RAISED[mark] for mark in figure.marks)
+        padding = " " * (width - len(text))
+        styles = "".join(_STYLES[mark] for mark in figure.marks) if color else ""
+        texts.append((f"{styles}{text}\x1b[0m" if styles else text) + padding)
     return texts
 
 

@@ -18,7 +18,7 @@ from pydantic import JsonValue
 from benchbench.problems import Place, Problem, nearest_name
 from benchbench.suite.schema import MethodEntry, OverrideEntry, SuiteFile, WorkloadEntry, check_label
 from benchbench.suite.yaml_source import Document, FieldPath
-from benchbench.values import Component, Execution, Method, Origin, RunSpec, Schedule, Suite
+from benchbench.values import Component, Execution, Heading, Method, Origin, RunSpec, Schedule, Suite
 
 MOST_RUNS = 100_000
 
@@ -85,6 +85,7 @@ class Expansion:
             seeds=tuple(file.seeds),
             methods=tuple(Method(label=row.label, category=row.entry.category or "") for row in rows),
             workloads=tuple(self._workloads),
+            headings={label: _heading(label, entry) for label, entry in self._workloads.items()},
             tables=tuple(file.tables),
             specs=tuple(self._specs(rows)),
         ).with_origin(Origin(self._places))
@@ -277,6 +278,15 @@ class Expansion:
         default: FieldPath = ("defaults", kind, key)
         places = self._document.places
         return default if own not in places and default in places else own
+
+
+def _heading(label: str, entry: WorkloadEntry) -> Heading:
+    """Return what a workload is called in tables: under its group, without repeating the group's name."""
+    before, _, after = (part.strip() for part in label.partition(" / "))
+    group = (before if after else "") if entry.group is None else entry.group
+    rest = label.removeprefix(group).lstrip(" /:")
+    follows = label.startswith((f"{group} ", f"{group}:")) and rest
+    return Heading(label=rest if follows else label, group=group, metrics=tuple(entry.metrics or ()))
 
 
 def _filled(entry: _Entry, defaults: _Entry) -> _Entry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Annotated, Any, Literal
 
@@ -9,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from benchbench.values import Execution, Protocol, Schedule
 
-TABLES = ("accuracy", "cost")
+TABLES = ("accuracy", "cost", "cost-summary", "sharpness")
 """Tables a suite can ask for."""
 
 MEASUREMENTS = ("flops",)
@@ -47,6 +48,12 @@ def _check_table(name: str) -> str:
     return name
 
 
+def _check_metric(name: str) -> str:
+    if not re.fullmatch(r"\w+(/[\w.@-]+)+", name) or len(name) > LONGEST_LABEL:
+        raise ValueError("must be the name of a metric, such as test/accuracy")
+    return name
+
+
 def _check_measurement(name: str) -> str:
     if name not in MEASUREMENTS:
         raise ValueError(f"unknown measurement; allowed: {', '.join(MEASUREMENTS)}")
@@ -62,6 +69,7 @@ def _check_distinct(values: list[Any]) -> list[Any]:
 
 Label = Annotated[str, AfterValidator(check_label)]
 Target = Annotated[str, Field(min_length=1, max_length=4096)]
+MetricName = Annotated[str, AfterValidator(_check_metric)]
 Count = Annotated[int, Field(ge=1, le=_LARGEST_COUNT)]
 
 
@@ -116,6 +124,8 @@ class WorkloadEntry(_Entry):
     workload: Target | None = None
     batch_size: Count | None = None
     synthetic: bool | None = None
+    group: Annotated[str, AfterValidator(check_label)] | None = None
+    metrics: Annotated[list[MetricName], Field(min_length=1), AfterValidator(_check_distinct)] | None = None
 
 
 class MethodEntry(_Entry):
@@ -159,4 +169,4 @@ class SuiteFile(_Model):
         list[Annotated[str, AfterValidator(_check_table)]],
         Field(min_length=1),
         AfterValidator(_check_distinct),
-    ] = list(TABLES)
+    ] = ["accuracy", "cost"]

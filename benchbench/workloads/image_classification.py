@@ -46,12 +46,15 @@ def build(
         label_noise: Share of the training labels that are drawn anew; those of the other splits never are.
         noise_over: Whether they are drawn from `all` classes, the true one among them, or from the `others`.
         validation: Share of the training images that the protocol `holdout` holds out to choose the best epoch.
-        examples: Train on so many images only, all classes in proportion; by default on all.
+        examples: Train on so many images only, all classes in proportion; by default on all. Of made-up data, no other
+            split has more either, so that a rehearsal is short.
     """
     data = dataset()
     traits = data.traits
     train, test = made_up(traits) if setup.synthetic else data.load(setup.data)
     kept, held_out = _parts(train.labels, validation if setup.protocol == "holdout" else 0.0, examples)
+    if setup.synthetic:
+        held_out, test = held_out[:examples], test.take(torch.arange(len(test.labels))[:examples])
     labels = _with_noise(train.labels[kept], label_noise, noise_over, traits.classes, setup.streams)
 
     def labelled(images: Images, labels: Tensor, *, augmented: bool = False) -> Labelled:

@@ -7,25 +7,30 @@ from hypothesis import strategies as st
 
 from benchbench.reporting.accuracy import accuracy_table, best_epoch_table
 from benchbench.reporting.table import Table
+from benchbench.values import Heading, Row
 
 TWO = {"A": "First", "B": "First"}
 
 
 def texts(table: Table, column: int = 0) -> dict[str, str]:
-    """What stands in a column, by method, the best in angle brackets."""
+    """What stands in a column, or why nothing does, by method; the best in angle brackets, the second in round ones."""
+    looks = {(): "{}", ("best",): "<{}>", ("second",): "({})"}
     shown = {}
     for line in table.rows:
-        figure, remark = line.cells[column].figure, line.cells[column].remark
-        text = figure.text if figure else ""
-        text = f"<{text}>" if figure and figure.marks else text
-        shown[line.headers[-1]] = f"{text} {remark}".strip()
+        cell = line.cells[column]
+        figures = " / ".join(looks[figure.marks].format(figure.text) for figure in cell.figures)
+        shown[line.headers[-1]] = f"{figures} {cell.remark or cell.reason}".strip()
     return shown
+
+
+def with_metrics(made: Row, metrics: dict[str, float]) -> Row:
+    return made.model_copy(update={"result": made.result.model_copy(update={"final": metrics, "best": metrics})})
 
 
 def test_a_cell_is_mean_and_sample_deviation_in_percent():
     table = accuracy_table(suite(TWO), [*rows("A", 0.90, 0.92, 0.94), *rows("B", 0.9753, 0.9753, 0.9753)])
-    assert texts(table) == {"A": "92.00 ± 2.00", "B": "<97.53 ± 0.00>"}
-    figure = table.rows[0].cells[0].figure
+    assert texts(table) == {"A": "(92.00 ± 2.00)", "B": "<97.53 ± 0.00>"}
+    figure = table.rows[0].cells[0].figures[0]
     assert (figure.mean, figure.std, figure.n) == (pytest.approx(92), pytest.approx(2), 3)
     assert table.notes == ("Mean ± sample standard deviation (ddof = 1); n = 3 seeds.",)
 
@@ -49,8 +54,8 @@ def test_each_workload_has_a_column_and_a_best_of_its_own():
         made, [row(m, 0, a, workload=w) for m, w, a in [("A", "x", 0.9), ("B", "x", 0.8), ("B", "y", 0.7)]]
     )
     assert [column.label for column in table.columns] == ["x", "y"]
-    assert texts(table, 0) == {"A": "<90.00>", "B": "80.00"}
-    assert texts(table, 1) == {"A": "– (0 of 1)", "B": "<70.00>"}
+    assert texts(table, 0) == {"A": "<90.00>", "B": "(80.00)"}
+    assert texts(table, 1) == {"A": "not run (0 of 1)", "B": "<70.00>"}
     assert table.notes[0] == "One run each; n = 1 seed."
 
 
@@ -58,7 +63,7 @@ def test_what_looks_equal_is_equally_good():
     table = accuracy_table(suite({**TWO, "C": "First"}, seeds=(0,)), [
         row("A", 0, 0.97531), row("B", 0, 0.97529), row("C", 0, 0.97524),
     ])  # fmt: skip
-    assert texts(table) == {"A": "<97.53>", "B": "<97.53>", "C": "97.52"}
+    assert texts(table) == {"A": "<97.53>", "B": "<97.53>", "C": "(97.52)"}
 
 
 @pytest.mark.parametrize(
@@ -72,7 +77,7 @@ def test_what_looks_equal_is_equally_good():
         (["diverged", "failed", "diverged"], "failed (1), diverged (2)"),
         (["crashed", "timeout", "interrupted"], "crashed (1), timeout (1), interrupted (1)"),
         (["diverged", None, None], "diverged (1); 1 of 3 run"),
-        ([None] * 3, "– (0 of 3)"),
+        ([None] * 3, "not run (0 of 3)"),
     ],
 )
 def test_no_run_is_dropped_in_silence(outcomes, text):
@@ -84,7 +89,7 @@ def test_no_run_is_dropped_in_silence(outcomes, text):
 
 def test_a_run_without_a_result_is_a_run_that_is_missing():
     pending = row("A", 0).model_copy(update={"result": None})
-    assert texts(accuracy_table(suite(TWO), [pending]))["A"] == "– (0 of 3)"
+    assert texts(accuracy_table(suite(TWO), [pending]))["A"] == "not run (0 of 3)"
 
 
 def test_a_finished_run_without_the_metric_is_accounted_for():
@@ -107,8 +112,8 @@ def test_what_is_not_a_number_is_shown_and_never_best(value, text):
 
 def test_nothing_run_yet_is_a_table_too():
     table = accuracy_table(suite(PAPER), [])
-    assert set(texts(table).values()) == {"– (0 of 3)"}
-    assert table.notes == ()
+    assert set(texts(table).values()) == {"not run (0 of 3)"}
+    assert table.notes == ("*: not run (0 of 3): all methods.",)
 
 
 def test_the_best_epoch_has_a_table_of_its_own():
@@ -118,12 +123,52 @@ def test_the_best_epoch_has_a_table_of_its_own():
     assert (final.name, best.name) == ("accuracy", "best-epoch accuracy")
     assert "final epoch" in final.title
     assert "best epoch" in best.title
-    assert best.notes[-1] == "The best epoch of a run is chosen by validation/accuracy."
+    assert best.notes[-1] == (
+        "The best epoch of a run is chosen by validation/accuracy on a part of the training data that is not trained "
+        "on; the test data were read once, at the end."
+    )
+
+
+def test_a_best_epoch_chosen_on_the_test_data_is_called_optimistic():
+    made = suite(TWO, seeds=(0,))
+    specs = tuple(spec.model_copy(update={"protocol": "paper"}) for spec in made.specs)
+    made = made.model_copy(update={"protocol": "paper", "specs": specs})
+    note = best_epoch_table(made, []).notes[-1]
+    assert "on the test data" in note
+    assert "optimistic" in note
+
+
+def test_made_up_data_are_named_in_the_title():
+    made = suite(TWO, ("x", "y"), seeds=(0,))
+    specs = tuple(spec.model_copy(update={"synthetic": spec.workload_label == "y"}) for spec in made.specs)
+    assert accuracy_table(made, []).title == "Test accuracy (%) after the final epoch – Made by hand"
+    title = accuracy_table(made.model_copy(update={"specs": specs}), []).title
+    assert title.endswith("– SYNTHETIC DATA on y")
+
+
+def test_columns_of_several_metrics_mark_each_of_them_and_say_which_way_is_better():
+    made = suite(TWO, ("task", "text"), seeds=(0,))
+    held = {"A": {"test/accuracy": 0.8, "test/f1": 0.7}, "B": {"test/accuracy": 0.7, "test/f1": 0.75}}
+    runs = [with_metrics(row(method, 0, workload="task"), found) for method, found in held.items()]
+    runs += [with_metrics(row(m, 0, workload="text"), {"test/perplexity": p}) for m, p in (("A", 20.0), ("B", 30.0))]
+    table = accuracy_table(made, runs)
+    assert [column.label for column in table.columns] == ["task Acc / F1", "text Perplexity"]
+    assert texts(table, 0) == {"A": "<80.00> / (70.00)", "B": "(70.00) / <75.00>"}
+    assert texts(table, 1) == {"A": "<20.00>", "B": "(30.00)"}
+    assert any("Perplexity: test/perplexity, lower is better" in note for note in table.notes)
+
+
+def test_a_suite_decides_which_metrics_are_shown():
+    made = suite({"A": ""}, seeds=(0,))
+    made = made.model_copy(update={"headings": {"digits": Heading(label="digits", metrics=("test/f1",))}})
+    table = accuracy_table(made, [with_metrics(row("A", 0), {"test/accuracy": 0.8, "test/f1": 0.7})])
+    assert texts(table) == {"A": "<70.00>"}
+    assert "F1" in table.title
 
 
 def test_runs_of_other_suites_do_not_get_in():
     stranger = row("A", 7, 0.99)
-    assert texts(accuracy_table(suite(TWO), [stranger]))["A"] == "– (0 of 3)"
+    assert texts(accuracy_table(suite(TWO), [stranger]))["A"] == "not run (0 of 3)"
 
 
 def test_one_run_can_stand_under_two_labels():

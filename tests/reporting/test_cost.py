@@ -11,7 +11,7 @@ TWO = {"A": "First", "B": "Second"}
 
 def texts(table: Table, method: str) -> list[str]:
     (line,) = (line for line in table.rows if line.headers[-1] == method)
-    return [cell.figure.text if cell.figure else cell.remark for cell in line.cells]
+    return [cell.reason or cell.text for cell in line.cells]
 
 
 def cost(steps: int = 10, gradients: int = 10, hvps: int = 0, seconds: float = 2.0) -> Cost:
@@ -38,12 +38,12 @@ def test_two_gradients_and_a_tenth_of_an_hvp_cost_2_30():
 def test_counts_are_measured_and_summed_over_the_seeds():
     table = cost_table(suite(TWO), runs("A", cost(steps=10, hvps=1), cost(steps=9, gradients=9, hvps=1)))
     assert texts(table, "A")[:3] == ["1.00", "0.11", "1.32"]
-    assert table.rows[0].cells[1].figure.mean == pytest.approx(2 / 19)
+    assert table.rows[0].cells[1].figures[0].mean == pytest.approx(2 / 19)
 
 
 def test_seconds_are_averaged_over_the_seeds():
     table = cost_table(suite(TWO), runs("A", cost(seconds=2), cost(seconds=4), cost(seconds=6)))
-    figure = table.rows[0].cells[3].figure
+    figure = table.rows[0].cells[3].figures[0]
     assert (figure.value, figure.mean, figure.std, figure.n) == ("2.00", 2.0, 1.0, 3)
 
 
@@ -62,7 +62,7 @@ def test_the_decimals_of_a_column_agree():
 def test_a_method_without_a_finished_run_says_why():
     table = cost_table(suite(TWO), [row("A", seed, outcome="diverged") for seed in range(3)])
     assert texts(table, "A") == ["diverged (3)", "–", "–", "–", "–"]
-    assert texts(table, "B") == ["– (0 of 3)", "–", "–", "–", "–"]
+    assert texts(table, "B") == ["not run (0 of 3)", "–", "–", "–", "–"]
 
 
 def test_without_the_first_method_there_is_nothing_to_relate_to():
@@ -159,4 +159,6 @@ def test_a_table_with_everything_in_it_fits_eighty_columns_in_two_parts():
 
 
 def test_nothing_run_yet_is_a_table_too():
-    assert len(cost_table(suite(TWO), []).notes) == 2
+    notes = cost_table(suite(TWO), []).notes
+    assert [note.partition(":")[0] for note in notes] == ["grads, HVPs", "GC paper", "*"]
+    assert notes[-1] == "*: not run (0 of 3): all methods."

@@ -9,7 +9,7 @@ from markdown_it.token import Token
 from benchbench.problems import printable
 from benchbench.reporting import tables, to_markdown
 from benchbench.reporting.accuracy import accuracy_table
-from benchbench.reporting.table import Table
+from benchbench.reporting.table import Table, marks_note
 
 NASTY = [
     "a|b", "a\\|b", "a\\", "`code`", "*a*", "**b**", "_c_", "__d__", "~~e~~", "<b>", "<script>x</script>",
@@ -24,9 +24,9 @@ def parse(text: str) -> list[Token]:
 
 
 def plain(token: Token) -> str:
-    """The text of an inline token: nothing but plain text and bold may be in it."""
+    """The text of an inline token: nothing but plain text, bold and italic may be in it."""
     kinds = {child.type for child in token.children}
-    assert kinds <= {"text", "text_special", "strong_open", "strong_close"}, kinds
+    assert kinds <= {"text", "text_special", "strong_open", "strong_close", "em_open", "em_close"}, kinds
     return "".join(child.content for child in token.children)
 
 
@@ -52,12 +52,14 @@ def test_the_whole_of_a_small_table():
         "",
         "| Category   | Method   | digits                        |",
         "|:-----------|:---------|:------------------------------|",
-        "| One        | A        | 90.00 ± 0.00                  |",
+        "| One        | A        | *90.00 ± 0.00*                |",
         "|            | B        | **95.00 ± 0.00** (2 of 3 run) |",
-        "| Two        | C        | diverged (3)                  |",
+        "| Two        | C        | \\*                            |",
         "",
+        "- Bold: best of its column; italic: second best.",
         "- Mean ± sample standard deviation (ddof = 1); n = 3 seeds unless a cell says otherwise.",
         "- The best of digits, B, rests on 2 of 3 seeds.",
+        "- \\*: diverged (3): C.",
     ]
 
 
@@ -70,7 +72,7 @@ def test_every_cell_of_the_tables_can_be_read_back():
         assert [line[1] for line in lines[1:]] == list(PAPER)
         assert [line[0] for line in lines[1:]] == ["First-order", "", "", "", "Second-order", "", "", ""]
         for line, source in zip(lines[1:], table.rows, strict=True):
-            assert line[2:] == [cell.figure.text for cell in source.cells]
+            assert line[2:] == [cell.text for cell in source.cells]
 
 
 def test_with_several_workloads_columns_carry_their_names():
@@ -96,7 +98,7 @@ def check(table: Table, labels: list[str]) -> None:
     headings = [plain(token) for before, token in pairwise(tokens) if before.type == "heading_open"]
     assert headings == [printable(table.title).strip()]
     notes = [plain(token) for before, token in pairwise(tokens) if before.type == "paragraph_open"]
-    assert notes == [printable(note) for note in table.notes]
+    assert notes == [printable(note) for note in (*marks_note(table, best="Bold", second="italic"), *table.notes)]
 
 
 def test_markup_of_a_user_is_shown_as_it_was_written():

@@ -217,6 +217,35 @@ def test_a_base_can_come_from_a_file(write: Write, tmp_path: Path) -> None:
     assert suite.specs[0].optimizer.digest
 
 
+@pytest.mark.parametrize(
+    "value", ["mine.py:Net", "{name: mine.py:Net, width: 4}", "{name: x, deep: {er: mine.py:Net}}"]
+)
+def test_what_a_workload_names_can_come_from_a_file(write: Write, tmp_path: Path, value: str) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("x = 1")
+    path = write(SMALL.replace("batch_size: 8", f"batch_size: 8, model: {value}"))
+    (first, *_) = suites.load(path).specs
+    assert f"{file}:Net" in json.dumps(first.workload.parameters)
+    assert len(first.workload.digest or "") == 16
+    assert suites.load(path).specs[0].key == first.key
+    file.write_text("x = 2")
+    assert suites.load(path).specs[0].key != first.key
+
+
+def test_the_parameters_of_what_is_named_are_part_of_the_key(write: Write) -> None:
+    keys = {
+        suites.load(write(SMALL.replace("batch_size: 8", f"batch_size: 8, model: {value}"))).specs[0].key
+        for value in ("net", "{name: net, width: 4}", "{name: net, width: 5}", "{name: other, width: 5}")
+    }
+    assert len(keys) == 4
+
+
+def test_a_missing_file_below_a_parameter_is_a_problem(write: Write, tmp_path: Path) -> None:
+    text = SMALL.replace("batch_size: 8", "batch_size: 8, model: {name: no.py:Net}")
+    message = f"4: workloads.w.model.name: {tmp_path}/no.py cannot be read: No such file or directory (got no.py:Net)"
+    assert problems(write(text)) == [message]
+
+
 def test_a_missing_file_is_a_problem(write: Write, tmp_path: Path) -> None:
     text = SMALL.replace("optimizer: one", "optimizer: mine.py:One").replace("w: {", "w: {workload: no.py:two, ")
     reason = "cannot be read: No such file or directory"

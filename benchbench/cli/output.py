@@ -1,0 +1,93 @@
+"""How tables are printed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from benchbench.reporting.table import Table
+    from benchbench.values import Row, Suite
+
+
+class Format(StrEnum):
+    """How tables are printed."""
+
+    terminal = "terminal"
+    markdown = "markdown"
+    latex = "latex"
+    html = "html"
+    html_fragment = "html-fragment"
+    csv = "csv"
+    json = "json"
+
+
+def print_results(suites: Sequence[Suite], rows: Sequence[Sequence[Row]], form: Format) -> None:
+    """Print the tables of each suite, then, of several, those of all together.
+
+    Args:
+        suites: The suites.
+        rows: What is known of the runs of each of them.
+        form: How to print.
+    """
+    from benchbench.reporting import joint_tables, tables
+
+    of_each = [tables(suite, known) for suite, known in zip(suites, rows, strict=True)]
+    of_all = joint_tables(suites, rows) if len(suites) > 1 else []
+    if form is not Format.json:
+        print_tables(" + ".join(suite.title for suite in suites), [*chain.from_iterable(of_each), *of_all], form)
+        return
+    parts = [
+        {"suite": suite.name, "tables": _plain(made), "runs": [row.model_dump(mode="json") for row in known]}
+        for suite, made, known in zip(suites, of_each, rows, strict=True)
+    ]
+    content = parts[0] if len(parts) == 1 else {"suites": parts, "tables": _plain(of_all)}
+    typer.echo(json.dumps(content, indent=2))
+
+
+def print_tables(title: str, tables: Sequence[Table], form: Format) -> None:
+    """Print tables below each other.
+
+    Args:
+        title: Title of a page that holds them.
+        tables: The tables.
+        form: How to print.
+    """
+    from benchbench import reporting
+
+    if form is Format.csv:
+        text = reporting.to_csv(tables)
+    elif form is Format.html:
+        text = reporting.html_page(title, tables)
+    elif form is Format.json:
+        text = json.dumps({"tables": _plain(tables)}, indent=2)
+    elif form is Format.terminal:
+        text = "\n\n".join(_for_this_terminal(table) for table in tables)
+    else:
+        write = {
+            Format.markdown: reporting.to_markdown,
+            Format.latex: reporting.to_latex,
+            Format.html_fragment: reporting.to_html,
+        }[form]
+        text = "\n\n".join(map(write, tables))
+    typer.echo(text)
+
+
+def _plain(tables: Sequence[Table]) -> list[dict[str, object]]:
+    return [table.model_dump(mode="json") for table in tables]
+
+
+def _for_this_terminal(table: Table) -> str:
+    from benchbench.reporting import to_terminal
+
+    terminal = sys.stdout.isatty()
+    color = terminal and "NO_COLOR" not in os.environ
+    return to_terminal(table, color=color, width=shutil.get_terminal_size().columns if terminal else None)

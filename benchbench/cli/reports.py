@@ -1,0 +1,122 @@
+"""Commands about results: report, compare, export."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchbench.cli.common import app, errors_as_lines
+from benchbench.cli.output import Format, print_results, print_tables
+from benchbench.cli.suites import Only, Overrides, SuiteArgument, Synthetic, TrackingUri
+
+FormatOption = Annotated[
+    Format,
+    typer.Option(
+        "--format",
+        help="How to print: `latex` needs the package booktabs, `html` is a page, `html-fragment` its tables only, "
+        "`csv` has unrounded numbers.",
+    ),
+]
+
+
+class ExportFormat(StrEnum):
+    """How results are handed on."""
+
+    csv = "csv"
+    json = "json"
+
+
+@app.command()
+def report(
+    suites: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SUITE...", help="YAML files, or the names of bundled suites; several get joint tables too."
+        ),
+    ],
+    only: Only = [],  # noqa: B006 - typer never changes a default
+    overrides: Overrides = [],  # noqa: B006
+    imported: Annotated[
+        list[Path],
+        typer.Option("--import", metavar="FILE", help="Show results that `export` wrote beside the suite's own."),
+    ] = [],  # noqa: B006
+    tracking_uri: TrackingUri = None,
+    synthetic: Synthetic = False,
+    form: FormatOption = Format.terminal,
+) -> None:
+    """Print the tables of suites from what has been run. Runs nothing.
+
+    A table is made for every entry under `tables` of the suite. Bold or a raised 1 is the best of a column, underlined,
+    italic or a raised 2 the second best, and `*` no result; notes below say why.
+    """
+    from benchbench import api
+
+    with errors_as_lines():
+        loaded = [
+            api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic, thorough=False)
+            for suite in suites
+        ]
+        results = [api.results(suite, imported=imported, tracking_uri=tracking_uri) for suite in loaded]
+        left_out = api.workloads_left_out(loaded, imported)
+        print_results([suite for suite, _ in results], [rows for _, rows in results], form)
+    for workload in left_out:
+        typer.echo(f"imported results left out: no suite has the workload {workload}", err=True)
+
+
+@app.command()
+def compare(
+    suite: SuiteArgument,
+    publication: Annotated[
+        str,
+        typer.Option(
+            "--with",
+            metavar="NAME",
+            help="Published tables that come along (`sassha-paper`), or a YAML file of that form.",
+            show_default=False,
+        ),
+    ],
+    only: Only = [],  # noqa: B006
+    overrides: Overrides = [],  # noqa: B006
+    best_epoch: Annotated[
+        bool, typer.Option("--best-epoch", help="Results after the best epoch, instead of the final one.")
+    ] = False,
+    tracking_uri: TrackingUri = None,
+    synthetic: Synthetic = False,
+    form: FormatOption = Format.terminal,
+) -> None:
+    """Print measured results beside published ones, with a verdict for each. Runs nothing.
+
+    Workloads and methods are matched by their labels; what only one side has is listed below the table.
+    """
+    from benchbench import api
+
+    with errors_as_lines():
+        loaded = api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic, thorough=False)
+        table = api.compare(loaded, publication, best_epoch=best_epoch, tracking_uri=tracking_uri)
+    print_tables(table.title, [table], form)
+
+
+@app.command()
+def export(
+    suite: SuiteArgument,
+    only: Only = [],  # noqa: B006
+    overrides: Overrides = [],  # noqa: B006
+    tracking_uri: TrackingUri = None,
+    synthetic: Synthetic = False,
+    form: Annotated[ExportFormat, typer.Option("--format", help="How to write them.")] = ExportFormat.csv,
+) -> None:
+    """Print every result of a suite: one record per method, workload, seed and metric.
+
+    Send the output to a file: `benchbench export SUITE > results.csv`. Elsewhere,
+    `benchbench report SUITE --import results.csv` shows it; `benchbench schema --results` describes the form.
+    """
+    from benchbench import api
+    from benchbench.reporting import exchange
+
+    with errors_as_lines():
+        loaded = api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic, thorough=False)
+        records = api.export(loaded, tracking_uri=tracking_uri)
+    typer.echo(exchange.to_json(records) if form is ExportFormat.json else exchange.to_csv(records))

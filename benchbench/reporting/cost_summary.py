@@ -1,0 +1,81 @@
+"""Theoretical cost per step beside seconds per epoch, in the layout of the paper's Table 4."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from benchbench.reporting.cost import GC_PER_HVP, decimals, seconds_per_epoch, timing_notes
+from benchbench.reporting.results import Place, lay_out
+from benchbench.reporting.runs import NOTHING, Runs, count_seeds, gather, titled
+from benchbench.reporting.table import Cell, Figure, Table
+from benchbench.values import Cost, Row, Suite
+
+_PRICES: Mapping[str, tuple[Callable[[float, float], float], str]] = {
+    "Descent": (lambda gradients, hvps: min(gradients, 1.0), "GC"),
+    "Sharpness": (lambda gradients, hvps: max(gradients - 1.0, 0.0), "GC"),
+    "Hessian": (lambda gradients, hvps: hvps, "HVP"),
+    "Total": (lambda gradients, hvps: gradients + GC_PER_HVP * hvps, "GC"),
+}
+"""The parts of a step's cost, from its gradients and Hessian-vector products."""
+
+
+def cost_summary_table(suite: Suite, rows: Sequence[Row]) -> Table:
+    """Return what a step costs, counted and priced as in the paper, and seconds per epoch on each workload."""
+    runs = gather(suite, rows)
+    parts = [Place(workload=_key(part), label=part, group="Cost", metrics=("cost/step",)) for part in _PRICES]
+    places = [
+        Place(workload=workload, label=heading.label, group=heading.group or "s/epoch", metrics=("cost/seconds",))
+        for workload, heading in ((workload, suite.heading(workload)) for workload in suite.workloads)
+    ]
+    cells = {
+        (_key(part), method.label): _price(part, [runs[workload, method.label] for workload in suite.workloads])
+        for part in _PRICES
+        for method in suite.methods
+    }
+    for workload in suite.workloads:
+        cells |= _seconds(workload, {method.label: runs[workload, method.label] for method in suite.methods})
+    notes = (
+        "Cost per step, counted: Descent is one gradient, Sharpness all others; 1 GC is a gradient computation, "
+        f"1 HVP counts {GC_PER_HVP} GC in the total, as in the paper.",
+        f"Other columns: seconds of training per epoch, evaluation left out, mean over seeds; {count_seeds(suite)}.",
+        *timing_notes(suite, runs),
+    )
+    return lay_out(
+        "cost-summary", titled(suite, "Cost per step and epoch"), suite.methods, [*parts, *places], cells, notes
+    )
+
+
+def _key(part: str) -> str:
+    """Return what a part of the cost goes by beside the workloads, whose labels have no line breaks."""
+    return f"\n{part}"
+
+
+def _price(part: str, runs: Sequence[Runs]) -> Cell:
+    """Return a part of a method's cost, if its steps have the same counts on all workloads."""
+    price, unit = _PRICES[part]
+    prices = [price(*counts) for here in runs if (counts := _counts([run.cost for run in here.finished]))]
+    shown = {f"{value:.4g} {unit}" for value in (round(value, 2) for value in prices)}
+    if len(shown) == 1:
+        return Cell(figures=(Figure(value=shown.pop(), mean=prices[0]),))
+    return Cell(remark="varies" if shown else NOTHING)
+
+
+def _counts(costs: Sequence[Cost]) -> tuple[float, float] | None:
+    """Return gradients and Hessian-vector products per step: totals of all runs divided by their steps."""
+    steps = sum(cost.steps for cost in costs)
+    if not steps:
+        return None
+    return sum(cost.gradients for cost in costs) / steps, sum(cost.hvps for cost in costs) / steps
+
+
+def _seconds(workload: str, runs: Mapping[str, Runs]) -> dict[tuple[str, str], Cell]:
+    seconds = {method: seconds_per_epoch(here) for method, here in runs.items()}
+    places = decimals(summary.mean for summary in seconds.values() if summary)
+    return {
+        (workload, method): Cell(
+            figures=(Figure(value=f"{summary.mean:.{places}f}", mean=summary.mean, std=summary.std, n=summary.n),)
+        )
+        if summary
+        else Cell(reason=runs[method].absence("seconds"))
+        for method, summary in seconds.items()
+    }

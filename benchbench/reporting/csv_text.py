@@ -1,0 +1,44 @@
+"""Tables as comma-separated values: one line per figure, unrounded, for spreadsheets and scripts."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+
+from benchbench.problems import printable
+from benchbench.reporting.table import Figure, Table, TableRow
+
+COLUMNS = (
+    "table", "category", "row", "group", "column", "figure", "value", "spread", "mean", "std", "n", "marks", "remark",
+    "reason",
+)  # fmt: skip
+"""What a line says. `figure` counts the figures of a cell from 1; `value` and `spread` are as shown, `mean` and `std`
+unrounded in the same unit."""
+
+
+def to_csv(tables: Sequence[Table]) -> str:
+    """Return all figures of the tables, a line each, and a line for each cell without one; without a line end."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for table in tables:
+        for row in table.rows:
+            writer.writerows(_lines(table, row))
+    return text.getvalue().rstrip("\n")
+
+
+def _lines(table: Table, row: TableRow) -> Iterator[list[str]]:
+    category = printable(" / ".join(row.headers[:-1]))
+    for column, cell in zip(table.columns, row.cells, strict=True):
+        start = [table.name, category, *map(printable, (row.headers[-1], column.group, column.label))]
+        words = [printable(cell.remark), printable(cell.reason)]
+        for number, figure in enumerate(cell.figures, start=1):
+            yield [*start, str(number), *_figure(figure), *words]
+        if not cell.figures:
+            yield [*start, *[""] * 7, *words]
+
+
+def _figure(figure: Figure) -> list[str]:
+    numbers = ["" if number is None else repr(number) for number in (figure.mean, figure.std, figure.n)]
+    return [printable(figure.value), figure.spread, *numbers, " ".join(figure.marks)]

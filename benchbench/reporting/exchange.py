@@ -1,0 +1,269 @@
+"""Results in long form, to hand them on and to show those of others beside one's own."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from benchbench.problems import BadInputError, Problem, printable, shorten
+from benchbench.suite.schema import Label
+from benchbench.values import Component, Cost, Frozen, Method, Metrics, Outcome, Row, RunResult, RunSpec, Suite
+
+IMPORTED = " (imported)"
+"""Ends the labels of methods whose results come from a file."""
+
+LARGEST_FILE = 256 * 1024 * 1024
+"""Bytes."""
+
+_Count = Annotated[int, Field(ge=0)]
+
+
+class Record(Frozen):
+    """One value of one run, or a run that has none.
+
+    Attributes:
+        method: Label of the method.
+        category: What the method is grouped under.
+        workload: Label of the workload.
+        group: What the workload is grouped under.
+        seed: The run's seed.
+        outcome: How the run ended.
+        metric: Name of the metric, such as `test/accuracy`; empty for a run without any.
+        at: The epoch that the value belongs to: the last one, or the best by the run's selection metric.
+        value: Its value in the metric's own unit (accuracies are fractions); may be `NaN` or infinite.
+        epochs: Epochs completed.
+        steps: Optimizer steps of the run.
+        gradients: Its gradient computations.
+        hvps: Its Hessian-vector products.
+        train_seconds: Its seconds of training, evaluation left out.
+        protocol: What chose the best epoch.
+        synthetic: Whether the data were made up.
+        source: Where the result comes from: the name of the suite, the program or the paper.
+        key: What identifies the run there.
+        device: What it ran on.
+        versions: Versions of what it ran with.
+    """
+
+    method: Label
+    category: str = ""
+    workload: Label
+    group: str = ""
+    seed: _Count
+    outcome: Outcome = "finished"
+    metric: str = ""
+    at: Literal["final", "best"] = "final"
+    value: float | None = None
+    epochs: _Count = 0
+    steps: _Count = 0
+    gradients: _Count = 0
+    hvps: _Count = 0
+    train_seconds: Annotated[float, Field(ge=0)] = 0.0
+    protocol: str = ""
+    synthetic: bool = False
+    source: str = ""
+    key: str = ""
+    device: str = ""
+    versions: str = ""
+
+
+class ResultFile(Frozen):
+    """Results in long form, as JSON."""
+
+    format: Literal["benchbench-results/1"] = "benchbench-results/1"
+    records: tuple[Record, ...]
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of result files."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **ResultFile.model_json_schema()}
+
+
+def records(suite: Suite, rows: Sequence[Row]) -> list[Record]:
+    """Return what the runs of a suite came to; runs without a result are left out."""
+    return [record for row in rows if row.result for record in _records(suite, row.spec, row.result)]
+
+
+def to_json(found: Sequence[Record]) -> str:
+    """Return records as JSON, without a line end."""
+    return ResultFile(records=tuple(found)).model_dump_json(indent=2)
+
+
+def to_csv(found: Sequence[Record]) -> str:
+    """Return records as comma-separated values with a header line, without a line end; control characters are escaped."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(Record.model_fields), lineterminator="\n")
+    writer.writeheader()
+    for record in found:
+        values = record.model_dump(mode="json")
+        writer.writerow({name: printable(text) if isinstance(text, str) else text for name, text in values.items()})
+    return text.getvalue().rstrip("\n")
+
+
+def read(path: Path) -> list[Record]:
+    """Read a file that `to_json` or `to_csv` wrote, or another program in the same form.
+
+    Args:
+        path: A file that ends in `.json` or `.csv`.
+
+    Raises:
+        BadInputError: It cannot be read, or is not of that form; carries every problem found.
+    """
+    text = _text(path)
+    if path.suffix.lower() == ".json":
+        try:
+            found = list(ResultFile.model_validate_json(text).records)
+        except ValidationError as error:
+            raise BadInputError([_problem(path, None, each) for each in error.errors()]) from None
+        lines: list[int | None] = [None] * len(found)
+    else:
+        found, lines = _from_csv(path, text)
+    problems = _repetitions([(path, line, record) for record, line in zip(found, lines, strict=True)])
+    if problems:
+        raise BadInputError(problems)
+    return found
+
+
+def read_all(paths: Sequence[Path]) -> list[Record]:
+    """Read several files as one.
+
+    Raises:
+        BadInputError: A file cannot be used, or two hold the same value.
+    """
+    found = [(path, record) for path in paths for record in read(path)]
+    problems = _repetitions([(path, None, record) for path, record in found])
+    if problems:
+        raise BadInputError(problems)
+    return [record for _, record in found]
+
+
+def with_imported(suite: Suite, rows: Sequence[Row], found: Sequence[Record]) -> tuple[Suite, list[Row]]:
+    """Return a suite and its rows with the methods of records beside its own, marked as imported.
+
+    Args:
+        suite: The suite.
+        rows: What is known of its runs.
+        found: The records; those on workloads that the suite lacks are left out.
+    """
+    runs: dict[tuple[str, str, int], list[Record]] = defaultdict(list)
+    for record in found:
+        if record.workload in suite.workloads:
+            runs[record.method, record.workload, record.seed].append(record)
+    imported = [_row(suite, of_run) for of_run in runs.values()]
+    categories = {record.method: record.category for record in found if record.workload in suite.workloads}
+    methods = [Method(label=label + IMPORTED, category=category) for label, category in categories.items()]
+    specs = (*suite.specs, *(row.spec for row in imported))
+    extended = suite.model_copy(update={"methods": (*suite.methods, *methods), "specs": specs})
+    return extended, [*rows, *imported]
+
+
+def _records(suite: Suite, spec: RunSpec, result: RunResult) -> Iterator[Record]:
+    categories = {method.label: method.category for method in suite.methods}
+    versions = {name: text for name, text in result.environment.items() if name not in ("device", "concurrent_runs")}
+    run = Record(
+        method=spec.method,
+        category=categories[spec.method],
+        workload=spec.workload_label,
+        group=suite.heading(spec.workload_label).group,
+        seed=spec.seed,
+        outcome=result.outcome,
+        epochs=result.epochs,
+        **result.cost.model_dump(include={"steps", "gradients", "hvps", "train_seconds"}),
+        protocol=spec.protocol,
+        synthetic=spec.synthetic,
+        source=suite.name,
+        key=spec.key,
+        device=result.environment.get("device", ""),
+        versions=json.dumps(versions, sort_keys=True, ensure_ascii=False),
+    )
+    parts: Mapping[Literal["final", "best"], Metrics] = {"final": result.final, "best": result.best}
+    if not any(parts.values()):
+        yield run
+    for at, metrics in parts.items():
+        for name, value in metrics.items():
+            yield run.model_copy(update={"metric": name, "at": at, "value": value})
+
+
+def _row(suite: Suite, of_run: Sequence[Record]) -> Row:
+    """Return a run that was not made here as if it were one of the suite's."""
+    first = of_run[0]
+    origin: dict[str, Any] = {"source": first.source, "key": first.key, "method": first.method}
+    own = next(spec for spec in suite.specs if spec.workload_label == first.workload)
+    spec = own.model_copy(
+        update={
+            "method": first.method + IMPORTED,
+            "optimizer": Component(target="imported", parameters=origin),
+            "seed": first.seed,
+            "protocol": first.protocol if first.protocol in ("holdout", "paper") else own.protocol,
+            "synthetic": first.synthetic,
+        }
+    )
+    values: dict[str, Metrics] = {"final": {}, "best": {}}
+    for record in of_run:
+        if record.metric and record.value is not None:
+            values[record.at][record.metric] = record.value
+    cost = Cost(steps=first.steps, gradients=first.gradients, hvps=first.hvps, train_seconds=first.train_seconds)
+    environment = {"device": first.device} if first.device else {}
+    result = RunResult(
+        key=spec.key, outcome=first.outcome, epochs=first.epochs, cost=cost, environment=environment, **values
+    )
+    return Row(spec=spec, result=result)
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise BadInputError([Problem(f"is larger than {LARGEST_FILE:,} bytes", file=str(path))])
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return file.read()
+    except OSError as error:
+        raise BadInputError([Problem(f"cannot be read: {error.strerror}", file=str(path))]) from error
+    except UnicodeDecodeError as error:
+        raise BadInputError([Problem("is not UTF-8 text", file=str(path))]) from error
+
+
+def _from_csv(path: Path, text: str) -> tuple[list[Record], list[int | None]]:
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    found: list[Record] = []
+    lines: list[int | None] = []
+    problems: list[Problem] = []
+    try:
+        for values in reader:
+            try:
+                found.append(Record.model_validate({name: text for name, text in values.items() if text}))
+                lines.append(reader.line_num)
+            except ValidationError as error:
+                problems += [_problem(path, reader.line_num, each) for each in error.errors()]
+    except csv.Error as error:
+        problems.append(Problem(f"is not CSV: {error}", file=str(path), line=reader.line_num))
+    if not problems and not found:
+        problems.append(Problem(f"has no records; the first line names the columns: {', '.join(Record.model_fields)}",
+                                file=str(path)))  # fmt: skip
+    if problems:
+        raise BadInputError(problems)
+    return found, lines
+
+
+def _problem(path: Path, line: int | None, details: Mapping[str, Any]) -> Problem:
+    field = ".".join(str(part) for part in details["loc"])
+    value = "" if details["type"] in ("missing", "json_invalid") else shorten(str(details["input"]))
+    return Problem(details["msg"], file=str(path), line=line, field=field, value=value)
+
+
+def _repetitions(found: Sequence[tuple[Path, int | None, Record]]) -> list[Problem]:
+    """Return a problem for each value that is there twice."""
+    seen: set[tuple[object, ...]] = set()
+    problems = []
+    for path, line, record in found:
+        what = (record.method, record.workload, record.seed, record.metric, record.at)
+        if what in seen:
+            named = f"{record.method} on {record.workload}, seed {record.seed}: {record.metric} ({record.at})"
+            problems.append(Problem("there are two records of one value", file=str(path), line=line, value=named))
+        seen.add(what)
+    return problems

@@ -1,0 +1,55 @@
+"""Several suites as one, for tables over all their workloads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchbench.values import Heading, Method, RunSpec, Suite
+
+
+def join(suites: Sequence[Suite]) -> Suite:
+    """Return one suite with the workloads of all: methods with equal labels share a row.
+
+    A workload label that stands for different things in two suites is told apart by the suite's name; one that stands
+    for the same in both is one column, with the runs of both.
+
+    Args:
+        suites: The suites, of which there must be at least one.
+    """
+    methods: dict[str, Method] = {}
+    headings: dict[str, Heading] = {}
+    specs: dict[tuple[str, str, str], RunSpec] = {}
+    for suite in suites:
+        for method in suite.methods:
+            methods.setdefault(method.label, method)
+        labels = {label: _label(suites, suite, label) for label in suite.workloads}
+        for old, new in labels.items():
+            heading = suite.heading(old)
+            shown = heading.label if new == old else f"{heading.label} ({suite.name})"
+            headings.setdefault(new, heading.model_copy(update={"label": shown}))
+        for spec in suite.specs:
+            moved = spec.model_copy(update={"workload_label": labels[spec.workload_label]})
+            specs.setdefault((moved.workload_label, moved.method, moved.key), moved)
+    return Suite(
+        name=" + ".join(suite.name for suite in suites),
+        title="; ".join(dict.fromkeys(suite.title for suite in suites)),
+        protocol=suites[0].protocol,
+        seeds=max((suite.seeds for suite in suites), key=len),
+        methods=tuple(methods.values()),
+        workloads=tuple(headings),
+        headings=headings,
+        tables=tuple(dict.fromkeys(table for suite in suites for table in suite.tables)),
+        specs=tuple(specs.values()),
+    )
+
+
+def _label(suites: Sequence[Suite], suite: Suite, label: str) -> str:
+    """Return what a workload goes by among all suites."""
+    meanings = {_meaning(other, label) for other in suites if label in other.workloads}
+    return label if len(meanings) == 1 else f"{label} ({suite.name})"
+
+
+def _meaning(suite: Suite, label: str) -> str:
+    """Return what decides a workload's numbers apart from the method."""
+    spec = next(spec for spec in suite.specs if spec.workload_label == label)
+    return repr((spec.workload, spec.epochs, spec.batch_size, spec.protocol, spec.synthetic))

@@ -1,0 +1,125 @@
+"""Tables for LaTeX, in the style of booktabs."""
+
+from __future__ import annotations
+
+import re
+
+from benchbench.problems import printable
+from benchbench.reporting.table import FIGURE_GAP, Cell, Figure, Table, marks_note, shown_headers
+
+PACKAGES = ("booktabs",)
+"""What a document has to load."""
+
+_COMMANDS = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "%": r"\%",
+    "_": r"\_",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "'": r"\textquotesingle{}",
+    "`": r"\textasciigrave{}",
+    "[": "{[}",  # after a line break, a bracket would start its optional argument
+    "]": "{]}",
+    "*": "{*}",  # and a star would be its variant
+    "-": "-{}",  # before another one: two would become a dash
+    ",": ",{}",  # before another one: two would become a quotation mark
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "–": "--",
+    "λ": r"$\lambda$",
+    "δ": r"$\delta$",
+    "₁": r"$_1$",
+    "²": r"$^2$",
+    "³": r"$^3$",
+    "⁻": r"$^-$",
+}
+_PAIRED = {"-", ","}
+_SPECIAL = re.compile(
+    "|".join(rf"{re.escape(sign)}(?={sign})" if sign in _PAIRED else re.escape(sign) for sign in _COMMANDS)
+)
+_MARKUP = {"best": r"\textbf", "second": r"\underline"}
+
+
+def to_latex(table: Table) -> str:
+    """Return the table as a `table` environment that needs the package booktabs, without a line end.
+
+    Letters outside Latin-1 that users wrote are passed on; pdfLaTeX knows few of them, LuaLaTeX all that its font has.
+    """
+    names = len(table.headers)
+    body: list[str] = []
+    for block in table.blocks:
+        body.append(r"\midrule")
+        for headers, row in zip(shown_headers(block), block, strict=True):
+            body.append(_line([*map(escape, headers), *map(_cell, row.cells)]))
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{escape(table.title)}}}",
+        rf"\begin{{tabular}}{{{'l' * names}{'r' * len(table.columns)}}}",
+        r"\toprule",
+        *_group_lines(table),
+        _line([escape(name) for name in (*table.headers, *(column.label for column in table.columns))]),
+        *body,
+        r"\bottomrule",
+        r"\end{tabular}",
+        *_note_lines(table),
+        r"\end{table}",
+    ]
+    return "\n".join(lines)
+
+
+def latex_document(fragments: str) -> str:
+    """Return a whole document with the tables in it."""
+    packages = "\n".join(rf"\usepackage{{{package}}}" for package in PACKAGES)
+    head = "\\documentclass{article}\n\\usepackage[T1]{fontenc}\n\\usepackage{textcomp}\n"
+    return f"{head}{packages}\n\\begin{{document}}\n{fragments}\n\\end{{document}}\n"
+
+
+def escape(text: str) -> str:
+    """Return `text` so that LaTeX prints it as it is."""
+    return _SPECIAL.sub(lambda match: _COMMANDS[match[0]], printable(text))
+
+
+def _line(cells: list[str]) -> str:
+    return f"{' & '.join(cells)} \\\\"
+
+
+def _group_lines(table: Table) -> list[str]:
+    """Return the upper header: each group's name over its columns, with a rule of that width below."""
+    if not any(column.group for column in table.columns):
+        return []
+    names, rules = [""] * len(table.headers), []
+    start = len(table.headers) + 1
+    for group, length in table.column_groups:
+        names.append(rf"\multicolumn{{{length}}}{{c}}{{{escape(group)}}}")
+        rules += [rf"\cmidrule(lr){{{start}-{start + length - 1}}}"] if group else []
+        start += length
+    return [_line(names), " ".join(rules)]
+
+
+def _cell(cell: Cell) -> str:
+    return f"{escape(FIGURE_GAP).join(map(_figure, cell.figures))} {escape(cell.words)}".strip()
+
+
+def _figure(figure: Figure) -> str:
+    text = escape(figure.text)
+    for mark in figure.marks:
+        text = f"{_MARKUP[mark]}{{{text}}}"
+    return text
+
+
+def _note_lines(table: Table) -> list[str]:
+    notes = [*marks_note(table, best="Bold", second="underlined"), *table.notes]
+    if not notes:
+        return []
+    texts = [rf"{escape(note)}\par" for note in notes]
+    return [r"\par\medskip", r"\begin{minipage}{\linewidth}\footnotesize", *texts, r"\end{minipage}"]

@@ -1,0 +1,97 @@
+"""What is known about metrics: what they are called, in which unit they are shown, and which way is better."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Literal
+
+from benchbench.reporting.table import Figure
+from benchbench.stats import summarize
+from benchbench.values import Frozen
+
+Better = Literal["higher", "lower"]
+
+
+class Metric(Frozen):
+    """How a metric is shown.
+
+    Attributes:
+        title: Its name in a headline, without the unit.
+        label: Its name in a column's header.
+        unit: Unit that is shown, or empty.
+        scale: What its values are multiplied with to be in that unit.
+        better: Which way is better; `None` where that is not known, and nothing is marked as best.
+        decimals: Decimals that are shown; `None`: four significant digits.
+        headline: Whether it is shown where the suite names no metric.
+    """
+
+    title: str
+    label: str
+    unit: str = ""
+    scale: float = 1.0
+    better: Better | None = None
+    decimals: int | None = None
+    headline: bool = False
+
+    @property
+    def full_title(self) -> str:
+        """Its title with the unit."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+
+def _percent(title: str, label: str) -> Metric:
+    return Metric(title=title, label=label, unit="%", scale=100, better="higher", decimals=2, headline=True)
+
+
+METRICS = {
+    "test/accuracy": _percent("Test accuracy", "Acc"),
+    "test/accuracy_mismatched": _percent("Test accuracy, mismatched", "m.mat Acc"),
+    "test/f1": _percent("Test F1", "F1"),
+    "test/spearman": _percent("Spearman correlation on the test data", "Spearman"),
+    "test/pearson": _percent("Pearson correlation on the test data", "Pearson"),
+    "test/perplexity": Metric(title="Test perplexity", label="Perplexity", better="lower", decimals=2, headline=True),
+    "test/loss": Metric(title="Test loss", label="loss", better="lower", decimals=3),
+}
+"""The metrics that are known, in the order in which they share a column."""
+
+SHARPNESS = "sharpness/"
+"""What the names of all measures of sharpness begin with."""
+
+
+def describe(name: str) -> Metric:
+    """Return how the metric `name` is shown.
+
+    Measures of sharpness are better the lower they are. Of a metric that is not known, no value is marked as best.
+    """
+    if name.startswith(SHARPNESS):
+        return Metric(title=name, label=name.removeprefix(SHARPNESS), better="lower")
+    return METRICS.get(name) or Metric(title=name, label=name)
+
+
+def headline_metrics(held: Iterable[str]) -> tuple[str, ...]:
+    """Return which of the metrics that results hold are shown where the suite names none."""
+    names = set(held)
+    return tuple(name for name, metric in METRICS.items() if metric.headline and name in names)
+
+
+def figure(name: str, values: Iterable[float], *, scale: float = 1.0) -> Figure:
+    """Return mean and sample standard deviation (ddof = 1) of the values of a metric, one per seed.
+
+    Args:
+        name: The metric.
+        values: Its values, of which there must be at least one.
+        scale: What is multiplied with beside the metric's own scale.
+    """
+    metric = describe(name)
+    summary = summarize(metric.scale * scale * value for value in values)
+    decimals = _decimals(summary.mean) if metric.decimals is None else metric.decimals
+    spread = "" if summary.std is None or not math.isfinite(summary.mean) else f"{summary.std:.{decimals}f}"
+    return Figure(value=f"{summary.mean:.{decimals}f}", spread=spread, mean=summary.mean, std=summary.std, n=summary.n)
+
+
+def _decimals(value: float) -> int:
+    """Return how many decimals show four significant digits of `value`: none for large numbers, six at most."""
+    if value == 0 or not math.isfinite(value):
+        return 2
+    return min(max(3 - math.floor(math.log10(abs(value))), 0), 6)

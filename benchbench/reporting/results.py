@@ -1,0 +1,151 @@
+"""Results per method and workload: the layout that all tables of results share."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from benchbench.reporting.metrics import describe
+from benchbench.reporting.table import ABSENT, Cell, Column, Figure, Mark, Table, TableRow
+from benchbench.values import Frozen, Method
+
+
+class Place(Frozen):
+    """A column of results.
+
+    Attributes:
+        workload: Label of the workload in the suite.
+        label: Header of the column.
+        group: Header above it, or empty.
+        metrics: The metrics whose figures its cells show, in their order.
+    """
+
+    workload: str
+    label: str
+    group: str = ""
+    metrics: tuple[str, ...]
+
+    @property
+    def full_label(self) -> str:
+        """The header with its group."""
+        return f"{self.group} / {self.label}" if self.group else self.label
+
+
+def by_group(places: Sequence[Place]) -> list[Place]:
+    """Return the places with each group's next to each other, otherwise in their order."""
+    groups = list(dict.fromkeys(place.group for place in places))
+    return sorted(places, key=lambda place: groups.index(place.group))
+
+
+def by_category(methods: Sequence[Method]) -> list[Method]:
+    """Return the methods with each category's next to each other, otherwise in their order."""
+    categories = list(dict.fromkeys(method.category for method in methods))
+    return sorted(methods, key=lambda method: categories.index(method.category))
+
+
+def row_headers(methods: Sequence[Method]) -> tuple[str, ...]:
+    """Return the names of the header columns; methods without categories need no column for them."""
+    return ("Category", "Method") if any(method.category for method in methods) else ("Method",)
+
+
+def lay_out(
+    name: str,
+    title: str,
+    methods: Sequence[Method],
+    places: Sequence[Place],
+    cells: Mapping[tuple[str, str], Cell],
+    notes: Sequence[str] = (),
+) -> Table:
+    """Return the table of results: methods by category, workloads by group, the best of each column marked.
+
+    Args:
+        name: What kind of table it is.
+        title: Its headline.
+        methods: Its rows.
+        places: Its columns.
+        cells: Cell by label of the workload and label of the method, with one figure per metric of the place.
+        notes: What a reader must know; why figures are missing is added.
+    """
+    methods, places = by_category(methods), by_group(places)
+    headers = row_headers(methods)
+    columns = [_marked([cells[place.workload, method.label] for method in methods], place.metrics) for place in places]
+    rows = tuple(
+        TableRow(headers=(method.category, method.label)[-len(headers) :], cells=tuple(column[i] for column in columns))
+        for i, method in enumerate(methods)
+    )
+    reasons = {
+        (method.label, place.full_label): reason
+        for method in methods
+        for place in places
+        if (reason := cells[place.workload, method.label].reason)
+    }
+    return Table(
+        name=name,
+        title=title,
+        headers=headers,
+        columns=tuple(Column(label=place.label, group=place.group) for place in places),
+        rows=rows,
+        notes=(
+            *notes,
+            *absence_notes(reasons, [m.label for m in methods], [place.full_label for place in places]),
+        ),
+    )
+
+
+def absence_notes(
+    reasons: Mapping[tuple[str, str], str], methods: Sequence[str], workloads: Sequence[str]
+) -> list[str]:
+    """Return why figures are missing, what is missing for the same reason together.
+
+    Args:
+        reasons: Reason by method and workload.
+        methods: All methods of the table.
+        workloads: All workloads of the table.
+    """
+    lacking: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for (method, workload), reason in reasons.items():
+        lacking[reason][method].append(workload)
+    notes = []
+    for reason, found in lacking.items():
+        where = [
+            method if len(places) == len(workloads) else f"{method} on {', '.join(places)}"
+            for method, places in found.items()
+        ]
+        everywhere = where == list(methods)
+        notes.append(f"{ABSENT}: {reason}: {'all methods' if everywhere and len(methods) > 1 else '; '.join(where)}.")
+    return notes
+
+
+def _marked(cells: Sequence[Cell], metrics: Sequence[str]) -> list[Cell]:
+    """Return the cells of a column, the best and second-best figures of each of its metrics marked."""
+    marks = [
+        _marks([cell.figures[i] if i < len(cell.figures) else None for cell in cells], name)
+        for i, name in enumerate(metrics)
+    ]
+    return [
+        cell.model_copy(
+            update={
+                "figures": tuple(
+                    figure.model_copy(update={"marks": marks[i][row]}) for i, figure in enumerate(cell.figures)
+                )
+            }
+        )
+        for row, cell in enumerate(cells)
+    ]
+
+
+def _marks(figures: Sequence[Figure | None], metric: str) -> list[tuple[Mark, ...]]:
+    """Return the marks of each figure; what shows the same number counts as equal."""
+    better = describe(metric).better
+    if better is None:
+        return [()] * len(figures)
+    shown = [_number(figure) for figure in figures]
+    ranked = sorted({value for value in shown if math.isfinite(value)}, reverse=better == "higher")
+    marks: dict[float, tuple[Mark, ...]] = dict(zip(ranked, (("best",), ("second",)), strict=False))
+    return [marks.get(value, ()) for value in shown]
+
+
+def _number(figure: Figure | None) -> float:
+    """Return the number that is shown, NaN where there is none."""
+    return math.nan if figure is None or figure.mean is None else float(figure.value)

@@ -1,0 +1,110 @@
+import json
+import math
+from pathlib import Path
+
+import pytest
+from handmade import row, rows, suite
+from hostile import TEXTS
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchbench.problems import BadInputError, printable
+from benchbench.reporting import exchange, tables
+from benchbench.reporting.exchange import Record
+from benchbench.suite.schema import check_label
+
+
+def is_label(text: str) -> bool:
+    try:
+        return bool(check_label(text))
+    except ValueError:
+        return False
+
+
+LABELS = TEXTS.filter(is_label)
+VALUES = st.one_of(st.floats(allow_nan=False), st.none())
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+@given(method=LABELS, workload=LABELS, value=VALUES, text=TEXTS)
+def test_records_survive_a_file(tmp_path_factory, form, method, workload, value, text):
+    record = Record(method=method, workload=workload, seed=1, metric="test/accuracy", value=value, source=text)
+    write = exchange.to_csv if form == "csv" else exchange.to_json
+    path = tmp_path_factory.getbasetemp() / f"results.{form}"
+    path.write_text(write([record]) + "\n", encoding="utf-8", newline="")
+    shown = printable(text) if form == "csv" else text
+    assert exchange.read(path) == [record.model_copy(update={"source": shown})]
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_a_value_that_is_not_a_number_survives(tmp_path, form):
+    record = Record(method="A", workload="x", seed=0, metric="test/accuracy", value=math.nan)
+    path = tmp_path / f"results.{form}"
+    path.write_text(exchange.to_csv([record]) if form == "csv" else exchange.to_json([record]), encoding="utf-8")
+    (found,) = exchange.read(path)
+    assert found.value is not None
+    assert math.isnan(found.value)
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_imported_results_stand_beside_the_suites_own_and_are_marked(tmp_path, form):
+    made = suite({"A": "First", "B": "Second"})
+    runs = [*rows("A", 0.90, 0.92, 0.94), *(row("B", seed, outcome="diverged") for seed in range(3))]
+    found = exchange.records(made, runs)
+    path = tmp_path / f"results.{form}"
+    path.write_text(exchange.to_csv(found) if form == "csv" else exchange.to_json(found), encoding="utf-8")
+    extended, known = exchange.with_imported(made, runs, exchange.read(path))
+    table = tables(extended, known)[0]
+    shown = {line.headers: line.cells[0] for line in table.rows}
+    assert list(shown) == [
+        ("First", "A"), ("First", "A (imported)"), ("Second", "B"), ("Second", "B (imported)"),
+    ]  # fmt: skip
+    assert shown["First", "A (imported)"] == shown["First", "A"]
+    assert shown["Second", "B (imported)"].reason == "diverged (3)"
+    cost = tables(extended, known)[2]
+    assert [cell.text for cell in cost.rows[1].cells[:3]] == [cell.text for cell in cost.rows[0].cells[:3]]
+
+
+def test_results_on_other_workloads_are_left_out():
+    made = suite({"A": ""})
+    stranger = Record(method="A", workload="elsewhere", seed=0, metric="test/accuracy", value=0.5)
+    assert exchange.with_imported(made, [], [stranger]) == (made, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "part"),
+    [
+        ("r.csv", "method,workload,seed,value\nA,x,zero,0.5\n", "r.csv:2"),
+        ("r.csv", "method,workload,seed,colour\nA,x,0,red\n", "colour"),
+        ("r.csv", "", "has no records"),
+        ("r.csv", "method,workload,seed,metric,value\nA,x,0,m,1\nA,x,0,m,2\n", "two records of one value"),
+        ("r.json", "{", "JSON"),
+        ("r.json", json.dumps({"format": "other/1", "records": []}), "format"),
+        ("r.json", json.dumps({"records": [{"method": "A", "workload": "x", "seed": -1}]}), "seed"),
+    ],
+)
+def test_a_bad_file_is_one_line_per_problem(tmp_path, name, text, part):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(BadInputError) as caught:
+        exchange.read(tmp_path / name)
+    assert part in str(caught.value.problems[0])
+    assert "\n" not in str(caught.value.problems[0])
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(BadInputError, match="cannot be read"):
+        exchange.read(tmp_path / "none.csv")
+
+
+def test_one_value_in_two_files_is_a_problem(tmp_path: Path):
+    record = Record(method="A", workload="x", seed=0, metric="test/accuracy", value=0.5)
+    for name in ("one.csv", "two.csv"):
+        (tmp_path / name).write_text(exchange.to_csv([record]), encoding="utf-8")
+    with pytest.raises(BadInputError, match=r"two\.csv.*two records of one value"):
+        exchange.read_all([tmp_path / "one.csv", tmp_path / "two.csv"])
+
+
+def test_the_schema_describes_what_is_written():
+    fields = exchange.json_schema()["$defs"]["Record"]["properties"]
+    (written,) = json.loads(exchange.to_json([Record(method="A", workload="x", seed=0)]))["records"]
+    assert set(fields) == set(written)

@@ -1,0 +1,339 @@
+"""Image classification: splits, label noise, protocols, and real files through the command line."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import torch
+import torchvision.datasets
+from pydantic import JsonValue
+from torch import Tensor, nn
+from typer.testing import CliRunner, Result
+
+from benchbench.cli import app
+from benchbench.datasets import Traits
+from benchbench.datasets.small import cifar10
+from benchbench.datasets.tensors import TensorImages
+from benchbench.registry import build_workload
+from benchbench.streams import Streams
+from benchbench.values import Component, Protocol
+from benchbench.workloads import Setup
+from benchbench.workloads.classification import Classification
+from benchbench.workloads.image_classification import build, stratified_order
+from tests.datasets.published import write_cifar
+
+TRAIN, TEST = 500, 40
+TRAITS = Traits("numbered", 5, 1, 8, (0.0,), (1 / 255,), TRAIN, TEST)
+"""With these, a pixel stays what it is, from 0 to 255."""
+
+
+def number(images: Tensor) -> list[int]:
+    """Return the numbers of images, which stand in their first two pixels."""
+    return cast("list[int]", (256 * images[:, 0, 0, 0] + images[:, 0, 0, 1]).round().long().tolist())
+
+
+class Numbered:
+    """A data set in memory whose images tell their number; that of a test image is at least `TRAIN`."""
+
+    traits = TRAITS
+
+    def missing(self, data: Path) -> None:
+        return None
+
+    def prepare(self, data: Path) -> None:
+        return None
+
+    def load(self, data: Path) -> tuple[TensorImages, TensorImages]:
+        numbers = torch.arange(TRAIN + TEST)
+        pixels = torch.zeros(TRAIN + TEST, 1, 8, 8, dtype=torch.uint8)
+        pixels[:, 0, 0, 0], pixels[:, 0, 0, 1] = numbers // 256, numbers % 256
+        labels = true_labels(numbers)
+        return TensorImages(pixels[:TRAIN], labels[:TRAIN]), TensorImages(pixels[TRAIN:], labels[TRAIN:])
+
+
+def true_labels(numbers: Tensor) -> Tensor:
+    """Return unbalanced labels: a fifth of the images, every tenth, and so on."""
+    return torch.where(numbers % 10 < 6, numbers % 2, 2 + numbers % 3)
+
+
+def linear(*, classes: int, channels: int, image_size: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(channels * image_size**2, classes))
+
+
+def narrow(*, classes: int, channels: int, image_size: int) -> nn.Module:
+    return nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4 * channels, classes))
+
+
+def made(
+    seed: int = 0, protocol: Protocol = "holdout", model: Callable[..., nn.Module] = linear, **options: Any
+) -> Classification:
+    setup = Setup(torch.device("cpu"), 64, Streams(seed), protocol)
+    return build(setup, dataset=Numbered, model=model, **options)
+
+
+def seen(task: Classification, epoch: int = 1) -> dict[int, int]:
+    """Return the label with which each training image is shown in an epoch, by its number."""
+    pairs = [
+        pair for images, labels in task.batches(epoch) for pair in zip(number(images), labels.tolist(), strict=True)
+    ]
+    assert len(dict(pairs)) == len(pairs)
+    return dict(pairs)
+
+
+def held_out(task: Classification, split: str, classes: int = 5) -> tuple[list[int], dict[str, float]]:
+    """Return the numbers of a split's images, and its metrics under a model that knows every true label."""
+    shown: list[int] = []
+
+    class Knowing(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            shown.extend(number(images))
+            labels = true_labels(torch.tensor(number(images)))
+            return 100.0 * nn.functional.one_hot(labels, classes).float()
+
+    task.model = Knowing()
+    return shown, dict(task.evaluate(split))
+
+
+def changed(labels: dict[int, int]) -> set[int]:
+    """Return the numbers of the images whose label is wrong."""
+    numbers = torch.tensor(list(labels))
+    wrong = torch.tensor(list(labels.values())) != true_labels(numbers)
+    return set(numbers[wrong].tolist())
+
+
+# Splits
+
+
+def test_holdout_is_disjoint_stratified_and_the_same_for_every_seed() -> None:
+    splits = []
+    for seed in (0, 1):
+        train = seen(made(seed))
+        validation, _ = held_out(made(seed), "validation")
+        assert len(validation) == TRAIN // 10
+        assert sorted([*train, *validation]) == list(range(TRAIN))
+        counts = true_labels(torch.tensor(validation)).bincount()
+        expected = true_labels(torch.arange(TRAIN)).bincount() / 10
+        assert (counts - expected).abs().max() <= 1
+        splits.append(validation)
+    assert splits[0] == splits[1]
+
+
+def test_the_protocol_of_the_paper_trains_on_everything_and_has_no_validation() -> None:
+    task = made(protocol="paper")
+    assert sorted(seen(task)) == list(range(TRAIN))
+    assert held_out(task, "test")[0] == list(range(TRAIN, TRAIN + TEST))
+    with pytest.raises(KeyError):
+        task.evaluate("validation")
+
+
+def test_fewer_examples_are_a_stratified_part_of_the_training_images() -> None:
+    whole, part = made(), made(examples=50)
+    assert set(seen(part)) < set(seen(whole))
+    assert part.steps_per_epoch == 1
+    counts = true_labels(torch.tensor(list(seen(part)))).bincount()
+    assert (counts - true_labels(torch.arange(TRAIN)).bincount() / 10).abs().max() <= 1
+    for split in ("validation", "test"):
+        assert held_out(part, split) == held_out(whole, split)
+
+
+def test_every_part_of_a_stratified_order_has_all_classes_in_proportion() -> None:
+    labels = true_labels(torch.arange(TRAIN))
+    order = stratified_order(labels, torch.Generator().manual_seed(3))
+    assert order.sort().values.tolist() == list(range(TRAIN))
+    for start, stop in ((0, 50), (100, 200), (333, 433)):
+        share = labels[order[start:stop]].bincount() / (stop - start)
+        assert (share - labels.bincount() / TRAIN).abs().max() < 2 / (stop - start)
+
+
+# Label noise
+
+
+@pytest.mark.parametrize("level", [0.2, 0.4, 0.6, 1.0])
+def test_noise_over_all_classes_leaves_some_labels_right_and_says_how_many(level: float) -> None:
+    task = made(protocol="paper", label_noise=level, noise_over="all")
+    wrong = len(changed(seen(task)))
+    # Each of the chosen gets the right label with probability 1 / 5; four standard deviations of that are allowed.
+    chosen = int(TRAIN * level)
+    assert abs(wrong - 0.8 * chosen) < 4 * (0.2 * 0.8 * chosen) ** 0.5
+    assert task.evaluate("test")["wrong_training_labels"] == wrong / TRAIN
+
+
+@pytest.mark.parametrize("level", [0.0, 0.2, 0.4, 0.6, 1.0])
+def test_noise_over_the_other_classes_makes_every_chosen_label_wrong(level: float) -> None:
+    labels = seen(made(protocol="paper", label_noise=level, noise_over="others"))
+    assert len(changed(labels)) == int(TRAIN * level)
+    assert set(labels.values()) == set(range(5))
+
+
+def test_wrong_labels_come_from_all_other_classes() -> None:
+    labels = seen(made(protocol="paper", label_noise=1.0, noise_over="others"))
+    pairs = {(int(true_labels(torch.tensor(each))), label) for each, label in labels.items()}
+    assert pairs == {(right, wrong) for right in range(5) for wrong in range(5) if right != wrong}
+
+
+@pytest.mark.parametrize("over", ["all", "others"])
+def test_noise_is_nested_across_levels(over: str) -> None:
+    levels = [seen(made(label_noise=level, noise_over=over)) for level in (0.2, 0.4, 0.6)]
+    for less, more in itertools.pairwise(levels):
+        assert changed(less) < changed(more)
+        assert all(less[each] == more[each] for each in changed(less))
+
+
+def test_noise_depends_on_the_seed_alone() -> None:
+    first = seen(made(label_noise=0.4))
+    assert seen(made(label_noise=0.4, model=narrow)) == first  # whatever is trained
+    assert seen(made(label_noise=0.4), epoch=2) == first
+    assert seen(made(seed=1, label_noise=0.4)) != first
+
+
+def test_held_out_labels_are_never_noisy() -> None:
+    task = made(label_noise=1.0, noise_over="others")
+    for split in ("validation", "test"):
+        assert held_out(task, split)[1]["accuracy"] == 1.0
+
+
+def test_without_noise_nothing_is_said_of_it() -> None:
+    assert "wrong_training_labels" not in made().evaluate("test")
+
+
+# Models and data sets by name
+
+
+def synthetic(dataset: str, examples: int) -> Classification:
+    setup = Setup(torch.device("cpu"), 16, Streams(0), synthetic=True)
+    parameters: dict[str, JsonValue] = {"dataset": dataset, "model": {"name": "convnet"}, "examples": examples}
+    component = Component(target="image-classification", parameters=parameters)
+    return cast("Classification", build_workload(component, setup))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "shape", "classes"),
+    [("cifar10", (3, 32, 32), 10), ("cifar100", (3, 32, 32), 100), ("kmnist", (1, 28, 28), 10)],
+)
+def test_made_up_images_have_the_shapes_of_the_data_set(dataset: str, shape: tuple[int, ...], classes: int) -> None:
+    task = synthetic(dataset, examples=200)
+    batches = list(task.batches(1))
+    assert sum(len(labels) for _, labels in batches) == 200
+    assert batches[0][0].shape == (16, *shape)
+    assert set(torch.cat([labels for _, labels in batches]).tolist()) == set(range(classes))
+    assert task.model(batches[0][0]).shape == (16, classes)
+    assert ("top5_accuracy" in task.evaluate("test")) == (classes > 10)
+    assert "accuracy" in task.evaluate("validation")
+
+
+# The command line
+
+SUITE = """
+name: images
+seeds: [0]
+workloads:
+  CIFAR:
+    workload: image-classification
+    dataset: cifar10
+    model: {name: resnet20, width: 4}
+    epochs: 1
+    batch_size: 32
+methods:
+  SGD: {optimizer: sgd, lr: 0.1}
+"""
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def suite(write_suite: Callable[..., Path]) -> Path:
+    return write_suite(SUITE)
+
+
+@pytest.mark.usefixtures("workplace")
+def test_all_methods_of_the_paper_train_on_published_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_cifar(tmp_path / "data", monkeypatch, images=16)
+    label = "CIFAR-10 ResNet-20"
+    changes = ["seeds=[0]", "measure=[]"]
+    changes += [f"workloads.{label}.{change}" for change in ("epochs=1", "model={name: resnet20, width: 4}")]
+    options = [part for change in changes for part in ("--set", change)]
+    result = call("run", "cifar", "--only", f"workload={label}", "--engine", "inline", "--json", *options)
+    assert result.exit_code == 0, result.output
+    runs = json.loads(result.stdout)["runs"]
+    assert len(runs) == 8
+    assert [run["spec"]["method"] for run in runs if run["result"]["outcome"] != "finished"] == []
+    assert all(0 <= run["result"]["final"]["test/accuracy"] <= 1 for run in runs)
+
+
+@pytest.mark.usefixtures("workplace")
+def test_holdout_and_noise_on_published_files(suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_cifar(tmp_path / "elsewhere", monkeypatch)
+    noisy = ("--set", "workloads.CIFAR.label_noise=0.5", "--set", "workloads.CIFAR.noise_over=others")
+    result = call("run", suite, "--engine", "inline", "--json", "--data-dir", tmp_path / "elsewhere", *noisy)
+    assert result.exit_code == 0, result.output
+    (run,) = json.loads(result.stdout)["runs"]
+    assert run["result"]["outcome"] == "finished"
+    assert run["result"]["final"]["test/wrong_training_labels"] == 0.5
+    assert "validation/accuracy" in run["result"]["final"]
+
+
+@pytest.mark.usefixtures("workplace")
+def test_missing_data_are_one_line_and_exit_code_2(suite: Path, tmp_path: Path) -> None:
+    result = call("run", suite, "--engine", "inline")
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert f"{suite}:5: workloads.CIFAR" in line
+    assert "CIFAR-10 is not there: no data/cifar-10-batches-py/data_batch_1" in line
+    assert all(word in line for word in ("`benchbench prepare SUITE`", "`--data-dir`", "`--synthetic`"))
+    assert not (tmp_path / ".benchbench").exists()
+
+
+@pytest.mark.usefixtures("workplace")
+def test_the_suite_rehearses_on_made_up_images(suite: Path) -> None:
+    small = ("--set", "workloads.CIFAR.examples=64")
+    result = call("run", suite, "--engine", "inline", "--json", "--synthetic", *small)
+    assert result.exit_code == 0, result.output
+    (run,) = json.loads(result.stdout)["runs"]
+    assert run["spec"]["synthetic"] is True
+    assert run["result"]["outcome"] == "finished"
+
+
+def test_preparing_downloads_what_is_missing(suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_cifar(tmp_path / "published", monkeypatch)
+
+    def download(loader: torchvision.datasets.CIFAR10) -> None:
+        shutil.copytree(tmp_path / "published", loader.root, dirs_exist_ok=True)
+
+    monkeypatch.setattr(torchvision.datasets.CIFAR10, "download", download)
+    result = call("prepare", suite, "--data-dir", tmp_path / "data")
+    assert result.exit_code == 0, result.output
+    assert result.stdout == "CIFAR: ready\n"
+    assert f"downloading CIFAR-10 into {tmp_path / 'data'}" in result.stderr
+    assert cifar10().missing(tmp_path / "data") is None
+    assert call("prepare", suite, "--data-dir", tmp_path / "data").stderr == ""
+
+
+def test_a_download_that_fails_is_one_line(suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def download(loader: torchvision.datasets.CIFAR10) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr(torchvision.datasets.CIFAR10, "download", download)
+    result = call("prepare", suite, "--data-dir", tmp_path / "data")
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1].endswith("data cannot be prepared: OSError: no network")
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.usefixtures("workplace")
+def test_a_model_and_a_data_set_of_a_file(suite: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("from tests.workloads.test_image_classification import Numbered, linear\n")
+    text = suite.read_text().replace("{name: resnet20, width: 4}", "mine.py:linear")
+    suite.write_text(text.replace("cifar10", "mine.py:Numbered"))
+    result = call("run", suite, "--engine", "inline", "--json")
+    assert result.exit_code == 0, result.output
+    (run,) = json.loads(result.stdout)["runs"]
+    assert run["result"]["outcome"] == "finished"
+    assert run["spec"]["workload"]["digest"]
