@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from benchbench.parameters import (
 )
 from benchbench.perturbation import Displacement, global_norm
 
-_RULES = {"rho": NOT_NEGATIVE, "adaptive": FLAG, "perturb_eps": POSITIVE}
+_RULES = {"rho": NOT_NEGATIVE, "adaptive": FLAG, "per_rank": FLAG, "perturb_eps": POSITIVE}
 
 
 class SAM(Optimizer):
@@ -32,7 +33,7 @@ class SAM(Optimizer):
     `adaptive`, e = rho x^2 g / (|| |x| g || + perturb_eps) (ASAM, Kwon et al. 2021). It costs two gradients
     per step. Weight decay is the base's and plays no part in e.
 
-    The parameter groups are those of the base, with `rho`, `adaptive` and `perturb_eps` added; whatever is
+    The parameter groups are those of the base, with `rho`, `adaptive`, `per_rank` and `perturb_eps` added; whatever is
     changed in them (a schedule of `lr`, say) takes effect in both.
 
     Args:
@@ -40,6 +41,9 @@ class SAM(Optimizer):
         base: Class of the base optimizer.
         rho: Radius of the perturbation; the default is the paper's.
         adaptive: Scale the perturbation with the weights.
+        per_rank: Where several processes share a batch, perturb along the gradient of each one's own share
+            (m-sharpness, section 3 of the paper); the default is the gradient of the whole batch. The value of the
+            first group counts.
         perturb_eps: Added to the norm of the gradient; the SASSHA authors' value.
         **base_parameters: Hyperparameters of the base optimizer (`lr`, `momentum`, ...).
 
@@ -57,10 +61,12 @@ class SAM(Optimizer):
         *,
         rho: float = 0.05,
         adaptive: bool = False,
+        per_rank: bool = False,
         perturb_eps: float = 1e-12,
         **base_parameters: Any,
     ) -> None:
-        super().__init__(params, {"rho": rho, "adaptive": adaptive, "perturb_eps": perturb_eps})
+        own = {"rho": rho, "adaptive": adaptive, "per_rank": per_rank, "perturb_eps": perturb_eps}
+        super().__init__(params, own)
         self.base = base(self.param_groups, **base_parameters)
         self.defaults = {**self.base.defaults, **self.defaults}
         self._displacement = Displacement()
@@ -118,7 +124,8 @@ class SAM(Optimizer):
     @torch.no_grad()
     def _sharpness_aware_gradient(self, objective: Objective) -> Tensor:
         """Return the loss; leave the gradient at the perturbed weights in `p.grad`."""
-        loss = objective()
+        with objective.unreduced() if self.param_groups[0]["per_rank"] else nullcontext():
+            loss = objective()
         groups = [(group, members) for group in self.param_groups if (members := with_gradient(group))]
         if not groups:
             return loss

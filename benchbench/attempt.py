@@ -17,6 +17,7 @@ import torch
 from benchbench import memory
 from benchbench.checkpoint import Checkpoints, UnusableCheckpointError, save_tensors
 from benchbench.plugins import describe_exception
+from benchbench.ranks import Ranks
 from benchbench.run_folder import RunFolder
 from benchbench.selection import Best
 from benchbench.training import Training
@@ -88,6 +89,7 @@ class Progress:
         spec: What to run.
         device: Where to run it.
         data: The folder in which data sets lie.
+        ranks: This process among those that share every batch; `None` if it is the only one.
 
     Attributes:
         training: The run's task and optimizer.
@@ -100,8 +102,8 @@ class Progress:
         resumed: How often the run was taken up from a checkpoint.
     """
 
-    def __init__(self, spec: RunSpec, device: torch.device, data: Path) -> None:
-        self.training = Training(spec, device, data)
+    def __init__(self, spec: RunSpec, device: torch.device, data: Path, ranks: Ranks | None = None) -> None:
+        self.training = Training(spec, device, data, ranks)
         task = self.training.task
         self.judged = "validation" if spec.protocol == "holdout" else "test"
         self.best = Best(

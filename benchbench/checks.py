@@ -134,9 +134,9 @@ def _execution_problems(spec: RunSpec, origin: Origin) -> list[Problem]:
         "accumulate": f"a batch of {size} examples has no {execution.accumulate} parts"
         if execution.accumulate > size
         else "",
-        "ranks": "a run is computed by one process: leave it out" if execution.ranks > 1 else "",
-        "batch_norm": "there is one process, whose batch is the whole one: leave it out"
-        if execution.batch_norm == "synchronised"
+        "ranks": _wrong_ranks(spec),
+        "batch_norm": "with one rank there is nothing to synchronise: leave it out, or set `ranks`"
+        if execution.batch_norm == "synchronised" and execution.ranks == 1
         else "",
     }
     return [
@@ -146,6 +146,19 @@ def _execution_problems(spec: RunSpec, origin: Origin) -> list[Problem]:
         for name, message in wrong.items()
         if message
     ]
+
+
+def _wrong_ranks(spec: RunSpec) -> str:
+    ranks, accumulate = spec.execution.ranks, spec.execution.accumulate
+    if ranks == 1 or accumulate > spec.batch_size:
+        return ""
+    if ranks * accumulate > spec.batch_size:
+        return f"a batch of {spec.batch_size} examples has no {accumulate} parts for each of {ranks} ranks"
+    try:
+        create_graph = registry.needs_create_graph(spec.optimizer, spec.create_graph)
+    except PluginError:  # reported with the optimizer itself
+        return ""
+    return "gradients that are summed over ranks have no graph, which `create_graph` asks for" if create_graph else ""
 
 
 def missing_data(suite: Suite, data: Path) -> list[Problem]:

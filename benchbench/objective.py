@@ -15,9 +15,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchbench.ledger import Ledger, graph_behind
 from benchbench.normalizers import frozen_statistics, noticed_normalizers
-from benchbench.parts import Evaluated, Part, added
+from benchbench.parts import Evaluated, Part, added, scaled
 from benchbench.perturbation import global_norm
 from benchbench.precision import LossScaler
+from benchbench.ranks import Ranks
 from benchbench.second_order import FastSecondDerivatives
 
 Vectors = Sequence[Tensor]
@@ -46,6 +47,11 @@ class Objective:
             optimizer computes from the graph of the gradient: the SASSHA authors' released code for GPT-2 clips
             gradients alone.
         scaler: Scales the loss of evaluations that need no second derivative.
+        ranks: This process among those that share the mini-batch, whose parts of it are `loss`. Loss, gradient and
+            products are the sums over all of them.
+
+    Raises:
+        ValueError: Several ranks share the mini-batch, and gradients shall keep their graph.
 
     Attributes:
         parameters: The trainable parameters, in the optimizer's order.
@@ -63,7 +69,10 @@ class Objective:
         create_graph: bool = False,
         clip_norm: float | None = None,
         scaler: LossScaler | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
+        if create_graph and ranks is not None:
+            raise ValueError("gradients that are summed over ranks have no graph: create_graph needs a single rank")
         self._all_parameters = list(parameters)
         self.parameters: list[Tensor] = [p for p in self._all_parameters if p.requires_grad]
         self.first_loss: Tensor | None = None
@@ -72,6 +81,8 @@ class Objective:
         self._normalizers = normalizers
         self._clip_norm = clip_norm
         self._scaler = scaler
+        self._ranks = ranks
+        self._unreduced = False
         self.create_graph = create_graph
 
     def __call__(self) -> Tensor:
@@ -113,8 +124,21 @@ class Objective:
         with self._evaluation(second_order=True), _explained_second_order():
             # One part after the other: the graph of the last is gone before the next is built.
             found = reduce(added, (self._gradients_and_products(part, vectors) for part in self._parts))
-            self._finish(replace(found, gradients=_owned(found.gradients)))
+            found = self._over_ranks(replace(found, gradients=_owned(found.gradients)))
+            self._finish(found)
         return found.loss, found.products
+
+    @contextmanager
+    def unreduced(self) -> Iterator[None]:
+        """Leave gradients and products as those of this rank's own share of the mini-batch, inside.
+
+        Losses stay those of the whole mini-batch. With a single rank, that is the same.
+        """
+        before, self._unreduced = self._unreduced, True
+        try:
+            yield
+        finally:
+            self._unreduced = before
 
     def _accumulated_gradients(self) -> Evaluated:
         """Let autograd sum up the gradients of all parts in `p.grad`."""
@@ -126,8 +150,11 @@ class Objective:
                 weight = self._scaler.scale * (1 if weight is None else weight)
             loss.backward(weight)  # type: ignore[no-untyped-call]
             losses.append(_weighted(part, loss))
-        found = Evaluated(reduce(torch.add, losses), [parameter.grad for parameter in self.parameters])
-        return found if self._scaler is None else replace(found, gradients=self._scaler.unscaled(found.gradients))
+        found = self._over_ranks(Evaluated(reduce(torch.add, losses), [each.grad for each in self.parameters]))
+        if self._scaler is None:
+            return found
+        total = self._ranks.total if self._ranks is not None and self._unreduced else None
+        return replace(found, gradients=self._scaler.unscaled(found.gradients, total))
 
     def _gradients_with_graph(self, part: Part) -> Evaluated:
         loss = self._forward(part, part.loss)
@@ -149,6 +176,8 @@ class Objective:
         if part is self._parts[0]:
             for parameter in self._all_parameters:  # a frozen one may have a gradient left from before
                 parameter.grad = None
+        if self._ranks is not None:
+            self._ranks.counts = part.weight > 0
         loss = evaluate()
         if not isinstance(loss, Tensor) or loss.dim() != 0 or not loss.requires_grad:
             raise TypeError(
@@ -176,6 +205,15 @@ class Objective:
         return list(
             torch.autograd.grad(roots, self.parameters, cotangents, retain_graph=retain_graph, materialize_grads=True)
         )
+
+    def _over_ranks(self, found: Evaluated) -> Evaluated:
+        if self._ranks is None:
+            return found
+        if not self._unreduced:
+            return self._ranks.summed(found, self.parameters)
+        [loss] = self._ranks.total([found.loss])
+        share = sum(part.weight for part in self._parts)
+        return replace(scaled(found, 1 / share) if share else found, loss=loss)
 
     def _finish(self, found: Evaluated) -> None:
         """Leave the gradients where optimizers look for them, and write down an evaluation of the mini-batch."""

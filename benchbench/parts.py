@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -48,6 +48,12 @@ def added(one: Evaluated, other: Evaluated) -> Evaluated:
         _added_gradients(one.gradients, other.gradients),
         [list(torch._foreach_add(a, b)) for a, b in zip(one.products, other.products, strict=True)],
     )
+
+
+def scaled(found: Evaluated, factor: float) -> Evaluated:
+    """Return gradients and products times `factor`; the gradients are written into, the loss stays."""
+    torch._foreach_mul_([gradient for gradient in found.gradients if gradient is not None], factor)
+    return replace(found, products=[list(torch._foreach_mul(product, factor)) for product in found.products])
 
 
 def _added_gradients(one: Sequence[Tensor | None], other: Sequence[Tensor | None]) -> list[Tensor | None]:

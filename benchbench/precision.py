@@ -52,12 +52,21 @@ class LossScaler:
         """Number of gradients that became zero; reading it waits for the device."""
         return int(self._overflows.item())
 
-    def unscaled(self, gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
-        """Return gradients without the scale, or zeros where one of them is not finite; adapt the scale."""
+    def unscaled(
+        self, gradients: Sequence[Tensor | None], total: Callable[[Sequence[Tensor]], list[Tensor]] | None = None
+    ) -> list[Tensor | None]:
+        """Return gradients without the scale, or zeros where one of them is not finite; adapt the scale.
+
+        Args:
+            gradients: The scaled gradients.
+            total: Sums over all ranks, where each has gradients of its own: the scale stays the same on all.
+        """
         buffers, views = flattened([gradient for gradient in gradients if gradient is not None])
         if buffers:
             overflow = torch.zeros_like(self._scale)
             torch._amp_foreach_non_finite_check_and_unscale_(buffers, overflow, self._scale.reciprocal())
+            if total is not None:
+                [overflow] = total([overflow])
             found = overflow.bool()
             for buffer in buffers:
                 buffer.masked_fill_(found, 0)

@@ -62,9 +62,10 @@ def gradient_equivalents(spec: RunSpec, device: torch.device, data: Path = DATA,
     try:
         # The fused kernels for attention have formulas of their own, or none; the plain one is matrix products.
         with torch.random.fork_rng(), sdpa_kernel(SDPBackend.MATH):
-            # Eager, for the operations inside compiled code are not seen; they are the same.
-            eager = spec.execution.model_copy(update={"compile": False})
-            training = Training(spec.model_copy(update={"execution": eager}), device, data)
+            # Eager, for the operations inside compiled code are not seen; they are the same. Alone, for the ranks share
+            # the operations of one process.
+            plain = spec.execution.model_copy(update={"compile": False, "ranks": 1})
+            training = Training(spec.model_copy(update={"execution": plain}), device, data)
             gc = _measure(training, step, gradient, hessian)
     except Exception as error:  # noqa: BLE001 - foreign code, and the run itself has long succeeded
         traceback.print_exc()

@@ -13,6 +13,8 @@ import torch
 
 from benchbench import backends, memory, probe, stepping
 from benchbench.attempt import Keeper, Progress, Stopped, never
+from benchbench.followers import following
+from benchbench.ranks import RankEndedError
 from benchbench.run_folder import RunFolder
 from benchbench.values import EpochRecord, Memory, Metrics, Outcome, RunResult, RunSpec
 from benchbench.workloads import DATA, Task
@@ -45,10 +47,15 @@ def run(
     Raises:
         RuntimeError: The optimizer never evaluated the objective.
         Stopped: The keeper was asked to stop the run.
+        RankEndedError: The process of another rank has ended.
     """
     keeper = keeper or Keeper(spec, device)
-    with torch.random.fork_rng(), backends.configured(spec.execution, device):
-        progress = keeper.begin(lambda: Progress(spec, device, data))
+    with (
+        torch.random.fork_rng(),
+        backends.configured(spec.execution, device),
+        following(spec, device, data) as followers,
+    ):
+        progress = keeper.begin(lambda: Progress(spec, device, data, followers.ranks))
         training, usage = progress.training, progress.usage
         task, ledger = training.task, training.ledger
         outcome: Outcome = "finished"
@@ -56,6 +63,7 @@ def run(
 
         while progress.epoch <= spec.epochs:
             epoch = progress.epoch
+            followers.begin(epoch, progress.batches, training)
             batches = progress.remaining(task.batches(epoch))
             with usage.measured():
                 for batch in batches:
@@ -153,6 +161,9 @@ def run_in_folder(
         result = run(spec, device, folder.append, data, keeper)
     except Stopped as stopped:
         result = RunResult(key=spec.key, outcome="interrupted", message=str(stopped))
+    except RankEndedError as error:
+        traceback.print_exc()
+        result = RunResult(key=spec.key, outcome="crashed", message=str(error))
     except (Exception, SystemExit):  # noqa: BLE001 - one run's failure is a value, whatever its cause
         traceback.print_exc()
         lines = traceback.format_exc().strip().splitlines()[-_TRACEBACK_LINES:]

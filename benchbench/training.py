@@ -19,8 +19,10 @@ from benchbench.normalizers import normalizers_of
 from benchbench.objective import Objective
 from benchbench.parts import Part
 from benchbench.precision import LossScaler, in_half_precision
+from benchbench.ranks import Ranks
 from benchbench.schedules import Schedules
 from benchbench.streams import Streams
+from benchbench.synchronised_norm import synchronise
 from benchbench.values import RunSpec
 from benchbench.workloads import Setup
 
@@ -37,6 +39,7 @@ class Training:
         spec: What to run.
         device: Where to run it.
         data: The folder in which data sets lie.
+        ranks: This process among those that share every batch; `None` if it is the only one.
 
     Raises:
         ValueError: The model cannot be run in the memory format that the spec asks for.
@@ -49,7 +52,8 @@ class Training:
         ledger: What the steps have cost.
     """
 
-    def __init__(self, spec: RunSpec, device: torch.device, data: Path) -> None:
+    def __init__(self, spec: RunSpec, device: torch.device, data: Path, ranks: Ranks | None = None) -> None:
+        self._ranks = ranks
         self._execution = spec.execution
         self._streams = Streams(spec.seed)
         self._device = device
@@ -59,6 +63,8 @@ class Training:
         model = self.task.model
         if spec.execution.channels_last and device.type == "cpu":
             _refuse_dangerous_convolutions(model)
+        if ranks is not None and spec.execution.batch_norm == "synchronised":
+            synchronise(model, ranks)
         parameters = getattr(self.task, "parameters", model.parameters)()
         self.optimizer = registry.build_optimizer(
             spec.optimizer, parameters, seed=self._streams.seed("probes"), model=model
@@ -75,6 +81,7 @@ class Training:
         )
         self._create_graph = registry.needs_create_graph(spec.optimizer, spec.create_graph)
         self.compiled = CompiledLoss(self.task.loss) if spec.execution.compile else None
+        self._dropout = f"dropout/{ranks.rank}" if ranks is not None and ranks.rank else "dropout"
         self._scaler = LossScaler(device) if spec.execution.autocast == "fp16" else None
         self.ledger = Ledger()
 
@@ -88,8 +95,8 @@ class Training:
             RuntimeError: The optimizer never evaluated the objective.
         """
         self.schedules.apply(self.ledger.steps)
-        # Dropout masks depend on the step alone, whatever numbers the optimizer draws.
-        self._streams.reseed_global("dropout", self.ledger.steps, self._device)
+        # Dropout masks depend on the step (and the rank) alone, whatever numbers the optimizer draws.
+        self._streams.reseed_global(self._dropout, self.ledger.steps, self._device)
         objective = self.objective(batch, ledger=self.ledger, create_graph=self._create_graph)
         with self.ledger.metered():
             loss = stepping.step(self.optimizer, objective)
@@ -110,6 +117,7 @@ class Training:
             create_graph=create_graph,
             clip_norm=self._execution.clip_norm,
             scaler=self._scaler,
+            ranks=self._ranks,
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -142,6 +150,8 @@ class Training:
     def account(self) -> dict[str, str]:
         """Say, as plain text, how the gradients were computed, where that is not the default."""
         said = backends.description(self._execution)
+        if self._ranks is not None:
+            said["batch_norm"] = self._execution.batch_norm
         if self.compiled is not None:
             said["compile"] = self.compiled.account(self.ledger.hvps)
         if self._scaler is not None:
@@ -149,11 +159,21 @@ class Training:
         return said
 
     def _parts(self, batch: Any) -> list[Part]:
-        if self._execution.accumulate == 1:
+        """Return this rank's parts of a batch: every `ranks`-th one, so that all ranks evaluate equally often."""
+        ranks, rank = (1, 0) if self._ranks is None else (self._ranks.size, self._ranks.rank)
+        count = self._execution.accumulate * ranks
+        if count == 1:
             return [self._part(batch, 1.0)]
-        divided = getattr(self.task, "divide", parts.divide)(batch, self._execution.accumulate)
+        divided = getattr(self.task, "divide", parts.divide)(batch, count)
         sizes = [getattr(self.task, "size", parts.size)(each) for each in divided]
-        return [self._part(each, size / sum(sizes)) for each, size in zip(divided, sizes, strict=True) if size]
+        shares = [size / sum(sizes) for size in sizes]
+        own = []
+        for first in range(0, len(divided), ranks):
+            if any(shares[first : first + ranks]):
+                share = shares[first + rank]
+                # A small batch has parts without examples. Another one stands in, for the ranks meet in batch norm.
+                own.append(self._part(divided[first + rank if share else 0], share))
+        return own
 
     def _part(self, batch: Any, weight: float) -> Part:
         return Part(partial(self.task.loss, batch), partial(self._first_order_loss, batch), weight)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, Literal
 
 import torch
@@ -38,6 +39,7 @@ _RULES = {
     "hessian_power": NOT_NEGATIVE,
     "perturb_eps": POSITIVE,
     "adaptive": FLAG,
+    "per_rank": FLAG,
     "absolute": FLAG,
     "bias_correction": one_of("steps", "updates"),
     "seed": INTEGER,
@@ -84,6 +86,9 @@ class SASSHA(Optimizer):
         hessian_power: Exponent of the averaged curvature: 0.5 is the paper's square root, 1 its ablation.
         perturb_eps: Added to the norm of the gradient.
         adaptive: Scale the perturbation with the weights, rho x^2 g / || |x| g || (ASAM, Kwon et al. 2021).
+        per_rank: Where several processes share a batch, perturb along the gradient of each one's own share, as the
+            released code for images does (m-sharpness, Foret et al. 2021); the default is the gradient of the whole
+            batch. The value of the first group counts.
         absolute: Average |h|, as the paper does. Without it h is averaged with its sign, and the
             denominator is sign(D) (|D / (1 - beta2^s)|^hessian_power + eps), with sign(0) = 1: as large as
             ever, but leading uphill where the averaged curvature is negative. The paper does not define its
@@ -112,6 +117,7 @@ class SASSHA(Optimizer):
         hessian_power: float = 0.5,
         perturb_eps: float = 1e-12,
         adaptive: bool = False,
+        per_rank: bool = False,
         absolute: bool = True,
         bias_correction: Literal["steps", "updates"] = "steps",
         seed: int = 0,
@@ -127,6 +133,7 @@ class SASSHA(Optimizer):
             "hessian_power": hessian_power,
             "perturb_eps": perturb_eps,
             "adaptive": adaptive,
+            "per_rank": per_rank,
             "absolute": absolute,
             "bias_correction": bias_correction,
             "seed": seed,
@@ -167,7 +174,8 @@ class SASSHA(Optimizer):
         """
         objective = as_objective(closure, (p for group in self.param_groups for p in group["params"]))
         due = [hessian_is_due(group) for group in self.param_groups]
-        loss = objective()
+        with objective.unreduced() if self.param_groups[0]["per_rank"] else nullcontext():
+            loss = objective()
         diagonal = None
         with self._displacement.by(*self._perturbation()):
             if any(due):

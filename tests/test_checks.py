@@ -385,13 +385,18 @@ def test_a_workload_whose_data_are_there(write: Write) -> None:
         ),
         (
             "optimizer: adamw",
-            "optimizer: adamw, ranks: 2",
-            "6: methods.A.ranks: a run is computed by one process: leave it out (got 2)",
+            "optimizer: adamw, ranks: 2, accumulate: 5",
+            "6: methods.A.ranks: a batch of 8 examples has no 5 parts for each of 2 ranks (got 2)",
+        ),
+        (
+            "optimizer: adamw",
+            "optimizer: code.py:Curious, create_graph: true, ranks: 2",
+            "6: methods.A.ranks: gradients that are summed over ranks have no graph, which `create_graph` asks for",
         ),
         (
             "workload: code.py:simple",
             "workload: code.py:simple, batch_norm: synchronised",
-            '4: workloads.w.batch_norm: there is one process, whose batch is the whole one: leave it out (got "sync',
+            "4: workloads.w.batch_norm: with one rank there is nothing to synchronise: leave it out, or",
         ),
     ],
 )
@@ -401,7 +406,7 @@ def test_gradients_that_cannot_be_computed_so(write: Write, old: str, new: str, 
 
 
 def test_gradients_can_be_computed_in_all_other_ways(write: Write) -> None:
-    said = "accumulate: 2, clip_norm: 1, autocast: fp16, channels_last: true, tf32: true, deterministic: true, ranks: 1"
+    said = "accumulate: 2, clip_norm: 1, autocast: fp16, channels_last: true, tf32: true, deterministic: true, ranks: 2"
     assert problems(write("optimizer: adamw", f"optimizer: adamw, {said}")) == []
 
 

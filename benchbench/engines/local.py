@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerProcess
-from types import ModuleType
 
 from benchbench.engines import Job
 from benchbench.engines.slots import Slot
 from benchbench.engines.stopping import held_back
 from benchbench.engines.worker import work
+from benchbench.processes import no_main_module
 from benchbench.values import Outcome, RunResult
 
 GRACE_SECONDS = 10.0
@@ -69,7 +67,7 @@ class LocalEngine:
         process = self._context.Process(
             target=work, args=(job.spec.model_dump_json(), str(job.folder.path), str(job.data), slot), name=job.spec.key
         )
-        with _no_main_module():
+        with no_main_module():
             process.start()
         deadline = time.monotonic() + (job.spec.timeout or float("inf"))
         self._running.append(_Running(job, slot, process, deadline))
@@ -130,18 +128,3 @@ def _broken(job: Job, outcome: Outcome, message: str) -> RunResult:
     result = RunResult(key=job.spec.key, outcome=outcome, message=f"{message}\n{job.folder.log_tail(_LOG_LINES)}")
     job.folder.finish(result)
     return result
-
-
-@contextmanager
-def _no_main_module() -> Iterator[None]:
-    """Keep multiprocessing from running the user's main script again in the child, which needs nothing of it.
-
-    Without this, a script that calls `benchbench.run` outside an `if __name__ == "__main__"` block would start itself
-    over and over.
-    """
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import faulthandler
-import multiprocessing
 import os
 import signal
 import sys
-import threading
 from pathlib import Path
 
 from benchbench.engines.slots import Slot
 from benchbench.engines.stopping import StopFlag
+from benchbench.processes import die_with_parent
 from benchbench.run_folder import RunFolder
 from benchbench.values import RunSpec
 
@@ -30,7 +29,7 @@ def work(spec: str, folder: str, data: str, slot: Slot) -> None:
     stop = StopFlag()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # the server holds it back
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    die_with_parent()
     os.environ.update(slot.environment)
     files = RunFolder(Path(folder))
     _redirect_output(files.log_file)
@@ -50,13 +49,6 @@ def work(spec: str, folder: str, data: str, slot: Slot) -> None:
         own_process=True,
         stop=stop,
     )
-
-
-def _die_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _redirect_output(path: Path) -> None:
