@@ -105,10 +105,9 @@ def _label(spec: RunSpec) -> str:
 
 
 def _summary(metrics: Metrics) -> str:
-    """Name what a user follows: the metrics of the validation split, its loss where there is nothing else."""
-    named = {
-        name.removeprefix("validation/"): value for name, value in metrics.items() if name.startswith("validation/")
-    }
+    """Name what a user follows: metrics of the split that chooses the epoch, its loss where there is nothing else."""
+    split = "validation/" if any(name.startswith("validation/") for name in metrics) else "test/"
+    named = {name.removeprefix(split): value for name, value in metrics.items() if name.startswith(split)}
     shown = {name: value for name, value in named.items() if name != "loss"} or named
     return ", ".join(f"{name} {value:.4g}" for name, value in shown.items())
 

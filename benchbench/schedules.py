@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from benchbench.values import Cosine, Linear, MultiStep, Plateau, Polynomial, Schedule
+from benchbench.values import Cosine, Linear, MultiStep, Piecewise, Plateau, Polynomial, Schedule
 
 
 class Schedules:
@@ -72,10 +72,15 @@ def factor(schedule: Schedule, step: int, steps_per_epoch: int, epochs: int) -> 
     warmup = round(schedule.warmup_epochs * steps_per_epoch)
     if step < warmup:
         return (step + 1) / warmup
+    return _proper_factor(schedule, step, warmup, steps_per_epoch, epochs)
+
+
+def _proper_factor(schedule: Schedule, step: int, warmup: int, steps_per_epoch: int, epochs: int) -> float:
     match schedule:
         case MultiStep(milestones=milestones, gamma=gamma):
-            passed = sum(step >= round(milestone * steps_per_epoch) for milestone in milestones)
-            return gamma**passed
+            return gamma ** _passed(milestones, step, steps_per_epoch)
+        case Piecewise(milestones=milestones, factors=factors):
+            return factors[_passed(milestones, step, steps_per_epoch)]
         case Cosine(end_factor=end):
             return end + (1 - end) * (1 + math.cos(math.pi * _progress(step, warmup, steps_per_epoch * epochs))) / 2
         case Linear(end_factor=end):
@@ -85,6 +90,10 @@ def factor(schedule: Schedule, step: int, steps_per_epoch: int, epochs: int) -> 
             return end + (1 - end) * rest
         case _:
             return 1.0
+
+
+def _passed(milestones: Sequence[float], step: int, steps_per_epoch: int) -> int:
+    return sum(step >= round(milestone * steps_per_epoch) for milestone in milestones)
 
 
 def drops(schedule: Plateau, scores: Sequence[float], *, higher_is_better: bool) -> int:

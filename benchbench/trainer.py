@@ -92,7 +92,7 @@ def run(
             state=memory.state_bytes(training.optimizer),
             device_peak=usage.device_peak,
         ),
-        environment=training.account(),
+        environment={**getattr(task, "environment", {}), **training.account()},
     )
 
 

@@ -7,9 +7,10 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, model_validator
 
 from benchbench.problems import Place
 
@@ -71,6 +72,28 @@ class MultiStep(_Schedule):
     gamma: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
 
 
+class Piecewise(_Schedule):
+    """The base value times a factor that holds from one milestone to the next.
+
+    Attributes:
+        milestones: Epochs completed before each change, increasing.
+        factors: Factor up to the first milestone, from it to the second, and so on.
+    """
+
+    name: Literal["piecewise"] = "piecewise"
+    milestones: Annotated[tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], Field(min_length=1)]
+    factors: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...]
+
+    @model_validator(mode="after")
+    def _check_counts(self) -> Piecewise:
+        expected = len(self.milestones) + 1
+        if len(self.factors) != expected:
+            raise ValueError(f"factors must have {expected} entries, one more than milestones")
+        if any(later <= earlier for earlier, later in pairwise(self.milestones)):
+            raise ValueError("milestones must increase")
+        return self
+
+
 class Cosine(_Schedule):
     """Half a cosine, step by step, from the base value to `end_factor` times it at the end of the budget."""
 
@@ -108,7 +131,9 @@ class Plateau(_Schedule):
     threshold: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-4
 
 
-Schedule = Annotated[Constant | MultiStep | Cosine | Linear | Polynomial | Plateau, Field(discriminator="name")]
+Schedule = Annotated[
+    Constant | MultiStep | Piecewise | Cosine | Linear | Polynomial | Plateau, Field(discriminator="name")
+]
 """How a hyperparameter of the optimizer's parameter groups changes over a run."""
 
 

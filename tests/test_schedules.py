@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from benchbench.schedules import Schedules, drops, factor
-from benchbench.values import Constant, Cosine, Linear, MultiStep, Plateau, Polynomial, Schedule
+from benchbench.values import Constant, Cosine, Linear, MultiStep, Piecewise, Plateau, Polynomial, Schedule
 
 STEPS_PER_EPOCH, EPOCHS = 5, 8
 TOTAL = STEPS_PER_EPOCH * EPOCHS
@@ -34,6 +34,17 @@ def test_multistep_equals_torch() -> None:
 def test_a_milestone_counts_completed_epochs() -> None:
     per_epoch = factors(MultiStep(milestones=(6,), gamma=0.1))[::STEPS_PER_EPOCH]
     assert per_epoch == [1.0] * 6 + [0.1] * 2
+
+
+def test_piecewise_holds_each_factor_between_its_milestones() -> None:
+    per_step = factors(Piecewise(milestones=(2, 4.4), factors=(0, 1, 0.8)))
+    assert per_step == [0.0] * 10 + [1.0] * 12 + [0.8] * 18
+
+
+def test_piecewise_after_a_warmup_keeps_its_milestones() -> None:
+    per_step = factors(Piecewise(milestones=(3,), factors=(1, 0.5), warmup_epochs=1))
+    assert per_step[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert per_step[5:] == [1.0] * 10 + [0.5] * 25
 
 
 def test_cosine_equals_torch() -> None:

@@ -5,6 +5,7 @@ possibly parameters of its own with defaults. It returns a network that maps ima
 (n, channels, image_size, image_size) to logits of shape (n, classes), and raises `ValueError` for a size that it cannot
 work with. The classes are factories too, for depths and widths that have no name: `benchbench.models:CifarResNet` with
 `depth: 110`. Where a network differs from its original, it is that of "the reproduced paper", Shin et al. 2025.
+Language models are in `benchbench.models.gpt`.
 """
 
 from benchbench.models.cifar_resnet import CifarResNet, resnet20, resnet32, resnet56

@@ -15,11 +15,12 @@ from pydantic_core import ErrorDetails
 from benchbench.problems import Problem, nearest_name
 from benchbench.suite.schema import MEASUREMENTS, TABLES, Defaults, SuiteFile
 from benchbench.suite.yaml_source import Document, FieldPath
-from benchbench.values import Constant, Cosine, Linear, MultiStep, Plateau, Polynomial
+from benchbench.values import Constant, Cosine, Linear, MultiStep, Piecewise, Plateau, Polynomial
 
 _SCHEDULES: dict[str, type[BaseModel]] = {
     "constant": Constant,
     "multistep": MultiStep,
+    "piecewise": Piecewise,
     "cosine": Cosine,
     "linear": Linear,
     "polynomial": Polynomial,

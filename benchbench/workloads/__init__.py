@@ -44,7 +44,8 @@ class Task(Protocol):
     """A workload set up for one run.
 
     A task whose parameters shall not all be treated alike also has a method `parameters()`, which returns what goes to
-    the optimizer: parameters or parameter groups. Without it, that is all parameters of the model.
+    the optimizer: parameters or parameter groups. Without it, that is all parameters of the model. One whose data are
+    not decided by the spec alone also has `environment`: plain text by name that becomes part of the result's.
 
     Attributes:
         model: The network.

@@ -337,7 +337,7 @@ def test_a_missing_file_is_a_problem(write: Write, tmp_path: Path) -> None:
         (
             "lr: 0.1",
             "schedule: {name: multi}",
-            "unknown schedule; allowed: 'constant', 'multistep', 'cosine'",
+            "unknown schedule; allowed: 'constant', 'multistep', 'piecewise', 'cosine'",
         ),
         ("lr: 0.1", "schedule: {name: multi}", "(got multi); did you mean 'multistep'?"),
         (
@@ -350,6 +350,16 @@ def test_a_missing_file_is_a_problem(write: Write, tmp_path: Path) -> None:
             "lr: 0.1",
             "schedule: {name: multistep, milestones: [a]}",
             'milestones.0: must be a number (got "a")',
+        ),
+        (
+            "lr: 0.1",
+            "schedule: {rho: {name: piecewise, milestones: [1], factors: [0]}}",
+            "A.schedule.rho: factors must have 2 entries, one more than milestones",
+        ),
+        (
+            "lr: 0.1",
+            "schedule: {rho: {name: piecewise, milestones: [2, 1], factors: [0, 1, 2]}}",
+            "A.schedule.rho: milestones must increase",
         ),
         (
             "lr: 0.1",

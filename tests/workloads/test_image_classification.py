@@ -266,6 +266,7 @@ def test_all_methods_of_the_paper_train_on_published_files(tmp_path: Path, monke
     assert len(runs) == 8
     assert [run["spec"]["method"] for run in runs if run["result"]["outcome"] != "finished"] == []
     assert all(0 <= run["result"]["final"]["test/accuracy"] <= 1 for run in runs)
+    assert result.stderr.count(": finished (accuracy ") == 8
 
 
 @pytest.mark.usefixtures("workplace")
