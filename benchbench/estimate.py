@@ -21,7 +21,7 @@ from benchbench.training import Training
 from benchbench.values import Cost, RunSpec
 from benchbench.workloads import DATA
 
-FEWEST = 4
+FEWEST = 2
 """Examples of a batch that a gradient is measured on at first; more follow as long as it is quick."""
 
 QUICK_SECONDS = 0.2
