@@ -154,6 +154,8 @@ def _wrong_ranks(spec: RunSpec) -> str:
         return ""
     if ranks * accumulate > spec.batch_size:
         return f"a batch of {spec.batch_size} examples has no {accumulate} parts for each of {ranks} ranks"
+    if torch.cuda.is_available():
+        return "several ranks are supported on CPUs alone, and this machine has a GPU"
     try:
         create_graph = registry.needs_create_graph(spec.optimizer, spec.create_graph)
     except PluginError:  # reported with the optimizer itself

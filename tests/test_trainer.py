@@ -93,7 +93,7 @@ def test_divergence_is_an_outcome() -> None:
 
 
 def test_the_best_epoch_is_chosen_on_the_validation_split() -> None:
-    result, records = train(spec(epochs=6, parameters={"lr": 1.0}))
+    result, records = train(spec(epochs=6, parameters={"lr": 1.5}))
     scores = [record.metrics["validation/accuracy"] for record in records]
     assert result.selection_metric == "validation/accuracy"
     assert result.best_epoch == 1 + scores.index(max(scores))
@@ -102,9 +102,9 @@ def test_the_best_epoch_is_chosen_on_the_validation_split() -> None:
 
 
 def test_the_test_split_is_read_once_at_the_end() -> None:
-    result, records = train(spec(epochs=6, parameters={"lr": 1.0}))
+    result, records = train(spec(epochs=6, parameters={"lr": 1.5}))
     assert not [name for record in records for name in record.metrics if name.startswith("test/")]
-    until_best, _ = train(spec(epochs=result.best_epoch, parameters={"lr": 1.0}))
+    until_best, _ = train(spec(epochs=result.best_epoch, parameters={"lr": 1.5}))
     for name in ("test/loss", "test/accuracy"):
         assert result.best[name] == until_best.final[name]
     assert result.best["test/loss"] != result.final["test/loss"]
