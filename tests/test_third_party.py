@@ -60,11 +60,11 @@ def test_a_closure_may_be_called_many_times(train: Train) -> None:
 
 def test_differentiating_gradients_has_to_be_declared(train: Train) -> None:
     pytest.importorskip("pytorch_optimizer")
-    name = "optimizer: 'pytorch_optimizer:AdaHessian', lr: 0.1"
+    name = "optimizer: 'pytorch_optimizer:AdaHessian', lr: 0.03"
     with pytest.raises(BadInputError, match=r"methods.It.optimizer: .*set `create_graph: true`"):
         train(f"{{{name}}}")
     result = train(f"{{{name}, create_graph: true}}")
-    assert result.final["train/loss"] < 2
+    assert result.final["train/loss"] < 2.2  # chance is 2.3
     assert result.cost.hvps == result.cost.steps
 
 
