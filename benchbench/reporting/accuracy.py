@@ -82,7 +82,13 @@ def _table(suite: Suite, rows: Sequence[Row], name: str, when: str, metrics: Cal
     shown = {name for place in columns for name in place.metrics}
     what = describe(shown.pop()).full_title if len(shown) == 1 else "Test results"
     table = lay_out(name, titled(suite, f"{what} {when}"), suite.methods, columns, cells)
-    notes = (*_notes(suite, cells), *_unit_notes(columns), *_thin_bests(suite, table), *table.notes)
+    notes = (
+        *_notes(suite, cells),
+        *_unit_notes(columns),
+        *_baseline_notes(columns, runs),
+        *_thin_bests(suite, table),
+        *table.notes,
+    )
     return table.model_copy(update={"notes": notes})
 
 
@@ -120,6 +126,22 @@ def _unit_notes(columns: Sequence[Place]) -> list[str]:
         unit = f" in {metric.unit}" if metric.unit else ""
         parts.append(f"{metric.label}: {name}{unit}, {directions[metric.better]}")
     return [f"{'; '.join(parts)}."]
+
+
+def _baseline_notes(columns: Sequence[Place], runs: Mapping[tuple[str, str], Runs]) -> list[str]:
+    """Return what the figures of a column have to beat, where the results hold that."""
+    notes = []
+    for place in columns:
+        finals = [
+            run.final for (workload, _), here in runs.items() if workload == place.workload for run in here.finished
+        ]
+        for name in filter(None, (describe(shown).baseline for shown in place.metrics)):
+            values = [final[name] for final in finals if name in final]
+            if values:
+                spread = figure(name, values)
+                text = spread.value if min(values) == max(values) else spread.text
+                notes.append(f"To be beaten in {place.full_label}: {describe(name).title.lower()}, {text}.")
+    return notes
 
 
 def _thin_bests(suite: Suite, table: Table) -> list[str]:

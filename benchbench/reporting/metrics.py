@@ -24,6 +24,7 @@ class Metric(Frozen):
         better: Which way is better; `None` where that is not known, and nothing is marked as best.
         decimals: Decimals that are shown; `None`: four significant digits.
         headline: Whether it is shown where the suite names no metric.
+        baseline: Metric of the same results that its values have to beat, or empty.
     """
 
     title: str
@@ -33,6 +34,7 @@ class Metric(Frozen):
     better: Better | None = None
     decimals: int | None = None
     headline: bool = False
+    baseline: str = ""
 
     @property
     def full_title(self) -> str:
@@ -50,7 +52,17 @@ METRICS = {
     "test/f1": _percent("Test F1", "F1"),
     "test/spearman": _percent("Spearman correlation on the test data", "Spearman"),
     "test/pearson": _percent("Pearson correlation on the test data", "Pearson"),
-    "test/perplexity": Metric(title="Test perplexity", label="Perplexity", better="lower", decimals=2, headline=True),
+    "test/perplexity": Metric(
+        title="Test perplexity",
+        label="Perplexity",
+        better="lower",
+        decimals=2,
+        headline=True,
+        baseline="test/unigram_perplexity",
+    ),
+    "test/unigram_perplexity": Metric(
+        title="Test perplexity by the frequencies of single tokens", label="unigram", better="lower", decimals=2
+    ),
     "test/loss": Metric(title="Test loss", label="loss", better="lower", decimals=3),
 }
 """The metrics that are known, in the order in which they share a column."""

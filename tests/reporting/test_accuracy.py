@@ -189,3 +189,13 @@ def test_the_order_of_the_rows_does_not_matter(accuracies, random):
 def test_a_table_survives_json():
     table = accuracy_table(suite(TWO), [*rows("A", math.nan, 0.9, 0.9), *rows("B", 0.1, 0.1)])
     assert repr(Table.model_validate_json(table.model_dump_json())) == repr(table)
+
+
+def test_a_baseline_that_results_hold_is_stated():
+    made = suite({"A": ""}, seeds=(0, 1))
+    found = {"test/perplexity": 14.0, "test/unigram_perplexity": 26.604}
+    table = accuracy_table(made, [with_metrics(row("A", seed), found) for seed in (0, 1)])
+    assert texts(table) == {"A": "<14.00 ± 0.00>"}
+    assert "To be beaten in digits: test perplexity by the frequencies of single tokens, 26.60." in table.notes
+    without = accuracy_table(made, [with_metrics(row("A", seed), {"test/perplexity": 14.0}) for seed in (0, 1)])
+    assert not [note for note in without.notes if "beaten" in note]
