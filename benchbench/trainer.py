@@ -100,7 +100,11 @@ def run(
             state=memory.state_bytes(training.optimizer),
             device_peak=usage.device_peak,
         ),
-        environment={**getattr(task, "environment", {}), **training.account()},
+        environment={
+            **getattr(task, "environment", {}),
+            **_throughput(task, final.epoch, final.cost.train_seconds),
+            **training.account(),
+        },
     )
 
 
@@ -120,6 +124,12 @@ def _tested(progress: Progress, keeper: Keeper) -> tuple[EpochRecord, EpochRecor
             return final, final
         task.model.load_state_dict(best.weights)
         return final, _with(chosen, _evaluate(task, "test"))
+
+
+def _throughput(task: Task, epochs: int, seconds: float) -> dict[str, str]:
+    """Return how many tokens were trained on per second, for a task that counts them."""
+    tokens = getattr(task, "tokens_per_epoch", None)
+    return {} if tokens is None else {"tokens_per_second": f"{tokens * epochs / seconds:.0f}"}
 
 
 def _with(record: EpochRecord, metrics: Metrics) -> EpochRecord:

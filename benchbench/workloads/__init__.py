@@ -46,6 +46,7 @@ class Task(Protocol):
     A task whose parameters shall not all be treated alike also has a method `parameters()`, which returns what goes to
     the optimizer: parameters or parameter groups. Without it, that is all parameters of the model. One whose data are
     not decided by the spec alone also has `environment`: plain text by name that becomes part of the result's.
+    With `tokens_per_epoch`, the result's environment says how many tokens were trained on per second.
 
     Attributes:
         model: The network.

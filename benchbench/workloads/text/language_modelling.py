@@ -108,7 +108,9 @@ class LanguageModelling:
         available = block_count(len(text.splits["train"]), block)
         if not available:
             raise ValueError(f"the training text has {len(text.splits['train'])} tokens, fewer than two blocks")
-        self.steps_per_epoch = -(-(blocks_per_epoch or available) // setup.batch_size)
+        blocks = blocks_per_epoch or available
+        self.steps_per_epoch = -(-blocks // setup.batch_size)
+        self.tokens_per_epoch = blocks * block
 
     def parameters(self) -> Any:
         """Return what goes to the optimizer: parameters, or groups of which one is not decayed."""

@@ -215,7 +215,10 @@ def test_all_methods_run_on_a_text(data: Path, write_suite: Callable[..., Path])
         final = run["result"]["final"]
         assert final["test/perplexity"] == pytest.approx(math.exp(final["test/loss"]))
         assert final["test/unigram_perplexity"] > 1
-        assert run["result"]["environment"]["corpus"].startswith("sha256 ")
+        environment, cost = run["result"]["environment"], run["result"]["cost"]
+        assert environment["corpus"].startswith("sha256 ")
+        tokens = float(environment["tokens_per_second"]) * cost["train_seconds"]
+        assert tokens == pytest.approx(12 * 16, rel=0.01)  # the rate is rounded
 
 
 @pytest.mark.usefixtures("workplace")
