@@ -221,28 +221,12 @@ def _made_up(task: GlueTask, config: Any, count: int, max_length: int) -> dict[s
     return files
 
 
-def missing(
-    data: Path,
-    *,
-    task: Name,
-    model: str = MODEL,
-    max_length: int = LONGEST,
-    validation: float = 0.1,
-    examples: int | None = None,
-) -> str | None:
+def missing(data: Path, *, task: Name, model: str = MODEL, **_others: Any) -> str | None:
     """Return what is missing in one line, or `None`."""
     return pretrained.missing_packages() or glue_data.missing(data, task) or pretrained.missing(data, model)
 
 
-def prepare(
-    data: Path,
-    *,
-    task: Name,
-    model: str = MODEL,
-    max_length: int = LONGEST,
-    validation: float = 0.1,
-    examples: int | None = None,
-) -> None:
+def prepare(data: Path, *, task: Name, model: str = MODEL, **_others: Any) -> None:
     """Download the task and the model.
 
     Raises:
