@@ -226,7 +226,15 @@ SLOW = SUITE.replace("steps: 4", "steps: 4, pause: 0.1").replace("seeds", "check
 
 def start(path: Path, cwd: Path) -> subprocess.Popen[str]:
     command = [str(Path(sys.executable).with_name("benchbench")), "run", str(path), "--slots", "2"]
-    return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command,
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell that starts the tests in the background lets them, and what they start, ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no thread holds a lock here
+    )
 
 
 def processes(cwd: Path) -> list[int]:
