@@ -15,7 +15,7 @@ from benchbench.values import EpochRecord, RunResult, RunSpec
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Files of one run: `spec.json`, `metrics.jsonl`, `log.txt` and `checkpoints/`; once it has ended, `result.json`.
+    """The files of one run; it has ended once there is a `result.json`.
 
     Attributes:
         path: The folder, named by the run's key.
@@ -44,9 +44,25 @@ class RunFolder:
         return self.path / "result.json"
 
     @property
+    def diagnostics_file(self) -> Path:
+        """One `DiagnosticRecord` per line, for runs that are asked for them."""
+        return self.path / "diagnostics.jsonl"
+
+    @property
+    def sharpness_file(self) -> Path:
+        """The sharpness of the solution that the run has found, once it has been measured."""
+        return self.path / "sharpness.json"
+
+    @property
     def weights_file(self) -> Path:
         """The model's state at the end of the run, at the weights that the optimizer recommends."""
         return self.path / "weights.pt"
+
+    @property
+    def tracked_files(self) -> list[Path]:
+        """The files that are kept in the tracking store too, those that exist."""
+        files = (self.spec_file, self.metrics_file, self.diagnostics_file, self.sharpness_file, self.log_file)
+        return [file for file in (*files, self.result_file) if file.exists()]
 
     @property
     def checkpoints(self) -> Checkpoints:
@@ -61,7 +77,8 @@ class RunFolder:
     def prepare(self, spec: RunSpec) -> None:
         """Write the spec, and remove what an earlier attempt left, apart from its checkpoints."""
         self.path.mkdir(parents=True, exist_ok=True)
-        for file in (self.result_file, self.metrics_file, self.log_file, self.weights_file):
+        left = (self.result_file, self.metrics_file, self.diagnostics_file, self.sharpness_file, self.log_file)
+        for file in (*left, self.weights_file):
             file.unlink(missing_ok=True)
         _write(self.spec_file, spec.model_dump_json(indent=2) + "\n")
 

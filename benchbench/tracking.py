@@ -151,9 +151,8 @@ class Tracker:
         metrics = [_metric(name, value, step) for name, value in _result_metrics(result).items()]
         tags = [RunTag(name, _text(value)) for name, value in _result_tags(result).items()]
         self._client.log_batch(tracked.run_id, metrics=metrics, tags=tags)
-        for file in (tracked.folder.spec_file, tracked.folder.log_file, tracked.folder.result_file):
-            if file.exists():
-                self._client.log_artifact(tracked.run_id, str(file))
+        for file in tracked.folder.tracked_files:
+            self._client.log_artifact(tracked.run_id, str(file))
         self._client.set_terminated(tracked.run_id, _STATUS.get(result.outcome, "FAILED"))
         self._remove_superseded(tracked.run_id, result)
 

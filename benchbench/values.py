@@ -225,10 +225,19 @@ _NOT_IN_KEY = {"suite", "method", "workload_label", "timeout", "checkpoint_minut
 
 
 class Method(Frozen):
-    """A row of the tables: a method's label and the category it is grouped under."""
+    """A row of the tables.
+
+    Attributes:
+        label: The method's label, its swept values included.
+        category: What it is grouped under.
+        base: Its label in the suite file, shared by all combinations of a sweep; empty where nothing is swept.
+        swept: The combination of swept values, by hyperparameter.
+    """
 
     label: str
     category: str = ""
+    base: str = ""
+    swept: dict[str, JsonValue] = {}
 
 
 class Heading(Frozen):
@@ -360,6 +369,34 @@ class EpochRecord(Frozen):
     epoch: int
     metrics: Metrics
     cost: Cost
+
+
+class Histogram(Frozen):
+    """How many entries lie between consecutive edges.
+
+    Attributes:
+        edges: Edges, increasing; one more than counts.
+        counts: Entries from each edge up to the next one.
+    """
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
+class DiagnosticRecord(Frozen):
+    """One line of a run's `diagnostics.jsonl`: what was recorded beside one step of the training.
+
+    Attributes:
+        step: Steps completed, from 1.
+        epoch: The epoch that the step belongs to, from 1.
+        values: Numbers by name, such as `update_norm` or `state/hessian/median`.
+        histograms: Histograms by name, such as `state/hessian`.
+    """
+
+    step: int
+    epoch: int
+    values: Metrics = {}
+    histograms: dict[str, Histogram] = {}
 
 
 class RunResult(Frozen):

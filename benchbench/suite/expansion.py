@@ -45,6 +45,12 @@ class _Row:
     swept: Mapping[str, JsonValue] = field(default_factory=dict)
     paths: Mapping[str, FieldPath] = field(default_factory=dict)
 
+    @property
+    def method(self) -> Method:
+        """The row as the suite knows it."""
+        category = self.entry.category or ""
+        return Method(label=self.label, category=category, base=self.base if self.swept else "", swept=dict(self.swept))
+
 
 class Expansion:
     """Spells out the runs of a suite file and notes where their parts stand.
@@ -83,7 +89,7 @@ class Expansion:
             title=file.title or file.name,
             protocol=file.protocol,
             seeds=tuple(file.seeds),
-            methods=tuple(Method(label=row.label, category=row.entry.category or "") for row in rows),
+            methods=tuple(row.method for row in rows),
             workloads=tuple(self._workloads),
             headings={label: _heading(label, entry) for label, entry in self._workloads.items()},
             tables=tuple(file.tables),
