@@ -13,6 +13,7 @@ from benchbench.reporting.html import html_page, to_html
 from benchbench.reporting.joint import join
 from benchbench.reporting.latex import latex_document, to_latex
 from benchbench.reporting.markdown import to_markdown
+from benchbench.reporting.ranking import ranking_table
 from benchbench.reporting.sharpness import sharpness_table
 from benchbench.reporting.table import Table
 from benchbench.reporting.terminal import to_terminal
@@ -36,6 +37,7 @@ Builder = Callable[[Suite, Sequence[Row]], Table]
 
 BUILDERS: Mapping[str, tuple[Builder, ...]] = {
     "accuracy": (accuracy_table, best_epoch_table),
+    "ranking": (ranking_table,),
     "cost": (cost_table,),
     "cost-summary": (cost_summary_table,),
     "sharpness": (sharpness_table,),

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from benchbench.reporting.metrics import describe, figure, headline_metrics
 from benchbench.reporting.results import Place, lay_out
-from benchbench.reporting.runs import Runs, count_seeds, gather, titled
+from benchbench.reporting.runs import Runs, best_metrics, count_seeds, final_metrics, gather, titled
+from benchbench.reporting.significance import ranking, significance_note, tied_with_best
 from benchbench.reporting.table import Cell, Figure, Table
 from benchbench.values import Metrics, Row, RunResult, Suite
 
@@ -21,12 +22,12 @@ _SELECTED_ON = {
 
 def accuracy_table(suite: Suite, rows: Sequence[Row]) -> Table:
     """Return test results after the final epoch."""
-    return _table(suite, rows, "accuracy", "after the final epoch", lambda result: result.final)
+    return _table(suite, rows, "accuracy", "after the final epoch", final_metrics)
 
 
 def best_epoch_table(suite: Suite, rows: Sequence[Row]) -> Table:
     """Return test results after the epoch that did best by the selection metric of the suite's protocol."""
-    table = _table(suite, rows, "best-epoch accuracy", "after the best epoch", lambda result: result.best)
+    table = _table(suite, rows, "best-epoch accuracy", "after the best epoch", best_metrics)
     return table.model_copy(update={"notes": (*table.notes, _selection_note(suite, rows))})
 
 
@@ -79,6 +80,18 @@ def _table(suite: Suite, rows: Sequence[Row], name: str, when: str, metrics: Cal
         for place in columns
         for method in suite.methods
     }
+    rankings = {
+        (place.workload, name): ranking(
+            {method.label: runs[place.workload, method.label] for method in suite.methods}, metrics, name
+        )
+        for place in columns
+        for name in place.metrics
+    }
+    for place in columns:
+        tied = [tied_with_best(name, rankings[place.workload, name]) for name in place.metrics]
+        for method in suite.methods:
+            here = cells[place.workload, method.label]
+            cells[place.workload, method.label] = _with_ties(here, [method.label in names for names in tied])
     shown = {name for place in columns for name in place.metrics}
     what = describe(shown.pop()).full_title if len(shown) == 1 else "Test results"
     table = lay_out(name, titled(suite, f"{what} {when}"), suite.methods, columns, cells)
@@ -87,9 +100,19 @@ def _table(suite: Suite, rows: Sequence[Row], name: str, when: str, metrics: Cal
         *_unit_notes(columns),
         *_baseline_notes(columns, runs),
         *_thin_bests(suite, table),
+        *significance_note(rankings.values()),
         *table.notes,
     )
     return table.model_copy(update={"notes": notes})
+
+
+def _with_ties(cell: Cell, tied: Sequence[bool]) -> Cell:
+    """Return the cell with a mark on each figure that is tied with the best of its metric."""
+    figures = tuple(
+        figure.model_copy(update={"marks": ("tied",)}) if is_tied else figure
+        for figure, is_tied in zip(cell.figures, tied, strict=False)
+    )
+    return cell.model_copy(update={"figures": figures})
 
 
 def _metrics(suite: Suite, workload: str, runs: Mapping[tuple[str, str], Runs]) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ _COMMANDS = {
     "-": "-{}",  # before another one: two would become a dash
     ",": ",{}",  # before another one: two would become a quotation mark
     "±": r"$\pm$",
+    "†": r"$^\dagger$",
     "×": r"$\times$",
     "–": "--",
     "λ": r"$\lambda$",
@@ -113,8 +114,8 @@ def _cell(cell: Cell) -> str:
 def _figure(figure: Figure) -> str:
     text = escape(figure.text)
     for mark in figure.marks:
-        text = f"{_MARKUP[mark]}{{{text}}}"
-    return text
+        text = f"{_MARKUP[mark]}{{{text}}}" if mark in _MARKUP else text
+    return f"{text}{escape(figure.sign)}"
 
 
 def _note_lines(table: Table) -> list[str]:

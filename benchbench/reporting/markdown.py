@@ -11,7 +11,7 @@ from benchbench.reporting.table import FIGURE_GAP, Cell, Column, Figure, Table, 
 
 # Whatever starts markup within a line; other punctuation is left alone to keep the source readable.
 _SPECIAL = re.compile(r"[\\`*_\[\]<>|~#&$]")
-_EMPHASIS = {"best": "**", "second": "*"}
+_EMPHASIS = {"best": "**", "second": "*", "tied": ""}
 
 
 def to_markdown(table: Table) -> str:
@@ -48,5 +48,5 @@ def _cell(cell: Cell) -> str:
 
 
 def _figure(figure: Figure) -> str:
-    text = _escape(figure.text)
-    return f"{_EMPHASIS[figure.marks[0]]}{text}{_EMPHASIS[figure.marks[0]]}" if figure.marks else text
+    emphasis = "".join(_EMPHASIS[mark] for mark in figure.marks)
+    return f"{emphasis}{_escape(figure.text)}{emphasis}{figure.sign}"

@@ -127,7 +127,8 @@ def _marked(cells: Sequence[Cell], metrics: Sequence[str]) -> list[Cell]:
         cell.model_copy(
             update={
                 "figures": tuple(
-                    figure.model_copy(update={"marks": marks[i][row]}) for i, figure in enumerate(cell.figures)
+                    figure.model_copy(update={"marks": _joined(marks[i][row], figure.marks)})
+                    for i, figure in enumerate(cell.figures)
                 )
             }
         )
@@ -144,6 +145,11 @@ def _marks(figures: Sequence[Figure | None], metric: str) -> list[tuple[Mark, ..
     ranked = sorted({value for value in shown if math.isfinite(value)}, reverse=better == "higher")
     marks: dict[float, tuple[Mark, ...]] = dict(zip(ranked, (("best",), ("second",)), strict=False))
     return [marks.get(value, ()) for value in shown]
+
+
+def _joined(own: tuple[Mark, ...], known: tuple[Mark, ...]) -> tuple[Mark, ...]:
+    """Return the marks of a figure; what shows the same number as the best is not tied with it but equal."""
+    return own if "best" in own else own + known
 
 
 def _number(figure: Figure | None) -> float:

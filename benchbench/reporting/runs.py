@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from benchbench.values import Frozen, Outcome, Row, RunResult, Suite
+from benchbench.values import Frozen, Metrics, Outcome, Row, RunResult, RunSpec, Suite
 
 _UNFINISHED: tuple[Outcome, ...] = ("failed", "crashed", "timeout", "interrupted", "diverged")
 
@@ -19,15 +19,29 @@ class Runs(Frozen):
     Attributes:
         expected: How many the suite asks for.
         results: Results of those that ended, in the order of the suite.
+        seeds: Their seeds.
     """
 
     expected: int
     results: tuple[RunResult, ...]
+    seeds: tuple[int, ...]
 
     @property
     def finished(self) -> list[RunResult]:
         """The results that a figure can be made of."""
         return [result for result in self.results if result.outcome == "finished"]
+
+    def by_seed(self, metrics: Callable[[RunResult], Metrics], name: str) -> dict[int, float | None]:
+        """Return the values of a metric by seed, `None` for a run that broke, diverged or is without it.
+
+        Args:
+            metrics: Which metrics of a result count: those after the final or after the best epoch.
+            name: The metric.
+        """
+        return {
+            seed: metrics(run).get(name) if run.outcome == "finished" else None
+            for seed, run in zip(self.seeds, self.results, strict=True)
+        }
 
     def remark(self, n: int, usual_n: int, lacking: str = "") -> str:
         """Account for the runs that are not behind a figure, such as `(n=2; 1 diverged)`.
@@ -45,12 +59,17 @@ class Runs(Frozen):
         parts = [part for part in (number, losses, self._missing) if part]
         return f"({'; '.join(parts)})" if parts else ""
 
-    def absence(self, lacking: str = "") -> str:
-        """Return why there is no figure, such as `diverged (3)`; `lacking` as in `remark`."""
+    def absence(self, lacking: str = "", n: int = 0) -> str:
+        """Return why there is no figure, such as `diverged (3)`.
+
+        Args:
+            lacking: What a finished run that cannot be behind a figure is without.
+            n: Number of runs that could have been behind it.
+        """
         if not self.results:
             return f"not run (0 of {self.expected})" if self.expected else "not asked for"
-        losses = ", ".join(f"{what} ({count})" for what, count in self._losses(0, lacking))
-        return f"{losses}; {self._missing}" if self._missing else losses
+        losses = ", ".join(f"{what} ({count})" for what, count in self._losses(n, lacking))
+        return "; ".join(part for part in (losses, self._missing) if part)
 
     @property
     def _missing(self) -> str:
@@ -63,6 +82,16 @@ class Runs(Frozen):
         return [(what, count) for what, count in losses.items() if count]
 
 
+def final_metrics(result: RunResult) -> Metrics:
+    """Return the metrics after the final epoch."""
+    return result.final
+
+
+def best_metrics(result: RunResult) -> Metrics:
+    """Return the metrics after the best epoch."""
+    return result.best
+
+
 def count_seeds(suite: Suite) -> str:
     """Return how many seeds the suite has, in the words of a note."""
     return "n = 1 seed" if len(suite.seeds) == 1 else f"n = {len(suite.seeds)} seeds"
@@ -71,15 +100,17 @@ def count_seeds(suite: Suite) -> str:
 def gather(suite: Suite, rows: Sequence[Row]) -> dict[tuple[str, str], Runs]:
     """Return the runs of each (workload, method); the suite alone decides which runs belong there."""
     results = {row.spec.key: row.result for row in rows}
-    found: dict[tuple[str, str], list[RunResult | None]] = {
+    specs: dict[tuple[str, str], list[RunSpec]] = {
         (workload, method.label): [] for workload in suite.workloads for method in suite.methods
     }
     for spec in suite.specs:
-        found[spec.workload_label, spec.method].append(results.get(spec.key))
-    return {
-        place: Runs(expected=len(all_), results=tuple(result for result in all_ if result is not None))
-        for place, all_ in found.items()
-    }
+        specs[spec.workload_label, spec.method].append(spec)
+    found = {}
+    for place, wanted in specs.items():
+        ended = [(spec.seed, result) for spec in wanted if (result := results.get(spec.key)) is not None]
+        seeds, of_seeds = zip(*ended, strict=True) if ended else ((), ())
+        found[place] = Runs(expected=len(wanted), results=of_seeds, seeds=seeds)
+    return found
 
 
 def titled(suite: Suite, what: str) -> str:

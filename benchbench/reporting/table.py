@@ -8,8 +8,11 @@ from typing import Literal
 
 from benchbench.values import Frozen
 
-Mark = Literal["best", "second"]
-"""What a figure is singled out for; how that looks is up to the format."""
+Mark = Literal["best", "second", "tied"]
+"""What a figure is singled out for; how that looks is up to the format. `tied`: not separated from the best."""
+
+TIED = "†"
+"""Stands behind a figure that a test does not separate from the best of its column."""
 
 FIGURE_GAP = " / "
 """Stands between the figures of a cell."""
@@ -41,6 +44,11 @@ class Figure(Frozen):
     def text(self) -> str:
         """The number with its spread."""
         return f"{self.value} ± {self.spread}" if self.spread else self.value
+
+    @property
+    def sign(self) -> str:
+        """What stands behind the number in every format."""
+        return TIED if "tied" in self.marks else ""
 
 
 class Cell(Frozen):
@@ -140,7 +148,12 @@ def marks_note(table: Table, **looks: str) -> list[str]:
         table: The table.
         **looks: What each mark looks like in the format, such as `best="Bold"`.
     """
-    meanings = {"best": "best of its column", "second": "second best"}
+    meanings = {
+        "best": "best of its column",
+        "second": "second best",
+        "tied": "no significant difference from the best",
+    }
+    looks = {**looks, "tied": TIED}
     found = {mark for row in table.rows for cell in row.cells for figure in cell.figures for mark in figure.marks}
     legend = [f"{looks[mark]}: {meaning}" for mark, meaning in meanings.items() if mark in found]
     return [f"{'; '.join(legend)}."] if legend else []

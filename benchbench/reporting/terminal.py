@@ -13,8 +13,8 @@ from benchbench.reporting.table import FIGURE_GAP, Cell, Figure, Table, marks_no
 
 _GAP = "  "
 _RULE = "─"
-_RAISED = {"best": "¹", "second": "²"}
-_STYLES = {"best": "\x1b[1m", "second": "\x1b[4m"}
+_RAISED = {"best": "¹", "second": "²", "tied": ""}
+_STYLES = {"best": "\x1b[1m", "second": "\x1b[4m", "tied": ""}
 _FORMAT = TableFormat(
     lineabove=None,
     linebelowheader=Line("", _RULE, _GAP, ""),
@@ -116,8 +116,8 @@ def _figure_texts(figures: Sequence[Figure | None], *, color: bool) -> list[str]
     shown = [figure for figure in figures if figure]
     value_width = max(len(figure.value) for figure in shown)
     spread_width = max(len(figure.spread) for figure in shown)
-    raised = not color and any(figure.marks for figure in shown)
-    width = value_width + (spread_width + len(" ± ") if spread_width else 0) + raised
+    marked = max(len(_suffix(figure, color=color)) for figure in shown)
+    width = value_width + (spread_width + len(" ± ") if spread_width else 0) + marked
     texts = []
     for figure in figures:
         if figure is None:
@@ -125,11 +125,15 @@ def _figure_texts(figures: Sequence[Figure | None], *, color: bool) -> list[str]
             continue
         text = figure.value.rjust(value_width)
         text += f" ± {figure.spread.rjust(spread_width)}" if figure.spread else ""
-        text += "" if color else "".join(_RAISED[mark] for mark in figure.marks)
+        text += _suffix(figure, color=color)
         padding = " " * (width - len(text))
         styles = "".join(_STYLES[mark] for mark in figure.marks) if color else ""
         texts.append((f"{styles}{text}\x1b[0m" if styles else text) + padding)
     return texts
+
+
+def _suffix(figure: Figure, *, color: bool) -> str:
+    return ("" if color else "".join(_RAISED[mark] for mark in figure.marks)) + figure.sign
 
 
 def _grid(table: Table, columns: Sequence[Sequence[str]]) -> str:

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from benchbench.values import Execution, Protocol, Schedule
 
-TABLES = ("accuracy", "cost", "cost-summary", "sharpness")
+TABLES = ("accuracy", "ranking", "cost", "cost-summary", "sharpness")
 """Tables a suite can ask for."""
 
 MEASUREMENTS = ("flops",)

@@ -17,7 +17,7 @@ def test_a_suite_gets_the_tables_that_it_names_in_its_order():
 def test_every_table_has_all_methods_and_as_many_cells_as_columns():
     made = suite(PAPER, ("x", "y"), tables=tuple(BUILDERS))
     for table in tables(made, [row("SGD", 0, 0.5, workload="x")]):
-        assert [line.headers[-1] for line in table.rows] == list(PAPER)
+        assert {line.headers[-1] for line in table.rows} == set(PAPER)
         assert {len(line.cells) for line in table.rows} == {len(table.columns)}
 
 

@@ -1,0 +1,159 @@
+"""The order of the methods on each workload, as far as the seeds support one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from benchbench.reporting.accuracy import places
+from benchbench.reporting.metrics import describe, figure
+from benchbench.reporting.results import Place, absence_notes
+from benchbench.reporting.runs import NOTHING, Runs, count_seeds, final_metrics, gather, titled
+from benchbench.reporting.significance import best_of, ranking, significance_note
+from benchbench.reporting.table import Cell, Column, Figure, Table, TableRow
+from benchbench.stats import (
+    RankedMethod,
+    Ranking,
+    Withheld,
+    cohens_dz,
+    hedges_g,
+    pair_by_seed,
+    paired_seeds_needed,
+    t_interval,
+    unpaired_seeds_needed,
+)
+from benchbench.stats.power import MOST_SEEDS
+from benchbench.values import Row, Suite
+
+_COLUMNS = ("place", "groups", "mean", "95 % interval", "to the best", "p", "effect", "seeds to tell")
+
+
+def ranking_table(suite: Suite, rows: Sequence[Row]) -> Table:
+    """Return places, tie groups, intervals, and differences from the best, by workload and metric.
+
+    The rows of a workload are in the order of the places, so that no order is shown that the data do not support.
+    """
+    runs = gather(suite, rows)
+    lines: list[TableRow] = []
+    rankings: list[Ranking] = []
+    reasons: dict[tuple[str, str], str] = {}
+    for place in places(suite, runs):
+        here = {method.label: runs[place.workload, method.label] for method in suite.methods}
+        for name in place.metrics:
+            found = ranking(here, final_metrics, name)
+            if found is None:
+                continue
+            rankings.append(found)
+            where = _where(place, name)
+            lines += [
+                TableRow(headers=(where, each.name), cells=_cells(name, here, found, each)) for each in found.methods
+            ]
+            unranked = [method for method in here if method not in {each.name for each in found.methods}]
+            reasons |= {(method, where): _unranked(here[method], name) for method in unranked}
+            lines += [TableRow(headers=(where, method), cells=_absent(reasons[method, where])) for method in unranked]
+    workloads = list(dict.fromkeys(line.headers[0] for line in lines))
+    return Table(
+        name="ranking",
+        title=titled(suite, "Order of the methods after the final epoch"),
+        headers=("Workload", "Method"),
+        columns=tuple(Column(label=label) for label in _COLUMNS),
+        rows=tuple(lines),
+        notes=(
+            *_notes(suite, rankings),
+            *absence_notes(reasons, [method.label for method in suite.methods], workloads),
+        ),
+    )
+
+
+def _where(place: Place, name: str) -> str:
+    return place.full_label if len(place.metrics) == 1 else f"{place.full_label}: {describe(name).label}"
+
+
+def _unranked(runs: Runs, name: str) -> str:
+    return f"no place without all seeds: {runs.absence(name, len(_values(name, runs)))}"
+
+
+def _absent(reason: str) -> tuple[Cell, ...]:
+    return (Cell(reason=reason), *[Cell(remark=NOTHING)] * (len(_COLUMNS) - 1))
+
+
+def _cells(name: str, runs: Mapping[str, Runs], found: Ranking, method: RankedMethod) -> tuple[Cell, ...]:
+    values = _values(name, runs[method.name])
+    places_ = dict.fromkeys((method.first_place, method.last_place))
+    return (
+        Cell(remark="–".join(map(str, places_))),
+        Cell(remark=" ".join(map(_letter, method.groups))),
+        Cell(figures=(figure(name, values.values()),)),
+        Cell(remark=_interval(name, list(values.values()))),
+        *_against_best(name, runs, found, method),
+    )
+
+
+def _against_best(name: str, runs: Mapping[str, Runs], found: Ranking, method: RankedMethod) -> tuple[Cell, ...]:
+    """Return the cells about a method and the one with the best mean: difference, p, effect size, seeds needed."""
+    best = best_of(name, found)
+    pair = next((each for each in found.pairs if best and {best.name, method.name} == {each.first, each.second}), None)
+    if best is None or pair is None:
+        return (Cell(remark=NOTHING),) * 4
+    own, others = _values(name, runs[method.name]), _values(name, runs[best.name])
+    shared = pair_by_seed(own, others)
+    paired = pair.comparison.test != "Welch t"
+    effect = cohens_dz(shared) if paired else hedges_g(own.values(), others.values())
+    differences = shared.differences if paired else (method.mean - best.mean,)
+    needed = paired_seeds_needed if paired else unpaired_seeds_needed
+    return (
+        Cell(figures=(_signed(figure(name, differences)),)),
+        _p_value(pair.corrected_p),
+        Cell(remark=effect)
+        if isinstance(effect, str)
+        else Cell(figures=(Figure(value=f"{effect:+.2f}", mean=effect),)),
+        Cell(remark=NOTHING if isinstance(effect, str) else _count(needed(abs(effect)))),
+    )
+
+
+def _values(name: str, runs: Runs) -> dict[int, float]:
+    return {seed: value for seed, value in runs.by_seed(final_metrics, name).items() if value is not None}
+
+
+def _signed(shown: Figure) -> Figure:
+    return shown if shown.value.startswith("-") else shown.model_copy(update={"value": f"+{shown.value}"})
+
+
+def _interval(name: str, values: Sequence[float]) -> str:
+    found = t_interval(values)
+    if isinstance(found, str):
+        return NOTHING
+    low, high = (figure(name, [end]).value for end in (found.low, found.high))
+    return f"{low} to {high}"
+
+
+def _p_value(p: float | Withheld) -> Cell:
+    if isinstance(p, str):
+        return Cell(remark=p)
+    return Cell(figures=(Figure(value="< 0.001" if p < 0.001 else f"{p:.3f}", mean=p),))
+
+
+def _count(seeds: int | None) -> str:
+    return f"> {MOST_SEEDS}" if seeds is None else str(seeds)
+
+
+def _letter(group: int) -> str:
+    """Return a, b, ..., z, aa, ab, ... for 1, 2, ..."""
+    letters = ""
+    while group:
+        group, place = divmod(group - 1, 26)
+        letters = chr(ord("a") + place) + letters
+    return letters
+
+
+def _notes(suite: Suite, rankings: Sequence[Ranking]) -> list[str]:
+    if not any(found.methods for found in rankings):
+        return []
+    return [
+        f"{count_seeds(suite)}. A place that the seeds leave open is a range; methods that share a group are not told "
+        "apart. Rows with the same range are in the order of their names.",
+        *significance_note(rankings),
+        "Mean and difference ± sample standard deviation (ddof = 1). Interval: Student's t, for one mean alone.",
+        "To the best: difference from the method with the best mean, seed by seed where all have the same seeds.",
+        "Effect: the difference in standard deviations (Cohen's d_z seed by seed, else Hedges' g). Seeds to tell: for "
+        "a power of 0.8 at a level of 0.05, if the effect is what it seems.",
+    ]

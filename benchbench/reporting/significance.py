@@ -1,0 +1,76 @@
+"""Which differences between the methods of a column the seeds can tell from chance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from benchbench.reporting.metrics import describe
+from benchbench.reporting.runs import Runs
+from benchbench.stats import MINIMUM_N, RankedMethod, Ranking, rank
+from benchbench.values import Metrics, RunResult
+
+ALPHA = 0.05
+"""Probability that any two methods of a column are told apart by chance alone."""
+
+
+def ranking(runs: Mapping[str, Runs], metrics: Callable[[RunResult], Metrics], name: str) -> Ranking | None:
+    """Return the order of methods by a metric, as far as their seeds support one.
+
+    Args:
+        runs: Runs of each method on one workload.
+        metrics: Which metrics of a result count: those after the final or after the best epoch.
+        name: The metric.
+
+    Returns:
+        The order, or `None` where it is not known which way is better.
+    """
+    better = describe(name).better
+    if better is None:
+        return None
+    values = {method: here.by_seed(metrics, name) for method, here in runs.items() if here.results}
+    return rank(values, lower_is_better=better == "lower", alpha=ALPHA)
+
+
+def best_of(name: str, found: Ranking) -> RankedMethod | None:
+    """Return the ranked method with the best mean, the first in the alphabet of several.
+
+    Args:
+        name: The metric that is ranked by.
+        found: The order.
+    """
+    sign = 1 if describe(name).better == "lower" else -1
+    return min(found.methods, key=lambda method: (sign * method.mean, method.name), default=None)
+
+
+def tied_with_best(name: str, found: Ranking | None) -> frozenset[str]:
+    """Return the methods that were tested against the one with the best mean and could not be told from it.
+
+    Args:
+        name: The metric that is ranked by.
+        found: The order, if there is one.
+    """
+    best = best_of(name, found) if found else None
+    if found is None or best is None:
+        return frozenset()
+    tested = {
+        pair.second if pair.first == best.name else pair.first
+        for pair in found.pairs
+        if best.name in (pair.first, pair.second) and not isinstance(pair.corrected_p, str)
+    }
+    tied = {method.name for method in found.methods if set(method.groups) & set(best.groups)}
+    return frozenset(tied & tested - {best.name})
+
+
+def significance_note(rankings: Iterable[Ranking | None]) -> list[str]:
+    """Return how differences were tested, or why none was.
+
+    Args:
+        rankings: The order of methods in each column.
+    """
+    pairs = [pair for found in rankings if found for pair in found.pairs]
+    if not pairs:
+        return []
+    tests = dict.fromkeys(pair.comparison.test for pair in pairs if not isinstance(pair.corrected_p, str))
+    if not tests:
+        return [f"Differences are not tested: that takes {MINIMUM_N} seeds."]
+    return [f"Tests: {' and '.join(tests)}, Holm's correction over all pairs of a column, alpha = {ALPHA:g}."]

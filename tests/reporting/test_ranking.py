@@ -1,0 +1,59 @@
+from handmade import row, rows, suite
+from scipy.stats import t as student
+from test_significance import BEST, CLOSE, FAR, SEEDS
+
+from benchbench.reporting import tables
+from benchbench.reporting.table import Table
+
+
+def ranked(methods: dict[str, tuple[float, ...]], *others) -> Table:
+    made = suite(
+        dict.fromkeys([*methods, *(each.spec.method for each in others)], ""), seeds=SEEDS, tables=("ranking",)
+    )
+    [table] = tables(made, [*(each for method, values in methods.items() for each in rows(method, *values)), *others])
+    return table
+
+
+def column(table: Table, label: str) -> dict[str, str]:
+    position = [each.label for each in table.columns].index(label)
+    return {line.headers[-1]: line.cells[position].text for line in table.rows}
+
+
+def test_places_and_groups_go_as_far_as_the_seeds():
+    table = ranked({"far": FAR, "close": CLOSE, "best": BEST})
+    assert column(table, "place") == {"best": "1–2", "close": "1–2", "far": "3"}
+    assert column(table, "groups") == {"best": "a", "close": "a", "far": "b"}
+
+
+def test_rows_of_equal_places_are_in_the_order_of_their_names_not_of_their_means():
+    table = ranked({"z best": BEST, "a close": CLOSE})
+    assert [line.headers[-1] for line in table.rows] == ["a close", "z best"]
+
+
+def test_differences_are_those_from_the_best_mean_seed_by_seed():
+    table = ranked({"best": BEST, "close": CLOSE, "far": FAR})
+    assert column(table, "to the best")["far"] == "-5.02 ± 0.04"
+    assert column(table, "to the best")["best"] == "–"
+    assert column(table, "p")["far"] == "< 0.001"
+
+
+def test_the_interval_is_students():
+    [mean, std] = [0.95, 0.0014142135623730963]  # of BEST
+    half = student.ppf(0.975, 5) * std / 6**0.5
+    assert (
+        column(ranked({"best": BEST}), "95 % interval")["best"]
+        == f"{100 * (mean - half):.2f} to {100 * (mean + half):.2f}"
+    )
+
+
+def test_few_seeds_leave_every_place_open_and_have_no_p():
+    made = suite({"A": "", "B": ""}, tables=("ranking",))
+    [table] = tables(made, [*rows("A", 0.9, 0.91, 0.92), *rows("B", 0.1, 0.11, 0.12)])
+    assert column(table, "place") == {"A": "1–2", "B": "1–2"}
+    assert column(table, "p")["B"] == "n < 5"
+
+
+def test_a_method_that_lost_a_seed_has_no_place_and_is_named():
+    table = ranked({"best": BEST}, row("gone", 0, outcome="diverged"), *rows("gone", *CLOSE)[1:])
+    assert column(table, "place") == {"best": "1", "gone": "*"}
+    assert "*: no place without all seeds: diverged (1): gone." in table.notes
