@@ -291,6 +291,8 @@ class Suite(Frozen):
         methods: Rows of the tables, in the suite's order, sweeps expanded.
         workloads: Labels of the workloads, in the suite's order.
         headings: What workloads are called in tables, by label; a label that is not here stands for itself.
+        targets: Value of the selection metric that has to be reached, by label of a workload.
+        held_out: Label of the base workload, by label of its held-out variant.
         tables: Names of the tables it wants.
         specs: Every run: for each workload, each method, each seed.
     """
@@ -302,6 +304,8 @@ class Suite(Frozen):
     methods: tuple[Method, ...]
     workloads: tuple[str, ...]
     headings: dict[str, Heading] = {}
+    targets: dict[str, float] = {}
+    held_out: dict[str, str] = {}
     tables: tuple[str, ...]
     specs: tuple[RunSpec, ...]
     _origin: Origin = PrivateAttr(default_factory=Origin)
@@ -445,10 +449,12 @@ class Row(Frozen):
     Attributes:
         spec: The run's spec.
         result: Its result, or `None` when it has not been run (or not to an end).
+        records: What it recorded after each epoch, where that is wanted and known.
     """
 
     spec: RunSpec
     result: RunResult | None = None
+    records: tuple[EpochRecord, ...] = ()
 
 
 def canonical_json(content: Any) -> str:

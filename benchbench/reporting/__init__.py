@@ -13,14 +13,18 @@ from benchbench.reporting.html import html_page, to_html
 from benchbench.reporting.joint import join
 from benchbench.reporting.latex import latex_document, to_latex
 from benchbench.reporting.markdown import to_markdown
+from benchbench.reporting.matched import matched_table
+from benchbench.reporting.pareto import pareto_table
 from benchbench.reporting.ranking import ranking_table
 from benchbench.reporting.sharpness import sharpness_table
 from benchbench.reporting.table import Table
+from benchbench.reporting.targets import profile_table, targets_table
 from benchbench.reporting.terminal import to_terminal
 from benchbench.values import Row, Suite
 
 __all__ = [
     "BUILDERS",
+    "FROM_RECORDS",
     "Table",
     "html_page",
     "joint_tables",
@@ -38,11 +42,18 @@ Builder = Callable[[Suite, Sequence[Row]], Table]
 BUILDERS: Mapping[str, tuple[Builder, ...]] = {
     "accuracy": (accuracy_table, best_epoch_table),
     "ranking": (ranking_table,),
+    "matched": (matched_table,),
+    "targets": (targets_table,),
+    "profile": (profile_table,),
+    "pareto": (pareto_table,),
     "cost": (cost_table,),
     "cost-summary": (cost_summary_table,),
     "sharpness": (sharpness_table,),
 }
 """What a suite can name under `tables`, and the tables that it gets for it."""
+
+FROM_RECORDS = frozenset({"matched", "targets", "profile"})
+"""Those that need what the runs recorded after every epoch."""
 
 
 def tables(suite: Suite, rows: Sequence[Row]) -> list[Table]:

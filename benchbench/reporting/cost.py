@@ -6,14 +6,12 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
+from benchbench.reporting.currencies import GC_PER_HVP
 from benchbench.reporting.results import absence_notes, by_category, row_headers
 from benchbench.reporting.runs import NOTHING, Runs, count_seeds, gather, titled
 from benchbench.reporting.table import Cell, Column, Figure, Table, TableRow
 from benchbench.stats import Summary, summarize
 from benchbench.values import Row, RunResult, Suite
-
-GC_PER_HVP = 3
-"""Price of a Hessian-vector product in gradient computations, as the paper's Table 4 has it."""
 
 _MEASURED = "GC FLOPs"
 _COLUMNS = ("grads", "HVPs", "GC paper", _MEASURED, "s/epoch", "relative", "device MB", "host MB", "state")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from benchbench.reporting.cost import GC_PER_HVP, decimals, seconds_per_epoch, timing_notes
+from benchbench.reporting.cost import decimals, seconds_per_epoch, timing_notes
+from benchbench.reporting.currencies import GC_PER_HVP
 from benchbench.reporting.results import Place, lay_out
 from benchbench.reporting.runs import NOTHING, Runs, count_seeds, gather, titled
 from benchbench.reporting.table import Cell, Figure, Table

@@ -67,6 +67,11 @@ METRICS = {
 }
 """The metrics that are known, in the order in which they share a column."""
 
+_SPLITS = {"train": ("Training", "the training data"), "validation": ("Validation", "the validation data")}
+
+TIME_TO_TARGET = "time_to_target/"
+"""What the names of costs at a target begin with; the currency follows."""
+
 SHARPNESS = "sharpness/"
 """What the names of all measures of sharpness begin with."""
 
@@ -74,11 +79,20 @@ SHARPNESS = "sharpness/"
 def describe(name: str) -> Metric:
     """Return how the metric `name` is shown.
 
-    Measures of sharpness are better the lower they are. Of a metric that is not known, no value is marked as best.
+    What is known of a test metric holds for those of the other splits. Measures of sharpness and costs at a target are
+    better the lower they are. Of a metric that is not known, no value is marked as best.
     """
-    if name.startswith(SHARPNESS):
-        return Metric(title=name, label=name.removeprefix(SHARPNESS), better="lower")
-    return METRICS.get(name) or Metric(title=name, label=name)
+    for prefix in (SHARPNESS, TIME_TO_TARGET):
+        if name.startswith(prefix):
+            return Metric(title=name, label=name.removeprefix(prefix), better="lower")
+    split, _, rest = name.partition("/")
+    known = METRICS.get(f"test/{rest}")
+    if known is None or split not in ("test", *_SPLITS):
+        return Metric(title=name, label=name)
+    if split == "test":
+        return known
+    title = known.title.replace("the test data", _SPLITS[split][1]).replace("Test", _SPLITS[split][0])
+    return known.model_copy(update={"title": title})
 
 
 def headline_metrics(held: Iterable[str]) -> tuple[str, ...]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from benchbench.values import Frozen, Metrics, Outcome, Row, RunResult, RunSpec, Suite
+from benchbench.values import EpochRecord, Frozen, Metrics, Outcome, Row, RunResult, RunSpec, Suite
 
 _UNFINISHED: tuple[Outcome, ...] = ("failed", "crashed", "timeout", "interrupted", "diverged")
 
@@ -20,11 +20,13 @@ class Runs(Frozen):
         expected: How many the suite asks for.
         results: Results of those that ended, in the order of the suite.
         seeds: Their seeds.
+        records: What they recorded after each epoch, empty where it is not known.
     """
 
     expected: int
     results: tuple[RunResult, ...]
     seeds: tuple[int, ...]
+    records: tuple[tuple[EpochRecord, ...], ...]
 
     @property
     def finished(self) -> list[RunResult]:
@@ -92,6 +94,11 @@ def best_metrics(result: RunResult) -> Metrics:
     return result.best
 
 
+def selection_metric(all_runs: Iterable[Runs]) -> str:
+    """Return the metric that chose the best epoch of runs on one workload, empty where none has ended."""
+    return next((run.selection_metric for runs in all_runs for run in runs.results if run.selection_metric), "")
+
+
 def count_seeds(suite: Suite) -> str:
     """Return how many seeds the suite has, in the words of a note."""
     return "n = 1 seed" if len(suite.seeds) == 1 else f"n = {len(suite.seeds)} seeds"
@@ -99,7 +106,7 @@ def count_seeds(suite: Suite) -> str:
 
 def gather(suite: Suite, rows: Sequence[Row]) -> dict[tuple[str, str], Runs]:
     """Return the runs of each (workload, method); the suite alone decides which runs belong there."""
-    results = {row.spec.key: row.result for row in rows}
+    known = {row.spec.key: row for row in rows}
     specs: dict[tuple[str, str], list[RunSpec]] = {
         (workload, method.label): [] for workload in suite.workloads for method in suite.methods
     }
@@ -107,9 +114,13 @@ def gather(suite: Suite, rows: Sequence[Row]) -> dict[tuple[str, str], Runs]:
         specs[spec.workload_label, spec.method].append(spec)
     found = {}
     for place, wanted in specs.items():
-        ended = [(spec.seed, result) for spec in wanted if (result := results.get(spec.key)) is not None]
-        seeds, of_seeds = zip(*ended, strict=True) if ended else ((), ())
-        found[place] = Runs(expected=len(wanted), results=of_seeds, seeds=seeds)
+        ended = [
+            (spec.seed, row.result, row.records)
+            for spec in wanted
+            if (row := known.get(spec.key)) is not None and row.result is not None
+        ]
+        seeds, results, records = zip(*ended, strict=True) if ended else ((), (), ())
+        found[place] = Runs(expected=len(wanted), results=results, seeds=seeds, records=records)
     return found
 
 

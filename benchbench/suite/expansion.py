@@ -79,6 +79,7 @@ class Expansion:
         self._require("workloads", self._workloads, ("epochs", "batch_size"))
         self._require("methods", self._methods, ("optimizer",))
         self._check_overrides()
+        self._check_held_out()
         rows = self._rows()
         self._check_labels(rows)
         self._note_workloads()
@@ -92,6 +93,8 @@ class Expansion:
             methods=tuple(row.method for row in rows),
             workloads=tuple(self._workloads),
             headings={label: _heading(label, entry) for label, entry in self._workloads.items()},
+            targets={label: entry.target for label, entry in self._workloads.items() if entry.target is not None},
+            held_out={label: entry.held_out_of for label, entry in self._workloads.items() if entry.held_out_of},
             tables=tuple(file.tables),
             specs=tuple(self._specs(rows)),
         ).with_origin(Origin(self._places))
@@ -223,6 +226,19 @@ class Expansion:
                 for name in override.parameters:
                     if name in entry.sweep:
                         self._complain((*path, workload, name), "is swept: it cannot be overridden as well")
+
+    def _check_held_out(self) -> None:
+        for label, entry in self._workloads.items():
+            base = entry.held_out_of
+            if base is None:
+                continue
+            allowed = [each for each, other in self._workloads.items() if each != label and not other.held_out_of]
+            path = self._path("workloads", label, "held_out_of")
+            if base not in allowed:
+                message = f"must be a workload that is not held out itself; allowed: {', '.join(allowed)}"
+                self._complain(path, message, base, nearest_name(base, allowed))
+            elif (entry.target is None) != (self._workloads[base].target is None):
+                self._complain(path, f"{label} and {base} must both have a target, or neither", base)
 
     def _check_labels(self, rows: list[_Row]) -> None:
         seen: set[str] = set()

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from benchbench.values import Execution, Protocol, Schedule
 
-TABLES = ("accuracy", "ranking", "cost", "cost-summary", "sharpness")
+TABLES = ("accuracy", "ranking", "matched", "targets", "profile", "pareto", "cost", "cost-summary", "sharpness")
 """Tables a suite can ask for."""
 
 MEASUREMENTS = ("flops",)
@@ -126,6 +126,8 @@ class WorkloadEntry(_Entry):
     synthetic: bool | None = None
     group: Annotated[str, AfterValidator(check_label)] | None = None
     metrics: Annotated[list[MetricName], Field(min_length=1), AfterValidator(_check_distinct)] | None = None
+    target: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    held_out_of: Label | None = None
 
 
 class MethodEntry(_Entry):

@@ -1,0 +1,61 @@
+"""What training is counted in, and the curves of runs over it."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from benchbench.reporting.runs import Runs
+from benchbench.stats import Evaluation
+from benchbench.values import Cost, EpochRecord
+
+Currency = Literal["epochs", "steps", "seconds", "gradients", "gc", "flops"]
+"""What training is counted in.
+
+`gc`: gradient computations, with a Hessian-vector product at the price of the paper's Table 4. `flops`: floating-point
+operations in units of one gradient, as a probe measured them.
+"""
+
+GC_PER_HVP = 3
+"""Price of a Hessian-vector product in gradient computations, as the paper's Table 4 has it."""
+
+
+def spent(cost: Cost, currency: Currency, gc_measured: float | None = None) -> float:
+    """Return a cost in a currency other than epochs.
+
+    Args:
+        cost: What was used.
+        currency: What to count it in.
+        gc_measured: Gradient equivalents per step, for `flops`; NaN without them.
+    """
+    if currency == "gc":
+        return float(cost.gradients + GC_PER_HVP * cost.hvps)
+    if currency == "flops":
+        return math.nan if gc_measured is None else cost.steps * gc_measured
+    return cost.train_seconds if currency == "seconds" else float(getattr(cost, currency))
+
+
+def position(record: EpochRecord, currency: Currency, gc_measured: float | None = None) -> float:
+    """Return where an epoch stands on the axis of a currency; arguments as in `spent`."""
+    return float(record.epoch) if currency == "epochs" else spent(record.cost, currency, gc_measured)
+
+
+def curves(runs: Runs, name: str, currency: Currency) -> list[list[Evaluation]] | None:
+    """Return a metric over cost for each run of a method, or `None` if cost was not measured in that currency.
+
+    Args:
+        runs: The runs of the method: operations per step are measured in one of them.
+        name: The metric.
+        currency: What cost is counted in.
+    """
+    measured = next((run.gc_measured for run in runs.results if run.gc_measured is not None), None)
+    if currency == "flops" and measured is None:
+        return None
+    return [
+        [
+            Evaluation(index=record.epoch, cost=position(record, currency, measured), metric=record.metrics[name])
+            for record in records
+            if name in record.metrics
+        ]
+        for records in runs.records
+    ]

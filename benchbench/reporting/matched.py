@@ -1,0 +1,70 @@
+"""Compute-matched results: what each method has come to when all have spent the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from benchbench.reporting.currencies import Currency, curves
+from benchbench.reporting.metrics import describe, figure
+from benchbench.reporting.results import Place, lay_out
+from benchbench.reporting.runs import Runs, count_seeds, gather, selection_metric, titled
+from benchbench.reporting.table import Cell, Table
+from benchbench.stats import Evaluation, metric_within
+from benchbench.values import Row, Suite
+
+_LABELS: Mapping[Currency, str] = {"steps": "{:,.0f} steps", "gc": "{:,.0f} GC", "seconds": "{:.3g} s"}
+"""The currencies that are shown, and how a budget in each is written."""
+
+
+def matched_table(suite: Suite, rows: Sequence[Row]) -> Table:
+    """Return the metric that chooses the best epoch, at equal steps, equal gradient computations and equal seconds.
+
+    The budget of a column is the largest one that every finished run of the workload has used up; a run counts with its
+    last evaluation within it.
+
+    Args:
+        suite: The suite.
+        rows: What is known of its runs, with what they recorded.
+    """
+    runs = gather(suite, rows)
+    places: list[Place] = []
+    cells: dict[tuple[str, str], Cell] = {}
+    for workload in suite.workloads:
+        here = {method.label: runs[workload, method.label] for method in suite.methods}
+        name = selection_metric(here.values())
+        for currency, label in _LABELS.items() if name else ():
+            found = {method: _finished(of_method, name, currency) for method, of_method in here.items()}
+            costs = [points[-1].cost for of_seeds in found.values() for points in of_seeds if points]
+            if not costs:
+                continue
+            key = f"{workload}\n{currency}"  # a column of its own; labels have no line breaks
+            group = f"{suite.heading(workload).full_label}: {describe(name).title}"
+            places.append(Place(workload=key, label=label.format(min(costs)), group=group, metrics=(name,)))
+            for method, of_seeds in found.items():
+                cells[key, method] = _cell(here[method], name, of_seeds, min(costs), len(suite.seeds))
+    notes = [_NOTE, f"Mean ± sample standard deviation (ddof = 1); {count_seeds(suite)} unless a cell says otherwise."]
+    if not places:
+        notes = ["No finished run has left a curve."]
+    return lay_out("matched", titled(suite, "At equal cost"), suite.methods, places, cells, notes)
+
+
+_NOTE = (
+    "The budget of a column is the largest one that all finished runs have used up; the last evaluation within it "
+    "counts. GC: a gradient counts 1, a Hessian-vector product 3."
+)
+
+
+def _finished(runs: Runs, name: str, currency: Currency) -> list[list[Evaluation]]:
+    """Return the curves of the runs that finished."""
+    found = curves(runs, name, currency) or []
+    return [points for run, points in zip(runs.results, found, strict=False) if run.outcome == "finished"]
+
+
+def _cell(runs: Runs, name: str, found: Sequence[list[Evaluation]], budget: float, usual_n: int) -> Cell:
+    better = describe(name).better
+    last = [metric_within(points, budget, pick="last", lower_is_better=better == "lower") for points in found]
+    values = [evaluation.metric for evaluation in last if evaluation is not None]
+    if not values:
+        return Cell(reason=runs.absence("an evaluation within the budget"))
+    remark = runs.remark(len(values), usual_n, "an evaluation within the budget")
+    return Cell(figures=(figure(name, values),), remark=remark)

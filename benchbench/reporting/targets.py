@@ -1,0 +1,149 @@
+"""How soon each method reaches a target, and the score that follows over several workloads."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+
+from benchbench.reporting.currencies import Currency, curves
+from benchbench.reporting.metrics import TIME_TO_TARGET, describe, figure
+from benchbench.reporting.results import Place, by_category, lay_out, row_headers
+from benchbench.reporting.runs import Runs, count_seeds, gather, selection_metric, titled
+from benchbench.reporting.table import Cell, Column, Figure, Table, TableRow
+from benchbench.stats import Hit, performance_profile, score, time_to_target
+from benchbench.values import Row, Suite
+
+_LABELS: Mapping[Currency, str] = {
+    "epochs": "epochs",
+    "steps": "steps",
+    "gradients": "gradients",
+    "gc": "GC",
+    "flops": "GC FLOPs",
+    "seconds": "seconds",
+}
+_SCORED: Sequence[Currency] = ("steps", "gc", "seconds")
+_TAUS = (1.0, 1.5, 2.0)
+
+
+def targets_table(suite: Suite, rows: Sequence[Row]) -> Table:
+    """Return the cost at which each method first reaches the targets that the suite names, in every currency.
+
+    Args:
+        suite: The suite.
+        rows: What is known of its runs, with what they recorded.
+    """
+    runs = gather(suite, rows)
+    places: list[Place] = []
+    cells: dict[tuple[str, str], Cell] = {}
+    notes = [_no_target(suite)] if not suite.targets else [_TARGETS_NOTE, f"{count_seeds(suite)}."]
+    for workload, target in suite.targets.items():
+        here = {method.label: runs[workload, method.label] for method in suite.methods}
+        name = selection_metric(here.values())
+        heading = suite.heading(workload).full_label
+        notes += [f"Target in {heading}: {name} {figure(name, [target]).value}."] if name else []
+        for currency, label in _LABELS.items():
+            hits = {method: _hits(found, name, target, currency) for method, found in here.items()}
+            if all(found is None for found in hits.values()):
+                continue
+            key = f"{workload}\n{currency}"  # a column of its own; labels have no line breaks
+            places.append(Place(workload=key, label=label, group=heading, metrics=(f"{TIME_TO_TARGET}{currency}",)))
+            for method, found in hits.items():
+                cells[key, method] = _cell(here[method], found)
+    return lay_out("targets", titled(suite, "Cost at the target"), suite.methods, places, cells, notes)
+
+
+def profile_table(suite: Suite, rows: Sequence[Row]) -> Table:
+    """Return AlgoPerf's score of each method over the workloads with targets, and parts of its performance profile.
+
+    Args:
+        suite: The suite.
+        rows: What is known of its runs, with what they recorded.
+    """
+    runs = gather(suite, rows)
+    methods = by_category(suite.methods)
+    headers = row_headers(methods)
+    columns: list[Column] = []
+    shares: dict[str, list[Cell]] = {method.label: [] for method in methods}
+    for currency in _SCORED if suite.targets else ():
+        hits = _all_hits(suite, runs, currency)
+        scored = {each.submission: each for each in score(hits, suite.held_out)}
+        of_taus = performance_profile({name: each.times for name, each in scored.items()}, _TAUS)
+        columns += [Column(label="score", group=_LABELS[currency])]
+        columns += [Column(label=f"within {tau:g}x", group=_LABELS[currency]) for tau in _TAUS]
+        for method, cells in shares.items():
+            found = scored.get(method)
+            values = (found.score, *of_taus[method]) if found else ()
+            shown = [Cell(figures=(Figure(value=f"{value:.2f}", mean=value),)) for value in values]
+            cells.extend(shown or [Cell(reason="not run")] * (1 + len(_TAUS)))
+    return Table(
+        name="profile",
+        title=titled(suite, "Score and performance profile"),
+        headers=headers,
+        columns=tuple(columns),
+        rows=tuple(
+            TableRow(headers=(method.category, method.label)[-len(headers) :], cells=tuple(shares[method.label]))
+            for method in methods
+        ),
+        notes=(_PROFILE_NOTE, f"Workloads with targets: {len(suite.targets)}.") if columns else (_no_target(suite),),
+    )
+
+
+_TARGETS_NOTE = (
+    "Cost of the first evaluation that reaches the target: median over seeds, where a seed that misses it, breaks or "
+    "diverges counts as infinite. Runs are evaluated once per epoch."
+)
+_PROFILE_NOTE = (
+    "Score: AlgoPerf's, the area under the performance profile up to 4 times the best cost; 1 is the fastest "
+    "everywhere. Within: share of the workloads on which the target is reached within so many times the best cost. "
+    "Each seed counts as a study."
+)
+
+
+def _no_target(suite: Suite) -> str:
+    return f"No workload of {suite.name} has a target: name one, such as `target: 0.95`."
+
+
+def _hits(runs: Runs, name: str, target: float, currency: Currency) -> dict[int, Hit | None] | None:
+    """Return when each seed reached a target, `None` for a miss; or `None` if cost was not measured in the currency."""
+    found = curves(runs, name, currency)
+    if found is None:
+        return None
+    lower = describe(name).better == "lower"
+    return {
+        seed: time_to_target(points, target, lower_is_better=lower) if run.conclusive else None
+        for seed, run, points in zip(runs.seeds, runs.results, found, strict=True)
+    }
+
+
+def _all_hits(
+    suite: Suite, runs: Mapping[tuple[str, str], Runs], currency: Currency
+) -> dict[tuple[str, str, int, int], Hit | None]:
+    """Return the hits of all methods on all workloads with a target: every seed a study, with one trial."""
+    found = {}
+    for workload, target in suite.targets.items():
+        here = {method.label: runs[workload, method.label] for method in suite.methods}
+        name = selection_metric(here.values())
+        for method, of_method in here.items():
+            for seed, hit in (_hits(of_method, name, target, currency) or {}).items():
+                found[method, workload, seed, 0] = hit
+    return found
+
+
+def _cell(runs: Runs, hits: Mapping[int, Hit | None] | None) -> Cell:
+    if hits is None:
+        return Cell(reason="not measured in this currency")
+    if not hits:
+        return Cell(reason=runs.absence())
+    costs = [math.inf if hit is None else hit.cost for hit in hits.values()]
+    reached = sum(map(math.isfinite, costs))
+    median = statistics.median(costs)
+    share = f"{reached} of {len(costs)} seeds"
+    if not math.isfinite(median):
+        return Cell(reason=f"target reached by {share}")
+    remark = "" if reached == runs.expected else f"({share})"
+    return Cell(figures=(Figure(value=_amount(median), mean=median, n=len(costs)),), remark=remark)
+
+
+def _amount(cost: float) -> str:
+    return f"{cost:,.0f}" if cost >= 100 else f"{cost:.3g}"

@@ -1,0 +1,168 @@
+"""Tables that need the whole course of runs: equal cost, cost at a target, score; and quality against cost."""
+
+import pytest
+from handmade import row, suite
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchbench.reporting import tables
+from benchbench.reporting.table import Table
+from benchbench.stats import Hit, score
+from benchbench.values import Cost, EpochRecord, Row, RunResult, Suite
+
+METRIC = "validation/accuracy"
+TWO = {"cheap": "", "dear": ""}
+
+
+def run(
+    method: str, seed: int, curve: list[float], *, hvps: int = 0, outcome: str = "finished", workload: str = "digits"
+) -> Row:
+    """A run of ten steps, ten gradients and `hvps` products per epoch, whose validation accuracy is the curve."""
+    records = tuple(
+        EpochRecord(
+            epoch=epoch,
+            metrics={METRIC: value},
+            cost=Cost(steps=10 * epoch, gradients=10 * epoch, hvps=hvps * epoch, train_seconds=float(epoch)),
+        )
+        for epoch, value in enumerate(curve, start=1)
+    )
+    made = row(method, seed, curve[-1], workload=workload)
+    result = RunResult(
+        key=made.spec.key,
+        outcome=outcome,
+        selection_metric=METRIC,
+        epochs=len(curve),
+        final={"test/accuracy": curve[-1], METRIC: curve[-1]},
+        cost=records[-1].cost,
+    )
+    return made.model_copy(update={"result": result, "records": records})
+
+
+def only_table(made: Suite, rows: list[Row]) -> Table:
+    [table] = tables(made, rows)
+    return table
+
+
+def texts(table: Table) -> dict[str, dict[str, str]]:
+    labels = [column.label for column in table.columns]
+    return {line.headers[-1]: dict(zip(labels, (cell.text for cell in line.cells), strict=True)) for line in table.rows}
+
+
+def test_equal_cost_is_what_all_runs_have_used_up():
+    rows = [run("cheap", 0, [0.5, 0.6, 0.7, 0.8]), run("dear", 0, [0.65, 0.9, 0.92, 0.93], hvps=10)]
+    shown = texts(only_table(suite(TWO, seeds=(0,), tables=("matched",)), rows))
+    # 40 steps and 4 s for both; cheap has used up 40 GC, at which dear has done one epoch of 10 + 3 * 10 GC.
+    assert shown == {
+        "cheap": {"40 steps": "80.00", "40 GC": "80.00", "4 s": "80.00"},
+        "dear": {"40 steps": "93.00", "40 GC": "65.00", "4 s": "93.00"},
+    }
+
+
+def test_the_last_evaluation_within_the_budget_counts_not_the_best():
+    rows = [run("cheap", 0, [0.9, 0.5]), run("dear", 0, [0.1, 0.2, 0.3])]
+    assert texts(only_table(suite(TWO, seeds=(0,), tables=("matched",)), rows))["cheap"]["20 steps"] == "50.00"
+
+
+def test_what_diverged_has_no_result_at_equal_cost():
+    rows = [run("cheap", 0, [0.5, 0.6]), run("dear", 0, [0.9], outcome="diverged")]
+    table = only_table(suite(TWO, seeds=(0,), tables=("matched",)), rows)
+    assert texts(table)["dear"]["20 steps"] == "*"
+    assert any("diverged (1)" in note and "dear" in note for note in table.notes)
+
+
+def test_without_records_there_is_nothing_at_equal_cost():
+    made = run("cheap", 0, [0.5]).model_copy(update={"records": ()})
+    table = only_table(suite(TWO, seeds=(0,), tables=("matched",)), [made])
+    assert (table.columns, table.notes[0]) == ((), "No finished run has left a curve.")
+
+
+def targeted(seeds: tuple[int, ...] = (0, 1, 2), **others) -> Suite:
+    return suite(TWO, seeds=seeds, tables=("targets",)).model_copy(update={"targets": {"digits": 0.75}, **others})
+
+
+def test_the_cost_at_the_target_is_the_median_over_seeds_and_misses_are_infinite():
+    rows = [
+        *(run("cheap", seed, curve) for seed, curve in enumerate([[0.8, 0.9], [0.5, 0.9], [0.5, 0.6]])),
+        *(run("dear", seed, curve, hvps=10) for seed, curve in enumerate([[0.8], [0.5], [0.6]])),
+    ]
+    table = only_table(targeted(), rows)
+    shown = texts(table)
+    assert shown["cheap"] == {
+        "epochs": "2 (2 of 3 seeds)",
+        "steps": "20 (2 of 3 seeds)",
+        "gradients": "20 (2 of 3 seeds)",
+        "GC": "20 (2 of 3 seeds)",
+        "seconds": "2 (2 of 3 seeds)",
+    }
+    assert set(shown["dear"].values()) == {"*"}
+    assert "Target in digits: validation/accuracy 75.00." in table.notes
+    assert any("target reached by 1 of 3 seeds" in note for note in table.notes)
+
+
+def test_measured_operations_are_a_currency_where_they_were_measured():
+    measured = run("dear", 0, [0.5, 0.9], hvps=10)
+    measured = measured.model_copy(update={"result": measured.result.model_copy(update={"gc_measured": 3.1})})
+    shown = texts(only_table(targeted((0,)), [measured, run("cheap", 0, [0.9])]))
+    assert shown["dear"]["GC FLOPs"] == "62"
+    assert shown["cheap"]["GC FLOPs"] == "*"
+
+
+def test_a_suite_without_targets_says_how_to_name_one():
+    for name in ("targets", "profile"):
+        table = only_table(suite(TWO, tables=(name,)), [run("cheap", 0, [0.9])])
+        assert table.notes == ("No workload of made has a target: name one, such as `target: 0.95`.",)
+
+
+def test_the_score_is_that_of_the_plain_function():
+    made = suite(TWO, workloads=("x", "y"), seeds=(0,), tables=("profile",)).model_copy(
+        update={"targets": {"x": 0.75, "y": 0.75}}
+    )
+    rows = [
+        run("cheap", 0, [0.5, 0.8], workload="x"),
+        run("dear", 0, [0.8, 0.9], workload="x", hvps=10),
+        run("cheap", 0, [0.8], workload="y"),
+        run("dear", 0, [0.5, 0.5, 0.5, 0.8], workload="y", hvps=10),
+    ]
+    hits = {
+        ("cheap", "x", 0, 0): Hit(index=2, cost=20),
+        ("dear", "x", 0, 0): Hit(index=1, cost=10),
+        ("cheap", "y", 0, 0): Hit(index=1, cost=10),
+        ("dear", "y", 0, 0): Hit(index=4, cost=40),
+    }
+    expected = {each.submission: f"{each.score:.2f}" for each in score(hits, {})}
+    table = only_table(made, rows)
+    assert {line.headers[-1]: line.cells[0].text for line in table.rows} == expected
+    assert texts(table)["cheap"]["within 1x"] == "0.50"  # the last group's: by seconds, the fastest on y alone
+
+
+def test_a_held_out_variant_that_is_missed_takes_its_base_along():
+    made = suite(TWO, workloads=("x", "x+"), seeds=(0,), tables=("profile",)).model_copy(
+        update={"targets": {"x": 0.75, "x+": 0.75}, "held_out": {"x+": "x"}}
+    )
+    rows = [run(method, 0, [0.8], workload="x") for method in TWO]
+    rows += [run("cheap", 0, [0.5], workload="x+"), run("dear", 0, [0.8], workload="x+")]
+    assert {line.headers[-1]: line.cells[0].text for line in only_table(made, rows).rows} == {
+        "cheap": "0.00",
+        "dear": "1.00",
+    }
+
+
+def test_the_front_is_what_nothing_beats_in_quality_and_cost():
+    made = suite({"good": "", "cheap": "", "bad": ""}, seeds=(0,), tables=("pareto",))
+    rows = [run("good", 0, [0.9], hvps=10), run("cheap", 0, [0.8]), run("bad", 0, [0.7], hvps=1)]
+    fronts = {line.headers[-1]: line.cells[2].text for line in only_table(made, rows).rows}
+    assert fronts == {"good": "✓", "cheap": "✓", "bad": "–"}
+
+
+def test_a_method_that_lost_a_run_is_on_no_front():
+    rows = [run("cheap", 0, [0.8]), run("dear", 0, [0.9]), run("dear", 1, [0.9], outcome="diverged")]
+    made = suite(TWO, seeds=(0, 1), tables=("pareto",))
+    assert {line.cells[2].text for line in only_table(made, rows).rows if line.headers[-1] == "dear"} == {"–"}
+
+
+@pytest.mark.parametrize("name", ["matched", "targets", "profile", "pareto"])
+@given(data=st.data())
+def test_the_order_of_rows_decides_nothing(name: str, data: st.DataObject):
+    made = targeted().model_copy(update={"tables": (name,)})
+    rows = [run(method, seed, [0.1 * seed + 0.5, 0.8]) for method in TWO for seed in (0, 1, 2)]
+    assert tables(made, data.draw(st.permutations(rows))) == tables(made, rows)
