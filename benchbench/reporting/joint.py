@@ -18,6 +18,8 @@ def join(suites: Sequence[Suite]) -> Suite:
     """
     methods: dict[str, Method] = {}
     headings: dict[str, Heading] = {}
+    targets: dict[str, float] = {}
+    held_out: dict[str, str] = {}
     specs: dict[tuple[str, str, str], RunSpec] = {}
     for suite in suites:
         for method in suite.methods:
@@ -27,6 +29,8 @@ def join(suites: Sequence[Suite]) -> Suite:
             heading = suite.heading(old)
             shown = heading.label if new == old else f"{heading.label} ({suite.name})"
             headings.setdefault(new, heading.model_copy(update={"label": shown}))
+        targets |= {labels[old]: target for old, target in suite.targets.items()}
+        held_out |= {labels[variant]: labels[base] for variant, base in suite.held_out.items()}
         for spec in suite.specs:
             moved = spec.model_copy(update={"workload_label": labels[spec.workload_label]})
             specs.setdefault((moved.workload_label, moved.method, moved.key), moved)
@@ -38,6 +42,8 @@ def join(suites: Sequence[Suite]) -> Suite:
         methods=tuple(methods.values()),
         workloads=tuple(headings),
         headings=headings,
+        targets=targets,
+        held_out=held_out,
         tables=tuple(dict.fromkeys(table for suite in suites for table in suite.tables)),
         specs=tuple(specs.values()),
     )

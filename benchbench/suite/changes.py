@@ -128,6 +128,12 @@ def _selected(suite: Suite, takes: Callable[[str, str], bool]) -> Suite:
             "seeds": tuple(seed for seed in suite.seeds if takes("seed", str(seed))),
             "methods": tuple(method for method in suite.methods if takes("method", method.label)),
             "workloads": tuple(label for label in suite.workloads if takes("workload", label)),
+            "targets": {label: target for label, target in suite.targets.items() if takes("workload", label)},
+            "held_out": {
+                label: base
+                for label, base in suite.held_out.items()
+                if takes("workload", label) and takes("workload", base)
+            },
             "specs": tuple(
                 spec
                 for spec in suite.specs

@@ -596,3 +596,43 @@ def test_reading_a_suite_loads_no_torch() -> None:
     code = "import sys, benchbench.suite as s; s.load('digits'); print({'torch', 'mlflow'} & set(sys.modules))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "set()"
+
+
+def test_targets_and_held_out_variants_are_read(write: Write) -> None:
+    text = SMALL.replace(
+        "workloads:",
+        "workloads:\n  base: {workload: digits-mlp, epochs: 1, batch_size: 8, target: 0.9}\n"
+        "  variant: {workload: digits-mlp, epochs: 1, batch_size: 8, target: 0.8, held_out_of: base}",
+    )
+    suite = suites.load(write(text))
+    assert suite.targets == {"base": 0.9, "variant": 0.8}
+    assert suite.held_out == {"variant": "base"}
+
+
+@pytest.mark.parametrize(
+    ("variant", "problem"),
+    [
+        ("target: 0.8, held_out_of: bas", "did you mean 'base'?"),
+        ("target: 0.8, held_out_of: variant", "must be a workload that is not held out itself"),
+        ("held_out_of: base", "must both have a target, or neither"),
+        ("target: .nan", "target"),
+    ],
+)
+def test_a_held_out_variant_needs_a_base_with_a_target(write: Write, variant: str, problem: str) -> None:
+    text = SMALL.replace(
+        "workloads:",
+        "workloads:\n  base: {workload: digits-mlp, epochs: 1, batch_size: 8, target: 0.9}\n"
+        f"  variant: {{workload: digits-mlp, epochs: 1, batch_size: 8, {variant}}}",
+    )
+    (found,) = problems(write(text))
+    assert problem in found
+
+
+def test_a_part_of_a_suite_has_the_targets_of_its_workloads(write: Write) -> None:
+    text = SMALL.replace(
+        "workloads:",
+        "workloads:\n  base: {workload: digits-mlp, epochs: 1, batch_size: 8, target: 0.9}\n"
+        "  variant: {workload: digits-mlp, epochs: 1, batch_size: 8, target: 0.8, held_out_of: base}",
+    )
+    part = suites.select(suites.load(write(text)), ["workload=variant"])
+    assert (part.targets, part.held_out) == ({"variant": 0.8}, {})
