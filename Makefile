@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# A process per core, each of them with one thread for arithmetic, so that they do not fight over the cores.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadgroup
 
 .PHONY: demo test test-fast check format bench clean
 
@@ -10,16 +12,16 @@ demo: $(VENV)/installed  ## run the digits suite and print its tables
 	$(BIN)/benchbench run suites/digits.yaml
 
 test: $(VENV)/installed-dev  ## run all tests
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-fast: $(VENV)/installed-dev  ## run the tests that take seconds
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 check: $(VENV)/installed-dev  ## formatter, linter, types, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 format: $(VENV)/installed-dev  ## format the code and mend what the linter can mend
 	$(BIN)/ruff format .
