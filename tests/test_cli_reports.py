@@ -144,3 +144,13 @@ def test_bad_input_says_what_is_wrong(arguments: tuple[str, ...], part: str) -> 
 
 def test_the_schema_of_results_is_printed() -> None:
     assert "records" in json.loads(call("schema", "--results").stdout)["properties"]
+
+
+def test_published_tables_are_printed_in_every_format(tmp_path: Path) -> None:
+    result = call("published", "--format", "latex")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.count(r"\begin{tabular}") == 5
+    own = tmp_path / "own.yaml"
+    own.write_text(PUBLISHED)
+    assert "50.00 ± 1.00" in call("published", own).stdout
+    assert "did you mean 'sassha-paper'?" in call("published", "sasha-paper").stderr

@@ -100,6 +100,21 @@ def compare(
 
 
 @app.command()
+def published(
+    publication: Annotated[
+        str, typer.Argument(help="Published tables that come along, or a YAML file of that form.")
+    ] = "sassha-paper",
+    form: FormatOption = Format.terminal,
+) -> None:
+    """Print published tables as they were printed, in the layout of measured ones."""
+    from benchbench.reporting import published as publications
+
+    with errors_as_lines():
+        found = publications.load(publication)
+    print_tables(found.title, publications.tables(found), form)
+
+
+@app.command()
 def export(
     suite: SuiteArgument,
     only: Only = [],  # noqa: B006
