@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -57,7 +57,7 @@ def _figure(material: Material, name: str, *, alone: bool) -> MapFigure:
         form="density",
         x=Axis(label="Optimizer steps"),
         y=Axis(label="Value of an entry", low=first, high=last + 1, ticks=_ticks(edges, first, last)),
-        value=Axis(label="Share of entries per bin", scale="log", low=SMALLEST_SHARE, high=1.0),
+        value=Axis(label="Share of entries per bin", scale="log", low=SMALLEST_SHARE, high=_largest(shares.values())),
         tiles=tiles,
         notes=(
             "Bins as recorded, evenly high whatever they span; entries of all seeds together. White: none.",
@@ -111,6 +111,10 @@ def _filled(shares: Sequence[_Counts]) -> tuple[int, int]:
     """Return the first and the last bin that a visible share of entries is in, at any time and for any method."""
     bins = np.flatnonzero((np.concatenate(shares) >= SMALLEST_SHARE).any(axis=0))
     return (int(bins[0]), int(bins[-1])) if bins.size else (0, shares[0].shape[1] - 1)
+
+
+def _largest(shares: Iterable[_Counts]) -> float:
+    return max(float(each.max()) for each in shares) or 1.0
 
 
 def _between(steps: Sequence[int]) -> tuple[float, ...]:

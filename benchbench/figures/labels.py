@@ -19,7 +19,7 @@ CURRENCIES: Mapping[Currency, str] = {
     "steps": "Optimizer steps",
     "seconds": "Training time (s)",
     "gradients": "Gradients",
-    "gc": f"Gradient computations (HVP = {GC_PER_HVP} GC)",
+    "gc": f"Gradients (HVP = {GC_PER_HVP})",
 }
 """Label of each currency."""
 
@@ -32,7 +32,7 @@ DIAGNOSTICS = {
     "curvature_change": "Local curvature change",
 }
 _SPLITS = {"train": "Training", "validation": "Validation", "test": "Test"}
-_DECADES = 2.0
+_DECADES = 1.5
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 

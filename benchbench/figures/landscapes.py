@@ -77,13 +77,13 @@ def _planes(material: Material) -> list[MapFigure]:
             workload=material.workload,
             title=material.title("Loss around the solution"),
             form="contours",
-            x=Axis(label="First filter-normalised direction"),
+            x=Axis(label="First direction"),
             y=Axis(label="Second direction"),
             value=Axis(label=_LOSS, low=low, high=high),
             tiles=tiles,
             notes=(
                 *(["One run of each method, that of its first seed."] if len(material.suite.seeds) > 1 else []),
-                "+: the solution. White: not finite." if _some_not_finite(flat.values()) else "+: the solution.",
+                f"Directions are random and filter-normalised; +: the solution{_white(flat.values())}.",
                 *_cut(high, [label for label, losses in flat.items() if max(_finite(losses), default=high) > high]),
                 *lacking(material, found),
             ),
@@ -108,8 +108,8 @@ def _finite(losses: Iterable[float]) -> list[float]:
     return [loss for loss in losses if math.isfinite(loss)]
 
 
-def _some_not_finite(methods: Iterable[Sequence[float]]) -> bool:
-    return any(not math.isfinite(loss) for losses in methods for loss in losses)
+def _white(methods: Iterable[Sequence[float]]) -> str:
+    return "" if all(math.isfinite(loss) for losses in methods for loss in losses) else "; white: not finite"
 
 
 def _cut(high: float, labels: Sequence[str]) -> list[str]:

@@ -62,15 +62,11 @@ def _axes(material: Material, name: str, series: tuple[Series, ...]) -> tuple[Ax
     costs = [value for each in series for value in (*each.x_low, *each.x_high)]
     return (
         Axis(
-            label=f"Cost of training: {_lower(CURRENCIES[material.currency or 'gc'])}",
+            label=CURRENCIES[material.currency or "gc"],
             scale="log" if spans_decades(costs, 1) else "linear",
         ),
         axis(name, [value for each in series for value in (*each.low, *each.high)]),
     )
-
-
-def _lower(text: str) -> str:
-    return text[0].lower() + text[1:]
 
 
 def _front(series: tuple[Series, ...], better: str) -> tuple[tuple[float, float], ...]:

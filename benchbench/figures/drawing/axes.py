@@ -59,6 +59,10 @@ def tick_text(value: float, _position: int | None = None) -> str:
     return f"{value / unit:.6g}{letter}".replace("-", "−")
 
 
+def _power_text(value: float, _position: int | None = None) -> str:
+    return power_of_ten(round(math.log10(abs(value))), negative=value < 0) if value else "0"
+
+
 def spread_ticks(axes: Axes) -> None:
     """Turn labels of the horizontal axis that would touch each other, and leave out those that still would."""
     figure: Any = axes.get_figure(root=True)
@@ -96,17 +100,16 @@ def _divide(direction: Direction, axis: Axis) -> None:
         return
     if axis.scale == "linear":
         direction.set_major_locator(ticker.MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
+        direction.set_major_formatter(ticker.FuncFormatter(tick_text))
     elif axis.scale == "log":
         low, high = sorted(direction.get_view_interval() if axis.low is None else (axis.low, axis.high or 1.0))
         narrow = math.log10(high / low) < 2
+        powers = not narrow and (low < 1e-3 or high > 1e4)
         direction.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0) if narrow else (1.0,), numticks=7))
+        direction.set_major_formatter(ticker.FuncFormatter(_power_text if powers else tick_text))
         direction.set_minor_formatter(ticker.NullFormatter())
     else:
-        direction.set_major_locator(_symmetric_locator(axis.threshold))
-    direction.set_major_formatter(ticker.FuncFormatter(tick_text))
-
-
-def _symmetric_locator(threshold: float) -> Any:
-    from matplotlib import ticker
-
-    return ticker.SymmetricalLogLocator(base=10, linthresh=threshold)
+        locator: Any = ticker.SymmetricalLogLocator(base=10, linthresh=axis.threshold)
+        locator.set_params(numticks=6)
+        direction.set_major_locator(locator)
+        direction.set_major_formatter(ticker.FuncFormatter(_power_text))

@@ -71,7 +71,7 @@ def _draw_series(axes: Axes, series: Series, panel: Panel) -> None:
     colour, marker, dashes = style(series.style)
     if panel.form == "band":
         if any(low < high for low, high in zip(series.low, series.high, strict=True)):
-            axes.fill_between(series.x, series.low, series.high, color=colour, alpha=0.15, linewidth=0)
+            axes.fill_between(series.x, series.low, series.high, color=colour, alpha=0.13, linewidth=0)
         axes.plot(series.x, series.y, color=colour, linestyle=dashes, marker=marker, markevery=_every(series))
         return
     axes.errorbar(
@@ -106,10 +106,15 @@ def _every(series: Series) -> Any:
 
 
 def _keep_limits(axes: Axes, panel: Panel) -> None:
-    """Let the finished runs decide the limits: what diverged may lie anywhere."""
+    """Let the finished runs decide the limits, with some room above for what diverged, which may lie anywhere."""
+    axes.autoscale_view()
     axes.autoscale(enable=False)
-    if panel.y.low is None and panel.y.scale == "linear" and all(low >= 0 for s in panel.series for low in s.low):
-        axes.set_ylim(bottom=max(axes.get_ylim()[0], 0.0))
+    low, high = axes.get_ylim()
+    if panel.y.scale == "linear" and all(end >= 0 for series in panel.series for end in series.low):
+        low = max(low, 0.0)
+    diverged = [y for series in panel.series for trace in series.traces for y in trace.y]
+    room = high * 10 if panel.y.scale == "log" else high + 0.5 * (high - low)
+    axes.set_ylim(low, max(high, min(room, max(diverged, default=high))))
 
 
 def _draw_crosses(axes: Axes, series: Series) -> None:

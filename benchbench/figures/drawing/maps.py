@@ -21,6 +21,9 @@ _CELL = (0.42, 0.27)
 """Width and height of a cell with a number, in inches."""
 _AROUND = (0.7, 0.65)
 """Inches that ticks and labels take beside cells."""
+_BESIDE = 0.55
+"""Inches that the ticks of a tile take beside it."""
+
 _LEVELS = 15
 
 
@@ -33,19 +36,18 @@ def draw_maps(content: MapFigure) -> Figure:
     inner = (width - 0.9) / columns - 0.1
     figure = page(width, rows * tile_height + 0.3, content.title, content.notes)
     norm = _norm(content.value)
-    drawn: Any = None
     for i, tile in enumerate(content.tiles):
         axes = figure.add_subplot(rows, columns, i + 1)
         axes.grid(visible=False)
-        drawn = _FORMS[content.form](axes, tile, norm)
+        _FORMS[content.form](axes, tile, norm)
         if len(content.tiles) > 1 or tile.title:
-            axes.set_title(wrapped(figure, tile.title, 7.5, inner), fontsize=7.5)
+            axes.set_title(wrapped(figure, tile.title, 7.5, inner - _BESIDE), fontsize=7.5)
         outer = Axis(label="", ticks=content.x.ticks, low=content.x.low, high=content.x.high)
         is_lowest = i + columns >= len(content.tiles)
         lay_out(axes, content.x if is_lowest else outer, _left(content.y, i % columns), inner, tile_height)
     for axes in list(figure.axes):
         spread_ticks(axes)
-    _colour_bar(figure, drawn, content, rows * tile_height)
+    _colour_bar(figure, norm, content, rows * tile_height)
     return figure
 
 
@@ -76,27 +78,26 @@ def _grid(tile: Tile) -> Any:
     return np.ma.masked_invalid(np.array([[math.nan if v is None else v for v in row] for row in tile.values]))
 
 
-def _density(axes: Axes, tile: Tile, norm: Any) -> Any:
-    return axes.pcolormesh(tile.x, tile.y, _grid(tile), cmap=COLOURS, norm=norm, rasterized=True)
+def _density(axes: Axes, tile: Tile, norm: Any) -> None:
+    axes.pcolormesh(tile.x, tile.y, _grid(tile), cmap=COLOURS, norm=norm, rasterized=True)
 
 
-def _contours(axes: Axes, tile: Tile, norm: Any) -> Any:
+def _contours(axes: Axes, tile: Tile, norm: Any) -> None:
     import numpy as np
 
     levels = np.linspace(norm.vmin, norm.vmax, _LEVELS)
     grid = _grid(tile)
-    filled = axes.contourf(tile.x, tile.y, grid, levels=levels, cmap=COLOURS, norm=norm, extend="max")
+    axes.contourf(tile.x, tile.y, grid, levels=levels, cmap=COLOURS, norm=norm, extend="both")
     axes.contour(tile.x, tile.y, grid, levels=levels[1:-1:2], colors="white", linewidths=0.4)
     axes.plot([0], [0], marker="+", color="white", markersize=7, markeredgewidth=1.2)
     axes.set_box_aspect(1)
-    return filled
 
 
-def _cells(axes: Axes, tile: Tile, norm: Any) -> Any:
+def _cells(axes: Axes, tile: Tile, norm: Any) -> None:
     from matplotlib import colormaps
     from matplotlib.patches import Rectangle
 
-    drawn = axes.pcolormesh(tile.x, tile.y, _grid(tile), cmap=COLOURS, norm=norm, edgecolors="white", linewidth=0.8)
+    axes.pcolormesh(tile.x, tile.y, _grid(tile), cmap=COLOURS, norm=norm, edgecolors="white", linewidth=0.8)
     for y, values, texts in zip(tile.y, tile.values, tile.texts, strict=True):
         for x, value, text in zip(tile.x, values, texts, strict=True):
             if value is None and text:
@@ -107,7 +108,6 @@ def _cells(axes: Axes, tile: Tile, norm: Any) -> Any:
     for side in axes.spines.values():
         side.set_visible(False)
     axes.tick_params(length=0)
-    return drawn
 
 
 def _label(axes: Axes, x: float, y: float, text: str, colour: str) -> None:
@@ -118,11 +118,17 @@ def _label(axes: Axes, x: float, y: float, text: str, colour: str) -> None:
 _FORMS = {"density": _density, "contours": _contours, "cells": _cells}
 
 
-def _colour_bar(figure: Figure, drawn: Any, content: MapFigure, height: float) -> None:
+def _colour_bar(figure: Figure, norm: Any, content: MapFigure, height: float) -> None:
+    """Draw the bar of colours; it has a point where values lie beyond its end."""
     from matplotlib import ticker
+    from matplotlib.cm import ScalarMappable
 
+    highest = max((v for tile in content.tiles for row in tile.values for v in row if v is not None), default=norm.vmax)
+    extend = "max" if highest > norm.vmax else "neither"
     tiles = list(figure.axes)
-    bar = figure.colorbar(drawn, ax=tiles, aspect=max(12, 8 * height), pad=0.01, fraction=0.05)
+    bar: Any = figure.colorbar(
+        ScalarMappable(norm, COLOURS), ax=tiles, aspect=max(12, 8 * height), pad=0.01, fraction=0.05, extend=extend
+    )
     bar.outline.set_linewidth(0.4)
     if content.value.scale == "linear":
         bar.ax.yaxis.set_major_locator(ticker.MaxNLocator(nbins=6))

@@ -19,6 +19,7 @@ _GAP = 0.08
 _TITLE_SIZE = 8.5
 _NOTE_SIZE = 6.5
 _LEGEND_COLUMNS = 6
+_LABEL_WIDTH = 2.5
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def _legend(figure: Figure, entries: Sequence[Entry], room: float) -> Any:
     from matplotlib import rcParams
 
     size = float(rcParams["legend.fontsize"])
-    labels = [wrapped(figure, entry.label, size, 0.8 * room) for entry in entries]
+    labels = [wrapped(figure, entry.label, size, min(0.8 * room, _LABEL_WIDTH)) for entry in entries]
     columns = min(len(entries), _LEGEND_COLUMNS)
     while True:
         legend = figure.legend(

@@ -9,7 +9,7 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#5
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "*", "<", "X", ">", "p")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
-COLOURS = "cividis"
+COLOURS = "viridis"
 """Colours of maps: they grow lighter all the way, so they survive a grey printer, and suit all colour vision."""
 
 RC: dict[str, Any] = {
@@ -29,6 +29,10 @@ RC: dict[str, Any] = {
     "grid.linewidth": 0.5,
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
+    "xtick.minor.width": 0.4,
+    "ytick.minor.width": 0.4,
+    "xtick.minor.size": 1.5,
+    "ytick.minor.size": 1.5,
     "hatch.linewidth": 0.5,
     "lines.linewidth": 1.3,
     "lines.markersize": 4,
