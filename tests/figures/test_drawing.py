@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -34,30 +34,30 @@ INTERVALS = [
 ]
 
 
-def texts(drawing: Drawing) -> Iterator[tuple[str, Any]]:
-    """Yield every text that can be seen, with its bounding box."""
+def texts(drawing: Drawing) -> list[tuple[str, Any]]:
+    """Return every text that can be seen, with its bounding box."""
     canvas: Any = drawing.canvas
-    for artist in drawing.findobj(Text):
-        assert isinstance(artist, Text)
-        if artist.get_visible() and artist.get_text().strip() and _within_limits(artist):
-            yield artist.get_text(), artist.get_window_extent(canvas.get_renderer())
+    directions = [direction for axes in drawing.axes for direction in (axes.xaxis, axes.yaxis)]
+    labels, drawn = set(), set()  # of ticks; those outside the limits are not drawn
+    for direction in directions:
+        labels |= _labels([*direction.get_major_ticks(), *direction.get_minor_ticks()])
+        drawn |= _labels(direction._update_ticks())
+    seen = [text for text in drawing.findobj(Text) if isinstance(text, Text) and text not in labels - drawn]
+    return [
+        (text.get_text(), text.get_window_extent(canvas.get_renderer()))
+        for text in seen
+        if text.get_visible() and text.get_text().strip()
+    ]
 
 
-def _within_limits(artist: Text) -> bool:
-    """Whether a text is drawn: labels of ticks outside the limits are not."""
-    for axes in artist.get_figure(root=True).axes:  # type: ignore[union-attr]
-        for direction in (axes.xaxis, axes.yaxis):
-            ticks = [*direction.get_major_ticks(), *direction.get_minor_ticks()]
-            if artist in [label for tick in ticks for label in (tick.label1, tick.label2)]:
-                drawn = direction._update_ticks()
-                return artist in [label for tick in drawn for label in (tick.label1, tick.label2)]
-    return True
+def _labels(ticks: Iterable[Any]) -> set[Text]:
+    return {label for tick in ticks for label in (tick.label1, tick.label2)}
 
 
 def assert_readable(drawing: Drawing) -> None:
     """Assert that no two texts intersect, and that all lie on the page."""
     page = drawing.bbox
-    found = list(texts(drawing))
+    found = texts(drawing)
     assert found
     for text, box in found:
         assert page.x0 <= box.x0, text

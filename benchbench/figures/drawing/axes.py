@@ -14,6 +14,7 @@ from benchbench.problems import printable
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis as Direction
+    from matplotlib.figure import Figure
 
 _LONGEST_TICK = 18
 _LARGE = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -63,15 +64,16 @@ def _power_text(value: float, _position: int | None = None) -> str:
     return power_of_ten(round(math.log10(abs(value))), negative=value < 0) if value else "0"
 
 
-def spread_ticks(axes: Axes) -> None:
-    """Turn labels of the horizontal axis that would touch each other, and leave out those that still would."""
-    figure: Any = axes.get_figure(root=True)
+def spread_ticks(figure: Figure) -> None:
+    """Turn labels of horizontal axes that would touch each other, and leave out those that still would."""
     figure.draw_without_rendering()
-    labels = [label for label in axes.get_xticklabels() if label.get_text() and label.get_visible()]
-    if _touching(labels, renderer(figure)):
-        for label in labels:
-            label.set(rotation=90, ha="center", va="top")
-        _thin_out(labels, renderer(figure))
+    measure = renderer(figure)
+    for axes in figure.axes:
+        labels = [label for label in axes.get_xticklabels() if label.get_text() and label.get_visible()]
+        if _touching(labels, measure):
+            for label in labels:
+                label.set(rotation=90, ha="center", va="top")
+            _thin_out(labels, measure)
 
 
 def _touching(labels: Sequence[Any], measure: Any) -> bool:

@@ -32,8 +32,7 @@ def draw_lines(content: LineFigure) -> Figure:
     for i, panel in enumerate(content.panels):
         axes = figure.add_subplot(rows, columns, i + 1)
         _draw_panel(axes, panel, 0.75 * width / columns, 0.75 * height)
-    for axes in figure.axes:
-        spread_ticks(axes)
+    spread_ticks(figure)
     return figure
 
 

@@ -45,9 +45,8 @@ def draw_maps(content: MapFigure) -> Figure:
         outer = Axis(label="", ticks=content.x.ticks, low=content.x.low, high=content.x.high)
         is_lowest = i + columns >= len(content.tiles)
         lay_out(axes, content.x if is_lowest else outer, _left(content.y, i % columns), inner, tile_height)
-    for axes in list(figure.axes):
-        spread_ticks(axes)
     _colour_bar(figure, norm, content, rows * tile_height)
+    spread_ticks(figure)
     return figure
 
 
