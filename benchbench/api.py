@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from benchbench.values import Component, Row, RunResult, RunSpec, Suite
 if TYPE_CHECKING:
     from benchbench.conformance import Verdict
     from benchbench.estimate import Estimate
+    from benchbench.figures import Currency, Figure, Kind
     from benchbench.plan import PlannedRun
     from benchbench.reporting.exchange import Record
     from benchbench.reporting.table import Table
@@ -310,6 +312,88 @@ def export(suite: Suite | str | Path, *, tracking_uri: str | None = None) -> lis
 
     loaded = suite if isinstance(suite, Suite) else load_suite(suite, thorough=False)
     return records(loaded, rows(loaded, tracking_uri=tracking_uri))
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The figures of a suite, not drawn yet.
+
+    Attributes:
+        figures: What each of them shows.
+        without_history: Runs that have a result, but of which nothing is left that a curve could be made of.
+    """
+
+    figures: list[Figure]
+    without_history: list[str]
+
+
+def figures(
+    suite: Suite | str | Path,
+    *,
+    kinds: Sequence[Kind] = (),
+    metrics: Sequence[str] = (),
+    currency: Currency | None = None,
+    tracking_uri: str | None = None,
+    runs_dir: Path | None = None,
+) -> Figures:
+    """Return what the figures of a suite show, as values that can be written as JSON.
+
+    Args:
+        suite: A loaded suite, or what `load_suite` takes.
+        kinds: Kinds of figures (default: every kind for which there are data).
+        metrics: Metrics to show (default: those that are usual for a kind).
+        currency: What training is counted in (default: `epochs` for curves, `gc` for cost).
+        tracking_uri: MLflow store (default: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the current folder).
+        runs_dir: Folder of the runs' files (default: `.benchbench/runs`).
+
+    Raises:
+        BadInputError: The suite cannot be used, there is no such metric, or nothing to draw.
+        TrackingError: The tracking store cannot be read.
+    """
+    from benchbench import figures as making
+    from benchbench.figures.histories import read_histories
+    from benchbench.tracking import Tracker
+
+    loaded = suite if isinstance(suite, Suite) else load_suite(suite, thorough=False)
+    known = rows(loaded, tracking_uri=tracking_uri)
+    ended = [row.spec.key for row in known if row.result is not None and row.result.conclusive]
+    histories = read_histories(ended, runs_dir or RUNS_DIR, Tracker(tracking_uri))
+    made = making.figures(loaded, known, histories, kinds=kinds, metrics=metrics, currency=currency)
+    return Figures(made, making.without_history(loaded, known, histories))
+
+
+def plot(
+    suite: Suite | str | Path,
+    out: Path,
+    *,
+    kinds: Sequence[Kind] = (),
+    metrics: Sequence[str] = (),
+    currency: Currency | None = None,
+    tracking_uri: str | None = None,
+    runs_dir: Path | None = None,
+) -> list[Path]:
+    """Draw the figures of a suite as PNG, SVG and PDF, and return the files.
+
+    Args:
+        suite: A loaded suite, or what `load_suite` takes.
+        out: The folder to write into.
+        kinds: As in `figures`, like all that follows.
+        metrics: Metrics to show.
+        currency: What training is counted in.
+        tracking_uri: MLflow store.
+        runs_dir: Folder of the runs' files.
+
+    Raises:
+        BadInputError: The suite cannot be used, there is no such metric, or nothing to draw.
+        TrackingError: The tracking store cannot be read.
+    """
+    from benchbench.figures.drawing import save
+
+    loaded = suite if isinstance(suite, Suite) else load_suite(suite, thorough=False)
+    found = figures(
+        loaded, kinds=kinds, metrics=metrics, currency=currency, tracking_uri=tracking_uri, runs_dir=runs_dir
+    )
+    return save(found.figures, loaded.name, out)
 
 
 def check_optimizer(

@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -97,6 +98,30 @@ class Tracker:
                 if kept is None or (result.conclusive and not kept.conclusive):
                     found[key] = result
         return found
+
+    def artifacts(self, key: str, names: Sequence[str]) -> dict[str, str]:
+        """Return the text of files that were kept with the run of a key, by name; those that are missing are left out.
+
+        Args:
+            key: The run key.
+            names: Names of files, such as `metrics.jsonl`.
+
+        Raises:
+            TrackingError: The store cannot be read.
+        """
+        if self._file is not None and not self._file.exists():
+            return {}
+        runs = list(self._search(f"tags.`{_TAG}key` = '{key}' AND tags.`{_TAG}outcome` != 'running'"))
+        run = next((run for run in runs if _read_result(run).conclusive), None)
+        if run is None:
+            return {}
+        kept = {file.path for file in self._client.list_artifacts(run.info.run_id)}
+        with tempfile.TemporaryDirectory() as folder:
+            return {
+                name: Path(self._client.download_artifacts(run.info.run_id, name, folder)).read_text(encoding="utf-8")
+                for name in names
+                if name in kept
+            }
 
     def begin_invocation(self, suite: Suite, engine: str) -> str:
         """Create the parent run of one invocation in the suite's experiment.

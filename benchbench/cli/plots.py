@@ -1,0 +1,84 @@
+"""The command about figures: plot."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchbench.cli.common import app, errors_as_lines
+from benchbench.cli.suites import Only, Overrides, RunsDir, SuiteArgument, Synthetic, TrackingUri
+
+
+class KindName(StrEnum):
+    """What a figure is about."""
+
+    curves = "curves"
+    histogram = "histogram"
+    heatmap = "heatmap"
+    sweep = "sweep"
+    spectrum = "spectrum"
+    pareto = "pareto"
+    landscape = "landscape"
+
+
+class CurrencyName(StrEnum):
+    """What training is counted in."""
+
+    epochs = "epochs"
+    steps = "steps"
+    seconds = "seconds"
+    gradients = "gradients"
+    gc = "gc"
+
+
+@app.command()
+def plot(
+    suite: SuiteArgument,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to write into.", show_default=False)],
+    kinds: Annotated[
+        list[KindName],
+        typer.Option("--kind", help="What to draw, repeatable.", show_default="all for which there are data"),
+    ] = [],  # noqa: B006 - typer never changes a default
+    metrics: Annotated[
+        list[str],
+        typer.Option("--metric", metavar="NAME", help="A metric or diagnostic, e.g. validation/loss; repeatable."),
+    ] = [],  # noqa: B006
+    currency: Annotated[
+        CurrencyName | None,
+        typer.Option(
+            "--x",
+            help="What training is counted in: `gc` are gradients, a Hessian-vector product counting three.",
+            show_default="epochs for curves, gc for cost",
+        ),
+    ] = None,
+    only: Only = [],  # noqa: B006
+    overrides: Overrides = [],  # noqa: B006
+    tracking_uri: TrackingUri = None,
+    runs_dir: RunsDir = None,
+    synthetic: Synthetic = False,
+) -> None:
+    """Draw figures of what has been run as PNG, SVG and PDF, and print the names of the files. Runs nothing.
+
+    Methods look the same in all figures of a suite. Runs that diverged are shown as such.
+    """
+    from benchbench import api
+    from benchbench.figures.drawing import save
+
+    with errors_as_lines():
+        loaded = api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic, thorough=False)
+        found = api.figures(
+            loaded,
+            kinds=[kind.value for kind in kinds],
+            metrics=metrics,
+            currency=currency.value if currency else None,
+            tracking_uri=tracking_uri,
+            runs_dir=runs_dir,
+        )
+        files = save(found.figures, loaded.name, out)
+    for file in files:
+        typer.echo(file)
+    if found.without_history:
+        typer.echo(f"no history in a folder or in tracking: {'; '.join(found.without_history)}", err=True)

@@ -1,0 +1,77 @@
+"""Quality against cost."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from benchbench.figures.averages import BARS, spread
+from benchbench.figures.labels import CURRENCIES, axis, scaled, spans_decades, spent
+from benchbench.figures.material import Material, lacking
+from benchbench.figures.values import Axis, LineFigure, Panel, Series
+from benchbench.reporting.metrics import describe
+from benchbench.reporting.runs import Runs
+from benchbench.stats import pareto_front
+
+
+def pareto(material: Material) -> list[LineFigure]:
+    """Return a metric after the final epoch against the cost of training, with the front of what nothing beats."""
+    name = material.final_metric()
+    if name is None:
+        return []
+    found = [_point(material, style, label.label, runs, name) for style, label, runs in material.styles()]
+    series = tuple(each for each in found if each is not None)
+    if not series:
+        return []
+    better = describe(name).better
+    x, y = _axes(material, name, series)
+    notes = [BARS] if len(material.suite.seeds) > 1 else []
+    notes += [f"Dashed: the front of what nothing beats in both; {better} is better."] if better else []
+    return [
+        LineFigure(
+            kind="pareto",
+            workload=material.workload,
+            title=material.title(f"{y.label.partition(' (')[0]} against cost"),
+            panels=(Panel(x=x, y=y, series=series, form="points", front=_front(series, better) if better else ()),),
+            notes=(*notes, *lacking(material, [each.label for each in series])),
+        )
+    ]
+
+
+def _point(material: Material, style: int, label: str, runs: Runs, name: str) -> Series | None:
+    currency, shown = material.currency or "gc", scaled(name)
+    finished = [run for run in runs.finished if name in run.final]
+    costs = spread(float(run.epochs) if currency == "epochs" else spent(run.cost, currency) for run in finished)
+    quality = spread(shown(run.final[name]) for run in finished)
+    if costs is None or quality is None:
+        return None
+    return Series(
+        style=style,
+        label=label,
+        remark=runs.remark(quality.n, len(material.suite.seeds), name),
+        x=(costs.mean,),
+        x_low=(costs.low,),
+        x_high=(costs.high,),
+        y=(quality.mean,),
+        low=(quality.low,),
+        high=(quality.high,),
+        n=(quality.n,),
+    )
+
+
+def _axes(material: Material, name: str, series: tuple[Series, ...]) -> tuple[Axis, Axis]:
+    costs = [value for each in series for value in (*each.x_low, *each.x_high)]
+    return (
+        Axis(
+            label=CURRENCIES[material.currency or "gc"],
+            scale="log" if spans_decades(costs, 1) else "linear",
+        ),
+        axis(name, [value for each in series for value in (*each.low, *each.high)]),
+    )
+
+
+def _front(series: tuple[Series, ...], better: str) -> tuple[tuple[float, float], ...]:
+    """Return the corners of the front: from each point to the next, first along the cost."""
+    points = {each.label: (each.x[0], each.y[0]) for each in series}
+    best = [points[label] for label in pareto_front(points, lower_is_better=better == "lower")]
+    corners = [corner for (_, y), after in pairwise(best) for corner in ((after[0], y), after)]
+    return (*best[:1], *corners)

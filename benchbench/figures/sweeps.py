@@ -1,0 +1,250 @@
+"""Results against swept hyperparameters: lines for one of them, heat maps for two."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from pydantic import JsonValue
+
+from benchbench.figures.averages import BARS, spread
+from benchbench.figures.labels import axis, metric, number, scaled, spans_decades, spent
+from benchbench.figures.material import Material
+from benchbench.figures.values import Axis, LineFigure, MapFigure, Panel, Series, Tile
+from benchbench.reporting.runs import Runs
+from benchbench.values import Method, RunResult, canonical_json
+
+DIVERGED = "div."
+_LOG_FROM = 0.9
+"""Decades from which swept values stand on a logarithmic axis."""
+
+
+class _Point(NamedTuple):
+    style: int
+    method: Method
+    runs: Runs
+
+
+def sweeps(material: Material) -> list[LineFigure]:
+    """Return metric and cost against each swept number (or word, where nothing else is swept), a line per method.
+
+    What else a method sweeps gives it several lines.
+    """
+    name = material.final_metric()
+    swept = [_Point(*each) for each in material.styles() if each[1].swept]
+    names = list(dict.fromkeys(parameter for point in swept for parameter in point.method.swept))
+    numeric = [each for each in names if _is_numeric(_choices(swept, each))]
+    if name is None or not any(point.runs.finished for point in swept):
+        return []
+    shown = numeric or names
+    return [_sweep(material, name, parameter, swept, alone=len(shown) == 1) for parameter in shown]
+
+
+def heatmaps(material: Material) -> list[MapFigure]:
+    """Return a metric over two swept hyperparameters, a tile for each method and each choice of what else it sweeps."""
+    name = material.final_metric()
+    groups: dict[tuple[str, str], dict[str, list[_Point]]] = defaultdict(lambda: defaultdict(list))
+    for point in (_Point(*each) for each in material.styles()):
+        if len(point.method.swept) >= 2:
+            second, first = sorted(point.method.swept, key=_numbers_last(point.method))[-2:]
+            groups[first, second][_rest(point.method, (first, second))].append(point)
+    if name is None:
+        return []
+    made = [_heatmap(material, name, pair, tiles, alone=len(groups) == 1) for pair, tiles in groups.items()]
+    return [figure for figure in made if figure is not None]
+
+
+def _sweep(material: Material, name: str, parameter: str, swept: Sequence[_Point], *, alone: bool) -> LineFigure:
+    here = [point for point in swept if parameter in point.method.swept]
+    choices = _choices(here, parameter)
+    places = _places(choices)
+    lines: dict[str, list[_Point]] = defaultdict(list)
+    for point in sorted(here, key=lambda point: places[canonical_json(point.method.swept[parameter])]):
+        lines[_rest(point.method, (parameter,))].append(point)
+    shown = scaled(name)
+
+    def line(of: Callable[[RunResult], float | None]) -> tuple[Series, ...]:
+        made = (
+            _line(label, [(places[canonical_json(p.method.swept[parameter])], p) for p in points], of)
+            for label, points in lines.items()
+        )
+        return tuple(sorted(made, key=lambda each: each.style))
+
+    quality = line(lambda run: shown(run.final[name]) if name in run.final else None)
+    cost, unit = _cost(material)
+    costs = line(cost)
+    x = _axis(parameter, choices, places)
+    return LineFigure(
+        kind="sweep",
+        name="" if alone else parameter,
+        workload=material.workload,
+        title=material.title(f"Sweep of {parameter}"),
+        panels=(
+            Panel(x=x, y=axis(name, _ends(quality)), series=quality, form="bars"),
+            Panel(
+                x=x,
+                y=Axis(label=unit, scale="log" if spans_decades(_ends(costs), 1) else "linear"),
+                series=costs,
+                form="bars",
+            ),
+        ),
+        notes=_sweep_notes(material, here, quality, name),
+    )
+
+
+def _line(label: str, points: Sequence[tuple[float, _Point]], of: Callable[[RunResult], float | None]) -> Series:
+    found = [
+        (place, spread(value for run in point.runs.finished if (value := of(run)) is not None))
+        for place, point in points
+    ]
+    known = [(place, values) for place, values in found if values is not None]
+    return Series(
+        style=min(point.style for _, point in points),
+        label=label,
+        x=tuple(place for place, _ in known),
+        y=tuple(values.mean for _, values in known),
+        low=tuple(values.low for _, values in known),
+        high=tuple(values.high for _, values in known),
+        n=tuple(values.n for _, values in known),
+        lost=tuple(
+            place
+            for (place, values), (_, point) in zip(found, points, strict=True)
+            if values is None and point.runs.results
+        ),
+    )
+
+
+def _sweep_notes(material: Material, here: Sequence[_Point], lines: Sequence[Series], name: str) -> tuple[str, ...]:
+    usual_n = len(material.suite.seeds)
+    notes = [BARS] if usual_n > 1 else []
+    if any(each.lost for each in lines):
+        notes.append("×: no run finished.")
+    remarks = [
+        f"{point.method.label} {remark}" if behind else f"{point.method.label}: {point.runs.absence(name)}"
+        for point in here
+        for behind in [sum(name in run.final for run in point.runs.finished)]
+        if (remark := point.runs.remark(behind, usual_n, name)) or not behind
+    ]
+    return (*notes, *([f"{'; '.join(remarks)}."] if remarks else []))
+
+
+def _cost(material: Material) -> tuple[Callable[[RunResult], float | None], str]:
+    if material.currency == "seconds":
+        return lambda run: run.cost.train_seconds / run.epochs if run.epochs else None, "Time per epoch (s)"
+    if material.currency == "gradients":
+        return lambda run: run.cost.gradients / run.cost.steps if run.cost.steps else None, "Gradients per step"
+    return lambda run: spent(run.cost, "gc") / run.cost.steps if run.cost.steps else None, "Cost per step (GC)"
+
+
+def _heatmap(
+    material: Material, name: str, pair: tuple[str, str], tiles: Mapping[str, Sequence[_Point]], *, alone: bool
+) -> MapFigure | None:
+    points = [point for each in tiles.values() for point in each]
+    first, second = ({canonical_json(each): each for each in _choices(points, parameter)} for parameter in pair)
+    shown = metric(name)
+    means = {
+        point.method.label: spread(shown.scale * run.final[name] for run in point.runs.finished if name in run.final)
+        for point in points
+    }
+    known = [values.mean for values in means.values() if values]
+    if not known:
+        return None
+    made = []
+    for title, here in tiles.items():
+        cells = {tuple(canonical_json(point.method.swept[each]) for each in pair): point for point in here}
+        grid = [[cells.get((column, row)) for column in first] for row in second]
+        made.append(
+            Tile(
+                title=title,
+                x=tuple(map(float, range(len(first)))),
+                y=tuple(map(float, range(len(second)))),
+                values=tuple(
+                    tuple(values.mean if p and (values := means[p.method.label]) else None for p in row) for row in grid
+                ),
+                texts=tuple(tuple(_cell_text(p, means, name, shown.decimals) for p in row) for row in grid),
+            )
+        )
+    x, y = (
+        Axis(label=parameter, ticks=tuple((float(i), text(value)) for i, value in enumerate(choices.values())))
+        for parameter, choices in zip(pair, (first, second), strict=True)
+    )
+    return MapFigure(
+        kind="heatmap",
+        name="" if alone else "-".join(pair),
+        workload=material.workload,
+        title=material.title(shown.title),
+        form="cells",
+        x=x,
+        y=y,
+        value=Axis(label=shown.full_title, low=min(known), high=max(known)),
+        tiles=tuple(made),
+        notes=_heatmap_notes(material, made),
+    )
+
+
+def _cell_text(point: _Point | None, means: Mapping[str, object], name: str, decimals: int | None) -> str:
+    if point is None or not point.runs.results:
+        return ""
+    values = spread(metric(name).scale * run.final[name] for run in point.runs.finished if name in run.final)
+    if values is None:
+        return DIVERGED if any(run.outcome == "diverged" for run in point.runs.results) else "failed"
+    shown = number(values.mean) if decimals is None else f"{values.mean:.{min(decimals, 1)}f}"
+    return shown if values.n == len(point.runs.results) else f"{shown}\n(n={values.n})"
+
+
+def _heatmap_notes(material: Material, tiles: Sequence[Tile]) -> tuple[str, ...]:
+    texts = {each for tile in tiles for row in tile.texts for each in row}
+    notes = ["Mean over seeds; n where it is not that of all."] if len(material.suite.seeds) > 1 else []
+    notes += [f"Hatched, {DIVERGED}: every run diverged or failed."] if DIVERGED in texts else []
+    return (*notes, *(["Empty: not run."] if "" in texts else []))
+
+
+def text(value: JsonValue) -> str:
+    """Return a swept value as the labels of methods show it."""
+    return value if isinstance(value, str) else canonical_json(value)
+
+
+def _choices(points: Sequence[_Point], parameter: str) -> list[JsonValue]:
+    """Return the values that a parameter takes, numbers by size, others in the order of the suite."""
+    found = {
+        canonical_json(point.method.swept[parameter]): point.method.swept[parameter]
+        for point in points
+        if parameter in point.method.swept
+    }
+    return sorted(found.values(), key=_as_number) if _is_numeric(list(found.values())) else list(found.values())
+
+
+def _is_numeric(values: Sequence[JsonValue]) -> bool:
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+
+
+def _as_number(value: JsonValue) -> float:
+    assert isinstance(value, int | float)
+    return float(value)
+
+
+def _places(choices: Sequence[JsonValue]) -> dict[str, float]:
+    numeric = _is_numeric(choices)
+    return {canonical_json(value): _as_number(value) if numeric else float(i) for i, value in enumerate(choices)}
+
+
+def _axis(parameter: str, choices: Sequence[JsonValue], places: Mapping[str, float]) -> Axis:
+    """Return the axis of a swept parameter, with a tick for each of its values."""
+    scale = "log" if _is_numeric(choices) and spans_decades(places.values(), _LOG_FROM) else "linear"
+    ticks = tuple((places[canonical_json(value)], text(value)) for value in choices)
+    return Axis.model_validate({"label": parameter, "scale": scale, "ticks": ticks})
+
+
+def _rest(method: Method, without: Sequence[str]) -> str:
+    """Return the method's label with what it sweeps beside some parameters."""
+    rest = ", ".join(f"{name}={text(value)}" for name, value in method.swept.items() if name not in without)
+    return f"{method.base} ({rest})" if rest else method.base
+
+
+def _numbers_last(method: Method) -> Callable[[str], bool]:
+    return lambda name: _is_numeric([method.swept[name]])
+
+
+def _ends(series: Sequence[Series]) -> list[float]:
+    return [value for each in series for value in (*each.low, *each.high)]

@@ -1,0 +1,119 @@
+"""`benchbench plot` on runs of its own, through the command line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import benchbench
+from benchbench import api
+from benchbench.cli import app
+from benchbench.run_folder import RunFolder
+from benchbench.values import DiagnosticRecord, Histogram
+
+SUITE = """
+name: small
+title: Small
+seeds: [0, 1]
+workloads:
+  digits-mlp: {epochs: 2, batch_size: 512}
+methods:
+  A&B: {optimizer: sgd, lr: 0.1}
+  "$C": {optimizer: adamw, lr: 0.01}
+"""
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> Path:
+    """A folder with a suite that has been run in it."""
+    folder = tmp_path_factory.mktemp("trained")
+    shutil.copy(migrated_store, folder / "mlflow.db")
+    (folder / "small.yaml").write_text(SUITE, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        result = call("run", "small.yaml", "--engine", "inline")
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+@pytest.fixture
+def here(trained: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(trained)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return trained
+
+
+@pytest.mark.usefixtures("here")
+def test_every_kind_with_data_is_drawn_and_its_files_are_named(tmp_path: Path) -> None:
+    result = call("plot", "small.yaml", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    expected = {f"small-{kind}-digits-mlp.{form}" for kind in ("curves", "pareto") for form in ("png", "svg", "pdf")}
+    assert {Path(line).name for line in result.stdout.splitlines()} == expected
+    assert {path.name for path in (tmp_path / "out").iterdir()} == expected
+    assert result.stderr == ""
+
+
+@pytest.mark.usefixtures("here")
+def test_histories_come_from_the_tracking_store_where_folders_are_gone(tmp_path: Path) -> None:
+    with_folders = api.figures("small.yaml", kinds=["curves"])
+    from_store = api.figures("small.yaml", kinds=["curves"], runs_dir=tmp_path / "nowhere")
+    assert from_store == with_folders
+    assert not from_store.without_history
+
+
+@pytest.mark.usefixtures("here")
+def test_runs_without_history_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchbench.tracking.Tracker.artifacts", lambda *_: {})
+    result = call("plot", "small.yaml", "--out", tmp_path, "--runs-dir", tmp_path / "nowhere", "--kind", "pareto")
+    assert result.exit_code == 0
+    (line,) = result.stderr.splitlines()
+    assert "A&B on digits-mlp, seed 0; A&B on digits-mlp, seed 1; $C on digits-mlp, seed 0" in line
+
+
+def test_what_was_measured_beside_the_training_is_drawn(here: Path, tmp_path: Path) -> None:
+    suite = benchbench.load_suite("small.yaml", thorough=False)
+    runs = tmp_path / "runs"
+    shutil.copytree(here / ".benchbench/runs", runs)
+    for spec in suite.specs:
+        folder = RunFolder(runs / spec.key)
+        counts = Histogram(edges=(-1.0, -0.1, 0.1, 1.0), counts=(1, 2, 3))
+        record = DiagnosticRecord(step=2, epoch=1, values={"update_norm": 0.5}, histograms={"state/h": counts})
+        folder.diagnostics_file.write_text(record.model_dump_json() + "\n" + '{"step": 3, "ep', encoding="utf-8")
+        measured = {
+            "density": {"probes": [], "width": 1.0, "grid": [-1.0, 0.0, 1.0], "values": [0.1, 0.8, 0.1], "products": 3},
+            "landscape": {"seed": 0, "x": [-1.0, 0.0, 1.0], "y": [0.0], "losses": [[2.0, 0.5, 2.0]]},
+        }
+        folder.sharpness_file.write_text(json.dumps(measured), encoding="utf-8")
+    kinds = ["curves", "curves", "histogram", "spectrum", "pareto", "landscape"]
+    assert [figure.kind for figure in api.figures(suite, runs_dir=runs).figures] == kinds
+    result = call(
+        "plot", "small.yaml", "--out", tmp_path, "--runs-dir", runs, "--kind", "landscape", "--kind", "spectrum"
+    )
+    assert result.exit_code == 0, result.output
+    assert len(result.stdout.splitlines()) == 6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (("--kind", "sweep"), "swept hyperparameters"),
+        (("--metric", "train/los"), "did you mean 'train/loss'"),
+        (("--kind", "pie"), "landscape"),
+        (("--x", "meters"), "gradients"),
+    ],
+)
+@pytest.mark.usefixtures("here")
+def test_bad_input_says_what_is_wrong(arguments: tuple[str, ...], part: str, tmp_path: Path) -> None:
+    result = call("plot", "small.yaml", "--out", tmp_path, *arguments)
+    assert result.exit_code == 2
+    assert part in result.stderr
+    assert not list(tmp_path.iterdir())
