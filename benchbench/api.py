@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from benchbench import suite as suites
 from benchbench.problems import BadInputError, Problem
-from benchbench.values import Component, Row, RunResult, RunSpec, Suite
+from benchbench.values import Component, Row, RunSpec, Suite
 
 if TYPE_CHECKING:
     from benchbench.conformance import Verdict
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from benchbench.reporting.exchange import Record
     from benchbench.reporting.table import Table
     from benchbench.runner import Observer
+    from benchbench.tracking import Tracker
 
 RUNS_DIR = Path(".benchbench/runs")
 """Where runs leave their files, unless told otherwise: below the current folder."""
@@ -200,37 +201,47 @@ def run(
     tracker = Tracker(tracking_uri)
     chosen = create(engine, available_slots(slots), _plugin_modules(suite.specs))
     Runner(suite, chosen, tracker, runs_dir or RUNS_DIR, data, observe, force).run()
-    return _rows(suite, tracker.results([spec.key for spec in suite.specs]))
+    return _rows(suite, tracker, runs_dir)
 
 
-def rows(suite: Suite, *, tracking_uri: str | None = None) -> list[Row]:
+def rows(suite: Suite, *, tracking_uri: str | None = None, runs_dir: Path | None = None) -> list[Row]:
     """Read back what tracking holds of a suite: one row per run, without a result where there is none.
+
+    What the runs recorded after every epoch is there if the suite's tables need it.
 
     Args:
         suite: The suite.
         tracking_uri: MLflow store (default: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the current folder).
+        runs_dir: Folder of the runs' files (default: `.benchbench/runs`).
 
     Raises:
         TrackingError: The tracking store cannot be read.
     """
     from benchbench.tracking import Tracker
 
-    return _rows(suite, Tracker(tracking_uri).results([spec.key for spec in suite.specs]))
+    return _rows(suite, Tracker(tracking_uri), runs_dir)
 
 
-def results(suite: Suite, *, imported: Sequence[Path] = (), tracking_uri: str | None = None) -> tuple[Suite, list[Row]]:
+def results(
+    suite: Suite,
+    *,
+    imported: Sequence[Path] = (),
+    tracking_uri: str | None = None,
+    runs_dir: Path | None = None,
+) -> tuple[Suite, list[Row]]:
     """Return a suite and its rows, with the methods of imported results beside its own.
 
     Args:
         suite: The suite.
         imported: Files that `benchbench export` wrote, or another program in the same form.
         tracking_uri: MLflow store (default: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the current folder).
+        runs_dir: Folder of the runs' files (default: `.benchbench/runs`).
 
     Raises:
         BadInputError: A file cannot be used.
         TrackingError: The tracking store cannot be read.
     """
-    known = rows(suite, tracking_uri=tracking_uri)
+    known = rows(suite, tracking_uri=tracking_uri, runs_dir=runs_dir)
     if imported:
         from benchbench.reporting.exchange import read_all, with_imported
 
@@ -252,13 +263,19 @@ def workloads_left_out(suites: Sequence[Suite], imported: Sequence[Path]) -> lis
     return [label for label in dict.fromkeys(record.workload for record in read_all(imported)) if label not in known]
 
 
-def report(*suites: Suite | str | Path, imported: Sequence[Path] = (), tracking_uri: str | None = None) -> list[Table]:
+def report(
+    *suites: Suite | str | Path,
+    imported: Sequence[Path] = (),
+    tracking_uri: str | None = None,
+    runs_dir: Path | None = None,
+) -> list[Table]:
     """Return the tables of suites, from what tracking holds.
 
     Args:
         *suites: Loaded suites, or what `load_suite` takes; of several, the tables over all of them follow.
         imported: Files of results to show beside the suites' own.
         tracking_uri: MLflow store (default: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the current folder).
+        runs_dir: Folder of the runs' files (default: `.benchbench/runs`).
 
     Raises:
         BadInputError: A suite or a file cannot be used.
@@ -267,7 +284,7 @@ def report(*suites: Suite | str | Path, imported: Sequence[Path] = (), tracking_
     from benchbench.reporting import joint_tables, tables
 
     loaded = [suite if isinstance(suite, Suite) else load_suite(suite, thorough=False) for suite in suites]
-    known = [results(suite, imported=imported, tracking_uri=tracking_uri) for suite in loaded]
+    known = [results(suite, imported=imported, tracking_uri=tracking_uri, runs_dir=runs_dir) for suite in loaded]
     of_each = [table for suite, found in known for table in tables(suite, found)]
     if len(known) == 1:
         return of_each
@@ -422,8 +439,15 @@ def check_optimizer(
     yield from verdicts(component, create_graph=create_graph)
 
 
-def _rows(suite: Suite, results: dict[str, RunResult]) -> list[Row]:
-    return [Row(spec=spec, result=results.get(spec.key)) for spec in suite.specs]
+def _rows(suite: Suite, tracker: Tracker, runs_dir: Path | None) -> list[Row]:
+    from benchbench.figures.histories import read_histories
+    from benchbench.reporting import FROM_RECORDS
+
+    found = tracker.results([spec.key for spec in suite.specs])
+    wanted = [key for key, result in found.items() if result.conclusive] if FROM_RECORDS & set(suite.tables) else []
+    histories = read_histories(wanted, runs_dir or RUNS_DIR, tracker)
+    records = {key: history.epochs for key, history in histories.items()}
+    return [Row(spec=spec, result=found.get(spec.key), records=records.get(spec.key, ())) for spec in suite.specs]
 
 
 def _warm_up(suite: Suite) -> None:

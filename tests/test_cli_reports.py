@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -147,10 +148,26 @@ def test_the_schema_of_results_is_printed() -> None:
 
 
 def test_published_tables_are_printed_in_every_format(tmp_path: Path) -> None:
-    result = call("published", "--format", "latex")
+    result = call("published", "sassha-paper", "--format", "latex")
     assert result.exit_code == 0, result.output
     assert result.stdout.count(r"\begin{tabular}") == 5
     own = tmp_path / "own.yaml"
     own.write_text(PUBLISHED)
     assert "50.00 ± 1.00" in call("published", own).stdout
     assert "did you mean 'sassha-paper'?" in call("published", "sasha-paper").stderr
+
+
+def test_tables_of_whole_courses_come_from_folders_or_else_from_the_store(
+    write_suite: Callable[..., Path], workplace: Path
+) -> None:
+    text = SUITE.replace("NAME", "lines").replace('{workload: "STUBS:line",', '{workload: "STUBS:line", target: 0.0,')
+    text = text.replace("LABEL", "line").replace("[accuracy, cost]", "[matched, targets, profile, pareto, ranking]")
+    path = write_suite(text, "lines.yaml")
+    first = call("run", path, "--engine", "inline")
+    assert first.exit_code == 0, first.output
+    assert "within 1x" in first.stdout
+    report = call("report", path, "--format", "csv")
+    steps = [line for line in csv.DictReader(io.StringIO(report.stdout)) if line["table"] == "targets"]
+    assert {line["column"]: line["n"] for line in steps}["steps"] == "2"
+    shutil.rmtree(workplace / ".benchbench")
+    assert call("report", path, "--format", "csv").stdout == report.stdout

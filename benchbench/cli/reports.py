@@ -10,7 +10,7 @@ import typer
 
 from benchbench.cli.common import app, errors_as_lines
 from benchbench.cli.output import Format, print_results, print_tables
-from benchbench.cli.suites import Only, Overrides, SuiteArgument, Synthetic, TrackingUri
+from benchbench.cli.suites import Only, Overrides, RunsDir, SuiteArgument, Synthetic, TrackingUri
 
 FormatOption = Annotated[
     Format,
@@ -44,6 +44,7 @@ def report(
         typer.Option("--import", metavar="FILE", help="Show results that `export` wrote beside the suite's own."),
     ] = [],  # noqa: B006
     tracking_uri: TrackingUri = None,
+    runs_dir: RunsDir = None,
     synthetic: Synthetic = False,
     form: FormatOption = Format.terminal,
 ) -> None:
@@ -59,7 +60,9 @@ def report(
             api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic, thorough=False)
             for suite in suites
         ]
-        results = [api.results(suite, imported=imported, tracking_uri=tracking_uri) for suite in loaded]
+        results = [
+            api.results(suite, imported=imported, tracking_uri=tracking_uri, runs_dir=runs_dir) for suite in loaded
+        ]
         left_out = api.workloads_left_out(loaded, imported)
         print_results([suite for suite, _ in results], [rows for _, rows in results], form)
     for workload in left_out:
@@ -102,8 +105,13 @@ def compare(
 @app.command()
 def published(
     publication: Annotated[
-        str, typer.Argument(help="Published tables that come along, or a YAML file of that form.")
-    ] = "sassha-paper",
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="Published tables that come along (`sassha-paper`), or a YAML file of that form.",
+            show_default=False,
+        ),
+    ],
     form: FormatOption = Format.terminal,
 ) -> None:
     """Print published tables as they were printed, in the layout of measured ones."""

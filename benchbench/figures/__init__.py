@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from benchbench.figures.curves import curves
 from benchbench.figures.histograms import histograms
 from benchbench.figures.histories import History
-from benchbench.figures.labels import CURRENCIES, Currency
+from benchbench.figures.labels import CURRENCIES
 from benchbench.figures.landscapes import landscapes
 from benchbench.figures.material import Material, materials
 from benchbench.figures.pareto import pareto
@@ -18,6 +18,7 @@ from benchbench.figures.spectra import spectra
 from benchbench.figures.sweeps import heatmaps, sweeps
 from benchbench.figures.values import Figure, Kind
 from benchbench.problems import BadInputError, Problem
+from benchbench.reporting.currencies import Currency
 from benchbench.values import Row, Suite
 
 __all__ = ["CURRENCIES", "KINDS", "Currency", "Figure", "History", "Kind", "figures", "without_history"]

@@ -7,12 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
 from benchbench.figures.values import Axis
-from benchbench.reporting.cost import GC_PER_HVP
-from benchbench.reporting.metrics import METRICS, Metric, describe
-from benchbench.values import Cost, EpochRecord
-
-Currency = Literal["epochs", "steps", "seconds", "gradients", "gc"]
-"""What training is counted in: `gc` are gradient computations, with a Hessian-vector product at its price."""
+from benchbench.reporting.currencies import GC_PER_HVP, Currency
+from benchbench.reporting.metrics import Metric, describe
 
 CURRENCIES: Mapping[Currency, str] = {
     "epochs": "Epochs",
@@ -31,31 +27,14 @@ DIAGNOSTICS = {
     "distance_from_start": "Distance from the start ‖x − x₀‖₂",
     "curvature_change": "Local curvature change",
 }
-_SPLITS = {"train": "Training", "validation": "Validation", "test": "Test"}
 _DECADES = 1.5
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def spent(cost: Cost, currency: Currency) -> float:
-    """Return a cost in a currency other than epochs."""
-    if currency == "gc":
-        return float(cost.gradients + GC_PER_HVP * cost.hvps)
-    return cost.train_seconds if currency == "seconds" else float(getattr(cost, currency))
-
-
-def position(record: EpochRecord, currency: Currency) -> float:
-    """Return where an epoch stands on the axis of a currency."""
-    return float(record.epoch) if currency == "epochs" else spent(record.cost, currency)
-
-
 def metric(name: str) -> Metric:
-    """Return how a metric is shown; what is known of a test metric holds for those of the other splits."""
-    split, _, rest = name.partition("/")
-    known = METRICS.get(f"test/{rest}")
-    if split not in _SPLITS or name in METRICS or known is None:
-        return describe(name).model_copy(update={"title": _title(name)})
-    title = known.title.replace("the test data", f"the {_SPLITS[split].lower()} data").replace("Test", _SPLITS[split])
-    return known.model_copy(update={"title": title})
+    """Return how a metric or a diagnostic is shown."""
+    shown = describe(name)
+    return shown.model_copy(update={"title": DIAGNOSTICS[name]}) if name in DIAGNOSTICS else shown
 
 
 def axis(name: str, values: Iterable[float]) -> Axis:
@@ -85,9 +64,3 @@ def scaled(name: str) -> Callable[[float], float]:
     """Return the function that brings values of a metric into the unit of its axis."""
     factor = metric(name).scale
     return lambda value: factor * value
-
-
-def _title(name: str) -> str:
-    if name in METRICS:
-        return METRICS[name].title
-    return DIAGNOSTICS.get(name) or name

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from benchbench.figures.averages import Curve, series
 from benchbench.figures.histories import History
-from benchbench.figures.labels import Currency
 from benchbench.figures.values import Series
 from benchbench.problems import BadInputError, Problem, nearest_name
+from benchbench.reporting.currencies import Currency
 from benchbench.reporting.metrics import headline_metrics
 from benchbench.reporting.runs import Runs, gather, titled
 from benchbench.values import Method, Row, RunResult, Suite

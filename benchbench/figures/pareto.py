@@ -5,9 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 
 from benchbench.figures.averages import BARS, spread
-from benchbench.figures.labels import CURRENCIES, axis, scaled, spans_decades, spent
+from benchbench.figures.labels import CURRENCIES, axis, scaled, spans_decades
 from benchbench.figures.material import Material, lacking
 from benchbench.figures.values import Axis, LineFigure, Panel, Series
+from benchbench.reporting.currencies import spent
 from benchbench.reporting.metrics import describe
 from benchbench.reporting.runs import Runs
 from benchbench.stats import pareto_front

@@ -9,9 +9,10 @@ from typing import NamedTuple
 from pydantic import JsonValue
 
 from benchbench.figures.averages import BARS, spread
-from benchbench.figures.labels import axis, metric, number, scaled, spans_decades, spent
+from benchbench.figures.labels import axis, metric, number, scaled, spans_decades
 from benchbench.figures.material import Material
 from benchbench.figures.values import Axis, LineFigure, MapFigure, Panel, Series, Tile
+from benchbench.reporting.currencies import spent
 from benchbench.reporting.runs import Runs
 from benchbench.values import Method, RunResult, canonical_json
 

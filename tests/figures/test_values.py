@@ -43,7 +43,8 @@ def finished(suite: Suite) -> list[Row]:
 
 def test_the_command_offers_every_kind_and_currency() -> None:
     assert [*KINDS] == [*get_args(Kind)] == [kind.value for kind in KindName]
-    assert [*CURRENCIES] == [*get_args(Currency)] == [currency.value for currency in CurrencyName]
+    assert [*CURRENCIES] == [currency.value for currency in CurrencyName]
+    assert set(CURRENCIES) == set(get_args(Currency)) - {"flops"}  # they are measured in one run only
 
 
 @settings(max_examples=40, deadline=None)
