@@ -17,18 +17,22 @@ if TYPE_CHECKING:
 
 _COLUMN = 3.5
 _ROW = 2.3
+_FEW = 10
+"""Methods whose legend fits below a single column."""
+
 _MARKERS = 7
 """Markers along a line, more or less; on short lines every point has one."""
 
 
 def draw_lines(content: LineFigure) -> Figure:
-    """Draw a figure of panels; a single one is as wide as a column of a two-column paper, others are twice that."""
+    """Draw a figure of panels; one with few methods is as wide as a column of a two-column paper, others twice that."""
     count = len(content.panels)
     columns = 1 if count == 1 else 3 if count > 4 else 2
     rows = math.ceil(count / columns)
-    width = _COLUMN if count == 1 else 2 * _COLUMN
+    entries = _entries(content)
+    width = _COLUMN if count == 1 and len(entries) <= _FEW else 2 * _COLUMN
     height = _ROW if columns < 3 else 0.8 * _ROW
-    figure = page(width, rows * height, content.title, content.notes, _entries(content))
+    figure = page(width, rows * height, content.title, content.notes, entries)
     for i, panel in enumerate(content.panels):
         axes = figure.add_subplot(rows, columns, i + 1)
         _draw_panel(axes, panel, 0.75 * width / columns, 0.75 * height)
