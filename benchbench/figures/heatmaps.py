@@ -92,7 +92,7 @@ def _notes(material: Material, tiles: Sequence[Tile]) -> tuple[str, ...]:
     texts = {each for tile in tiles for row in tile.texts for each in row}
     notes = ["Mean over seeds; n where it is not that of all."] if len(material.suite.seeds) > 1 else []
     notes += [f"Hatched, {DIVERGED}: runs diverged and none finished."] if DIVERGED in texts else []
-    return (*notes, *(["Empty: not run."] if "" in texts else []))
+    return (*notes, *(["Empty: no run."] if "" in texts else []))
 
 
 def _numbers_last(method: Method) -> Callable[[str], bool]:

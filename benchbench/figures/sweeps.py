@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from benchbench.figures.averages import BARS, spread
 from benchbench.figures.labels import axis, scaled, spans_decades, spent
-from benchbench.figures.material import Material
+from benchbench.figures.material import Material, values_of
 from benchbench.figures.values import Axis, LineFigure, Panel, Series
 from benchbench.reporting.runs import Runs
 from benchbench.values import Method, RunResult, canonical_json
@@ -52,20 +52,20 @@ def _sweep(material: Material, name: str, parameter: str, swept: Sequence[Point]
     choices = choices_of(here, parameter)
     places = _places(choices)
     lines: dict[str, list[Point]] = defaultdict(list)
-    for point in sorted(here, key=lambda point: places[canonical_json(point.method.swept[parameter])]):
+    for point in here:
         lines[rest(point.method, (parameter,))].append(point)
     shown = scaled(name)
 
-    def line(of: Callable[[RunResult], float | None]) -> tuple[Series, ...]:
-        made = (
-            _line(label, [(places[canonical_json(p.method.swept[parameter])], p) for p in points], of)
-            for label, points in lines.items()
-        )
-        return tuple(sorted(made, key=lambda each: each.style))
+    def series(of: Callable[[RunResult], float | None]) -> tuple[Series, ...]:
+        placed = {
+            label: {places[canonical_json(point.method.swept[parameter])]: point for point in group}
+            for label, group in lines.items()
+        }
+        return tuple(_series(style, label, placed[label], of) for style, label in enumerate(placed))
 
-    quality = line(lambda run: shown(run.final[name]) if name in run.final else None)
+    quality = series(lambda run: shown(run.final[name]) if name in run.final else None)
     cost, unit = _cost(material)
-    costs = line(cost)
+    costs = series(cost)
     x = _axis(parameter, choices, places)
     return LineFigure(
         kind="sweep",
@@ -85,25 +85,18 @@ def _sweep(material: Material, name: str, parameter: str, swept: Sequence[Point]
     )
 
 
-def _line(label: str, points: Sequence[tuple[float, Point]], of: Callable[[RunResult], float | None]) -> Series:
-    found = [
-        (place, spread(value for run in point.runs.finished if (value := of(run)) is not None))
-        for place, point in points
-    ]
+def _series(style: int, label: str, placed: Mapping[float, Point], of: Callable[[RunResult], float | None]) -> Series:
+    found = [(place, spread(values_of(placed[place].runs, of))) for place in sorted(placed)]
     known = [(place, values) for place, values in found if values is not None]
     return Series(
-        style=min(point.style for _, point in points),
+        style=style,  # a line stands for several rows of the suite, so it has a look of its own
         label=label,
         x=tuple(place for place, _ in known),
         y=tuple(values.mean for _, values in known),
         low=tuple(values.low for _, values in known),
         high=tuple(values.high for _, values in known),
         n=tuple(values.n for _, values in known),
-        lost=tuple(
-            place
-            for (place, values), (_, point) in zip(found, points, strict=True)
-            if values is None and point.runs.results
-        ),
+        lost=tuple(place for place, values in found if values is None and placed[place].runs.results),
     )
 
 

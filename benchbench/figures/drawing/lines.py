@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from benchbench.figures.drawing.axes import lay_out, scale, spread_ticks
 from benchbench.figures.drawing.page import Entry, page
@@ -53,7 +53,8 @@ def _entries(content: LineFigure) -> list[Entry]:
         colour, marker, dashes = style(series.style)
         line: Any = "none" if panel.form == "points" else dashes
         label = f"{series.label} {series.remark}".strip()
-        entries.append(Entry(Line2D([], [], color=colour, marker=marker, linestyle=line), label))
+        handle = Line2D([], [], color=colour, marker=marker, linestyle=line, fillstyle=_fill(panel))
+        entries.append(Entry(handle, label))
     return entries
 
 
@@ -87,8 +88,14 @@ def _draw_series(axes: Axes, series: Series, panel: Panel) -> None:
         marker=marker,
         capsize=2,
         elinewidth=0.8,
+        fillstyle=_fill(panel),
         markersize=6 if panel.form == "points" else 4,
     )
+
+
+def _fill(panel: Panel) -> Literal["none", "full"]:
+    """Return how markers are filled: points that lie on each other must all be seen."""
+    return "none" if panel.form == "points" else "full"
 
 
 def _bars(middle: Sequence[float], low: Sequence[float], high: Sequence[float]) -> list[list[float]]:
