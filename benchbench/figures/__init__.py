@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from benchbench.figures.curves import curves
+from benchbench.figures.heatmaps import heatmaps
 from benchbench.figures.histograms import histograms
 from benchbench.figures.histories import History
 from benchbench.figures.labels import CURRENCIES
@@ -15,7 +16,7 @@ from benchbench.figures.landscapes import landscapes
 from benchbench.figures.material import Material, materials
 from benchbench.figures.pareto import pareto
 from benchbench.figures.spectra import spectra
-from benchbench.figures.sweeps import heatmaps, sweeps
+from benchbench.figures.sweeps import sweeps
 from benchbench.figures.values import Figure, Kind
 from benchbench.problems import BadInputError, Problem
 from benchbench.reporting.currencies import Currency

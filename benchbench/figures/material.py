@@ -131,7 +131,7 @@ def lacking(material: Material, shown: Iterable[str]) -> list[str]:
     return [f"Not shown: {'; '.join(parts)}."]
 
 
-def values(runs: Runs, of: Callable[[RunResult], float | None]) -> list[float]:
+def values_of(runs: Runs, of: Callable[[RunResult], float | None]) -> list[float]:
     """Return a number of each finished run that has it."""
     found = (of(run) for run in runs.finished)
     return [value for value in found if value is not None]

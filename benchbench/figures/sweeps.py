@@ -1,4 +1,4 @@
-"""Results against swept hyperparameters: lines for one of them, heat maps for two."""
+"""Results against swept hyperparameters, one at a time."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from typing import NamedTuple
 from pydantic import JsonValue
 
 from benchbench.figures.averages import BARS, spread
-from benchbench.figures.labels import axis, metric, number, scaled, spans_decades
-from benchbench.figures.material import Material
-from benchbench.figures.values import Axis, LineFigure, MapFigure, Panel, Series, Tile
+from benchbench.figures.labels import axis, scaled, spans_decades
+from benchbench.figures.material import Material, values_of
+from benchbench.figures.values import Axis, LineFigure, Panel, Series
 from benchbench.reporting.currencies import spent
 from benchbench.reporting.runs import Runs
 from benchbench.values import Method, RunResult, canonical_json
 
-DIVERGED = "div."
 _LOG_FROM = 0.9
 """Decades from which swept values stand on a logarithmic axis."""
 
 
-class _Point(NamedTuple):
+class Point(NamedTuple):
+    """A row of the suite: one combination of what a method sweeps."""
+
     style: int
     method: Method
     runs: Runs
@@ -33,48 +34,39 @@ def sweeps(material: Material) -> list[LineFigure]:
     What else a method sweeps gives it several lines.
     """
     name = material.final_metric()
-    swept = [_Point(*each) for each in material.styles() if each[1].swept]
+    swept = points(material)
     names = list(dict.fromkeys(parameter for point in swept for parameter in point.method.swept))
-    numeric = [each for each in names if _is_numeric(_choices(swept, each))]
+    numeric = [each for each in names if is_numeric(choices_of(swept, each))]
     if name is None or not any(point.runs.finished for point in swept):
         return []
     shown = numeric or names
     return [_sweep(material, name, parameter, swept, alone=len(shown) == 1) for parameter in shown]
 
 
-def heatmaps(material: Material) -> list[MapFigure]:
-    """Return a metric over two swept hyperparameters, a tile for each method and each choice of what else it sweeps."""
-    name = material.final_metric()
-    groups: dict[tuple[str, str], dict[str, list[_Point]]] = defaultdict(lambda: defaultdict(list))
-    for point in (_Point(*each) for each in material.styles()):
-        if len(point.method.swept) >= 2:
-            second, first = sorted(point.method.swept, key=_numbers_last(point.method))[-2:]
-            groups[first, second][_rest(point.method, (first, second))].append(point)
-    if name is None:
-        return []
-    made = [_heatmap(material, name, pair, tiles, alone=len(groups) == 1) for pair, tiles in groups.items()]
-    return [figure for figure in made if figure is not None]
+def points(material: Material) -> list[Point]:
+    """Return the combinations of all methods that sweep something."""
+    return [Point(*each) for each in material.styles() if each[1].swept]
 
 
-def _sweep(material: Material, name: str, parameter: str, swept: Sequence[_Point], *, alone: bool) -> LineFigure:
+def _sweep(material: Material, name: str, parameter: str, swept: Sequence[Point], *, alone: bool) -> LineFigure:
     here = [point for point in swept if parameter in point.method.swept]
-    choices = _choices(here, parameter)
+    choices = choices_of(here, parameter)
     places = _places(choices)
-    lines: dict[str, list[_Point]] = defaultdict(list)
-    for point in sorted(here, key=lambda point: places[canonical_json(point.method.swept[parameter])]):
-        lines[_rest(point.method, (parameter,))].append(point)
+    lines: dict[str, list[Point]] = defaultdict(list)
+    for point in here:
+        lines[rest(point.method, (parameter,))].append(point)
     shown = scaled(name)
 
-    def line(of: Callable[[RunResult], float | None]) -> tuple[Series, ...]:
-        made = (
-            _line(label, [(places[canonical_json(p.method.swept[parameter])], p) for p in points], of)
-            for label, points in lines.items()
-        )
-        return tuple(sorted(made, key=lambda each: each.style))
+    def series(of: Callable[[RunResult], float | None]) -> tuple[Series, ...]:
+        placed = {
+            label: {places[canonical_json(point.method.swept[parameter])]: point for point in group}
+            for label, group in lines.items()
+        }
+        return tuple(_series(style, label, placed[label], of) for style, label in enumerate(placed))
 
-    quality = line(lambda run: shown(run.final[name]) if name in run.final else None)
+    quality = series(lambda run: shown(run.final[name]) if name in run.final else None)
     cost, unit = _cost(material)
-    costs = line(cost)
+    costs = series(cost)
     x = _axis(parameter, choices, places)
     return LineFigure(
         kind="sweep",
@@ -94,29 +86,22 @@ def _sweep(material: Material, name: str, parameter: str, swept: Sequence[_Point
     )
 
 
-def _line(label: str, points: Sequence[tuple[float, _Point]], of: Callable[[RunResult], float | None]) -> Series:
-    found = [
-        (place, spread(value for run in point.runs.finished if (value := of(run)) is not None))
-        for place, point in points
-    ]
+def _series(style: int, label: str, placed: Mapping[float, Point], of: Callable[[RunResult], float | None]) -> Series:
+    found = [(place, spread(values_of(placed[place].runs, of))) for place in sorted(placed)]
     known = [(place, values) for place, values in found if values is not None]
     return Series(
-        style=min(point.style for _, point in points),
+        style=style,  # a line stands for several rows of the suite, so it has a look of its own
         label=label,
         x=tuple(place for place, _ in known),
         y=tuple(values.mean for _, values in known),
         low=tuple(values.low for _, values in known),
         high=tuple(values.high for _, values in known),
         n=tuple(values.n for _, values in known),
-        lost=tuple(
-            place
-            for (place, values), (_, point) in zip(found, points, strict=True)
-            if values is None and point.runs.results
-        ),
+        lost=tuple(place for place, values in found if values is None and placed[place].runs.results),
     )
 
 
-def _sweep_notes(material: Material, here: Sequence[_Point], lines: Sequence[Series], name: str) -> tuple[str, ...]:
+def _sweep_notes(material: Material, here: Sequence[Point], lines: Sequence[Series], name: str) -> tuple[str, ...]:
     usual_n = len(material.suite.seeds)
     notes = [BARS] if usual_n > 1 else []
     if any(each.lost for each in lines):
@@ -138,85 +123,23 @@ def _cost(material: Material) -> tuple[Callable[[RunResult], float | None], str]
     return lambda run: spent(run.cost, "gc") / run.cost.steps if run.cost.steps else None, "Cost per step (GC)"
 
 
-def _heatmap(
-    material: Material, name: str, pair: tuple[str, str], tiles: Mapping[str, Sequence[_Point]], *, alone: bool
-) -> MapFigure | None:
-    points = [point for each in tiles.values() for point in each]
-    first, second = ({canonical_json(each): each for each in _choices(points, parameter)} for parameter in pair)
-    shown = metric(name)
-    means = {
-        point.method.label: spread(shown.scale * run.final[name] for run in point.runs.finished if name in run.final)
-        for point in points
-    }
-    known = [values.mean for values in means.values() if values]
-    if not known:
-        return None
-    made = []
-    for title, here in tiles.items():
-        cells = {tuple(canonical_json(point.method.swept[each]) for each in pair): point for point in here}
-        grid = [[cells.get((column, row)) for column in first] for row in second]
-        made.append(
-            Tile(
-                title=title,
-                x=tuple(map(float, range(len(first)))),
-                y=tuple(map(float, range(len(second)))),
-                values=tuple(
-                    tuple(values.mean if p and (values := means[p.method.label]) else None for p in row) for row in grid
-                ),
-                texts=tuple(tuple(_cell_text(p, means, name, shown.decimals) for p in row) for row in grid),
-            )
-        )
-    x, y = (
-        Axis(label=parameter, ticks=tuple((float(i), text(value)) for i, value in enumerate(choices.values())))
-        for parameter, choices in zip(pair, (first, second), strict=True)
-    )
-    return MapFigure(
-        kind="heatmap",
-        name="" if alone else "-".join(pair),
-        workload=material.workload,
-        title=material.title(shown.title),
-        form="cells",
-        x=x,
-        y=y,
-        value=Axis(label=shown.full_title, low=min(known), high=max(known)),
-        tiles=tuple(made),
-        notes=_heatmap_notes(material, made),
-    )
-
-
-def _cell_text(point: _Point | None, means: Mapping[str, object], name: str, decimals: int | None) -> str:
-    if point is None or not point.runs.results:
-        return ""
-    values = spread(metric(name).scale * run.final[name] for run in point.runs.finished if name in run.final)
-    if values is None:
-        return DIVERGED if any(run.outcome == "diverged" for run in point.runs.results) else "failed"
-    shown = number(values.mean) if decimals is None else f"{values.mean:.{min(decimals, 1)}f}"
-    return shown if values.n == len(point.runs.results) else f"{shown}\n(n={values.n})"
-
-
-def _heatmap_notes(material: Material, tiles: Sequence[Tile]) -> tuple[str, ...]:
-    texts = {each for tile in tiles for row in tile.texts for each in row}
-    notes = ["Mean over seeds; n where it is not that of all."] if len(material.suite.seeds) > 1 else []
-    notes += [f"Hatched, {DIVERGED}: every run diverged or failed."] if DIVERGED in texts else []
-    return (*notes, *(["Empty: not run."] if "" in texts else []))
-
-
 def text(value: JsonValue) -> str:
     """Return a swept value as the labels of methods show it."""
     return value if isinstance(value, str) else canonical_json(value)
 
 
-def _choices(points: Sequence[_Point], parameter: str) -> list[JsonValue]:
+def choices_of(points: Sequence[Point], parameter: str) -> list[JsonValue]:
     """Return the values that a parameter takes, numbers by size, others in the order of the suite."""
     found = {
         canonical_json(point.method.swept[parameter]): point.method.swept[parameter]
         for point in points
         if parameter in point.method.swept
     }
-    return sorted(found.values(), key=_as_number) if _is_numeric(list(found.values())) else list(found.values())
+    return sorted(found.values(), key=_as_number) if is_numeric(list(found.values())) else list(found.values())
 
 
-def _is_numeric(values: Sequence[JsonValue]) -> bool:
+def is_numeric(values: Sequence[JsonValue]) -> bool:
+    """Return whether all values are numbers."""
     return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
 
 
@@ -226,25 +149,21 @@ def _as_number(value: JsonValue) -> float:
 
 
 def _places(choices: Sequence[JsonValue]) -> dict[str, float]:
-    numeric = _is_numeric(choices)
+    numeric = is_numeric(choices)
     return {canonical_json(value): _as_number(value) if numeric else float(i) for i, value in enumerate(choices)}
 
 
 def _axis(parameter: str, choices: Sequence[JsonValue], places: Mapping[str, float]) -> Axis:
     """Return the axis of a swept parameter, with a tick for each of its values."""
-    scale = "log" if _is_numeric(choices) and spans_decades(places.values(), _LOG_FROM) else "linear"
+    scale = "log" if is_numeric(choices) and spans_decades(places.values(), _LOG_FROM) else "linear"
     ticks = tuple((places[canonical_json(value)], text(value)) for value in choices)
     return Axis.model_validate({"label": parameter, "scale": scale, "ticks": ticks})
 
 
-def _rest(method: Method, without: Sequence[str]) -> str:
+def rest(method: Method, without: Sequence[str]) -> str:
     """Return the method's label with what it sweeps beside some parameters."""
     rest = ", ".join(f"{name}={text(value)}" for name, value in method.swept.items() if name not in without)
     return f"{method.base} ({rest})" if rest else method.base
-
-
-def _numbers_last(method: Method) -> Callable[[str], bool]:
-    return lambda name: _is_numeric([method.swept[name]])
 
 
 def _ends(series: Sequence[Series]) -> list[float]:

@@ -189,7 +189,7 @@ def test_a_sweep_has_a_line_per_method_and_per_choice_of_what_else_is_swept() ->
     figure = lines(figures(suite, rows, {}, kinds=["sweep"]))
     quality, cost = figure.panels
     assert [each.label for each in quality.series] == ["A (mode=steps)", "A (mode=updates)", "B"]
-    assert [each.style for each in quality.series] == [0, 1, 6]
+    assert [each.style for each in quality.series] == [0, 1, 2]
     assert quality.x.scale == "log"
     assert quality.x.ticks == ((1.0, "1"), (10.0, "10"), (100.0, "100"))
     assert quality.series[0].x == (1.0, 10.0, 100.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from benchbench.figures.drawing.axes import lay_out, scale, spread_ticks
 from benchbench.figures.drawing.page import Entry, page
@@ -17,18 +17,22 @@ if TYPE_CHECKING:
 
 _COLUMN = 3.5
 _ROW = 2.3
+_FEW = 10
+"""Methods whose legend fits below a single column."""
+
 _MARKERS = 7
 """Markers along a line, more or less; on short lines every point has one."""
 
 
 def draw_lines(content: LineFigure) -> Figure:
-    """Draw a figure of panels; a single one is as wide as a column of a two-column paper, others are twice that."""
+    """Draw a figure of panels; one with few methods is as wide as a column of a two-column paper, others twice that."""
     count = len(content.panels)
     columns = 1 if count == 1 else 3 if count > 4 else 2
     rows = math.ceil(count / columns)
-    width = _COLUMN if count == 1 else 2 * _COLUMN
+    entries = _entries(content)
+    width = _COLUMN if count == 1 and len(entries) <= _FEW else 2 * _COLUMN
     height = _ROW if columns < 3 else 0.8 * _ROW
-    figure = page(width, rows * height, content.title, content.notes, _entries(content))
+    figure = page(width, rows * height, content.title, content.notes, entries)
     for i, panel in enumerate(content.panels):
         axes = figure.add_subplot(rows, columns, i + 1)
         _draw_panel(axes, panel, 0.75 * width / columns, 0.75 * height)
@@ -49,7 +53,8 @@ def _entries(content: LineFigure) -> list[Entry]:
         colour, marker, dashes = style(series.style)
         line: Any = "none" if panel.form == "points" else dashes
         label = f"{series.label} {series.remark}".strip()
-        entries.append(Entry(Line2D([], [], color=colour, marker=marker, linestyle=line), label))
+        handle = Line2D([], [], color=colour, marker=marker, linestyle=line, fillstyle=_fill(panel))
+        entries.append(Entry(handle, label))
     return entries
 
 
@@ -83,8 +88,14 @@ def _draw_series(axes: Axes, series: Series, panel: Panel) -> None:
         marker=marker,
         capsize=2,
         elinewidth=0.8,
+        fillstyle=_fill(panel),
         markersize=6 if panel.form == "points" else 4,
     )
+
+
+def _fill(panel: Panel) -> Literal["none", "full"]:
+    """Return how markers are filled: points that lie on each other must all be seen."""
+    return "none" if panel.form == "points" else "full"
 
 
 def _bars(middle: Sequence[float], low: Sequence[float], high: Sequence[float]) -> list[list[float]]:

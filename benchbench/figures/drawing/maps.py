@@ -102,7 +102,8 @@ def _cells(axes: Axes, tile: Tile, norm: Any) -> None:
             if value is None and text:
                 box = Rectangle((x - 0.46, y - 0.46), 0.92, 0.92, facecolor="#EEEEEE", edgecolor="#BBBBBB", hatch="///")
                 axes.add_patch(box)
-            dark = value is not None and sum(colormaps[COLOURS](norm(value))[:3]) < 1.5
+            red, green, blue, _ = colormaps[COLOURS](norm(value)) if value is not None else (1.0, 1.0, 1.0, 1.0)
+            dark = 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.55
             _label(axes, x, y, text, "white" if dark else "black")
     for side in axes.spines.values():
         side.set_visible(False)
