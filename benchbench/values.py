@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, PrivateAttr, model_validator
 
-from benchbench.frozen import Frozen as Frozen
-from benchbench.frozen import canonical_json as canonical_json
+from benchbench.frozen import Frozen as Frozen  # noqa: PLC0414 - all other modules take both from here
+from benchbench.frozen import canonical_json as canonical_json  # noqa: PLC0414
 from benchbench.problems import Place
 from benchbench.sharpness.settings import SharpnessSettings
 
@@ -20,8 +20,8 @@ Outcome = Literal["finished", "diverged", "failed", "crashed", "timeout", "inter
 """How a run ended. `diverged` (a loss that is NaN or infinite) is a result; the four last ones are run again."""
 
 Measurement = Literal["flops", "sharpness"]
-"""What a suite can have measured after the training: floating-point operations of a step, as gradient equivalents, and the
-sharpness of the solution."""
+"""What a suite can have measured after the training: floating-point operations of a step, as gradient equivalents, and
+the sharpness of the solution."""
 
 Protocol = Literal["holdout", "paper"]
 """What chooses the best epoch: `holdout`, a part of the training data that is not trained on, the test data being read
@@ -210,6 +210,16 @@ class RunSpec(Frozen):
             if component["digest"]:  # a file is known by its content, wherever it lies
                 component.update(_without_folders(component))
         return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:16]
+
+    def asking_for_sharpness(self, changes: Mapping[str, JsonValue]) -> RunSpec:
+        """Return the spec with its sharpness to be measured, some of the settings changed.
+
+        Raises:
+            ValidationError: The changed settings have no meaning.
+        """
+        settings = SharpnessSettings.model_validate({**self.sharpness.model_dump(), **changes})
+        measure = tuple(dict.fromkeys((*self.measure, "sharpness")))
+        return self.model_copy(update={"measure": measure, "sharpness": settings})
 
     def lacks_sharpness(self, result: RunResult) -> bool:
         """Return whether a result is that of a finished run whose sharpness is still to be measured as asked for."""
@@ -457,3 +467,8 @@ class Row(Frozen):
 
     spec: RunSpec
     result: RunResult | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run has answered all that it asked, what shall be measured included."""
+        return self.result is not None and self.result.conclusive and not self.spec.lacks_sharpness(self.result)

@@ -9,13 +9,16 @@ import typer
 from benchbench.cli import suites  # first: the help lists commands in the order in which they are imported
 
 # isort: split
+from benchbench.cli import sharpness
+
+# isort: split
 from benchbench.cli import reports
 
 # isort: split
 from benchbench.cli import plugins
 from benchbench.cli.common import app
 
-__all__ = ["app", "main", "plugins", "reports", "suites"]
+__all__ = ["app", "main", "plugins", "reports", "sharpness", "suites"]
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+
 import torch
 from torch import Tensor
 
@@ -10,7 +11,6 @@ from benchbench.curvature.lanczos import Lanczos
 from benchbench.curvature.sampling import gaussian
 from benchbench.curvature.surface import LossSurface
 from benchbench.sharpness.values import Eigenvalue, ExtremeEigenvalues
-
 
 _UNKNOWN = Eigenvalue(value=math.nan, error_bound=math.nan, residual=math.nan, converged=False)
 

@@ -64,20 +64,19 @@ METRICS = {
         title="Test perplexity by the frequencies of single tokens", label="unigram", better="lower", decimals=2
     ),
     "test/loss": Metric(title="Test loss", label="loss", better="lower", decimals=3),
+    "sharpness/lambda_max": Metric(title="Largest eigenvalue of the Hessian", label="λ_max(H)", better="lower"),
+    "sharpness/trace": Metric(title="Trace of the Hessian", label="tr(H)", better="lower"),
+    "sharpness/gradient_rise": Metric(title="Rise of the loss along its gradient", label="δL_grad", better="lower"),
+    "sharpness/average_rise": Metric(title="Average rise of the loss", label="δL_avg", better="lower"),
 }
 """The metrics that are known, in the order in which they share a column."""
-
-SHARPNESS = "sharpness/"
-"""What the names of all measures of sharpness begin with."""
 
 
 def describe(name: str) -> Metric:
     """Return how the metric `name` is shown.
 
-    Measures of sharpness are better the lower they are. Of a metric that is not known, no value is marked as best.
+    Of a metric that is not known, no value is marked as best.
     """
-    if name.startswith(SHARPNESS):
-        return Metric(title=name, label=name.removeprefix(SHARPNESS), better="lower")
     return METRICS.get(name) or Metric(title=name, label=name)
 
 

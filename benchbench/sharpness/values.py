@@ -224,8 +224,8 @@ class RunSharpness(Sharpness):
         key: The run's key.
         data: Which examples the surface averages over, in words.
         seconds: Wall-clock time of the measurement, without setting up data and model.
-        epochs: Its cost in epochs of the run's training, had that computed one gradient per step: gradient equivalents per
-            batch times the share of the epoch's batches that were looked at.
+        epochs: Its cost in epochs of the run's training, had that computed one gradient per step: gradient equivalents
+            over the batches of an epoch.
     """
 
     settings: SharpnessSettings
@@ -241,8 +241,8 @@ class RunSharpness(Sharpness):
         found: dict[str, float | None] = {
             "lambda_max": largest.value,
             "lambda_max_residual": largest.residual,
-            "lambda_min": smallest and smallest.value,
-            "lambda_min_residual": smallest and smallest.residual,
+            "lambda_min": smallest.value if smallest else None,
+            "lambda_min_residual": smallest.residual if smallest else None,
             "trace": self.trace.value,
             "trace_error": self.trace.standard_error,
             "loss": self.differences.loss,
