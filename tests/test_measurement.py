@@ -15,6 +15,8 @@ from typer.testing import CliRunner, Result
 
 from benchbench.cli import app
 from benchbench.run_folder import RunFolder
+from benchbench.trainer import run_in_folder
+from benchbench.values import RunSpec
 from tests import sharp
 
 SHARP = Path(sharp.__file__)
@@ -222,6 +224,20 @@ def test_a_workload_without_fixed_batches_is_measured_on_those_of_its_first_epoc
     assert value.data.startswith("examples in the batches of epoch 1")
     assert value.landscape.x == (-1.0, 0.0, 1.0)
     assert value.landscape.losses[0][1] == pytest.approx(value.differences.loss, rel=1e-12)
+
+
+def test_a_measurement_can_be_stopped_and_begins_anew(workplace: Path, write_suite: Write) -> None:
+    run(write_suite(SUITE))
+    folder = only_folder()
+    spec = RunSpec.model_validate_json(folder.spec_file.read_bytes()).asking_for_sharpness({"draws": 1})
+    folder.prepare(spec)
+    stopped = run_in_folder(spec, torch.device("cpu"), folder, stop=lambda: True)
+    assert (stopped.outcome, stopped.sharpness_missing) == ("finished", "stopped while it was measured")
+    assert stopped.sharpness_settings == ""
+    folder.prepare(spec)
+    measured = run_in_folder(spec, torch.device("cpu"), folder)
+    assert measured.sharpness_settings == spec.sharpness.digest
+    assert measured.final.items() >= stopped.final.items()
 
 
 @pytest.mark.parametrize(
