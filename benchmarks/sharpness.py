@@ -26,8 +26,8 @@ from benchbench.trainer import run, run_in_folder
 from benchbench.values import Component, RunSpec
 
 CPU = torch.device("cpu")
-ITERATIONS = 10
-PROBES = 20
+ITERATIONS = 5
+PROBES = 10
 
 
 def spec_of(**sharpness: object) -> RunSpec:
