@@ -33,6 +33,7 @@ bench: $(VENV)/installed-dev  ## print the performance figures that the docs sta
 	$(BIN)/python benchmarks/ledger.py
 	$(BIN)/python benchmarks/optimizer_arithmetic.py
 	$(BIN)/python benchmarks/second_order.py
+	$(BIN)/python benchmarks/sharpness.py
 
 clean:  ## remove what the targets above made
 	rm -rf $(VENV) .benchbench mlruns mlflow.db

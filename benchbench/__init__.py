@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from benchbench.api import compare, export, load_suite, plot, report, run
+    from benchbench.api import compare, export, load_suite, measure, plot, report, run
     from benchbench.problems import BadInputError
     from benchbench.reporting import to_csv, to_html, to_latex, to_markdown, to_terminal
 
@@ -23,6 +23,7 @@ __all__ = [
     "compare",
     "export",
     "load_suite",
+    "measure",
     "plot",
     "report",
     "run",
@@ -38,6 +39,7 @@ _HOMES = {
     "compare": "benchbench.api",
     "export": "benchbench.api",
     "load_suite": "benchbench.api",
+    "measure": "benchbench.api",
     "plot": "benchbench.api",
     "report": "benchbench.api",
     "run": "benchbench.api",

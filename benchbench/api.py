@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import JsonValue, ValidationError
+
 from benchbench import suite as suites
 from benchbench.problems import BadInputError, Problem
-from benchbench.values import Component, Row, RunSpec, Suite
+from benchbench.values import Component, Method, Row, RunSpec, Suite
 
 if TYPE_CHECKING:
     from benchbench.conformance import Verdict
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from benchbench.plan import PlannedRun
     from benchbench.reporting.exchange import Record
     from benchbench.reporting.table import Table
+    from benchbench.run_folder import RunFolder
     from benchbench.runner import Observer
     from benchbench.tracking import Tracker
 
@@ -202,6 +206,97 @@ def run(
     chosen = create(engine, available_slots(slots), _plugin_modules(suite.specs))
     Runner(suite, chosen, tracker, runs_dir or RUNS_DIR, data, observe, force).run()
     return _rows(suite, tracker, runs_dir)
+
+
+def measure(
+    suite: Suite | str | Path,
+    *,
+    changes: Mapping[str, JsonValue] | None = None,
+    engine: str = "local",
+    slots: int | None = None,
+    tracking_uri: str | None = None,
+    runs_dir: Path | None = None,
+    data: Path = DATA,
+    observe: Observer = lambda event: None,
+) -> list[Row]:
+    """Measure the sharpness of every finished run of a suite that has not been measured so; train nothing.
+
+    Args:
+        suite: A loaded suite, or what `load_suite` takes. Its `sharpness` says what is measured, and how.
+        changes: Settings of `sharpness` that differ, such as `{"dtype": "float64"}`.
+        engine: As for `run`.
+        slots: As for `run`.
+        tracking_uri: MLflow store (default: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the current folder).
+        runs_dir: Folder of the runs' files (default: `.benchbench/runs`).
+        data: The folder in which data sets lie.
+        observe: Told about everything that happens.
+
+    Returns:
+        One row per run of the suite, with its result; its spec says what was asked for.
+
+    Raises:
+        BadInputError: The suite cannot be used; nothing was measured.
+        TrackingError: The tracking store cannot be used.
+        KeyboardInterrupt: On Ctrl-C or SIGTERM, after everything has been put in order.
+    """
+    from benchbench.plan import plan as plan_specs
+    from benchbench.tracking import Tracker
+
+    suite = suite if isinstance(suite, Suite) else load_suite(suite, data=data)
+    specs = tuple(spec.asking_for_sharpness(changes or {}) for spec in suite.specs)
+    suite = suite.model_copy(update={"specs": specs})
+    planned = plan_specs(specs, Tracker(tracking_uri), runs_dir or RUNS_DIR)
+    finished = {item.spec.key for item in planned if item.state != "to run"}
+    trained = suite.model_copy(update={"specs": tuple(spec for spec in specs if spec.key in finished)})
+    known = run(
+        trained,
+        engine=engine,
+        slots=slots,
+        tracking_uri=tracking_uri,
+        runs_dir=runs_dir,
+        data=data,
+        observe=observe,
+    )
+    by_key = {row.spec.key: row.result for row in known}
+    return [Row(spec=spec, result=by_key.get(spec.key)) for spec in specs]
+
+
+def find_run(folder_or_key: str, *, runs_dir: Path | None = None) -> tuple[Suite, RunFolder] | None:
+    """Return a single run as a suite of its own, with its folder; `None` for what names no run.
+
+    Args:
+        folder_or_key: Path of a run's folder, or a run's key.
+        runs_dir: Folder of the runs' files (default: `.benchbench/runs`).
+
+    Raises:
+        BadInputError: There is no such run, or its folder is damaged.
+    """
+    from benchbench.run_folder import RunFolder
+
+    is_key = re.fullmatch("[0-9a-f]{16}", folder_or_key) is not None
+    folder = RunFolder((runs_dir or RUNS_DIR) / folder_or_key if is_key else Path(folder_or_key))
+    if not (is_key or folder.path.is_dir()):
+        return None
+    try:
+        spec = RunSpec.model_validate_json(folder.spec_file.read_bytes())
+    except FileNotFoundError:
+        raise BadInputError([Problem("no such run: there is no spec.json", str(folder.path))]) from None
+    except ValidationError as error:
+        message = f"cannot be read: {error.errors()[0]['msg']}"
+        raise BadInputError([Problem(message, str(folder.spec_file))]) from None
+    if folder.path.resolve().name != spec.key:
+        raise BadInputError([Problem(f"the folder of a run has the name of its key, {spec.key}", str(folder.path))])
+    suite = Suite(
+        name=spec.suite,
+        title=spec.suite,
+        protocol=spec.protocol,
+        seeds=(spec.seed,),
+        methods=(Method(label=spec.method),),
+        workloads=(spec.workload_label,),
+        tables=("sharpness",),
+        specs=(spec,),
+    )
+    return suite, folder
 
 
 def rows(suite: Suite, *, tracking_uri: str | None = None, runs_dir: Path | None = None) -> list[Row]:

@@ -11,8 +11,9 @@ from benchbench.run_folder import RunFolder
 from benchbench.tracking import Tracker
 from benchbench.values import RunResult, RunSpec
 
-State = Literal["done", "on disk", "to run"]
-"""`done`: tracked to a conclusive end; `on disk`: ended, but not tracked yet; `to run`: new, or to be run again."""
+State = Literal["done", "on disk", "to run", "to measure", "no weights"]
+"""`done`: tracked to a conclusive end; `on disk`: ended, but not tracked yet; `to run`: new, or to be run again;
+`to measure`: only its sharpness is missing; `no weights`: that cannot be measured, for the run's weights are gone."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,11 @@ class PlannedRun:
     folder: RunFolder
     state: State
     result: RunResult | None
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is to be done about it, or can be."""
+        return self.state in ("done", "no weights")
 
 
 def plan(specs: Sequence[RunSpec], tracker: Tracker, runs_dir: Path, *, force: bool = False) -> list[PlannedRun]:
@@ -50,15 +56,21 @@ def plan(specs: Sequence[RunSpec], tracker: Tracker, runs_dir: Path, *, force: b
         result = tracked.get(key)
         state: State = "to run"
         if not force:
-            state, result = _state(result, folder)
+            state, result = _state(unique[key], result, folder)
         planned.append(PlannedRun(unique[key], folder, state, result))
     return planned
 
 
-def _state(tracked: RunResult | None, folder: RunFolder) -> tuple[State, RunResult | None]:
-    if tracked is not None and tracked.conclusive:
+def _state(spec: RunSpec, tracked: RunResult | None, folder: RunFolder) -> tuple[State, RunResult | None]:
+    if tracked is not None and tracked.conclusive and not spec.lacks_sharpness(tracked):
         return "done", tracked
+    if measurable := folder.measurable(spec):
+        return "to measure", measurable
     on_disk = folder.result()
-    if on_disk is not None and on_disk.conclusive:
+    is_tracked = tracked is not None and tracked.conclusive
+    if on_disk is not None and on_disk.conclusive and not (is_tracked and spec.lacks_sharpness(on_disk)):
         return "on disk", on_disk
+    if tracked is not None and is_tracked:
+        reason = f"no weights in {folder.path}; --force trains the run again"
+        return "no weights", tracked.model_copy(update={"sharpness_missing": reason})
     return "to run", tracked or on_disk

@@ -62,6 +62,8 @@ def summary(planned: Sequence[PlannedRun], estimates: Estimates) -> str:
     """Return how many runs there are, how many are left, and about how long these take on one device."""
     left = [item for item in planned if item.state == "to run"]
     text = f"{len(planned)} runs, {len(left)} to run"
+    if to_measure := sum(item.state == "to measure" for item in planned):
+        text += f", {to_measure} to measure"
     known = [estimates.get((item.spec.workload_label, item.spec.method)) for item in left]
     hours = sum(each.cost.train_seconds for each in known if each) / 3600
     if not estimates or not left:

@@ -50,7 +50,7 @@ class ProgressDisplay:
         spec = event.spec
         match event.kind:
             case "planned":
-                self._plan(spec, done=event.result is not None)
+                self._plan(spec, event.result)
             case "waiting":
                 self._line(spec, "is being run by another invocation")
             case "started":
@@ -63,10 +63,12 @@ class ProgressDisplay:
             case "ended" if event.result is not None:
                 self._end(spec, event.result)
 
-    def _plan(self, spec: RunSpec, *, done: bool) -> None:
+    def _plan(self, spec: RunSpec, result: RunResult | None) -> None:
         self._runs += 1
-        self._ended += done
-        if not done:
+        self._ended += result is not None
+        if result is not None and spec.lacks_sharpness(result):
+            self._line(spec, _unmeasured(result))
+        if result is None:
             total = self._bars.tasks[self._overall].total or 0
             self._bars.update(self._overall, total=total + spec.epochs, visible=True)
 
@@ -92,6 +94,8 @@ class ProgressDisplay:
         if result.outcome == "finished":
             seconds = f"{result.cost.train_seconds:.1f} s"
             self._line(spec, f"[green]finished[/] ({escape(_summary(result.final))}, {seconds})")
+            if spec.lacks_sharpness(result):
+                self._line(spec, _unmeasured(result))
         else:
             self._line(spec, f"[red]{result.outcome}[/]: {_reason(result)}")
 
@@ -110,6 +114,10 @@ def _summary(metrics: Metrics) -> str:
     named = {name.removeprefix(split): value for name, value in metrics.items() if name.startswith(split)}
     shown = {name: value for name, value in named.items() if name != "loss"} or named
     return ", ".join(f"{name} {value:.4g}" for name, value in shown.items())
+
+
+def _unmeasured(result: RunResult) -> str:
+    return f"[yellow]sharpness not measured[/]: {escape(printable(result.sharpness_missing or 'its weights are gone'))}"
 
 
 def _reason(result: RunResult) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from benchbench.checkpoint import Checkpoints
+from benchbench.sharpness import RunSharpness
 from benchbench.values import EpochRecord, RunResult, RunSpec
 
 
@@ -75,10 +76,13 @@ class RunFolder:
         return self.path / "lock"
 
     def prepare(self, spec: RunSpec) -> None:
-        """Write the spec, and remove what an earlier attempt left, apart from its checkpoints."""
+        """Write the spec, and remove what an earlier attempt left, apart from its checkpoints.
+
+        Of a run that only has to be measured, everything stays.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
         left = (self.result_file, self.metrics_file, self.diagnostics_file, self.sharpness_file, self.log_file)
-        for file in (*left, self.weights_file):
+        for file in () if self.measurable(spec) else (*left, self.weights_file):
             file.unlink(missing_ok=True)
         _write(self.spec_file, spec.model_dump_json(indent=2) + "\n")
 
@@ -96,6 +100,32 @@ class RunFolder:
         _write(self.result_file, result.model_dump_json(indent=2) + "\n")
         if result.conclusive:
             self.checkpoints.clear()
+
+    def forget(self) -> None:
+        """Let the run begin anew, whatever it has come to."""
+        self.checkpoints.clear()
+        self.result_file.unlink(missing_ok=True)
+
+    def measurable(self, spec: RunSpec) -> RunResult | None:
+        """Return the result of a run that has finished and left its weights, if only its sharpness is missing.
+
+        Args:
+            spec: The run, with what shall be measured.
+        """
+        result = self.result()
+        left = result is not None and spec.lacks_sharpness(result) and self.weights_file.exists()
+        return result if left else None
+
+    def keep_sharpness(self, sharpness: RunSharpness) -> None:
+        """Write what was measured, in one piece or not at all."""
+        _write(self.sharpness_file, sharpness.model_dump_json(indent=2) + "\n")
+
+    def sharpness(self) -> RunSharpness | None:
+        """Return the sharpness of the solution, or `None` when it has not been measured (or its file is unreadable)."""
+        try:
+            return RunSharpness.model_validate_json(self.sharpness_file.read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return None
 
     def result(self) -> RunResult | None:
         """Return the result, or `None` when the run has not ended (or its file is unreadable)."""

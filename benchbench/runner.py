@@ -30,8 +30,8 @@ class Event:
     """Something that happened to a run.
 
     Attributes:
-        kind: `planned` (with its result when it is done already), `waiting` (another invocation is at work on it),
-            `started`, `epoch`, `retried` (its process died) or `ended`.
+        kind: `planned` (with its result when nothing is to be done about it), `waiting` (another invocation is at work
+            on it), `started`, `epoch`, `retried` (its process died) or `ended`.
         spec: The run.
         record: For `epoch`: what the epoch gave.
         result: For `planned`, `retried` and `ended`: the result.
@@ -92,8 +92,8 @@ class Runner:
         """
         planned = plan(self.suite.specs, self.tracker, self.runs_dir, force=self.force)
         for item in planned:
-            self.observe(Event("planned", item.spec, result=item.result if item.state == "done" else None))
-        queue = deque(item for item in planned if item.state != "done")
+            self.observe(Event("planned", item.spec, result=item.result if item.settled else None))
+        queue = deque(item for item in planned if not item.settled)
         with _sigterm_as_interrupt():
             try:
                 while queue or self._active:
@@ -128,7 +128,8 @@ class Runner:
         """Submit a claimed run, unless it has ended already: then only track it."""
         active = _Active(item, lock)
         ended = item.folder.result()
-        if ended is not None and ended.conclusive and not self.force:
+        to_measure = item.folder.measurable(item.spec) is not None
+        if ended is not None and ended.conclusive and not to_measure and not self.force:
             # Another process got that far before the claim; it may have tracked the result or not.
             [latest] = plan([item.spec], self.tracker, self.runs_dir)
             if latest.state == "on disk":
@@ -137,18 +138,26 @@ class Runner:
             return
         self._active[item.spec.key] = active
         if self.force:
-            item.folder.checkpoints.clear()
+            item.folder.forget()
         self.engine.submit(Job(item.spec, item.folder, self.data))
         self.observe(Event("started", item.spec))
 
     def _follow(self, active: _Active) -> None:
         """Copy what the run has written since the last time."""
         if active.tracked is None:
-            if self._parent_id is None:
-                self._parent_id = self.tracker.begin_invocation(self.suite, self.engine.name)
-            active.tracked = self.tracker.begin_run(self._parent_id, active.item.spec, active.item.folder)
+            active.tracked = self._unmeasured(active.item) or self._begun(active.item)
         for record in self.tracker.follow(active.tracked):
             self.observe(Event("epoch", active.item.spec, record=record))
+
+    def _unmeasured(self, item: PlannedRun) -> TrackedRun | None:
+        """Return the run in tracking that has the training already, where only measures are to be added."""
+        trained = item.state in ("to measure", "on disk") and not self.force
+        return self.tracker.unmeasured_run(item.spec, item.folder) if trained else None
+
+    def _begun(self, item: PlannedRun) -> TrackedRun:
+        if self._parent_id is None:
+            self._parent_id = self.tracker.begin_invocation(self.suite, self.engine.name)
+        return self.tracker.begin_run(self._parent_id, item.spec, item.folder)
 
     def _settle(self, active: _Active, result: RunResult) -> None:
         """Track how a run ended, and start it again when its process died."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from benchbench.run_folder import RunFolder
+from benchbench.sharpness.values import PREFIX
 from benchbench.values import (
     Cost,
     EpochRecord,
@@ -158,6 +159,17 @@ class Tracker:
         self._client.log_batch(run.info.run_id, params=params)
         return TrackedRun(run.info.run_id, folder)
 
+    def unmeasured_run(self, spec: RunSpec, folder: RunFolder) -> TrackedRun | None:
+        """Return the run of a spec's key that has finished without sharpness, so that its measures can be added to it.
+
+        One that has some, measured with other settings, is superseded as a whole: MLflow keeps every metric for ever.
+        """
+        for run in self._search(f"tags.`{_TAG}key` = '{spec.key}'"):
+            result = _read_result(run)
+            if result.conclusive and not any(name.startswith(PREFIX) for name in result.final):
+                return TrackedRun(run.info.run_id, folder, logged=result.epochs)
+        return None
+
     def follow(self, tracked: TrackedRun) -> list[EpochRecord]:
         """Write the epochs that the run's folder has gained, and return them."""
         records = list(tracked.folder.records(skip=tracked.logged))
@@ -272,6 +284,8 @@ def _result_tags(result: RunResult) -> dict[str, object]:
         f"{_TAG}epochs": result.epochs,
         f"{_TAG}best_epoch": result.best_epoch,
         f"{_TAG}unmetered": result.unmetered,
+        f"{_TAG}sharpness_settings": result.sharpness_settings,
+        f"{_TAG}sharpness_missing": result.sharpness_missing,
         **{f"{_TAG}environment.{name}": value for name, value in result.environment.items()},
     }
 
@@ -292,6 +306,8 @@ def _read_result(run: Run) -> RunResult:
             "cost": _fields(Cost, _below("cost/", metrics)),
             "gc_measured": metrics.get("cost/gc_measured"),
             "unmetered": tags.get("unmetered", ""),
+            "sharpness_settings": tags.get("sharpness_settings", ""),
+            "sharpness_missing": tags.get("sharpness_missing", ""),
             "memory": _fields(Memory, _below("memory/", metrics)),
             "environment": _below("environment.", tags),
         }

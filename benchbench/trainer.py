@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from benchbench import backends, memory, probe, stepping
+from benchbench import backends, measurement, memory, probe, stepping
 from benchbench.attempt import Keeper, Progress, Stopped, never
 from benchbench.followers import following
 from benchbench.ranks import RankEndedError
@@ -152,7 +152,8 @@ def run_in_folder(
 ) -> RunResult:
     """Run a spec and leave its metrics and its result in its folder; an exception becomes the outcome `failed`.
 
-    It goes on from the checkpoint that an earlier attempt has left in the folder.
+    It goes on from the checkpoint that an earlier attempt has left in the folder. A run that has finished there, and of
+    which only the sharpness is missing, is only measured.
 
     What the spec wants measured beside the training is measured after it, so that it can neither change nor cost
     the run anything.
@@ -166,6 +167,24 @@ def run_in_folder(
         own_process: Whether this process does nothing else, so that its memory is the run's.
         stop: Looked at after every step: whether the run shall leave a checkpoint and end as `interrupted`.
     """
+    result = folder.measurable(spec)
+    if result is None:
+        result = _trained(spec, device, folder, data, sharing, own_process, stop)
+    if spec.lacks_sharpness(result):
+        result = measurement.with_sharpness(spec, result, device, folder, data, stop)
+    folder.finish(result)
+    return result
+
+
+def _trained(
+    spec: RunSpec,
+    device: torch.device,
+    folder: RunFolder,
+    data: Path,
+    sharing: int,
+    own_process: bool,
+    stop: Callable[[], bool],
+) -> RunResult:
     keeper = Keeper(spec, device, folder, stop)
     try:
         result = run(spec, device, folder.append, data, keeper)
@@ -191,7 +210,6 @@ def run_in_folder(
         folder.finish(result.model_copy(update={"unmetered": "the process died in the probe"}))
         gc_measured, unmetered = probe.gradient_equivalents(spec, device, data, hessian=result.cost.hvps > 0)
         result = result.model_copy(update={"gc_measured": gc_measured, "unmetered": unmetered})
-    folder.finish(result)
     return result
 
 

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, model_validator
+from pydantic import Field, JsonValue, PrivateAttr, model_validator
 
+from benchbench.frozen import Frozen as Frozen  # noqa: PLC0414 - all other modules take both from here
+from benchbench.frozen import canonical_json as canonical_json  # noqa: PLC0414
 from benchbench.problems import Place
+from benchbench.sharpness.settings import SharpnessSettings
 
 Outcome = Literal["finished", "diverged", "failed", "crashed", "timeout", "interrupted"]
 """How a run ended. `diverged` (a loss that is NaN or infinite) is a result; the four last ones are run again."""
 
-Measurement = Literal["flops"]
-"""What a suite can have measured beside the training: floating-point operations, as gradient equivalents."""
+Measurement = Literal["flops", "sharpness"]
+"""What a suite can have measured after the training: floating-point operations of a step, as gradient equivalents, and
+the sharpness of the solution."""
 
 Protocol = Literal["holdout", "paper"]
 """What chooses the best epoch: `holdout`, a part of the training data that is not trained on, the test data being read
@@ -26,12 +29,6 @@ once, at the end; `paper`, the test data itself, evaluated after every epoch, as
 
 Metrics = dict[str, float]
 """Metric name (`split/metric`, such as `test/accuracy`) to its value; accuracies are fractions in [0, 1]."""
-
-
-class Frozen(BaseModel):
-    """An immutable value that rejects unknown fields and keeps NaN and infinity through JSON."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
 class Component(Frozen):
@@ -184,6 +181,7 @@ class RunSpec(Frozen):
         timeout: Seconds after which the run is stopped (not part of the key).
         checkpoint_minutes: Minutes between checkpoints inside an epoch (not part of the key).
         measure: What is measured beside the training, which it does not change (not part of the key).
+        sharpness: How sharpness is measured, if it is (not part of the key).
     """
 
     suite: str
@@ -202,6 +200,7 @@ class RunSpec(Frozen):
     timeout: float | None = None
     checkpoint_minutes: float = 10.0
     measure: tuple[Measurement, ...] = ()
+    sharpness: SharpnessSettings = SharpnessSettings()
 
     @property
     def key(self) -> str:
@@ -212,6 +211,21 @@ class RunSpec(Frozen):
                 component.update(_without_folders(component))
         return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:16]
 
+    def asking_for_sharpness(self, changes: Mapping[str, JsonValue]) -> RunSpec:
+        """Return the spec with its sharpness to be measured, some of the settings changed.
+
+        Raises:
+            ValidationError: The changed settings have no meaning.
+        """
+        settings = SharpnessSettings.model_validate({**self.sharpness.model_dump(), **changes})
+        measure = tuple(dict.fromkeys((*self.measure, "sharpness")))
+        return self.model_copy(update={"measure": measure, "sharpness": settings})
+
+    def lacks_sharpness(self, result: RunResult) -> bool:
+        """Return whether a result is that of a finished run whose sharpness is still to be measured as asked for."""
+        wanted = "sharpness" in self.measure and result.outcome == "finished"
+        return wanted and result.sharpness_settings != self.sharpness.digest
+
 
 def _without_folders(value: Any) -> Any:
     """Return a component's content with the folders of the files that it names left out."""
@@ -221,7 +235,7 @@ def _without_folders(value: Any) -> Any:
     return value.replace("\\", "/").rpartition("/")[2] if is_file else value
 
 
-_NOT_IN_KEY = {"suite", "method", "workload_label", "timeout", "checkpoint_minutes", "measure"}
+_NOT_IN_KEY = {"suite", "method", "workload_label", "timeout", "checkpoint_minutes", "measure", "sharpness"}
 
 
 class Method(Frozen):
@@ -419,6 +433,8 @@ class RunResult(Frozen):
         gc_measured: Gradient equivalents per step: floating-point operations of a step over those of one gradient.
             `None` where they were not asked for or could not be measured.
         unmetered: Why they could not be measured, or empty.
+        sharpness_settings: Digest of the settings that the sharpness in `final` was measured with; empty: not measured.
+        sharpness_missing: Why it is not there although it was asked for, or empty.
         memory: What it held in memory.
         environment: Device, threads, library versions, as plain text.
     """
@@ -434,6 +450,8 @@ class RunResult(Frozen):
     cost: Cost = Cost()
     gc_measured: float | None = None
     unmetered: str = ""
+    sharpness_settings: str = ""
+    sharpness_missing: str = ""
     memory: Memory = Memory()
     environment: dict[str, str] = {}
 
@@ -456,7 +474,7 @@ class Row(Frozen):
     result: RunResult | None = None
     records: tuple[EpochRecord, ...] = ()
 
-
-def canonical_json(content: Any) -> str:
-    """Return `content` as JSON with sorted keys and no spaces: equal values give equal text."""
-    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    @property
+    def complete(self) -> bool:
+        """Whether the run has answered all that it asked, what shall be measured included."""
+        return self.result is not None and self.result.conclusive and not self.spec.lacks_sharpness(self.result)

@@ -14,7 +14,9 @@ import pytest
 from tests.conftest import REPOSITORY
 
 FLOORS = {
+    "frozen": 0,
     "values": 0,
+    "sharpness": 0,
     "streams": 0,
     "problems": 0,
     "suite": 0,
@@ -54,6 +56,7 @@ FLOORS = {
     "probe": 1,
     "estimate": 1,
     "curvature": 1,
+    "measurement": 1,
     "trainer": 1,
     "workloads": 1,
     "engines": 2,

@@ -9,6 +9,9 @@ import typer
 from benchbench.cli import suites  # first: the help lists commands in the order in which they are imported
 
 # isort: split
+from benchbench.cli import sharpness
+
+# isort: split
 from benchbench.cli import reports
 
 # isort: split
@@ -18,7 +21,7 @@ from benchbench.cli import plots
 from benchbench.cli import plugins
 from benchbench.cli.common import app
 
-__all__ = ["app", "main", "plots", "plugins", "reports", "suites"]
+__all__ = ["app", "main", "plots", "plugins", "reports", "sharpness", "suites"]
 
 
 def main() -> None:

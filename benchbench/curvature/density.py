@@ -10,38 +10,7 @@ from torch import Tensor
 from benchbench.curvature.lanczos import Lanczos
 from benchbench.curvature.sampling import signs
 from benchbench.curvature.surface import LossSurface
-from benchbench.values import Frozen
-
-
-class Quadrature(Frozen):
-    """What one probe says of the spectrum: the mean of f over all eigenvalues is about the sum of weight f(node).
-
-    Attributes:
-        nodes: Ritz values, ascending.
-        weights: Their weights, which add up to 1.
-    """
-
-    nodes: tuple[float, ...]
-    weights: tuple[float, ...]
-
-
-class SpectralDensity(Frozen):
-    """The density of the eigenvalues.
-
-    Attributes:
-        probes: The quadratures, one per probe; the estimate is their mean.
-        width: Standard deviation of the Gaussians that replace the nodes.
-        grid: Points at which the smoothed density is given, evenly spaced.
-        values: The smoothed density there; its integral over the grid (trapezoidal rule) is 1. All NaN where a product
-            was not finite.
-        products: Hessian-vector products over the whole data set.
-    """
-
-    probes: tuple[Quadrature, ...]
-    width: float
-    grid: tuple[float, ...]
-    values: tuple[float, ...]
-    products: int
+from benchbench.sharpness.values import Quadrature, SpectralDensity
 
 
 def spectral_density(

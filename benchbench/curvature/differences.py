@@ -7,38 +7,9 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from benchbench.curvature.sampling import Estimate, estimate, gaussian
+from benchbench.curvature.sampling import estimate, gaussian
 from benchbench.curvature.surface import LossSurface
-from benchbench.values import Frozen
-
-
-class LossDifference(Frozen):
-    """How much the loss rises at one distance.
-
-    Attributes:
-        radius: The distance rho, in the Euclidean norm of all trainable parameters.
-        gradient: L(x + rho g / ||g||) - L(x) with the gradient g of L; NaN where the
-            gradient is zero or its norm infinite.
-        average: L(x + rho u / ||u||) - L(x) with Gaussian u, averaged over draws.
-    """
-
-    radius: float
-    gradient: float
-    average: Estimate
-
-
-class LossDifferences(Frozen):
-    """How much the loss rises nearby.
-
-    Attributes:
-        loss: L(x).
-        gradient_norm: ||g||, the Euclidean norm of the gradient.
-        at: The differences per radius.
-    """
-
-    loss: float
-    gradient_norm: float
-    at: tuple[LossDifference, ...]
+from benchbench.sharpness.values import LossDifference, LossDifferences
 
 
 def loss_differences(

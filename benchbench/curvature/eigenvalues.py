@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,43 +10,7 @@ from torch import Tensor
 from benchbench.curvature.lanczos import Lanczos
 from benchbench.curvature.sampling import gaussian
 from benchbench.curvature.surface import LossSurface
-from benchbench.values import Frozen
-
-
-class Eigenvalue(Frozen):
-    """An approximate eigenvalue.
-
-    Attributes:
-        value: The eigenvalue; NaN where a product was not finite.
-        error_bound: || H v - value v || with its unit vector v, measured by a product: H has an eigenvalue within this
-            distance of `value`.
-        residual: The same relative to |value|; infinite where the value is zero and the bound is not.
-        converged: Whether the method's own rule was met, see there.
-    """
-
-    value: float
-    error_bound: float
-    residual: float
-    converged: bool
-
-
-class ExtremeEigenvalues(Frozen):
-    """The ends of a spectrum, as far as a method finds them.
-
-    Attributes:
-        method: How they were found.
-        largest: The largest eigenvalue; by power iteration the one that is largest in magnitude, be it negative.
-        smallest: The smallest eigenvalue (the most negative one, if there is one); `None` by power iteration.
-        iterations: Iterations made.
-        products: Hessian-vector products over the whole data set, those that measure residuals included.
-    """
-
-    method: Literal["lanczos", "power"]
-    largest: Eigenvalue
-    smallest: Eigenvalue | None
-    iterations: int
-    products: int
-
+from benchbench.sharpness.values import Eigenvalue, ExtremeEigenvalues
 
 _UNKNOWN = Eigenvalue(value=math.nan, error_bound=math.nan, residual=math.nan, converged=False)
 

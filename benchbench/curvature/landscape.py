@@ -9,23 +9,7 @@ from torch import Tensor
 
 from benchbench.curvature.sampling import gaussian
 from benchbench.curvature.surface import LossSurface
-from benchbench.values import Frozen
-
-
-class Landscape(Frozen):
-    """Losses on a grid.
-
-    Attributes:
-        seed: Seed of the directions.
-        x: Coordinates along the first direction.
-        y: Coordinates along the second one; `(0.0,)` for a line.
-        losses: One row per entry of `y`, with one loss per entry of `x`.
-    """
-
-    seed: int
-    x: tuple[float, ...]
-    y: tuple[float, ...]
-    losses: tuple[tuple[float, ...], ...]
+from benchbench.sharpness.values import Landscape
 
 
 def landscape(surface: LossSurface, x: Sequence[float], y: Sequence[float] = (0.0,), *, seed: int = 0) -> Landscape:

@@ -10,22 +10,8 @@ from torch import Tensor
 
 from benchbench.curvature.surface import LossSurface
 from benchbench.hutchinson import rademacher
+from benchbench.sharpness.values import Estimate
 from benchbench.streams import Streams
-from benchbench.values import Frozen
-
-
-class Estimate(Frozen):
-    """The mean of independent samples.
-
-    Attributes:
-        mean: Their mean.
-        standard_error: Sample standard deviation (ddof = 1) over the root of their number; `None` for one sample.
-        samples: Their number.
-    """
-
-    mean: float
-    standard_error: float | None
-    samples: int
 
 
 def estimate(samples: Tensor) -> Estimate:

@@ -15,26 +15,7 @@ from benchbench.ledger import Ledger
 from benchbench.normalizers import frozen_statistics
 from benchbench.objective import Objective
 from benchbench.perturbation import Displacement
-from benchbench.values import Frozen
-
-
-class SurfaceFacts(Frozen):
-    """What a surface was when it was last evaluated.
-
-    Attributes:
-        parameters: Number of trainable weights: the dimension of gradients and Hessian.
-        dtype: Their type: `float64` or `float32`.
-        batch_norm: Mode of the modules with running statistics: `eval` (the running ones), `train` (those of each
-            batch), `mixed`, or `none` where there are no such modules.
-        examples: Examples in the mean, over all data-parallel ranks.
-        batches: Batches that they came in, on this rank.
-    """
-
-    parameters: int
-    dtype: str
-    batch_norm: Literal["eval", "train", "mixed", "none"]
-    examples: int
-    batches: int
+from benchbench.sharpness.values import SurfaceFacts
 
 
 class LossSurface:

@@ -3,32 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from benchbench.curvature.sampling import estimate, in_passes, quadratic_forms, signs
 from benchbench.curvature.surface import LossSurface
-from benchbench.values import Frozen
-
-
-class TraceEstimate(Frozen):
-    """An unbiased estimate of a trace.
-
-    Attributes:
-        method: How it was estimated.
-        value: The estimate; NaN where a product was not finite.
-        standard_error: Standard error of its random part; `None` for a single sample, zero where nothing was random.
-        samples: Random samples in that part.
-        products: Hessian-vector products over the whole data set.
-    """
-
-    method: Literal["hutchinson", "hutch++"]
-    value: float
-    standard_error: float | None
-    samples: int
-    products: int
+from benchbench.sharpness.values import TraceEstimate
 
 
 def hutchinson_trace(

@@ -59,6 +59,10 @@ class Source(Protocol):
         """Yield all images in their order, not augmented, in batches that suit the device."""
         ...
 
+    def chosen(self, order: Tensor, batch_size: int) -> Iterator[Tensor]:
+        """Yield images by their indices (on the CPU), not augmented; the last batch may have fewer."""
+        ...
+
 
 class Images(Protocol):
     """Labelled images, wherever they lie.

@@ -126,10 +126,17 @@ class StreamedSource:
 
     def evaluation(self) -> Iterator[Tensor]:
         """Yield all images in their order, see `Source`."""
+        return self._plain(self._images.positions, _EVALUATION_BATCH)
+
+    def chosen(self, order: Tensor, batch_size: int) -> Iterator[Tensor]:
+        """Yield images by their indices, see `Source`."""
+        return self._plain(self._images.positions[order], batch_size)
+
+    def _plain(self, positions: Tensor, batch_size: int) -> Iterator[Tensor]:
         order = _Order()
-        order.positions = self._images.positions
-        order.seeds = torch.zeros_like(order.positions)
-        order.batch_size = _EVALUATION_BATCH
+        order.positions = positions
+        order.seeds = torch.zeros_like(positions)
+        order.batch_size = batch_size
         return self._moved(self._loader(order, augment=False))
 
     @functools.cached_property

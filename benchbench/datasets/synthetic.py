@@ -68,6 +68,10 @@ class _MadeUpSource:
         for part in torch.split(self._indices, _PART):
             yield normalised(self._generator.pixels(part), self._traits)
 
+    def chosen(self, order: Tensor, batch_size: int) -> Iterator[Tensor]:
+        for part in torch.split(self._indices[order], batch_size):
+            yield normalised(self._generator.pixels(part), self._traits)
+
 
 @dataclass(frozen=True)
 class MadeUpImages:

@@ -116,12 +116,18 @@ class TensorSource:
 
     def evaluation(self) -> Iterator[Tensor]:
         """Yield all inputs in their order, see `Source`."""
-        padding = self._crop.padding if self._crop else 0
-        inputs = self._inputs
-        if padding:
-            inputs = inputs[..., padding:-padding, padding:-padding]
-        for part in torch.split(inputs, _EVALUATION_BATCH):
+        for part in torch.split(self._uncropped(), _EVALUATION_BATCH):
             yield self._finish(part)
+
+    def chosen(self, order: Tensor, batch_size: int) -> Iterator[Tensor]:
+        """Yield inputs by their indices, see `Source`."""
+        inputs = self._uncropped()
+        for part in torch.split(order.to(inputs.device), batch_size):
+            yield self._finish(inputs[part])
+
+    def _uncropped(self) -> Tensor:
+        padding = self._crop.padding if self._crop else 0
+        return self._inputs[..., padding:-padding, padding:-padding] if padding else self._inputs
 
 
 @dataclass(frozen=True)

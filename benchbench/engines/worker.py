@@ -53,7 +53,7 @@ def work(spec: str, folder: str, data: str, slot: Slot) -> None:
 
 def _redirect_output(path: Path) -> None:
     """Send everything that this process prints, from C as well, to the run's log."""
-    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, sys.stdout.fileno())
     os.dup2(log, sys.stderr.fileno())
     os.close(log)

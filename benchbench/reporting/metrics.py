@@ -64,6 +64,10 @@ METRICS = {
         title="Test perplexity by the frequencies of single tokens", label="unigram", better="lower", decimals=2
     ),
     "test/loss": Metric(title="Test loss", label="loss", better="lower", decimals=3),
+    "sharpness/lambda_max": Metric(title="Largest eigenvalue of the Hessian", label="λ_max(H)", better="lower"),
+    "sharpness/trace": Metric(title="Trace of the Hessian", label="tr(H)", better="lower"),
+    "sharpness/gradient_rise": Metric(title="Rise of the loss along its gradient", label="δL_grad", better="lower"),
+    "sharpness/average_rise": Metric(title="Average rise of the loss", label="δL_avg", better="lower"),
 }
 """The metrics that are known, in the order in which they share a column."""
 
@@ -72,25 +76,21 @@ _SPLITS = {"train": ("Training", "the training data"), "validation": ("Validatio
 TIME_TO_TARGET = "time_to_target/"
 """What the names of costs at a target begin with; the currency follows."""
 
-SHARPNESS = "sharpness/"
-"""What the names of all measures of sharpness begin with."""
-
 
 def describe(name: str) -> Metric:
     """Return how the metric `name` is shown.
 
-    What is known of a test metric holds for those of the other splits. Measures of sharpness and costs at a target are
-    better the lower they are. Of a metric that is not known, no value is marked as best.
+    What is known of a test metric holds for those of the other splits. Costs at a target are better the lower they are.
+    Of a metric that is not known, no value is marked as best.
     """
-    for prefix in (SHARPNESS, TIME_TO_TARGET):
-        if name.startswith(prefix):
-            return Metric(title=name, label=name.removeprefix(prefix), better="lower")
+    if name.startswith(TIME_TO_TARGET):
+        return Metric(title=name, label=name.removeprefix(TIME_TO_TARGET), better="lower")
+    if name in METRICS:
+        return METRICS[name]
     split, _, rest = name.partition("/")
     known = METRICS.get(f"test/{rest}")
-    if known is None or split not in ("test", *_SPLITS):
+    if known is None or split not in _SPLITS:
         return Metric(title=name, label=name)
-    if split == "test":
-        return known
     title = known.title.replace("the test data", _SPLITS[split][1]).replace("Test", _SPLITS[split][0])
     return known.model_copy(update={"title": title})
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 
-from benchbench.reporting.metrics import SHARPNESS, describe, figure
+from benchbench.reporting.metrics import describe, figure
 from benchbench.reporting.results import Place, lay_out
 from benchbench.reporting.runs import Runs, count_seeds, gather, titled
 from benchbench.reporting.table import Cell, Table
-from benchbench.values import Row, Suite
+from benchbench.sharpness import RunSharpness, SharpnessSettings
+from benchbench.sharpness.values import PREFIX, Eigenvalue
+from benchbench.values import Row, RunResult, Suite
 
+_MEASURES = tuple(f"{PREFIX}{name}" for name in ("lambda_max", "trace", "gradient_rise", "average_rise"))
 _GENERALIZATION = ("test/loss", "test/accuracy", "test/perplexity")
+_LABELS = {"test/loss": "L_val", "test/accuracy": "Acc_val"}  # as the paper has it
+_METHODS = {"lanczos": "Lanczos", "power": "power iteration", "hutchinson": "Hutchinson", "hutch++": "Hutch++"}
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -24,34 +30,33 @@ def sharpness_table(suite: Suite, rows: Sequence[Row]) -> Table:
         here = {method.label: runs[workload, method.label] for method in suite.methods}
         for name in _columns(here.values()):
             key = f"{workload}\n{name}"  # a column of its own; labels have no line breaks
-            exponent = _exponent(_means(here.values(), name)) if name.startswith(SHARPNESS) else 0
+            exponent = _exponent(_means(here.values(), name)) if name in _MEASURES else 0
             places.append(
                 Place(workload=key, label=_label(name, exponent), group=_group(suite, workload, name), metrics=(name,))
             )
             for method, found in here.items():
                 cells[key, method] = _cell(found, name, exponent, len(suite.seeds))
-    notes = [f"Mean ± sample standard deviation (ddof = 1); {count_seeds(suite)} unless a cell says otherwise."]
-    if not places:
-        notes = ["No result holds a measure of sharpness."]
+    notes = [*_notes(suite, rows)] if places else ["No result holds a measure of sharpness."]
+    notes += _missing(suite, rows)
     return lay_out("sharpness", titled(suite, "Sharpness of the solutions"), suite.methods, places, cells, notes)
 
 
 def _columns(runs: Iterable[Runs]) -> list[str]:
-    held = [name for here in runs for run in here.finished for name in run.final]
-    measures = [name for name in dict.fromkeys(held) if name.startswith(SHARPNESS)]
+    held = {name for here in runs for run in here.finished for name in run.final}
+    measures = [name for name in _MEASURES if name in held]
     return [*measures, *(name for name in _GENERALIZATION if name in held)] if measures else []
 
 
 def _group(suite: Suite, workload: str, name: str) -> str:
     if len(suite.workloads) == 1:
-        return "Sharpness" if name.startswith(SHARPNESS) else "Generalization"
+        return "Sharpness" if name in _MEASURES else "Generalization"
     return suite.heading(workload).full_label
 
 
 def _label(name: str, exponent: int) -> str:
     metric = describe(name)
     unit = f" ({metric.unit})" if metric.unit else ""
-    return metric.label + unit + (f" × 10{str(exponent).translate(_RAISED)}" if exponent else "")
+    return _LABELS.get(name, metric.label) + unit + (f" × 10{str(exponent).translate(_RAISED)}" if exponent else "")
 
 
 def _means(runs: Iterable[Runs], name: str) -> list[float]:
@@ -73,3 +78,111 @@ def _cell(runs: Runs, name: str, exponent: int, usual_n: int) -> Cell:
     if not values:
         return Cell(reason=runs.absence(name))
     return Cell(figures=(figure(name, values, scale=10.0**-exponent),), remark=runs.remark(len(values), usual_n, name))
+
+
+def _notes(suite: Suite, rows: Sequence[Row]) -> Iterator[str]:
+    measured = [(row.spec, row.result) for row in rows if row.result is not None and row.result.sharpness_settings]
+    yield f"Mean ± sample standard deviation (ddof = 1); {count_seeds(suite)} unless a cell says otherwise."
+    yield "L_val, Acc_val: on the test data, after the final epoch."
+    as_asked = [spec.sharpness for spec, result in measured if result.sharpness_settings == spec.sharpness.digest]
+    for settings in {each.digest: each for each in as_asked}.values():
+        yield _described(settings)
+    if others := len(measured) - len(as_asked):
+        yield f"{others} runs were measured with other settings than the suite's: see their sharpness.json."
+    yield from _uncertainty([result for _, result in measured])
+    yield from _cost([result for _, result in measured])
+
+
+def _described(settings: SharpnessSettings) -> str:
+    examples = "all" if settings.examples is None else f"{settings.examples:,}"
+    eigenvalues, trace = settings.eigenvalues, settings.trace
+    rule = "relative residual" if eigenvalues.method == "lanczos" else "relative change"
+    others = ", ".join(f"{radius:g}" for radius in settings.radii if radius != settings.shown_radius)
+    return (
+        f"H, L: over {examples} training examples, batch norm in {settings.batch_norm} mode, {settings.dtype}. "
+        f"λ_max: {_METHODS[eigenvalues.method]} to a {rule} of {eigenvalues.tolerance:g}. "
+        f"tr: {_METHODS[trace.method]}, {trace.products} products. "
+        f"δL: at radius {settings.shown_radius:g}{f' ({others}: see `export`)' if others else ''}; "
+        f"δL_avg: {settings.draws} directions."
+    )
+
+
+def _uncertainty(results: Sequence[RunResult]) -> Iterator[str]:
+    residuals = _held(results, "lambda_max_residual")
+    errors = [
+        run.final[f"{PREFIX}trace_error"] / abs(run.final[f"{PREFIX}trace"])
+        for run in results
+        if f"{PREFIX}trace_error" in run.final and run.final[f"{PREFIX}trace"]
+    ]
+    if residuals and errors:
+        yield (
+            f"Of single runs, the largest relative residual of λ_max is {_largest(residuals):.1e}, "
+            f"the largest relative standard error of a trace {_largest(errors):.1%}."
+        )
+
+
+def _cost(results: Sequence[RunResult]) -> Iterator[str]:
+    epochs, seconds = _held(results, "cost_epochs"), _held(results, "cost_seconds")
+    if not epochs or not seconds:
+        return
+    times = [
+        run.final[f"{PREFIX}cost_seconds"] * run.epochs / run.cost.train_seconds
+        for run in results
+        if run.cost.train_seconds and f"{PREFIX}cost_seconds" in run.final
+    ]
+    relative = f", {_range(times)} times a training epoch of the run" if times else ""
+    yield (
+        f"A measurement costs {_range(epochs)} epochs of plain gradients (a product counts two) and took "
+        f"{_range(seconds)} s{relative}."
+    )
+
+
+def _missing(suite: Suite, rows: Sequence[Row]) -> list[str]:
+    reasons = Counter(
+        row.result.sharpness_missing.splitlines()[0]
+        for row in rows
+        if row.result is not None and row.result.sharpness_missing and not row.result.sharpness_settings
+    )
+    return [f"Not measured ({count}): {reason}" for reason, count in reasons.items()]
+
+
+def _held(results: Sequence[RunResult], name: str) -> list[float]:
+    return [run.final[PREFIX + name] for run in results if PREFIX + name in run.final]
+
+
+def _largest(values: Sequence[float]) -> float:
+    return math.nan if any(map(math.isnan, values)) else max(values)
+
+
+def _range(values: Sequence[float]) -> str:
+    low, high = f"{min(values):.3g}", f"{max(values):.3g}"
+    return low if low == high else f"{low} to {high}"
+
+
+def sharpness_listing(found: RunSharpness, result: RunResult) -> list[dict[str, str]]:
+    """Return the numbers of one run as lines: what was measured, the value, and what is known of its error."""
+    eigenvalues, trace, differences = found.eigenvalues, found.trace, found.differences
+    lines = [_line("λ_max(H)", eigenvalues.largest.value, _residual(eigenvalues.largest))]
+    if eigenvalues.smallest is not None:
+        lines.append(_line("λ_min(H)", eigenvalues.smallest.value, _residual(eigenvalues.smallest)))
+    lines.append(_line("tr(H)", trace.value, _error(trace.standard_error)))
+    for each in differences.at:
+        lines.append(_line(f"δL_grad({each.radius:g})", each.gradient))
+        lines.append(_line(f"δL_avg({each.radius:g})", each.average.mean, _error(each.average.standard_error)))
+    lines += [_line("L", differences.loss), _line("‖gradient‖", differences.gradient_norm)]
+    shown = [name for name in result.final if name.endswith(("/loss", "/accuracy", "/perplexity"))]
+    lines += [_line(name, result.final[name]) for name in shown if not name.startswith((PREFIX, "train/"))]
+    lines.append(_line("epochs of plain gradients", found.epochs, f"{found.seconds:.1f} s"))
+    return lines
+
+
+def _line(name: str, value: float, remark: str = "") -> dict[str, str]:
+    return {"measure": name, "value": f"{value:.6g}", "": remark}
+
+
+def _residual(found: Eigenvalue) -> str:
+    return f"relative residual {found.residual:.1e}" + ("" if found.converged else ", not converged")
+
+
+def _error(standard_error: float | None) -> str:
+    return "" if standard_error is None else f"± {standard_error:.2g} (standard error)"

@@ -125,8 +125,9 @@ class Expansion:
         for label, row in itertools.product(self._workloads, rows):
             spec = self._spec(label, row)
             for seed in self._file.seeds:
-                # What is measured does not depend on the seed: once is enough.
-                measure = tuple(self._file.measure) if seed == self._file.seeds[0] else ()
+                # Operations do not depend on the seed: once is enough.
+                first = seed == self._file.seeds[0]
+                measure = tuple(name for name in self._file.measure if first or name != "flops")
                 yield spec.model_copy(update={"seed": seed, "measure": measure})
 
     def _spec(self, label: str, row: _Row) -> RunSpec:
@@ -149,6 +150,7 @@ class Expansion:
             seed=0,
             timeout=self._file.timeout,
             checkpoint_minutes=self._file.checkpoint_minutes,
+            sharpness=self._file.sharpness,
         )
 
     def _schedule(self, workload: str, method: str, override: OverrideEntry) -> dict[str, Schedule]:

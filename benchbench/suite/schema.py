@@ -8,13 +8,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
+from benchbench.sharpness import SharpnessSettings
 from benchbench.values import Execution, Protocol, Schedule
 
 TABLES = ("accuracy", "ranking", "matched", "targets", "profile", "pareto", "cost", "cost-summary", "sharpness")
 """Tables a suite can ask for."""
 
-MEASUREMENTS = ("flops",)
-"""What a suite can have measured beside the training."""
+MEASUREMENTS = ("flops", "sharpness")
+"""What a suite can have measured after the training."""
 
 MOST_SEEDS = 1000
 
@@ -164,6 +165,7 @@ class SuiteFile(_Model):
         list[Annotated[str, AfterValidator(_check_measurement)]],
         AfterValidator(_check_distinct),
     ] = []
+    sharpness: SharpnessSettings = SharpnessSettings()
     defaults: Defaults = Defaults()
     workloads: Annotated[dict[Label, WorkloadEntry], Field(min_length=1)]
     methods: Annotated[dict[Label, MethodEntry], Field(min_length=1)]

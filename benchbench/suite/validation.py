@@ -13,6 +13,13 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from benchbench.problems import Problem, nearest_name
+from benchbench.sharpness.settings import (
+    DensitySettings,
+    EigenvalueSettings,
+    LandscapeSettings,
+    SharpnessSettings,
+    TraceSettings,
+)
 from benchbench.suite.schema import MEASUREMENTS, TABLES, Defaults, SuiteFile
 from benchbench.suite.yaml_source import Document, FieldPath
 from benchbench.values import Constant, Cosine, Linear, MultiStep, Piecewise, Plateau, Polynomial
@@ -25,6 +32,13 @@ _SCHEDULES: dict[str, type[BaseModel]] = {
     "linear": Linear,
     "polynomial": Polynomial,
     "plateau": Plateau,
+}
+
+_SHARPNESS: dict[str, type[BaseModel]] = {
+    "eigenvalues": EigenvalueSettings,
+    "trace": TraceSettings,
+    "density": DensitySettings,
+    "landscape": LandscapeSettings,
 }
 
 _STAND_INS = {"name": "suite", "seeds": [0]}
@@ -174,6 +188,8 @@ def _problem(document: Document, path: FieldPath, details: ErrorDetails) -> Prob
 
 def _allowed_keys(location: tuple[str | int, ...]) -> list[str]:
     model: type[BaseModel] = SuiteFile
-    if len(location) > 1:
+    if location[0] == "sharpness":
+        model = _SHARPNESS.get(str(location[-2]), SharpnessSettings)
+    elif len(location) > 1:
         model = _SCHEDULES.get(str(location[-2]), Defaults)
     return list(model.model_fields)

@@ -48,6 +48,10 @@ class Task(Protocol):
     not decided by the spec alone also has `environment`: plain text by name that becomes part of the result's.
     With `tokens_per_epoch`, the result's environment says how many tokens were trained on per second.
 
+    Sharpness is measured on what `fixed_batches(examples)` yields: training examples, not augmented, in a mixed order
+    that is the same for every run; the first `examples` of them, or all for `None`; in batches of `Setup.batch_size`
+    that `loss` takes. Without it, the batches of epoch 1 are taken.
+
     Attributes:
         model: The network.
         steps_per_epoch: Number of batches that `batches` yields.
@@ -75,6 +79,11 @@ class Task(Protocol):
             split: `test`, or with the protocol `holdout` also `validation`.
         """
         ...
+
+
+def fixed_order(count: int) -> Tensor:
+    """Return the numbers below `count` in a mixed order, the same for every run, as a tensor on the CPU."""
+    return torch.randperm(count, generator=Streams(0).generator("fixed order"))
 
 
 def nothing_missing(_data: Path, **_parameters: Any) -> str | None:

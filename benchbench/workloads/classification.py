@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from benchbench.datasets import Source
 from benchbench.datasets.tensors import RandomCrop, TensorSource
 from benchbench.values import Metrics
-from benchbench.workloads import Setup
+from benchbench.workloads import Setup, fixed_order
 
 Batch = tuple[Tensor, Tensor]
 """Inputs of shape (n, ...) and integer labels of shape (n,)."""
@@ -66,6 +66,13 @@ class Classification:
         order = torch.randperm(len(self._train_labels), generator=streams.generator("order", epoch))
         inputs = self._train.source.training(order, size, streams.generator("augmentation", epoch))
         labels = torch.split(self._train_labels[order.to(self._setup.device)], size)
+        yield from zip(inputs, labels, strict=True)
+
+    def fixed_batches(self, examples: int | None) -> Iterator[Batch]:
+        """Yield training examples, not augmented, in the same order for every run (`Task`)."""
+        order = fixed_order(len(self._train_labels))[:examples]
+        inputs = self._train.source.chosen(order, self._setup.batch_size)
+        labels = torch.split(self._train_labels[order.to(self._setup.device)], self._setup.batch_size)
         yield from zip(inputs, labels, strict=True)
 
     def loss(self, batch: Batch) -> Tensor:

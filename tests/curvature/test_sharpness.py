@@ -9,12 +9,11 @@ import torch
 from pydantic import ValidationError
 
 from benchbench.curvature import Settings, Sharpness, measure
-from benchbench.curvature.sharpness import DensitySettings, EigenvalueSettings, TraceSettings
+from benchbench.sharpness.settings import DensitySettings, EigenvalueSettings, TraceSettings
 from tests import cases
 from tests.curvature.surfaces import Solution, dense, quadratic, solution, symmetric
 
 EVERYTHING = Settings(
-    data="15 examples",
     seed=3,
     eigenvalues=EigenvalueSettings(tolerance=1e-6),
     trace=TraceSettings(products=12),
@@ -80,7 +79,7 @@ def cost(batches: int, trace_products: int, draws: int = 10) -> tuple[int, int, 
         {
             "eigenvalues": {"tolerance": 1e-300, "max_iterations": 6},
             "trace": {"products": trace_products},
-            "differences": {"draws": draws},
+            "draws": draws,
         }
     )
     found = measure(Solution(case.model, case.batches).surface(), settings).cost
@@ -143,8 +142,8 @@ def test_overflow_is_no_exception_and_no_number() -> None:
         {"eigenvalues": {"tolerance": 0}},
         {"eigenvalues": {"method": "arnoldi"}},
         {"trace": {"products": 2}},
-        {"differences": {"radii": [0.1, -1]}},
-        {"differences": {"draws": 0}},
+        {"radii": [0.1, -1]},
+        {"draws": 0},
         {"products_per_pass": 0},
         {"probes": 3},
     ],

@@ -116,3 +116,12 @@ def test_what_is_missing_is_said(data: Path, tmp_path: Path) -> None:
     write_folder(tmp_path / "things", images=1)
     (tmp_path / "things/val/class1").rename(tmp_path / "things/val/class2")
     assert "'class1' is in one only" in str(things().missing(tmp_path))
+
+
+def test_chosen_images_are_those_of_an_evaluation(data: Path) -> None:
+    source = StreamedSource(things().load(data)[0], things().traits, CPU, augment=True, workers=0)
+    every = torch.cat(list(source.evaluation()))
+    order = torch.tensor([2, 0, 1])
+    batches = list(source.chosen(order, 2))
+    assert [len(batch) for batch in batches] == [2, 1]
+    assert torch.equal(torch.cat(batches), every[order])

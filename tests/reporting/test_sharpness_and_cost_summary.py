@@ -46,7 +46,7 @@ def test_powers_of_ten_of_sharpness_stand_in_the_headers():
         for method, trace in (("A", 7240.0), ("B", 46890.0)) for seed in (0, 1)
     ]  # fmt: skip
     table = sharpness_table(made, runs)
-    assert [column.label for column in table.columns] == ["trace × 10³", "Acc (%)"]
+    assert [column.label for column in table.columns] == ["tr(H) × 10³", "Acc_val (%)"]
     assert texts(table, "A") == ["7.290 ± 0.071", "50.00 ± 0.00"]
     assert table.rows[0].cells[0].figures[0].marks == ("best",)
     assert table.rows[1].cells[0].figures[0].marks == ("second",)

@@ -281,7 +281,11 @@ def test_a_missing_file_is_a_problem(write: Write, tmp_path: Path) -> None:
         ),
         ("name: small", "name: small\ntables: [cost, cost]", "2: tables: 'cost' is listed twice"),
         ("name: small", "name: small\nmeasure: flops", '2: measure: must be a list (got "flops")'),
-        ("name: small", "name: small\nmeasure: [flop]", "allowed: flops (got \"flop\"); did you mean 'flops'?"),
+        (
+            "name: small",
+            "name: small\nmeasure: [flop]",
+            "allowed: flops, sharpness (got \"flop\"); did you mean 'flops'?",
+        ),
         ("name: small", "name: small\nmeasure: [flops, flops]", "2: measure: 'flops' is listed twice"),
         (
             "name: small",

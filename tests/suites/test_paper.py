@@ -75,3 +75,10 @@ def test_budgets_are_the_papers(
 def test_runs_without_noise_are_shared_with_table_1() -> None:
     keys = [{spec.key for spec in suites.load(name).specs} for name in ("cifar", "label_noise")]
     assert len(keys[0] & keys[1]) == 2 * 6 * 3  # data sets, methods, seeds
+
+
+@pytest.mark.parametrize(("suite", "same"), [("sharpness", "cifar"), ("digits_sharpness", "digits")])
+def test_solutions_whose_sharpness_is_measured_are_those_of_another_suite(suite: str, same: str) -> None:
+    own, others = ({spec.key for spec in suites.load(name).specs} for name in (suite, same))
+    assert own < others
+    assert all("sharpness" in spec.measure for spec in suites.load(suite).specs)

@@ -52,3 +52,19 @@ def test_the_network_has_the_stated_shape() -> None:
     assert model(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
     assert sum(isinstance(m, torch.nn.Conv2d) and m.kernel_size == (3, 3) for m in model.modules()) == 7
     assert sum(p.numel() for p in model.parameters()) == 19074
+
+
+def test_fixed_batches_are_the_plain_images_in_the_same_order_for_every_seed() -> None:
+    first, second = ([*build_resnet8(setup(seed, 100)).fixed_batches(None)] for seed in (0, 1))
+    images, labels = (torch.cat(parts) for parts in zip(*first, strict=True))
+    assert torch.equal(images, torch.cat([batch[0] for batch in second]))
+    assert torch.equal(labels, torch.cat([batch[1] for batch in second]))
+    train = load_splits()["train"]
+    assert not torch.equal(images, train.inputs)  # mixed
+    distances = torch.cdist(images.flatten(1), train.inputs.flatten(1), compute_mode="donot_use_mm_for_euclid_dist")
+    nearest = distances.argmin(1)
+    assert distances.amin(1).max() == 0
+    assert torch.equal(nearest.sort().values, torch.arange(len(images)))
+    assert torch.equal(labels, train.labels[nearest])
+    part = torch.cat([batch[0] for batch in build_resnet8(setup(0, 30)).fixed_batches(50)])
+    assert torch.equal(part, images[:50])

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from benchbench.values import Metrics
-from benchbench.workloads import Setup, Workload
+from benchbench.workloads import Setup, Workload, fixed_order
 from benchbench.workloads.glue import data as glue_data
 from benchbench.workloads.glue import pretrained
 from benchbench.workloads.glue.tasks import METRICS, TASKS, GlueTask
@@ -97,6 +97,13 @@ class Finetuning:
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Yield the shuffled batches of an epoch, the last one as small as it is."""
         order = torch.randperm(len(self._train), generator=self._setup.streams.generator("order", epoch))
+        return self._batches(order)
+
+    def fixed_batches(self, examples: int | None) -> Iterator[Batch]:
+        """Yield training examples in the same order for every run (`Task`)."""
+        return self._batches(fixed_order(len(self._train))[:examples])
+
+    def _batches(self, order: Tensor) -> Iterator[Batch]:
         for chosen in torch.split(order, self._setup.batch_size):
             yield self._train.batch(chosen.tolist(), self._padding, self._setup.device)
 

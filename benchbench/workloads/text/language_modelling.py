@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from benchbench.models.gpt import GPT, configuration, decay_linear_weights, next_token_loss
 from benchbench.problems import nearest_name
 from benchbench.values import Metrics
-from benchbench.workloads import Setup, Workload
+from benchbench.workloads import Setup, Workload, fixed_order
 from benchbench.workloads.text import tokenization
 from benchbench.workloads.text.corpora import PydocTopics, Source, TextFiles, WikiText2
 from benchbench.workloads.text.tokenization import TokenizerName
@@ -125,6 +125,13 @@ class LanguageModelling:
             starts = shuffled_blocks(len(train), self._block, generator)
         else:
             starts = random_crops(len(train), self._block, self._crops, generator)
+        for chosen in torch.split(starts.to(train.index_device), self._setup.batch_size):
+            yield train.windows(chosen, self._block + 1)
+
+    def fixed_batches(self, examples: int | None) -> Iterator[Tensor]:
+        """Yield the blocks of the training text in the same order for every run (`Task`)."""
+        train = self._text.splits["train"]
+        starts = self._block * fixed_order(block_count(len(train), self._block))[:examples]
         for chosen in torch.split(starts.to(train.index_device), self._setup.batch_size):
             yield train.windows(chosen, self._block + 1)
 

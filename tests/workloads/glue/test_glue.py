@@ -151,6 +151,14 @@ def test_an_epoch_has_every_example_once(data: Path) -> None:
     assert scores == pytest.approx(sorted(glue_data.load(data, "stsb")["train"].labels))
 
 
+def test_fixed_batches_have_every_example_once_in_the_same_order(data: Path) -> None:
+    task = made(data, "sst2")
+    fixed = torch.cat([batch["labels"] for batch in task.fixed_batches(None)])
+    assert len(fixed) == sum(len(batch["labels"]) for batch in task.batches(1))
+    part = [batch["labels"] for batch in task.fixed_batches(5)]
+    assert torch.equal(torch.cat(part), fixed[:5])
+
+
 def test_a_part_of_the_training_set_is_held_out(data: Path) -> None:
     task = made(data, "mnli", validation=0.25)
     assert sum(len(batch["labels"]) for batch in task.batches(1)) == 18

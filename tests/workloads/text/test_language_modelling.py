@@ -276,3 +276,14 @@ def test_the_suite_of_gpt2_is_that_of_the_authors() -> None:
     later = Piecewise(milestones=(2,), factors=(0, 1))
     assert found["SAM-AdamW"].schedule["rho"] == found["SASSHA"].schedule["rho"] == later
     assert found["SASSHA"].schedule["hessian_power"] == Piecewise(milestones=(2,), factors=(1, 0.8))
+
+
+def test_fixed_batches_are_blocks_of_the_whole_text_in_the_same_order_for_every_seed(data: Path) -> None:
+    task = made(data)
+    rows = torch.cat(list(task.fixed_batches(None)))
+    assert torch.equal(rows, torch.cat(list(made(data, seed=1).fixed_batches(None))))
+    assert torch.equal(torch.cat(list(task.fixed_batches(5))), rows[:5])
+    train = task_text(task, "train")
+    blocks = [train[start : start + BLOCK + 1] for start in range(0, BLOCK * len(rows), BLOCK)]
+    assert sorted(blocks) == sorted(rows.tolist())
+    assert len(train) - BLOCK * len(rows) < 2 * BLOCK
