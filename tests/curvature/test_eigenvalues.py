@@ -43,7 +43,7 @@ def test_lanczos_agrees_with_arpack_on_curvlinops() -> None:
     assert lanczos_eigenvalues(found.surface(), tolerance=1e-6).largest.value == pytest.approx(expected, rel=1e-6)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     spectrum=st.lists(st.integers(-100, 100), min_size=1, max_size=12),
     tolerance=st.sampled_from([1e-1, 1e-3, 1e-9]),

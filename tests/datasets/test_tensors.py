@@ -62,7 +62,7 @@ def test_held_out_images_are_normalised_and_nothing_else() -> None:
 
 
 @given(st.integers(1, 40), st.integers(0, 3), st.booleans(), st.integers(1, 41))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_size_of_a_batch_changes_no_image(count: int, padding: int, flip: bool, size: int) -> None:
     data = images(count, size=5).pixels
     crop = RandomCrop(padding, flip)

@@ -47,7 +47,7 @@ def test_the_command_offers_every_kind_and_currency() -> None:
     assert set(CURRENCIES) == set(get_args(Currency)) - {"flops"}  # they are measured in one run only
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(
         st.dictionaries(st.integers(1, 5), st.tuples(st.floats(0, 10), st.floats(-10, 10) | st.just(math.nan))),

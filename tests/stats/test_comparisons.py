@@ -160,7 +160,7 @@ def test_a_family_does_not_count_what_too_few_seeds_withheld():
 SAMPLES = st.dictionaries(st.integers(0, 9), st.floats(), max_size=10)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SAMPLES, SAMPLES, st.randoms())
 def test_the_order_of_seeds_changes_no_bit(first, second, source):
     other_first, other_second = shuffled(first, source), shuffled(second, source)
@@ -170,7 +170,6 @@ def test_the_order_of_seeds_changes_no_bit(first, second, source):
     assert repr(welch_t(first.values(), second.values())) == repr(welch_t(other_first.values(), other_second.values()))
 
 
-@settings(deadline=None)
 @given(SAMPLES, SAMPLES)
 def test_a_p_value_is_a_probability_or_withheld(first, second):
     shared = pair_by_seed(first, second)

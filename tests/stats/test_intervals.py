@@ -73,7 +73,7 @@ def test_the_bootstrap_interval_follows_skewness():
     assert interval.high - mean(skewed) > mean(skewed) - interval.low > 0
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=5, max_size=8), st.randoms())
 def test_the_order_of_the_values_changes_no_bit(values, source):
     permuted = values.copy()

@@ -121,14 +121,14 @@ SEPARABLE = st.dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(METHODS | SEPARABLE, st.booleans(), st.randoms())
 def test_no_listing_order_changes_a_ranking(values, lower_is_better, source):
     permuted = shuffled({name: shuffled(by_seed, source) for name, by_seed in values.items()}, source)
     assert rank(permuted, lower_is_better=lower_is_better) == rank(values, lower_is_better=lower_is_better)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SEPARABLE, st.booleans())
 def test_groups_and_places_say_what_the_tests_say(values, lower_is_better):
     ranking = rank(values, lower_is_better=lower_is_better)

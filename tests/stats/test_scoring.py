@@ -2,7 +2,7 @@ import math
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchbench.stats import Hit, Score, performance_profile, score
@@ -212,13 +212,11 @@ def dense_hits(seed):
     return {key: hit(rng.randint(1, 3), rng.choice(costs)) if rng.random() < 0.9 else None for key in keys}
 
 
-@settings(deadline=None)
 @given(HITS | st.integers(0, 10**6).map(dense_hits), LINKS)
 def test_scores_are_those_of_a_second_implementation(hits, held_out):
     assert scores(hits, held_out) == pytest.approx(reference_scores(hits, held_out), abs=1e-12)
 
 
-@settings(deadline=None)
 @given(HITS | st.integers(0, 10**6).map(dense_hits), LINKS, st.randoms())
 def test_no_listing_order_changes_a_score(hits, held_out, source):
     assert score(shuffled(hits, source), shuffled(held_out, source)) == score(hits, held_out)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchbench import suite as suites
@@ -448,8 +448,7 @@ def test_any_bytes_give_a_suite_or_problems(tmp_path_factory: pytest.TempPathFac
         assert error.problems
 
 
-# How fast a machine makes up suites is no matter of this test.
-@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50)
 @given(st.data())
 def test_any_values_in_a_suite_give_a_suite_or_problems(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
