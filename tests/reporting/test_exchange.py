@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from handmade import row, rows, suite
 from hostile import TEXTS
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchbench.problems import BadInputError, printable
@@ -26,7 +26,6 @@ VALUES = st.one_of(st.floats(allow_nan=False), st.none())
 
 
 @pytest.mark.parametrize("form", ["csv", "json"])
-@settings(deadline=None)  # it writes files
 @given(method=LABELS, workload=LABELS, value=VALUES, text=TEXTS)
 def test_records_survive_a_file(tmp_path_factory, form, method, workload, value, text):
     record = Record(method=method, workload=workload, seed=1, metric="test/accuracy", value=value, source=text)

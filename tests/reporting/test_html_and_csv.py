@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 
 from hostile import hostile_table
 from hostile import tables as hostile_tables
-from hypothesis import given, settings
+from hypothesis import given
 
 from benchbench.problems import printable
 from benchbench.reporting import html_page, to_csv, to_html
@@ -58,7 +58,6 @@ class Reader(HTMLParser):
             self.texts[tag][-1] += data
 
 
-@settings(deadline=None)  # the first example loads the template engine
 @given(hostile_tables())
 def test_html_holds_every_text_as_it_was_written_and_no_element_of_a_user(table):
     read = Reader(to_html(table))
