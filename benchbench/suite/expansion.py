@@ -81,6 +81,7 @@ class Expansion:
         self._check_overrides()
         rows = self._rows()
         self._check_labels(rows)
+        self._note_diagnostics()
         self._note_workloads()
         for row in rows:
             self._note_method(row)
@@ -146,6 +147,7 @@ class Expansion:
             seed=0,
             timeout=self._file.timeout,
             checkpoint_minutes=self._file.checkpoint_minutes,
+            diagnostics=self._file.diagnostics,
         )
 
     def _schedule(self, workload: str, method: str, override: OverrideEntry) -> dict[str, Schedule]:
@@ -242,6 +244,12 @@ class Expansion:
             self.problems.append(problem)
 
     # Places
+
+    def _note_diagnostics(self) -> None:
+        diagnostics = self._file.diagnostics
+        for key in ("record", "state"):
+            for index, name in enumerate(getattr(diagnostics, key, ())):
+                self._note("", "", f"diagnostics.{name}", ("diagnostics", key, index))
 
     def _note_workloads(self) -> None:
         defaults = self._file.defaults

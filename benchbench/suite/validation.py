@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 from benchbench.problems import Problem, nearest_name
 from benchbench.suite.schema import MEASUREMENTS, TABLES, Defaults, SuiteFile
 from benchbench.suite.yaml_source import Document, FieldPath
-from benchbench.values import Constant, Cosine, Linear, MultiStep, Piecewise, Plateau, Polynomial
+from benchbench.values import Constant, Cosine, Diagnostics, Linear, MultiStep, Piecewise, Plateau, Polynomial
 
 _SCHEDULES: dict[str, type[BaseModel]] = {
     "constant": Constant,
@@ -174,6 +174,8 @@ def _problem(document: Document, path: FieldPath, details: ErrorDetails) -> Prob
 
 def _allowed_keys(location: tuple[str | int, ...]) -> list[str]:
     model: type[BaseModel] = SuiteFile
-    if len(location) > 1:
+    if location[0] == "diagnostics":
+        model = Diagnostics
+    elif len(location) > 1:
         model = _SCHEDULES.get(str(location[-2]), Defaults)
     return list(model.model_fields)
