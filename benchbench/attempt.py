@@ -16,12 +16,13 @@ import torch
 
 from benchbench import memory
 from benchbench.checkpoint import Checkpoints, UnusableCheckpointError, save_tensors
+from benchbench.diagnostics import Recorder
 from benchbench.plugins import describe_exception
 from benchbench.ranks import Ranks
 from benchbench.run_folder import RunFolder
 from benchbench.selection import Best
 from benchbench.training import Training
-from benchbench.values import EpochRecord, RunSpec
+from benchbench.values import DiagnosticRecord, EpochRecord, RunSpec
 
 SHORTEST_SECONDS = 5.0
 """Seconds since the last checkpoint below which the end of an epoch goes without one: they are repeated soon enough."""
@@ -90,9 +91,11 @@ class Progress:
         device: Where to run it.
         data: The folder in which data sets lie.
         ranks: This process among those that share every batch; `None` if it is the only one.
+        note: Called with every diagnostic record.
 
     Attributes:
         training: The run's task and optimizer.
+        recorder: What records diagnostics beside its steps, if they are asked for.
         judged: The split that is evaluated after every epoch.
         best: The best epoch.
         usage: Time and memory.
@@ -102,7 +105,14 @@ class Progress:
         resumed: How often the run was taken up from a checkpoint.
     """
 
-    def __init__(self, spec: RunSpec, device: torch.device, data: Path, ranks: Ranks | None = None) -> None:
+    def __init__(
+        self,
+        spec: RunSpec,
+        device: torch.device,
+        data: Path,
+        ranks: Ranks | None,
+        note: Callable[[DiagnosticRecord], None],
+    ) -> None:
         self.training = Training(spec, device, data, ranks)
         task = self.training.task
         self.judged = "validation" if spec.protocol == "holdout" else "test"
@@ -110,6 +120,11 @@ class Progress:
             f"{self.judged}/{task.selection_metric}", task.higher_is_better, keep_weights=self.judged != "test"
         )
         self.usage = Usage(device)
+        self.recorder = (
+            None
+            if spec.diagnostics is None
+            else Recorder(spec.diagnostics, self.training, paused=self.usage.paused, note=note)
+        )
         self.records: list[EpochRecord] = []
         self.batches = 0
         self.loss_sum = torch.zeros((), device=device)
@@ -124,6 +139,12 @@ class Progress:
         """Return the batches of the epoch that are still to be done."""
         deque(islice(batches, self.batches), maxlen=0)
         return batches
+
+    def step(self, batch: Any) -> None:
+        """Make one step on the next batch of the epoch."""
+        loss = self.training.step(batch) if self.recorder is None else self.recorder.step(batch, self.epoch)
+        self.loss_sum += loss
+        self.batches += 1
 
     def complete(self, record: EpochRecord) -> None:
         """End the epoch that is under way."""
@@ -145,6 +166,7 @@ class Progress:
             "batches": self.batches,
             "loss_sum": self.loss_sum,
             "resumed": self.resumed,
+            **({} if self.recorder is None else {"recorder": self.recorder.state_dict()}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -162,6 +184,8 @@ class Progress:
         self.batches = state["batches"]
         self.loss_sum.copy_(state["loss_sum"])
         self.resumed = state["resumed"] + 1
+        if self.recorder is not None:
+            self.recorder.load_state_dict(state["recorder"])
 
 
 def never() -> bool:
@@ -228,7 +252,7 @@ class Keeper:
             except Exception as error:  # noqa: BLE001 - whatever is in the file, and what foreign code makes of it
                 self._remark(f"checkpoint {path.name} is not used: {_reason(error)}")
             else:
-                self._folder.rewind(progress.records)
+                self._folder.rewind(progress.records, progress.recorder.records if progress.recorder else ())
                 return progress
         if files:
             self._remark("no checkpoint can be used: the run begins anew")
@@ -242,6 +266,11 @@ class Keeper:
             listed = ", ".join(f"{name} {made_for.get(name)} instead of {self._made_for[name]}" for name in different)
             raise UnusableCheckpointError(f"made for {listed}")
         return content
+
+    def note(self, record: DiagnosticRecord) -> None:
+        """Keep a diagnostic record."""
+        if self._folder is not None:
+            self._folder.append_diagnostics(record)
 
     def after_step(self, progress: Progress) -> None:
         """Save a checkpoint if one is due, and stop if that is asked for.

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from pydantic import JsonValue
 
-from benchbench import registry, stepping
+from benchbench import diagnostics, registry, stepping
 from benchbench import suite as suites
 from benchbench.objective import Objective
 from benchbench.plugins import Kind, PluginError, describe_exception
@@ -24,6 +24,9 @@ from benchbench.suite.schema import MethodEntry, WorkloadEntry
 from benchbench.suite.validation import value_text
 from benchbench.values import Component, Origin, RunSpec, Suite, canonical_json
 from benchbench.workloads import DATA, Setup
+
+_FIRST_STEPS = 3
+"""Steps after which an optimizer's state is taken to have all the tensors that it will have."""
 
 
 def load(
@@ -124,7 +127,44 @@ def problems(suite: Suite, data: Path | None = DATA) -> list[Problem]:
         found += own
     for spec in suite.specs:
         found += [each for each in _execution_problems(spec, suite.origin) if each not in found]
+    found += _diagnostics_problems(suite, [specs[0] for specs in optimizers.values()])
     return in_order(found)
+
+
+def _diagnostics_problems(suite: Suite, of_optimizers: Sequence[RunSpec]) -> list[Problem]:
+    """Return which diagnostics no run of the suite can give, as far as its optimizers are known."""
+    settings = suite.specs[0].diagnostics if suite.specs else None
+    if settings is None:
+        return []
+    found = []
+    if "curvature_change" in settings.record and any(spec.execution.ranks > 1 for spec in suite.specs):
+        message = "several ranks have no Hessian-vector products beside their steps: leave it out, or set `ranks: 1`"
+        found.append(suite.origin.find(name="diagnostics.curvature_change").problem(message))
+    names = [_names_in_state(spec, suite.origin) for spec in of_optimizers] if settings.state else []
+    known = set().union(*(each for each in names if each is not None))
+    for name in settings.state if None not in names else ():
+        if name not in known:
+            message = f"no optimizer of the suite has such tensors in its state; allowed: {', '.join(sorted(known))}"
+            place = suite.origin.find(name=f"diagnostics.{name}")
+            found.append(place.problem(message, name, nearest_name(name, known)))
+    return found
+
+
+def _names_in_state(spec: RunSpec, origin: Origin) -> set[str] | None:
+    """Return the names of the tensors in an optimizer's state after a few steps, or `None` if it makes none here."""
+
+    def names() -> set[str]:
+        model = _of_shapes((2, 2))
+        create_graph = registry.needs_create_graph(spec.optimizer, spec.create_graph)
+        optimizer, _ = _constructed(_Subject.of_optimizer(spec, origin), model)
+        assert isinstance(optimizer, torch.optim.Optimizer)
+        stepping.training(optimizer)
+        for _ in range(_FIRST_STEPS):
+            stepping.step(optimizer, _bowl(model, create_graph))
+        return diagnostics.state_names(optimizer)
+
+    found, _ = _called(names)
+    return found if isinstance(found, set) else None
 
 
 def _execution_problems(spec: RunSpec, origin: Origin) -> list[Problem]:
@@ -344,19 +384,23 @@ def _lacks_graph(optimizer: torch.optim.Optimizer, model: torch.nn.Module, creat
     """Return whether a first step fails because the optimizer differentiates gradients and nothing has said so."""
 
     def first_step() -> bool:
-        parameters = list(model.parameters())
-        objective = Objective(
-            lambda: torch.stack([p.square().sum() for p in parameters]).sum(), parameters, create_graph=create_graph
-        )
         stepping.training(optimizer)
         try:
-            stepping.step(optimizer, objective)
+            stepping.step(optimizer, _bowl(model, create_graph))
         except stepping.MissingGraphError:
             return True
         return False
 
     # What else may be wrong with so small a problem says nothing about the run.
     return _called(first_step)[0] is True
+
+
+def _bowl(model: torch.nn.Module, create_graph: bool) -> Objective:
+    """Return the sum of the squared parameters, as the loss of one step."""
+    parameters = list(model.parameters())
+    return Objective(
+        lambda: torch.stack([p.square().sum() for p in parameters]).sum(), parameters, create_graph=create_graph
+    )
 
 
 def _is_choosy(subject: _Subject) -> bool:

@@ -49,6 +49,7 @@ class Objective:
         scaler: Scales the loss of evaluations that need no second derivative.
         ranks: This process among those that share the mini-batch, whose parts of it are `loss`. Loss, gradient and
             products are the sums over all of them.
+        watch: Called after every evaluation, at the point where it was made, the gradients in `p.grad`.
 
     Raises:
         ValueError: Several ranks share the mini-batch, and gradients shall keep their graph.
@@ -70,6 +71,7 @@ class Objective:
         clip_norm: float | None = None,
         scaler: LossScaler | None = None,
         ranks: Ranks | None = None,
+        watch: Callable[[], None] | None = None,
     ) -> None:
         if create_graph and ranks is not None:
             raise ValueError("gradients that are summed over ranks have no graph: create_graph needs a single rank")
@@ -82,6 +84,7 @@ class Objective:
         self._clip_norm = clip_norm
         self._scaler = scaler
         self._ranks = ranks
+        self._watch = watch
         self._unreduced = False
         self.create_graph = create_graph
 
@@ -224,6 +227,8 @@ class Objective:
         self._ledger.hvps += len(found.products)
         if self.first_loss is None:
             self.first_loss = found.loss
+        if self._watch is not None:
+            self._watch()
 
     def _clipped(self, gradients: list[Tensor | None]) -> list[Tensor | None]:
         values = [gradient.detach() for gradient in gradients if gradient is not None]

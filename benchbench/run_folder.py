@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from benchbench.checkpoint import Checkpoints
 from benchbench.sharpness import RunSharpness
-from benchbench.values import EpochRecord, RunResult, RunSpec
+from benchbench.values import DiagnosticRecord, EpochRecord, RunResult, RunSpec
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,16 @@ class RunFolder:
         with self.metrics_file.open("a", encoding="utf-8") as file:
             file.write(record.model_dump_json() + "\n")
 
-    def rewind(self, records: Sequence[EpochRecord]) -> None:
-        """Let the metrics be these, in one piece or not at all."""
+    def append_diagnostics(self, record: DiagnosticRecord) -> None:
+        """Add a line to the diagnostics."""
+        with self.diagnostics_file.open("a", encoding="utf-8") as file:
+            file.write(record.model_dump_json() + "\n")
+
+    def rewind(self, records: Sequence[EpochRecord], diagnostics: Sequence[DiagnosticRecord] = ()) -> None:
+        """Let the metrics and the diagnostics be these, each file in one piece or not at all."""
         _write(self.metrics_file, "".join(record.model_dump_json() + "\n" for record in records))
+        if diagnostics:
+            _write(self.diagnostics_file, "".join(record.model_dump_json() + "\n" for record in diagnostics))
 
     def finish(self, result: RunResult) -> None:
         """Write the result, in one piece or not at all; after a conclusive one, checkpoints have no use."""
@@ -143,13 +150,21 @@ class RunFolder:
 
     def records(self, skip: int = 0) -> Iterator[EpochRecord]:
         """Yield the complete lines of the metrics after the first `skip` ones."""
-        try:
-            text = self.metrics_file.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return
-        complete = text[: text.rfind("\n") + 1].splitlines()
-        for line in complete[skip:]:
+        for line in _complete_lines(self.metrics_file)[skip:]:
             yield EpochRecord.model_validate_json(line)
+
+    def diagnostics(self) -> Iterator[DiagnosticRecord]:
+        """Yield the complete lines of the diagnostics, none where none were asked for."""
+        for line in _complete_lines(self.diagnostics_file):
+            yield DiagnosticRecord.model_validate_json(line)
+
+
+def _complete_lines(path: Path) -> list[str]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return []
+    return text[: text.rfind("\n") + 1].splitlines()
 
 
 def _write(path: Path, text: str) -> None:

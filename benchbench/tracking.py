@@ -174,8 +174,7 @@ class Tracker:
         """Write the epochs that the run's folder has gained, and return them."""
         records = list(tracked.folder.records(skip=tracked.logged))
         metrics = [metric for record in records for metric in _epoch_metrics(record)]
-        for start in range(0, len(metrics), _PAGE):
-            self._client.log_batch(tracked.run_id, metrics=metrics[start : start + _PAGE])
+        self._write(tracked, metrics)
         tracked.logged += len(records)
         return records
 
@@ -184,6 +183,7 @@ class Tracker:
         from mlflow.entities import RunTag
 
         self.follow(tracked)
+        self._write_diagnostics(tracked)
         step = result.epochs
         metrics = [_metric(name, value, step) for name, value in _result_metrics(result).items()]
         tags = [RunTag(name, _text(value)) for name, value in _result_tags(result).items()]
@@ -192,6 +192,19 @@ class Tracker:
             self._client.log_artifact(tracked.run_id, str(file))
         self._client.set_terminated(tracked.run_id, _STATUS.get(result.outcome, "FAILED"))
         self._remove_superseded(tracked.run_id, result)
+
+    def _write_diagnostics(self, tracked: TrackedRun) -> None:
+        """Write the numbers of the diagnostic records, by training step; histograms are in the file alone."""
+        metrics = [
+            _metric(f"diagnostics/{name}", value, record.step)
+            for record in tracked.folder.diagnostics()
+            for name, value in record.values.items()
+        ]
+        self._write(tracked, metrics)
+
+    def _write(self, tracked: TrackedRun, metrics: Sequence[Metric]) -> None:
+        for start in range(0, len(metrics), _PAGE):
+            self._client.log_batch(tracked.run_id, metrics=metrics[start : start + _PAGE])
 
     def _remove_superseded(self, run_id: str, result: RunResult) -> None:
         """Delete other runs of the key (restorable in MLflow): one run per key remains, conclusive if any is."""

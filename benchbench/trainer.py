@@ -55,7 +55,7 @@ def run(
         backends.configured(spec.execution, device),
         following(spec, device, data) as followers,
     ):
-        progress = keeper.begin(lambda: Progress(spec, device, data, followers.ranks))
+        progress = keeper.begin(lambda: Progress(spec, device, data, followers.ranks, keeper.note))
         training, usage = progress.training, progress.usage
         task, ledger = training.task, training.ledger
         outcome: Outcome = "finished"
@@ -67,8 +67,7 @@ def run(
             batches = progress.remaining(task.batches(epoch))
             with usage.measured():
                 for batch in batches:
-                    progress.loss_sum += training.step(batch)
-                    progress.batches += 1
+                    progress.step(batch)
                     keeper.after_step(progress)
 
             with stepping.evaluating(training.optimizer):

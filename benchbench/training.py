@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from benchbench import backends, parts, registry, stepping
 from benchbench.checkpoint import same
 from benchbench.compilation import CompiledLoss
 from benchbench.ledger import Ledger
-from benchbench.normalizers import normalizers_of
+from benchbench.normalizers import frozen_statistics, normalizers_of
 from benchbench.objective import Objective
 from benchbench.parts import Part
 from benchbench.precision import LossScaler, in_half_precision
@@ -47,18 +48,20 @@ class Training:
     Attributes:
         task: The workload.
         optimizer: The optimizer over the task's model.
+        parameters: What it moves, in its order, frozen ones included.
         schedules: What changes its hyperparameters from step to step.
         compiled: The compiled loss, where the spec asks for one.
         ledger: What the steps have cost.
+        streams: The run's random streams.
     """
 
     def __init__(self, spec: RunSpec, device: torch.device, data: Path, ranks: Ranks | None = None) -> None:
         self._ranks = ranks
         self._execution = spec.execution
-        self._streams = Streams(spec.seed)
+        self.streams = Streams(spec.seed)
         self._device = device
-        self._streams.reseed_global("init", 0, device)
-        setup = Setup(device, spec.batch_size, self._streams, spec.protocol, data, spec.synthetic)
+        self.streams.reseed_global("init", 0, device)
+        setup = Setup(device, spec.batch_size, self.streams, spec.protocol, data, spec.synthetic)
         self.task = registry.build_workload(spec.workload, setup)
         model = self.task.model
         if spec.execution.channels_last and device.type == "cpu":
@@ -67,11 +70,11 @@ class Training:
             synchronise(model, ranks)
         parameters = getattr(self.task, "parameters", model.parameters)()
         self.optimizer = registry.build_optimizer(
-            spec.optimizer, parameters, seed=self._streams.seed("probes"), model=model
+            spec.optimizer, parameters, seed=self.streams.seed("probes"), model=model
         )
         stepping.training(self.optimizer)
         self._normalizers = normalizers_of(model)
-        self._parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.schedules = Schedules(
             self.optimizer,
             spec.schedule,
@@ -85,8 +88,12 @@ class Training:
         self._scaler = LossScaler(device) if spec.execution.autocast == "fp16" else None
         self.ledger = Ledger()
 
-    def step(self, batch: Any) -> Tensor:
+    def step(self, batch: Any, watch: Callable[[], None] | None = None) -> Tensor:
         """Make one step on a batch.
+
+        Args:
+            batch: The batch.
+            watch: Called after every evaluation of the loss, at the point where it was made, the gradients in `p.grad`.
 
         Returns:
             The loss of its first evaluation, detached.
@@ -95,15 +102,35 @@ class Training:
             RuntimeError: The optimizer never evaluated the objective.
         """
         self.schedules.apply(self.ledger.steps)
-        # Dropout masks depend on the step (and the rank) alone, whatever numbers the optimizer draws.
-        self._streams.reseed_global(self._dropout, self.ledger.steps, self._device)
-        objective = self.objective(batch, ledger=self.ledger, create_graph=self._create_graph)
+        self.reseed()
+        objective = self.objective(batch, ledger=self.ledger, create_graph=self._create_graph, watch=watch)
         with self.ledger.metered():
             loss = stepping.step(self.optimizer, objective)
         self.ledger.steps += 1
         return loss
 
-    def objective(self, batch: Any, *, ledger: Ledger | None = None, create_graph: bool = False) -> Objective:
+    def reseed(self) -> None:
+        """Let dropout masks be those of the step: they depend on it (and the rank) alone, whatever else is drawn."""
+        self.streams.reseed_global(self._dropout, self.ledger.steps, self._device)
+
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Evaluate the loss inside without leaving a trace in gradients, running statistics or random state."""
+        gradients = [parameter.grad for parameter in self.parameters]
+        devices = [self._device] if self._device.type == "cuda" else []
+        with torch.random.fork_rng(devices), frozen_statistics(self._normalizers):
+            yield
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = gradient
+
+    def objective(
+        self,
+        batch: Any,
+        *,
+        ledger: Ledger | None = None,
+        create_graph: bool = False,
+        watch: Callable[[], None] | None = None,
+    ) -> Objective:
         """Return the loss on a batch as a function of the parameters.
 
         Raises:
@@ -111,13 +138,14 @@ class Training:
         """
         return Objective(
             self._parts(batch),
-            self._parameters,
+            self.parameters,
             ledger=ledger,
             normalizers=self._normalizers,
             create_graph=create_graph,
             clip_norm=self._execution.clip_norm,
             scaler=self._scaler,
             ranks=self._ranks,
+            watch=watch,
         )
 
     def state_dict(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue, PrivateAttr, model_validator
+from pydantic import AfterValidator, Field, JsonValue, PrivateAttr, model_validator
 
 from benchbench.frozen import Frozen as Frozen  # noqa: PLC0414 - all other modules take both from here
 from benchbench.frozen import canonical_json as canonical_json  # noqa: PLC0414
@@ -26,6 +26,11 @@ the sharpness of the solution."""
 Protocol = Literal["holdout", "paper"]
 """What chooses the best epoch: `holdout`, a part of the training data that is not trained on, the test data being read
 once, at the end; `paper`, the test data itself, evaluated after every epoch, as the SASSHA paper did."""
+
+DiagnosticName = Literal[
+    "update_norm", "gradient_norm", "perturbation_norm", "update_cosine", "distance_from_start", "curvature_change"
+]
+"""What can be recorded beside a step, apart from the optimizer's state."""
 
 Metrics = dict[str, float]
 """Metric name (`split/metric`, such as `test/accuracy`) to its value; accuracies are fractions in [0, 1]."""
@@ -160,6 +165,28 @@ class Execution(Frozen):
     batch_norm: Literal["local", "synchronised"] = "local"
 
 
+def _check_state_name(name: str) -> str:
+    if not re.fullmatch(r"[\w.-]{1,100}", name):
+        raise ValueError("must be the name of tensors in an optimizer's state, such as exp_avg")
+    return name
+
+
+class Diagnostics(Frozen):
+    """What is recorded beside the steps of a run, which it does not change.
+
+    Attributes:
+        every: Steps from one record to the next; the first one is that of this step.
+        record: Quantities of the step.
+        state: Names of tensors in the optimizer's state, whose distribution is recorded.
+        radius: Distance between the two points that `curvature_change` compares.
+    """
+
+    every: Annotated[int, Field(ge=1, le=2**31 - 1)] = 20
+    record: tuple[DiagnosticName, ...] = ("update_norm", "gradient_norm")
+    state: tuple[Annotated[str, AfterValidator(_check_state_name)], ...] = ()
+    radius: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.05
+
+
 class RunSpec(Frozen):
     """Everything that decides the numbers of one run, and the labels under which a suite shows it.
 
@@ -177,6 +204,8 @@ class RunSpec(Frozen):
         protocol: What chooses the best epoch.
         synthetic: Whether the workload makes up data of the right shapes instead of reading its own.
         execution: How gradients are computed.
+        diagnostics: What is recorded beside the steps, if anything; part of the key, for a run without it cannot answer
+            for one with it.
         seed: Root of all random streams of the run.
         timeout: Seconds after which the run is stopped (not part of the key).
         checkpoint_minutes: Minutes between checkpoints inside an epoch (not part of the key).
@@ -196,6 +225,7 @@ class RunSpec(Frozen):
     protocol: Protocol = "holdout"
     synthetic: bool = False
     execution: Execution = Execution()
+    diagnostics: Diagnostics | None = None
     seed: int
     timeout: float | None = None
     checkpoint_minutes: float = 10.0
@@ -206,6 +236,8 @@ class RunSpec(Frozen):
     def key(self) -> str:
         """Hash of all that decides the run's numbers: 16 hexadecimal digits, equal across suites and labels."""
         content = self.model_dump(mode="json", exclude=_NOT_IN_KEY)
+        if self.diagnostics is None:
+            del content["diagnostics"]
         for component in (content["workload"], content["optimizer"]):
             if component["digest"]:  # a file is known by its content, wherever it lies
                 component.update(_without_folders(component))

@@ -49,6 +49,7 @@ FLOORS = {
     "datasets": 0,
     "checks": 1,
     "attempt": 1,
+    "diagnostics": 1,
     "stepping": 0,
     "conformance": 1,
     "training": 1,

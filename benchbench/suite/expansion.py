@@ -82,6 +82,7 @@ class Expansion:
         self._check_held_out()
         rows = self._rows()
         self._check_labels(rows)
+        self._note_diagnostics()
         self._note_workloads()
         for row in rows:
             self._note_method(row)
@@ -151,6 +152,7 @@ class Expansion:
             timeout=self._file.timeout,
             checkpoint_minutes=self._file.checkpoint_minutes,
             sharpness=self._file.sharpness,
+            diagnostics=self._file.diagnostics,
         )
 
     def _schedule(self, workload: str, method: str, override: OverrideEntry) -> dict[str, Schedule]:
@@ -260,6 +262,12 @@ class Expansion:
             self.problems.append(problem)
 
     # Places
+
+    def _note_diagnostics(self) -> None:
+        diagnostics = self._file.diagnostics
+        for key in ("record", "state"):
+            for index, name in enumerate(getattr(diagnostics, key, ())):
+                self._note("", "", f"diagnostics.{name}", ("diagnostics", key, index))
 
     def _note_workloads(self) -> None:
         defaults = self._file.defaults

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from benchbench.sharpness import SharpnessSettings
-from benchbench.values import Execution, Protocol, Schedule
+from benchbench.values import Diagnostics, Execution, Protocol, Schedule
 
 TABLES = ("accuracy", "ranking", "matched", "targets", "profile", "pareto", "cost", "cost-summary", "sharpness")
 """Tables a suite can ask for."""
@@ -66,6 +66,12 @@ def _check_distinct(values: list[Any]) -> list[Any]:
         if value in values[:index]:
             raise ValueError(f"{value!r} is listed twice")
     return values
+
+
+def _check_distinct_names(diagnostics: Diagnostics) -> Diagnostics:
+    _check_distinct([*diagnostics.record])
+    _check_distinct([*diagnostics.state])
+    return diagnostics
 
 
 Label = Annotated[str, AfterValidator(check_label)]
@@ -166,6 +172,7 @@ class SuiteFile(_Model):
         AfterValidator(_check_distinct),
     ] = []
     sharpness: SharpnessSettings = SharpnessSettings()
+    diagnostics: Annotated[Diagnostics, AfterValidator(_check_distinct_names)] | None = None
     defaults: Defaults = Defaults()
     workloads: Annotated[dict[Label, WorkloadEntry], Field(min_length=1)]
     methods: Annotated[dict[Label, MethodEntry], Field(min_length=1)]

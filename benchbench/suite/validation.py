@@ -22,7 +22,7 @@ from benchbench.sharpness.settings import (
 )
 from benchbench.suite.schema import MEASUREMENTS, TABLES, Defaults, SuiteFile
 from benchbench.suite.yaml_source import Document, FieldPath
-from benchbench.values import Constant, Cosine, Linear, MultiStep, Piecewise, Plateau, Polynomial
+from benchbench.values import Constant, Cosine, Diagnostics, Linear, MultiStep, Piecewise, Plateau, Polynomial
 
 _SCHEDULES: dict[str, type[BaseModel]] = {
     "constant": Constant,
@@ -190,6 +190,8 @@ def _allowed_keys(location: tuple[str | int, ...]) -> list[str]:
     model: type[BaseModel] = SuiteFile
     if location[0] == "sharpness":
         model = _SHARPNESS.get(str(location[-2]), SharpnessSettings)
+    elif location[0] == "diagnostics":
+        model = Diagnostics
     elif len(location) > 1:
         model = _SCHEDULES.get(str(location[-2]), Defaults)
     return list(model.model_fields)
