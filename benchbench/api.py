@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -167,6 +167,7 @@ def run(
     runs_dir: Path | None = None,
     data: Path = DATA,
     observe: Observer = lambda event: None,
+    warn: Callable[[str], None] = lambda text: None,
 ) -> list[Row]:
     """Run what is missing of a suite and return all its results.
 
@@ -179,13 +180,15 @@ def run(
         runs_dir: Folder of the runs' files (default: `.benchbench/runs`).
         data: The folder in which data sets lie.
         observe: Told about everything that happens.
+        warn: Told what goes wrong beside the runs, in one line.
 
     Returns:
         One row per run of the suite, with its result.
 
     Raises:
         BadInputError: The suite cannot be used; no run was started.
-        TrackingError: The tracking store cannot be used.
+        TrackingError: The tracking store cannot be used; a `TrackingLostError` if it went away in the middle: the runs
+            are done then, and the same call writes them to it.
         KeyboardInterrupt: On Ctrl-C or SIGTERM, after everything has been put in order.
     """
     from benchbench.engines import create
@@ -197,8 +200,9 @@ def run(
     check(suite, data=data)
     tracker = Tracker(tracking_uri)
     chosen = create(engine, available_slots(slots), _plugin_modules(suite.specs))
-    Runner(suite, chosen, tracker, runs_dir or RUNS_DIR, data, observe, force).run()
-    return _rows(suite, tracker.results([spec.key for spec in suite.specs]))
+    runner = Runner(suite, chosen, tracker, runs_dir or RUNS_DIR, data, observe, force, warn)
+    runner.run()
+    return _rows(suite, runner.results)
 
 
 def rows(suite: Suite, *, tracking_uri: str | None = None) -> list[Row]:

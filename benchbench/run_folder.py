@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from benchbench import claims
 from benchbench.checkpoint import Checkpoints
 from benchbench.values import EpochRecord, RunResult, RunSpec
 
@@ -19,9 +20,21 @@ class RunFolder:
 
     Attributes:
         path: The folder, named by the run's key.
+        claim: Number of the claim under which it is written. Once somebody else has claimed the run, because this
+            process or its machine had been silent for too long, nothing is written any more. `None` writes anyway.
     """
 
     path: Path
+    claim: int | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether the run is still this one's to write."""
+        return self.claim is None or self.claim == claims.current(self.path)
+
+    def as_claimed(self) -> RunFolder:
+        """Return the folder as that of whoever has claimed it now, unless it says already whose it is."""
+        return self if self.claim is not None else replace(self, claim=claims.current(self.path))
 
     @property
     def spec_file(self) -> Path:
@@ -69,13 +82,10 @@ class RunFolder:
         """What an attempt at the run leaves for the next one."""
         return Checkpoints(self.path / "checkpoints")
 
-    @property
-    def lock_file(self) -> Path:
-        """Locked by the process that is at work on the run."""
-        return self.path / "lock"
-
     def prepare(self, spec: RunSpec) -> None:
         """Write the spec, and remove what an earlier attempt left, apart from its checkpoints."""
+        if not self.held:
+            return
         self.path.mkdir(parents=True, exist_ok=True)
         left = (self.result_file, self.metrics_file, self.diagnostics_file, self.sharpness_file, self.log_file)
         for file in (*left, self.weights_file):
@@ -84,15 +94,21 @@ class RunFolder:
 
     def append(self, record: EpochRecord) -> None:
         """Add a line to the metrics."""
+        if not self.held:
+            return
         with self.metrics_file.open("a", encoding="utf-8") as file:
             file.write(record.model_dump_json() + "\n")
 
     def rewind(self, records: Sequence[EpochRecord]) -> None:
         """Let the metrics be these, in one piece or not at all."""
+        if not self.held:
+            return
         _write(self.metrics_file, "".join(record.model_dump_json() + "\n" for record in records))
 
     def finish(self, result: RunResult) -> None:
         """Write the result, in one piece or not at all; after a conclusive one, checkpoints have no use."""
+        if not self.held:
+            return
         _write(self.result_file, result.model_dump_json(indent=2) + "\n")
         if result.conclusive:
             self.checkpoints.clear()
@@ -111,15 +127,38 @@ class RunFolder:
         text = self.log_file.read_text(encoding="utf-8", errors="replace")
         return "\n".join(text.splitlines()[-lines:])
 
-    def records(self, skip: int = 0) -> Iterator[EpochRecord]:
-        """Yield the complete lines of the metrics after the first `skip` ones."""
+    def records(self) -> list[EpochRecord]:
+        """Return the complete lines of the metrics."""
+        return Tail(self).new()
+
+
+class Tail:
+    """Reads the metrics of a run while they are being written, each epoch once.
+
+    Epochs are counted, for an attempt that goes on from a checkpoint writes those before it again.
+
+    Args:
+        folder: The run's folder.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._file = folder.metrics_file
+        self._state = (0, 0)
+        self._count = 0
+
+    def new(self) -> list[EpochRecord]:
+        """Return the epochs that have been completed since the last call."""
         try:
-            text = self.metrics_file.read_text(encoding="utf-8")
+            status = self._file.stat()
+            if self._state == (state := (status.st_size, status.st_mtime_ns)):
+                return []
+            content = self._file.read_bytes()
         except FileNotFoundError:
-            return
-        complete = text[: text.rfind("\n") + 1].splitlines()
-        for line in complete[skip:]:
-            yield EpochRecord.model_validate_json(line)
+            return []
+        self._state = state
+        lines = content[: content.rfind(b"\n") + 1].splitlines()[self._count :]
+        self._count += len(lines)
+        return [EpochRecord.model_validate_json(line) for line in lines]
 
 
 def _write(path: Path, text: str) -> None:

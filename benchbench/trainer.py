@@ -166,6 +166,7 @@ def run_in_folder(
         own_process: Whether this process does nothing else, so that its memory is the run's.
         stop: Looked at after every step: whether the run shall leave a checkpoint and end as `interrupted`.
     """
+    folder = folder.as_claimed()
     keeper = Keeper(spec, device, folder, stop)
     try:
         result = run(spec, device, folder.append, data, keeper)

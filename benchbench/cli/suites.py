@@ -94,6 +94,7 @@ def run(
                 runs_dir=runs_dir,
                 data=data_dir,
                 observe=display.show,
+                warn=display.warn,
             )
     print_results([loaded], [rows], Format.json if as_json else Format.terminal)
     if any(row.result is None or not row.result.conclusive for row in rows):
