@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from pydantic import JsonValue, ValidationError
 
 from benchbench import suite as suites
 from benchbench.problems import BadInputError, Problem
-from benchbench.values import Component, Method, Row, RunSpec, Suite
+from benchbench.values import Component, Method, Row, RunResult, RunSpec, Suite
 
 if TYPE_CHECKING:
     from benchbench.conformance import Verdict
@@ -174,6 +174,7 @@ def run(
     runs_dir: Path | None = None,
     data: Path = DATA,
     observe: Observer = lambda event: None,
+    warn: Callable[[str], None] = lambda text: None,
 ) -> list[Row]:
     """Run what is missing of a suite and return all its results.
 
@@ -186,13 +187,15 @@ def run(
         runs_dir: Folder of the runs' files (default: `.benchbench/runs`).
         data: The folder in which data sets lie.
         observe: Told about everything that happens.
+        warn: Told what goes wrong beside the runs, in one line.
 
     Returns:
         One row per run of the suite, with its result.
 
     Raises:
         BadInputError: The suite cannot be used; no run was started.
-        TrackingError: The tracking store cannot be used.
+        TrackingError: The tracking store cannot be used; a `TrackingLostError` if it went away in the middle: the runs
+            are done then, and the same call writes them to it.
         KeyboardInterrupt: On Ctrl-C or SIGTERM, after everything has been put in order.
     """
     from benchbench.engines import create
@@ -204,8 +207,9 @@ def run(
     check(suite, data=data)
     tracker = Tracker(tracking_uri)
     chosen = create(engine, available_slots(slots), _plugin_modules(suite.specs))
-    Runner(suite, chosen, tracker, runs_dir or RUNS_DIR, data, observe, force).run()
-    return _rows(suite, tracker, runs_dir)
+    runner = Runner(suite, chosen, tracker, runs_dir or RUNS_DIR, data, observe, force, warn)
+    runner.run()
+    return _rows(suite, runner.results, tracker, runs_dir)
 
 
 def measure(
@@ -314,7 +318,8 @@ def rows(suite: Suite, *, tracking_uri: str | None = None, runs_dir: Path | None
     """
     from benchbench.tracking import Tracker
 
-    return _rows(suite, Tracker(tracking_uri), runs_dir)
+    tracker = Tracker(tracking_uri)
+    return _rows(suite, tracker.results([spec.key for spec in suite.specs]), tracker, runs_dir)
 
 
 def results(
@@ -534,11 +539,10 @@ def check_optimizer(
     yield from verdicts(component, create_graph=create_graph)
 
 
-def _rows(suite: Suite, tracker: Tracker, runs_dir: Path | None) -> list[Row]:
+def _rows(suite: Suite, found: Mapping[str, RunResult], tracker: Tracker, runs_dir: Path | None) -> list[Row]:
     from benchbench.figures.histories import read_histories
     from benchbench.reporting import FROM_RECORDS
 
-    found = tracker.results([spec.key for spec in suite.specs])
     wanted = [key for key, result in found.items() if result.conclusive] if FROM_RECORDS & set(suite.tables) else []
     histories = read_histories(wanted, runs_dir or RUNS_DIR, tracker)
     records = {key: history.epochs for key, history in histories.items()}

@@ -289,9 +289,9 @@ class Keeper:
         """Do the same at the end of an epoch, where a checkpoint is always due, unless the last one is very young.
 
         Raises:
-            Stopped: A stop was asked for.
+            Stopped: A stop was asked for, or somebody else has taken the run over.
         """
-        stop = self._stop()
+        stop = self._stop() or (self._folder is not None and not self._folder.held)
         if stop or self._seconds_since_checkpoint() >= min(self._interval, SHORTEST_SECONDS):
             self._save(progress)
         if stop:
@@ -299,7 +299,7 @@ class Keeper:
 
     def keep_weights(self, progress: Progress) -> None:
         """Write the model's state, as it is now, for whoever wants to measure something at the end of the run."""
-        if self._folder is None:
+        if self._folder is None or not self._folder.held:
             return
         try:
             save_tensors(self._folder.weights_file, progress.training.task.model.state_dict())
@@ -315,7 +315,7 @@ class Keeper:
         return time.monotonic() - self._saved_at
 
     def _save(self, progress: Progress) -> None:
-        if self._folder is not None and not self._refused:
+        if self._folder is not None and not self._refused and self._folder.held:
             self._write(self._folder.checkpoints, progress)
         self._saved_at = time.monotonic()
 

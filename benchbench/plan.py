@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,30 @@ def plan(specs: Sequence[RunSpec], tracker: Tracker, runs_dir: Path, *, force: b
             state, result = _state(unique[key], result, folder)
         planned.append(PlannedRun(unique[key], folder, state, result))
     return planned
+
+
+def longest_first(planned: Sequence[PlannedRun]) -> list[PlannedRun]:
+    """Return what is to be done, the longest runs first, so that none of them is left alone at the end.
+
+    How long a run takes is taken from the seconds per epoch of others with the same workload and method, or else the
+    same workload, or else any; where nothing is known, epochs count. Among equals the suite's order stays.
+    """
+    pace: dict[tuple[str, ...], list[float]] = defaultdict(list)
+    for item in planned:
+        result = item.result
+        if result is not None and result.conclusive and result.epochs:
+            for group in _groups(item.spec):
+                pace[group].append(result.cost.train_seconds / result.epochs)
+
+    def seconds(item: PlannedRun) -> float:
+        known = next((pace[group] for group in _groups(item.spec) if group in pace), [1.0])
+        return item.spec.epochs * sum(known) / len(known)
+
+    return sorted((item for item in planned if not item.settled), key=seconds, reverse=True)
+
+
+def _groups(spec: RunSpec) -> list[tuple[str, ...]]:
+    return [(spec.workload_label, spec.method), (spec.workload_label,), ()]
 
 
 def _state(spec: RunSpec, tracked: RunResult | None, folder: RunFolder) -> tuple[State, RunResult | None]:

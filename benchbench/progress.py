@@ -63,6 +63,10 @@ class ProgressDisplay:
             case "ended" if event.result is not None:
                 self._end(spec, event.result)
 
+    def warn(self, text: str) -> None:
+        """Show what went wrong beside the runs."""
+        self._console.print(f"[yellow]warning: {escape(printable(text))}[/]")
+
     def _plan(self, spec: RunSpec, result: RunResult | None) -> None:
         self._runs += 1
         self._ended += result is not None

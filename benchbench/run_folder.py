@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from benchbench import claims
 from benchbench.checkpoint import Checkpoints
 from benchbench.sharpness import RunSharpness
 from benchbench.values import DiagnosticRecord, EpochRecord, RunResult, RunSpec
@@ -20,9 +21,21 @@ class RunFolder:
 
     Attributes:
         path: The folder, named by the run's key.
+        claim: Number of the claim under which it is written. Once somebody else has claimed the run, because this
+            process or its machine had been silent for too long, nothing is written any more. `None` writes anyway.
     """
 
     path: Path
+    claim: int | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether the run is still this one's to write."""
+        return self.claim is None or self.claim == claims.current(self.path)
+
+    def as_claimed(self) -> RunFolder:
+        """Return the folder as that of whoever has claimed it now, unless it says already whose it is."""
+        return self if self.claim is not None else replace(self, claim=claims.current(self.path))
 
     @property
     def spec_file(self) -> Path:
@@ -70,16 +83,13 @@ class RunFolder:
         """What an attempt at the run leaves for the next one."""
         return Checkpoints(self.path / "checkpoints")
 
-    @property
-    def lock_file(self) -> Path:
-        """Locked by the process that is at work on the run."""
-        return self.path / "lock"
-
     def prepare(self, spec: RunSpec) -> None:
         """Write the spec, and remove what an earlier attempt left, apart from its checkpoints.
 
         Of a run that only has to be measured, everything stays.
         """
+        if not self.held:
+            return
         self.path.mkdir(parents=True, exist_ok=True)
         left = (self.result_file, self.metrics_file, self.diagnostics_file, self.sharpness_file, self.log_file)
         for file in () if self.measurable(spec) else (*left, self.weights_file):
@@ -88,6 +98,8 @@ class RunFolder:
 
     def append(self, record: EpochRecord) -> None:
         """Add a line to the metrics."""
+        if not self.held:
+            return
         with self.metrics_file.open("a", encoding="utf-8") as file:
             file.write(record.model_dump_json() + "\n")
 
@@ -98,12 +110,16 @@ class RunFolder:
 
     def rewind(self, records: Sequence[EpochRecord], diagnostics: Sequence[DiagnosticRecord] = ()) -> None:
         """Let the metrics and the diagnostics be these, each file in one piece or not at all."""
+        if not self.held:
+            return
         _write(self.metrics_file, "".join(record.model_dump_json() + "\n" for record in records))
         if diagnostics:
             _write(self.diagnostics_file, "".join(record.model_dump_json() + "\n" for record in diagnostics))
 
     def finish(self, result: RunResult) -> None:
         """Write the result, in one piece or not at all; after a conclusive one, checkpoints have no use."""
+        if not self.held:
+            return
         _write(self.result_file, result.model_dump_json(indent=2) + "\n")
         if result.conclusive:
             self.checkpoints.clear()
@@ -148,15 +164,42 @@ class RunFolder:
         text = self.log_file.read_text(encoding="utf-8", errors="replace")
         return "\n".join(text.splitlines()[-lines:])
 
-    def records(self, skip: int = 0) -> Iterator[EpochRecord]:
-        """Yield the complete lines of the metrics after the first `skip` ones."""
-        for line in _complete_lines(self.metrics_file)[skip:]:
-            yield EpochRecord.model_validate_json(line)
+    def records(self) -> list[EpochRecord]:
+        """Return the complete lines of the metrics."""
+        return Tail(self).new()
 
-    def diagnostics(self) -> Iterator[DiagnosticRecord]:
-        """Yield the complete lines of the diagnostics, none where none were asked for."""
-        for line in _complete_lines(self.diagnostics_file):
-            yield DiagnosticRecord.model_validate_json(line)
+    def diagnostics(self) -> list[DiagnosticRecord]:
+        """Return the complete lines of the diagnostics, none where none were asked for."""
+        return [DiagnosticRecord.model_validate_json(line) for line in _complete_lines(self.diagnostics_file)]
+
+
+class Tail:
+    """Reads the metrics of a run while they are being written, each epoch once.
+
+    Epochs are counted, for an attempt that goes on from a checkpoint writes those before it again.
+
+    Args:
+        folder: The run's folder.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._file = folder.metrics_file
+        self._state = (0, 0)
+        self._count = 0
+
+    def new(self) -> list[EpochRecord]:
+        """Return the epochs that have been completed since the last call."""
+        try:
+            status = self._file.stat()
+            if self._state == (state := (status.st_size, status.st_mtime_ns)):
+                return []
+            content = self._file.read_bytes()
+        except FileNotFoundError:
+            return []
+        self._state = state
+        lines = content[: content.rfind(b"\n") + 1].splitlines()[self._count :]
+        self._count += len(lines)
+        return [EpochRecord.model_validate_json(line) for line in lines]
 
 
 def _complete_lines(path: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""The scheduler: gives runs to an engine, copies what they write into tracking, repeats what crashed."""
+"""The scheduler: gives runs to an engine, has what they write recorded, repeats what crashed."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock, Timeout
-
+from benchbench.claims import Holder
 from benchbench.engines import Engine, Job
-from benchbench.plan import PlannedRun, plan
-from benchbench.tracking import TrackedRun, Tracker
+from benchbench.plan import PlannedRun, longest_first, plan
+from benchbench.recorder import Recorder, TrackingLostError
+from benchbench.run_folder import RunFolder, Tail
+from benchbench.tracking import Tracker
 from benchbench.values import EpochRecord, RunResult, RunSpec, Suite
 
 ATTEMPTS = 3
@@ -31,7 +32,7 @@ class Event:
 
     Attributes:
         kind: `planned` (with its result when nothing is to be done about it), `waiting` (another invocation is at work
-            on it), `started`, `epoch`, `retried` (its process died) or `ended`.
+            on it, or has taken it over), `started`, `epoch`, `retried` (its process died) or `ended`.
         spec: The run.
         record: For `epoch`: what the epoch gave.
         result: For `planned`, `retried` and `ended`: the result.
@@ -50,9 +51,9 @@ Observer = Callable[[Event], None]
 class _Active:
     """A run that this invocation has claimed and submitted."""
 
-    item: PlannedRun
-    lock: FileLock
-    tracked: TrackedRun | None = None
+    spec: RunSpec
+    folder: RunFolder
+    tail: Tail
     attempt: int = 1
 
 
@@ -60,8 +61,8 @@ class _Active:
 class Runner:
     """Brings every run of a suite to an end.
 
-    A run is claimed by a lock in its folder for as long as this process works on it, so invocations that run at the
-    same time share the work, and a claim dies with its process.
+    A run is claimed for as long as this process works on it, so invocations that run at the same time, on one machine
+    or on several that share the folder, share the work (`claims`).
 
     Attributes:
         suite: The suite.
@@ -71,6 +72,8 @@ class Runner:
         data: The folder in which data sets lie.
         observe: Told about everything that happens.
         force: Run again what is done already, and from the beginning what was interrupted.
+        warn: Told what goes wrong beside the runs, in one line.
+        results: Results by key, as far as they are known: those from before, and those of this command.
     """
 
     suite: Suite
@@ -80,131 +83,140 @@ class Runner:
     data: Path
     observe: Observer
     force: bool = False
-    _parent_id: str | None = field(default=None, init=False)
+    warn: Callable[[str], None] = lambda text: None
+    results: dict[str, RunResult] = field(default_factory=dict, init=False)
+    _recorder: Recorder = field(init=False)
+    _holder: Holder = field(init=False)
     _active: dict[str, _Active] = field(default_factory=dict, init=False)
     _elsewhere: set[str] = field(default_factory=set, init=False)
+
+    def __post_init__(self) -> None:
+        self._recorder = Recorder(self.suite, self.engine.name, self.tracker, self.warn)
+        self._holder = Holder(self.runs_dir)
 
     def run(self) -> None:
         """Run what is missing or broke.
 
         Raises:
             KeyboardInterrupt: On Ctrl-C or SIGTERM; what is at work leaves a checkpoint and is tracked as interrupted.
+            TrackingLostError: Everything is done, and the tracking store has not taken all of it.
         """
         planned = plan(self.suite.specs, self.tracker, self.runs_dir, force=self.force)
         for item in planned:
+            if item.result is not None:
+                self.results[item.spec.key] = item.result
             self.observe(Event("planned", item.spec, result=item.result if item.settled else None))
-        queue = deque(item for item in planned if not item.settled)
-        with _sigterm_as_interrupt():
+        queue = deque(longest_first(planned))
+        if not queue:
+            return
+        with self._holder, _sigterm_as_interrupt():
             try:
-                while queue or self._active:
-                    self._claim_what_fits(queue)
-                    for active in self._active.values():
-                        self._follow(active)
-                    for result in self.engine.poll(_POLL_SECONDS):
-                        self._settle(self._active[result.key], result)
-                    if not self._active and queue:  # all that is left is being run elsewhere
-                        time.sleep(_POLL_SECONDS)
+                self._work_off(queue)
             except BaseException:
                 with _uninterruptible():
                     self._interrupt()
                 raise
-        self._end_invocation(finished=True)
+            self._recorder.close(finished=True)
+
+    def _work_off(self, queue: deque[PlannedRun]) -> None:
+        while queue or self._active:
+            self._claim_what_fits(queue)
+            for active in self._active.values():
+                self._follow(active)
+            self._recorder.catch_up()
+            for result in self.engine.poll(_POLL_SECONDS):
+                self._settle(self._active[result.key], result, queue)
+            if not self._active and queue:  # all that is left is being run elsewhere
+                time.sleep(_POLL_SECONDS)
 
     def _claim_what_fits(self, queue: deque[PlannedRun]) -> None:
         for _ in range(len(queue)):
             if not self.engine.capacity:
                 return
             item = queue.popleft()
-            lock = _lock(item)
-            if lock is None:
+            number = self._holder.claim(item.folder.path)
+            if number is None:
                 if item.spec.key not in self._elsewhere:
                     self._elsewhere.add(item.spec.key)
                     self.observe(Event("waiting", item.spec))
                 queue.append(item)
             else:
-                self._start(item, lock)
+                self._start(item.spec, replace(item.folder, claim=number))
 
-    def _start(self, item: PlannedRun, lock: FileLock) -> None:
-        """Submit a claimed run, unless it has ended already: then only track it."""
-        active = _Active(item, lock)
-        ended = item.folder.result()
-        to_measure = item.folder.measurable(item.spec) is not None
+    def _start(self, spec: RunSpec, folder: RunFolder) -> None:
+        """Submit a claimed run, unless it has ended already: then only record it."""
+        active = _Active(spec, folder, Tail(folder))
+        ended = folder.result()
+        to_measure = folder.measurable(spec) is not None
         if ended is not None and ended.conclusive and not to_measure and not self.force:
             # Another process got that far before the claim; it may have tracked the result or not.
-            [latest] = plan([item.spec], self.tracker, self.runs_dir)
-            if latest.state == "on disk":
+            if not self._recorder.is_tracked(spec):
                 self._follow(active)
+                self._recorder.end(active.spec, active.folder, ended)
             self._close(active, ended)
             return
-        self._active[item.spec.key] = active
+        self._active[spec.key] = active
         if self.force:
-            item.folder.forget()
-        self.engine.submit(Job(item.spec, item.folder, self.data))
-        self.observe(Event("started", item.spec))
+            folder.forget()
+        self._submit(active)
+        self.observe(Event("started", spec))
+
+    def _submit(self, active: _Active) -> None:
+        active.tail = Tail(active.folder)
+        self.engine.submit(Job(active.spec, active.folder, self.data))
 
     def _follow(self, active: _Active) -> None:
-        """Copy what the run has written since the last time."""
-        if active.tracked is None:
-            active.tracked = self._unmeasured(active.item) or self._begun(active.item)
-        for record in self.tracker.follow(active.tracked):
-            self.observe(Event("epoch", active.item.spec, record=record))
+        """Show and record what the run has written since the last time."""
+        for record in active.tail.new():
+            self.observe(Event("epoch", active.spec, record=record))
+        self._recorder.follow(active.spec, active.folder)
 
-    def _unmeasured(self, item: PlannedRun) -> TrackedRun | None:
-        """Return the run in tracking that has the training already, where only measures are to be added."""
-        trained = item.state in ("to measure", "on disk") and not self.force
-        return self.tracker.unmeasured_run(item.spec, item.folder) if trained else None
-
-    def _begun(self, item: PlannedRun) -> TrackedRun:
-        if self._parent_id is None:
-            self._parent_id = self.tracker.begin_invocation(self.suite, self.engine.name)
-        return self.tracker.begin_run(self._parent_id, item.spec, item.folder)
-
-    def _settle(self, active: _Active, result: RunResult) -> None:
-        """Track how a run ended, and start it again when its process died."""
+    def _settle(self, active: _Active, result: RunResult, queue: deque[PlannedRun]) -> None:
+        """Record how a run ended, and start it again when its process died."""
+        if not active.folder.held:
+            self._hand_over(active, queue)
+            return
         self._follow(active)
         if result.outcome == "crashed" and active.attempt < ATTEMPTS:
-            self._track_end(active, result)
+            self._recorder.discard(result.key)
             active.attempt += 1
-            self.engine.submit(Job(active.item.spec, active.item.folder, self.data))
-            self.observe(Event("retried", active.item.spec, result=result))
+            self._submit(active)
+            self.observe(Event("retried", active.spec, result=result))
         else:
             del self._active[result.key]
+            self._recorder.end(active.spec, active.folder, result)
             self._close(active, result)
 
-    def _close(self, active: _Active, result: RunResult) -> None:
-        self._track_end(active, result)
-        active.lock.release()
-        self.observe(Event("ended", active.item.spec, result=result))
+    def _hand_over(self, active: _Active, queue: deque[PlannedRun]) -> None:
+        """Leave a run to the invocation that has taken it over while this one was silent, and wait for its end."""
+        del self._active[active.spec.key]
+        self._recorder.discard(active.spec.key)
+        self._elsewhere.add(active.spec.key)
+        self.observe(Event("waiting", active.spec))
+        queue.append(PlannedRun(active.spec, replace(active.folder, claim=None), "to run", None))
 
-    def _track_end(self, active: _Active, result: RunResult) -> None:
-        if active.tracked is not None:
-            self.tracker.end_run(active.tracked, result)
-            active.tracked = None
+    def _close(self, active: _Active, result: RunResult) -> None:
+        if active.folder.claim is not None:
+            self._holder.release(active.folder.path, active.folder.claim)
+        self.results[active.spec.key] = result
+        self.observe(Event("ended", active.spec, result=result))
 
     def _interrupt(self) -> None:
         self.engine.stop()
         for active in self._active.values():
-            result = active.item.folder.result()
+            if not active.folder.held:
+                self._recorder.discard(active.spec.key)
+                continue
+            result = active.folder.result()
             if result is None:
-                result = RunResult(key=active.item.spec.key, outcome="interrupted", message="stopped by the user")
-                active.item.folder.finish(result)
+                result = RunResult(key=active.spec.key, outcome="interrupted", message="stopped by the user")
+                active.folder.finish(result)
+            self._recorder.end(active.spec, active.folder, result)
             self._close(active, result)
-        self._end_invocation(finished=False)
-
-    def _end_invocation(self, *, finished: bool) -> None:
-        if self._parent_id is not None:
-            self.tracker.end_invocation(self._parent_id, finished=finished)
-
-
-def _lock(item: PlannedRun) -> FileLock | None:
-    """Claim a run, or return `None` while another process has it."""
-    item.folder.path.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(item.folder.lock_file)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return None
-    return lock
+        try:
+            self._recorder.close(finished=False)
+        except TrackingLostError as error:
+            self.warn(str(error))
 
 
 @contextmanager

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from benchbench.run_folder import RunFolder
+from benchbench.run_folder import RunFolder, Tail
 from benchbench.sharpness.values import PREFIX
 from benchbench.values import (
     Cost,
@@ -41,6 +43,13 @@ _T = TypeVar("_T")
 _TAG = "benchbench."
 _PAGE = 1000
 _LONGEST_TEXT = 4000
+_PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+}
+"""MLflow's own patience is minutes, in which no run would be started; folders can wait for a store that is away."""
+
 _STATUS: dict[Outcome, str] = {"finished": "FINISHED", "diverged": "FINISHED", "interrupted": "KILLED"}
 
 
@@ -55,12 +64,15 @@ class TrackedRun:
     Attributes:
         run_id: MLflow's identifier.
         folder: The run's files.
-        logged: Number of epochs already written.
+        tail: The epochs that are still to be written.
     """
 
     run_id: str
     folder: RunFolder
-    logged: int = field(default=0)
+    tail: Tail = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tail = Tail(self.folder)
 
 
 class Tracker:
@@ -78,6 +90,7 @@ class Tracker:
             self._file = Path(uri.removeprefix(_SQLITE)).absolute()
             uri = f"{_SQLITE}{self._file}"
         self.uri = uri
+        self._experiments: dict[str, str] = {}
 
     def results(self, keys: Sequence[str]) -> dict[str, RunResult]:
         """Return the latest result of each run key that the store has brought to an end.
@@ -91,13 +104,17 @@ class Tracker:
         if self._file is not None and not self._file.exists():
             return {}
         wanted, found = set(keys), dict[str, RunResult]()
-        for run in self._search(f"tags.`{_TAG}outcome` != 'running'"):
-            key = run.data.tags[f"{_TAG}key"]
-            if key in wanted:
-                kept = found.get(key)
-                result = _read_result(run)
-                if kept is None or (result.conclusive and not kept.conclusive):
-                    found[key] = result
+        condition = f"tags.`{_TAG}outcome` != 'running'"
+        if len(wanted) == 1:
+            condition += f" and tags.`{_TAG}key` = '{keys[0]}'"
+        with self._reporting():
+            for run in self._search(condition):
+                key = run.data.tags[f"{_TAG}key"]
+                if key in wanted:
+                    kept = found.get(key)
+                    result = _read_result(run)
+                    if kept is None or (result.conclusive and not kept.conclusive):
+                        found[key] = result
         return found
 
     def artifacts(self, key: str, names: Sequence[str]) -> dict[str, str]:
@@ -112,12 +129,12 @@ class Tracker:
         """
         if self._file is not None and not self._file.exists():
             return {}
-        runs = list(self._search(f"tags.`{_TAG}key` = '{key}' AND tags.`{_TAG}outcome` != 'running'"))
-        run = next((run for run in runs if _read_result(run).conclusive), None)
-        if run is None:
-            return {}
-        kept = {file.path for file in self._client.list_artifacts(run.info.run_id)}
-        with tempfile.TemporaryDirectory() as folder:
+        with self._reporting(), tempfile.TemporaryDirectory() as folder:
+            runs = list(self._search(f"tags.`{_TAG}key` = '{key}' AND tags.`{_TAG}outcome` != 'running'"))
+            run = next((run for run in runs if _read_result(run).conclusive), None)
+            if run is None:
+                return {}
+            kept = {file.path for file in self._client.list_artifacts(run.info.run_id)}
             return {
                 name: Path(self._client.download_artifacts(run.info.run_id, name, folder)).read_text(encoding="utf-8")
                 for name in names
@@ -129,18 +146,31 @@ class Tracker:
 
         Returns:
             MLflow's identifier of the parent run.
+
+        Raises:
+            TrackingError: The store cannot be used.
         """
-        tags = {f"{_TAG}engine": engine, f"{_TAG}suite": suite.name, **_git_commit()}
+        tags = {f"{_TAG}engine": engine, f"{_TAG}suite": suite.name, **self._commit}
         run_name = time.strftime(f"{suite.name} %Y-%m-%d %H:%M:%S")
-        run = self._client.create_run(self._experiment(suite.name), tags=tags, run_name=run_name)
+        with self._reporting():
+            run = self._client.create_run(self._experiment(suite.name), tags=tags, run_name=run_name)
         return str(run.info.run_id)
 
     def end_invocation(self, parent_id: str, *, finished: bool) -> None:
-        """Close the parent run."""
-        self._client.set_terminated(parent_id, "FINISHED" if finished else "KILLED")
+        """Close the parent run.
+
+        Raises:
+            TrackingError: The store cannot be used.
+        """
+        with self._reporting():
+            self._client.set_terminated(parent_id, "FINISHED" if finished else "KILLED")
 
     def begin_run(self, parent_id: str, spec: RunSpec, folder: RunFolder) -> TrackedRun:
-        """Create the MLflow run of a spec, with its parameters and labels."""
+        """Create the MLflow run of a spec, with its parameters and labels.
+
+        Raises:
+            TrackingError: The store cannot be used.
+        """
         from mlflow.entities import Param
         from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
@@ -151,35 +181,61 @@ class Tracker:
             f"{_TAG}suite": spec.suite,
             f"{_TAG}method": spec.method,
             f"{_TAG}workload": spec.workload_label,
-            **_git_commit(),
+            **self._commit,
         }
         name = f"{spec.method} · {spec.workload_label} · seed {spec.seed}"
-        run = self._client.create_run(self._experiment(spec.suite), tags=tags, run_name=name)
         params = [Param(key, _text(value)) for key, value in _parameters(spec).items()]
-        self._client.log_batch(run.info.run_id, params=params)
+        with self._reporting():
+            run = self._client.create_run(self._experiment(spec.suite), tags=tags, run_name=name)
+            self._client.log_batch(run.info.run_id, params=params)
         return TrackedRun(run.info.run_id, folder)
 
-    def unmeasured_run(self, spec: RunSpec, folder: RunFolder) -> TrackedRun | None:
-        """Return the run of a spec's key that has finished without sharpness, so that its measures can be added to it.
+    def unmeasured_run(self, folder: RunFolder) -> TrackedRun | None:
+        """Return the run that has the training in a folder, but no sharpness, so that its measures can be added to it.
 
         One that has some, measured with other settings, is superseded as a whole: MLflow keeps every metric for ever.
+
+        Raises:
+            TrackingError: The store cannot be read.
         """
-        for run in self._search(f"tags.`{_TAG}key` = '{spec.key}'"):
-            result = _read_result(run)
-            if result.conclusive and not any(name.startswith(PREFIX) for name in result.final):
-                return TrackedRun(run.info.run_id, folder, logged=result.epochs)
+        trained = folder.result()
+        if trained is None or not trained.conclusive:
+            return None
+        with self._reporting():
+            for run in self._search(f"tags.`{_TAG}key` = '{trained.key}'"):
+                result = _read_result(run)
+                measured = any(name.startswith(PREFIX) for name in result.final)
+                if result.conclusive and result.cost == trained.cost and not measured:
+                    tracked = TrackedRun(run.info.run_id, folder)
+                    tracked.tail.new()  # these are there already
+                    return tracked
         return None
 
-    def follow(self, tracked: TrackedRun) -> list[EpochRecord]:
-        """Write the epochs that the run's folder has gained, and return them."""
-        records = list(tracked.folder.records(skip=tracked.logged))
+    def discard_run(self, tracked: TrackedRun) -> None:
+        """Delete a run that is still being written (restorable in MLflow).
+
+        Raises:
+            TrackingError: The store cannot be used.
+        """
+        with self._reporting():
+            self._client.delete_run(tracked.run_id)
+
+    def follow(self, tracked: TrackedRun) -> None:
+        """Write the epochs that the run's folder has gained.
+
+        Raises:
+            TrackingError: The store cannot be used.
+        """
+        records = tracked.tail.new()
         metrics = [metric for record in records for metric in _epoch_metrics(record)]
         self._write(tracked, metrics)
-        tracked.logged += len(records)
-        return records
 
     def end_run(self, tracked: TrackedRun, result: RunResult) -> None:
-        """Write a run's result and files, and remove the runs of the same key that it supersedes."""
+        """Write a run's result and files, and remove the runs of the same key that it supersedes.
+
+        Raises:
+            TrackingError: The store cannot be used.
+        """
         from mlflow.entities import RunTag
 
         self.follow(tracked)
@@ -187,11 +243,12 @@ class Tracker:
         step = result.epochs
         metrics = [_metric(name, value, step) for name, value in _result_metrics(result).items()]
         tags = [RunTag(name, _text(value)) for name, value in _result_tags(result).items()]
-        self._client.log_batch(tracked.run_id, metrics=metrics, tags=tags)
-        for file in tracked.folder.tracked_files:
-            self._client.log_artifact(tracked.run_id, str(file))
-        self._client.set_terminated(tracked.run_id, _STATUS.get(result.outcome, "FAILED"))
-        self._remove_superseded(tracked.run_id, result)
+        with self._reporting():
+            for file in tracked.folder.tracked_files:
+                self._client.log_artifact(tracked.run_id, str(file))
+            self._client.log_batch(tracked.run_id, metrics=metrics, tags=tags)
+            self._client.set_terminated(tracked.run_id, _STATUS.get(result.outcome, "FAILED"))
+            self._remove_superseded(tracked.run_id, result)
 
     def _write_diagnostics(self, tracked: TrackedRun) -> None:
         """Write the numbers of the diagnostic records, by training step; histograms are in the file alone."""
@@ -203,8 +260,9 @@ class Tracker:
         self._write(tracked, metrics)
 
     def _write(self, tracked: TrackedRun, metrics: Sequence[Metric]) -> None:
-        for start in range(0, len(metrics), _PAGE):
-            self._client.log_batch(tracked.run_id, metrics=metrics[start : start + _PAGE])
+        with self._reporting():
+            for start in range(0, len(metrics), _PAGE):
+                self._client.log_batch(tracked.run_id, metrics=metrics[start : start + _PAGE])
 
     def _remove_superseded(self, run_id: str, result: RunResult) -> None:
         """Delete other runs of the key (restorable in MLflow): one run per key remains, conclusive if any is."""
@@ -223,15 +281,39 @@ class Tracker:
 
         for noisy in ("mlflow", "alembic"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
+        for name, value in _PATIENCE.items():
+            os.environ.setdefault(name, value)
         try:
             client = MlflowClient(self.uri)
             client.search_experiments(max_results=1)
         except Exception as error:
-            reason = str(error).strip().splitlines()[0]
-            raise TrackingError(f"tracking store {self.uri} cannot be used: {reason}") from error
+            raise self._unusable(error) from error
         return client
 
+    @contextmanager
+    def _reporting(self) -> Iterator[None]:
+        """Say in one line what is wrong with the store."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            yield
+        except (MlflowException, OSError) as error:
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: Exception) -> TrackingError:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        return TrackingError(without_passwords(f"tracking store {self.uri} cannot be used: {lines[0]}"))
+
+    @cached_property
+    def _commit(self) -> dict[str, str]:
+        return _git_commit()
+
     def _experiment(self, name: str) -> str:
+        if name not in self._experiments:
+            self._experiments[name] = self._find_or_create_experiment(name)
+        return self._experiments[name]
+
+    def _find_or_create_experiment(self, name: str) -> str:
         from mlflow.exceptions import MlflowException
 
         experiment = self._client.get_experiment_by_name(name)
@@ -256,6 +338,12 @@ class Tracker:
             token = page.token
             if not token:
                 return
+
+
+def without_passwords(text: str) -> str:
+    """Return a text with the credentials of every URI in it masked."""
+    text = re.sub(r"://[^/\s]*@", "://***@", text)
+    return re.sub(r"(?i)([?&](?:password|token)=)[^&\s]*", r"\1***", text)
 
 
 def _parameters(spec: RunSpec) -> dict[str, object]:

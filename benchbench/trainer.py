@@ -166,6 +166,7 @@ def run_in_folder(
         own_process: Whether this process does nothing else, so that its memory is the run's.
         stop: Looked at after every step: whether the run shall leave a checkpoint and end as `interrupted`.
     """
+    folder = folder.as_claimed()
     result = folder.measurable(spec)
     if result is None:
         result = _trained(spec, device, folder, data, sharing, own_process, stop)

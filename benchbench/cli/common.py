@@ -31,6 +31,7 @@ def errors_as_lines() -> Iterator[None]:
     """Turn the errors that a user can act on into lines on standard error and an exit code."""
     from benchbench.plugins import PluginError
     from benchbench.problems import BadInputError
+    from benchbench.recorder import TrackingLostError
     from benchbench.tracking import TrackingError
 
     try:
@@ -39,6 +40,9 @@ def errors_as_lines() -> Iterator[None]:
         for problem in error.problems:
             typer.echo(f"error: {problem}", err=True)
         raise typer.Exit(EXIT_BAD_INPUT) from None
+    except TrackingLostError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(EXIT_INCOMPLETE) from None
     except (PluginError, TrackingError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(EXIT_BAD_INPUT) from None

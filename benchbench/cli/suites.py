@@ -94,6 +94,7 @@ def run(
                 runs_dir=runs_dir,
                 data=data_dir,
                 observe=display.show,
+                warn=display.warn,
             )
     print_results([loaded], [rows], Format.json if as_json else Format.terminal)
     if not all(row.complete for row in rows):

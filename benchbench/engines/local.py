@@ -6,6 +6,7 @@ import multiprocessing
 import signal
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait
@@ -126,5 +127,6 @@ def _crash(running: _Running) -> RunResult:
 
 def _broken(job: Job, outcome: Outcome, message: str) -> RunResult:
     result = RunResult(key=job.spec.key, outcome=outcome, message=f"{message}\n{job.folder.log_tail(_LOG_LINES)}")
-    job.folder.finish(result)
+    with suppress(OSError):  # a full disk, say; the next command runs it again, as it does what it finds no result of
+        job.folder.finish(result)
     return result

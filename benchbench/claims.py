@@ -1,0 +1,164 @@
+"""Claims: how commands that work on one folder at the same time, on one machine or on many, share the runs out.
+
+Every command keeps a *holder file* that it rewrites while it is alive, and a lock on a file beside it. A run's claims
+are numbered files that name a holder; they are created exclusively, and the highest one counts. So nothing here needs
+more of a shared file system than that one of several who create a file succeeds.
+
+A holder is dead when its lock can be taken (on its own machine, where locks are reliable: at once), or when its holder
+file has not changed for as long as a lease lasts, by the clock of the one who looks. No two clocks are compared.
+"""
+
+from __future__ import annotations
+
+import platform
+import secrets
+import threading
+import time
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+from filelock import FileLock
+
+LEASE_SECONDS = 60.0
+"""How long a holder on another machine may be silent before its runs are taken over; it speaks three times as often."""
+
+_FREE = "free"
+
+
+class Holder:
+    """One command as the holder of claims; a context manager that is dead, for others, once it is left.
+
+    Args:
+        runs: Folder of the runs' folders.
+        machine: What tells this machine from others (tests pretend to be several).
+        lease: Seconds of silence after which others on other machines are believed dead.
+    """
+
+    def __init__(self, runs: Path, machine: str | None = None, lease: float = LEASE_SECONDS) -> None:
+        self._folder = runs / ".holders"
+        self._machine = machine or this_machine()
+        self._lease = lease
+        self._token = secrets.token_hex(8)
+        self._lock = FileLock(self._lock_file(self._token))
+        self._ended = threading.Event()
+        self._beating = threading.Thread(target=self._keep_beating, daemon=True)
+        self._seen: dict[Path, tuple[str, float]] = {}
+
+    def __enter__(self) -> Holder:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._beat(0)
+        with suppress(OSError):  # a file system without locks: silence tells then, here too
+            self._lock.acquire(timeout=0)
+        self._beating.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._beating.join()
+        self._remove(self._token)
+        self._lock.release()
+
+    def claim(self, run: Path) -> int | None:
+        """Claim a run.
+
+        Args:
+            run: The run's folder.
+
+        Returns:
+            The number of the claim, or `None` while somebody else has the run.
+        """
+        claims = _claims(run)
+        claims.mkdir(parents=True, exist_ok=True)
+        latest = current(run)
+        if latest and not self._is_over(claims / str(latest)):
+            return None
+        try:
+            with (claims / str(latest + 1)).open("x", encoding="utf-8") as file:
+                file.write(self._token)
+        except FileExistsError:
+            return None
+        if current(run) != latest + 1:  # this one has been slow: others have come and gone meanwhile
+            (claims / str(latest + 1)).unlink(missing_ok=True)
+            return None
+        (claims / str(latest)).unlink(missing_ok=True)
+        return latest + 1
+
+    def release(self, run: Path, number: int) -> None:
+        """Let others have a run. The claim stays as a file, so that numbers never come twice."""
+        if current(run) == number:
+            (_claims(run) / str(number)).write_text(_FREE, encoding="utf-8")
+
+    def _is_over(self, claim: Path) -> bool:
+        token = _read(claim)
+        if token == _FREE:
+            return True
+        spoken = _read(self._folder / token) if token else ""  # a claim that is just being made names nobody yet
+        if token and not spoken and not (self._folder / token).exists():
+            return True
+        if spoken.partition("\n")[0] == self._machine and self._has_died_here(token):
+            return True
+        seen, since = self._seen.setdefault(claim, (token + spoken, time.monotonic()))
+        if seen != token + spoken:
+            self._seen[claim] = token + spoken, time.monotonic()
+            return False
+        return time.monotonic() - since > self._lease
+
+    def _has_died_here(self, token: str) -> bool:
+        lock = FileLock(self._lock_file(token))
+        try:
+            lock.acquire(timeout=0)
+        except OSError:  # it is held, or the file system has no locks
+            return False
+        self._remove(token)
+        lock.release()
+        return True
+
+    def _keep_beating(self) -> None:
+        count = 0
+        while not self._ended.wait(self._lease / 3):
+            count += 1
+            try:
+                self._beat(count)
+            except OSError:  # a full disk, say: others see silence, and this one sees it when a run is taken from it
+                continue
+
+    def _beat(self, count: int) -> None:
+        (self._folder / self._token).write_text(f"{self._machine}\n{count}", encoding="utf-8")
+
+    def _lock_file(self, token: str) -> Path:
+        return self._folder / f"{token}.lock"
+
+    def _remove(self, token: str) -> None:
+        (self._folder / token).unlink(missing_ok=True)
+        self._lock_file(token).unlink(missing_ok=True)
+
+
+def current(run: Path) -> int:
+    """Return the number of a run's latest claim, 0 if there has never been one."""
+    try:
+        return max((int(file.name) for file in _claims(run).iterdir()), default=0)
+    except FileNotFoundError:
+        return 0
+
+
+def this_machine() -> str:
+    """Return what tells this machine, since it was started, from others; containers on it are the same machine."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+    except OSError:
+        return f"{platform.node()} {uuid.getnode()}"
+
+
+def _claims(run: Path) -> Path:
+    return run / "claims"
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
