@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from benchbench.checkpoint import Checkpoints
-from benchbench.values import EpochRecord, RunResult, RunSpec
+from benchbench.values import EpochRecord, RunResult, RunSpec, Submission
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,22 @@ class RunFolder:
     def lock_file(self) -> Path:
         """Locked by the process that is at work on the run."""
         return self.path / "lock"
+
+    @property
+    def submission_file(self) -> Path:
+        """Says that the run was handed over to another system, which answers for it until it has ended there."""
+        return self.path / "submitted.json"
+
+    def submission(self) -> Submission | None:
+        """Return where the run was handed over to, or `None` if nobody else answers for it."""
+        try:
+            return Submission.model_validate_json(self.submission_file.read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return None
+
+    def submit(self, submission: Submission) -> None:
+        """Note that the run was handed over."""
+        _write(self.submission_file, submission.model_dump_json() + "\n")
 
     def prepare(self, spec: RunSpec) -> None:
         """Write the spec, and remove what an earlier attempt left, apart from its checkpoints."""

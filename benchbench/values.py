@@ -293,6 +293,7 @@ class Suite(Frozen):
         headings: What workloads are called in tables, by label; a label that is not here stands for itself.
         tables: Names of the tables it wants.
         specs: Every run: for each workload, each method, each seed.
+        engine_options: What an engine shall ask for on behalf of every run, by the engine's name.
     """
 
     name: str
@@ -304,6 +305,7 @@ class Suite(Frozen):
     headings: dict[str, Heading] = {}
     tables: tuple[str, ...]
     specs: tuple[RunSpec, ...]
+    engine_options: dict[str, dict[str, JsonValue]] = {}
     _origin: Origin = PrivateAttr(default_factory=Origin)
 
     def heading(self, workload: str) -> Heading:
@@ -437,6 +439,20 @@ class RunResult(Frozen):
     def conclusive(self) -> bool:
         """Whether the run has answered what it asked; such a run is never repeated unless forced."""
         return self.outcome in ("finished", "diverged")
+
+
+class Submission(Frozen):
+    """That a run stands in the queue of another system, or is run by it; the content of `submitted.json`.
+
+    Attributes:
+        engine: Name of the engine that has submitted it.
+        job: What the other system calls it.
+        submitted_at: When, in UTC as ISO 8601 writes it.
+    """
+
+    engine: str
+    job: str
+    submitted_at: str
 
 
 class Row(Frozen):
