@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-from benchbench.engines import Engine, Job
+from benchbench.engines import Engine, Job, submissions
 from benchbench.plan import PlannedRun, plan
 from benchbench.tracking import TrackedRun, Tracker
 from benchbench.values import EpochRecord, RunResult, RunSpec, Suite
@@ -31,13 +31,14 @@ class Event:
 
     Attributes:
         kind: `planned` (with its result when it is done already), `waiting` (another invocation is at work on it),
-            `started`, `epoch`, `retried` (its process died) or `ended`.
+            `submitted` (handed over to another system, which answers for it), `started`, `epoch`, `retried` (its
+            process died) or `ended`.
         spec: The run.
         record: For `epoch`: what the epoch gave.
         result: For `planned`, `retried` and `ended`: the result.
     """
 
-    kind: Literal["planned", "waiting", "started", "epoch", "retried", "ended"]
+    kind: Literal["planned", "waiting", "submitted", "started", "epoch", "retried", "ended"]
     spec: RunSpec
     record: EpochRecord | None = None
     result: RunResult | None = None
@@ -110,6 +111,36 @@ class Runner:
                 raise
         self._end_invocation(finished=True)
 
+    def submit(self) -> None:
+        """Hand over what is missing to an engine whose runs need nobody who waits for them, and return.
+
+        Their results are tracked by `collect`, or by `run` with the same engine.
+        """
+        queue = deque(item for item in plan(self.suite.specs, self.tracker, self.runs_dir) if item.state != "done")
+        self._claim_what_fits(queue)
+        while results := self.engine.poll(0):  # of earlier jobs that have ended just now
+            for result in results:
+                self._settle(self._active[result.key], result)
+        for active in self._active.values():
+            active.lock.release()
+            self.observe(Event("submitted", active.item.spec))
+        self._active.clear()
+        self._end_invocation(finished=True)
+
+    def collect(self) -> None:
+        """Track the runs that have ended since they were submitted, however they did."""
+        planned = [item for item in plan(self.suite.specs, self.tracker, self.runs_dir) if item.state != "done"]
+        ended = submissions.ended([item.folder for item in planned])
+        for item in planned:
+            result = ended.get(item.folder) or (item.result if item.state == "on disk" else None)
+            if result is not None and (lock := _lock(item)) is not None:
+                active = _Active(item, lock)
+                item.folder.finish(result)
+                self._follow(active)
+                self._close(active, result)
+                submissions.forget(item.folder)
+        self._end_invocation(finished=True)
+
     def _claim_what_fits(self, queue: deque[PlannedRun]) -> None:
         for _ in range(len(queue)):
             if not self.engine.capacity:
@@ -121,6 +152,9 @@ class Runner:
                     self._elsewhere.add(item.spec.key)
                     self.observe(Event("waiting", item.spec))
                 queue.append(item)
+            elif submissions.in_queue([item.folder], other_than=self.engine.name):
+                lock.release()
+                self.observe(Event("submitted", item.spec))
             else:
                 self._start(item, lock)
 

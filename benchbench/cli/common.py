@@ -29,6 +29,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @contextmanager
 def errors_as_lines() -> Iterator[None]:
     """Turn the errors that a user can act on into lines on standard error and an exit code."""
+    from benchbench.engines import EngineError
     from benchbench.plugins import PluginError
     from benchbench.problems import BadInputError
     from benchbench.tracking import TrackingError
@@ -39,7 +40,7 @@ def errors_as_lines() -> Iterator[None]:
         for problem in error.problems:
             typer.echo(f"error: {problem}", err=True)
         raise typer.Exit(EXIT_BAD_INPUT) from None
-    except (PluginError, TrackingError) as error:
+    except (EngineError, PluginError, TrackingError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(EXIT_BAD_INPUT) from None
     except KeyboardInterrupt:

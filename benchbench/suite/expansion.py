@@ -94,6 +94,7 @@ class Expansion:
             headings={label: _heading(label, entry) for label, entry in self._workloads.items()},
             tables=tuple(file.tables),
             specs=tuple(self._specs(rows)),
+            engine_options={"slurm": file.slurm, "ray": file.ray.model_dump(exclude_none=True)},
         ).with_origin(Origin(self._places))
 
     # Runs

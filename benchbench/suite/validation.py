@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from benchbench.problems import Problem, nearest_name
-from benchbench.suite.schema import MEASUREMENTS, TABLES, Defaults, SuiteFile
+from benchbench.suite.schema import MEASUREMENTS, TABLES, Defaults, RayRequest, SuiteFile
 from benchbench.suite.yaml_source import Document, FieldPath
 from benchbench.values import Constant, Cosine, Linear, MultiStep, Piecewise, Plateau, Polynomial
 
@@ -175,5 +175,5 @@ def _problem(document: Document, path: FieldPath, details: ErrorDetails) -> Prob
 def _allowed_keys(location: tuple[str | int, ...]) -> list[str]:
     model: type[BaseModel] = SuiteFile
     if len(location) > 1:
-        model = _SCHEDULES.get(str(location[-2]), Defaults)
+        model = RayRequest if location[0] == "ray" else _SCHEDULES.get(str(location[-2]), Defaults)
     return list(model.model_fields)

@@ -29,7 +29,7 @@ ENGINES = [
 
 
 def make_job(runs: Path, workload: str, ranks: int = 1, **changes: Any) -> Job:
-    """Return a job of two epochs with a workload from the stubs, or a registered one; `parameters` are the workload's."""
+    """Return a job of two epochs with a workload of the stubs or a registered one; `parameters` are the workload's."""
     parameters = changes.pop("parameters", {})
     stub = not workload.startswith("digits")
     target = f"{STUBS}:{workload}" if stub else workload
