@@ -89,6 +89,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         pytest.skip(f"needs root, and a script that starts Slurm at {SERVICE} (or BENCHBENCH_SLURM_SERVICE)")
     home = tmp_path_factory.mktemp("slurm")
     environment = {**os.environ, "SLURM_TEST_HOME": str(home), "SLURM_TEST_GPUS": "2"}
+    environment.pop("OMP_NUM_THREADS", None)  # by which `nproc` would count cores
     log = home / "up.log"
     with log.open("w") as file:  # no pipe, which Slurm's daemons would keep open
         subprocess.run([str(SERVICE), "up"], env=environment, stdout=file, stderr=file, check=True, timeout=300)
