@@ -116,8 +116,10 @@ class Runner:
 
         Their results are tracked by `collect`, or by `run` with the same engine.
         """
-        queue = deque(item for item in plan(self.suite.specs, self.tracker, self.runs_dir) if item.state != "done")
-        self._claim_what_fits(queue)
+        planned = plan(self.suite.specs, self.tracker, self.runs_dir, force=self.force)
+        for item in planned:
+            self.observe(Event("planned", item.spec, result=item.result if item.state == "done" else None))
+        self._claim_what_fits(deque(item for item in planned if item.state != "done"))
         while results := self.engine.poll(0):  # of earlier jobs that have ended just now
             for result in results:
                 self._settle(self._active[result.key], result)
@@ -131,8 +133,10 @@ class Runner:
         """Track the runs that have ended since they were submitted, however they did."""
         planned = [item for item in plan(self.suite.specs, self.tracker, self.runs_dir) if item.state != "done"]
         ended = submissions.ended([item.folder for item in planned])
+        at_work = submissions.in_queue([item.folder for item in planned])
         for item in planned:
-            result = ended.get(item.folder) or (item.result if item.state == "on disk" else None)
+            on_disk = item.result if item.state == "on disk" and item.folder not in at_work else None
+            result = ended.get(item.folder) or on_disk
             if result is not None and (lock := _lock(item)) is not None:
                 active = _Active(item, lock)
                 item.folder.finish(result)
@@ -162,7 +166,8 @@ class Runner:
         """Submit a claimed run, unless it has ended already: then only track it."""
         active = _Active(item, lock)
         ended = item.folder.result()
-        if ended is not None and ended.conclusive and not self.force:
+        at_work = submissions.in_queue([item.folder])  # measuring something beside the run, after its end
+        if ended is not None and ended.conclusive and not self.force and not at_work:
             # Another process got that far before the claim; it may have tracked the result or not.
             [latest] = plan([item.spec], self.tracker, self.runs_dir)
             if latest.state == "on disk":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 from collections.abc import Callable
@@ -103,10 +104,24 @@ def test_a_job_that_is_killed_is_a_crash_with_slurm_s_own_word(new_engine: NewEn
     engine, slow = new_engine("slurm"), slow_job(tmp_path, epochs=200)
     engine.submit(slow)
     job = job_of(engine, slow.folder)
-    slurm_command("scancel", "--signal=KILL", job)
+    os.kill(process_of(job), signal.SIGKILL)
     [result] = wait_for(lambda: engine.poll(0.5))
     assert result.outcome == "crashed"
     assert f"Slurm ended job {job} as FAILED" in result.message
+
+
+def process_of(job: str) -> int:
+    """Return the process that submitit has started in a job."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (entry / "cmdline").read_bytes().split(b"\0")
+            environment = (entry / "environ").read_bytes().split(b"\0")
+        except OSError:  # it has ended
+            continue
+        own = b"submitit.core._submit" in command and b"python" in command[0]
+        if own and f"SLURM_JOB_ID={job}".encode() in environment:
+            return int(entry.name)
+    raise AssertionError(f"job {job} has no process here")
 
 
 @pytest.mark.slow
