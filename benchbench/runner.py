@@ -173,6 +173,7 @@ class Runner:
             if latest.state == "on disk":
                 self._follow(active)
             self._close(active, ended)
+            submissions.forget(item.folder)
             return
         self._active[item.spec.key] = active
         if self.force:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+import socket
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -196,6 +197,8 @@ def _connect(resources: Mapping[str, int], address: str | None) -> bool:
         raise EngineError("--engine ray needs Ray: pip install 'benchbench[ray]'") from None
     if ray.is_initialized():
         return False
+    if address is not None:
+        _reach(address)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": None}
     try:
         if address is not None:
@@ -211,6 +214,20 @@ def _connect(resources: Mapping[str, int], address: str | None) -> bool:
         where = f"no Ray cluster at {address}" if address else "Ray does not start"
         raise EngineError(f"{where}: {str(error).strip().splitlines()[0]}") from None
     return True
+
+
+def _reach(address: str) -> None:
+    """Find out at once whether somebody listens at an address of the form `host:port`; Ray would try for minutes.
+
+    Raises:
+        EngineError: Nobody does.
+    """
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal() and "://" not in host:
+        try:
+            socket.create_connection((host, int(port)), timeout=10).close()
+        except (OSError, OverflowError) as error:
+            raise EngineError(f"no Ray cluster at {address}: {error}") from None
 
 
 def _per_rank(slots: Sequence[Slot], options: Mapping[str, JsonValue]) -> dict[str, float]:

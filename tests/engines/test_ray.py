@@ -115,7 +115,7 @@ def test_every_run_sees_the_gpu_that_ray_gives_it(new_engine: Callable[..., Engi
 @pytest.mark.slow
 def test_a_cluster_is_started_here_where_there_is_none(workplace: Path, write_suite: Callable[..., Path]) -> None:
     path = str(write_suite(SUITE))
-    done = benchbench("run", path, "--engine", "ray", "--slots", "2", cwd=workplace, RAY_ADDRESS="")
+    done = benchbench("run", path, "--engine", "ray", "--slots", "2", cwd=workplace)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("finished") == 2
 
