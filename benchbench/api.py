@@ -169,6 +169,8 @@ def run(
     *,
     engine: str = "local",
     slots: int | None = None,
+    address: str | None = None,
+    wait: bool = True,
     force: bool = False,
     tracking_uri: str | None = None,
     runs_dir: Path | None = None,
@@ -180,8 +182,10 @@ def run(
 
     Args:
         suite: A loaded suite, or what `load_suite` takes.
-        engine: `local` (a process per run) or `inline` (in this process, one after the other).
-        slots: Runs at a time (default: one per GPU, or per core without a GPU).
+        engine: `local` (a process per run), `inline` (in this process, one after the other), `ray` or `slurm`.
+        slots: Runs at a time (default: one per GPU, or per core without a GPU; on a cluster, as many as it takes).
+        address: For `ray`: the cluster (default: `RAY_ADDRESS`; without it, one is started on this machine).
+        wait: For `slurm`: whether to wait for the runs, or to return once they are in the queue, see `collect`.
         force: Run again what is done already.
         tracking_uri: MLflow store (default: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the current folder).
         runs_dir: Folder of the runs' files (default: `.benchbench/runs`).
@@ -194,6 +198,7 @@ def run(
 
     Raises:
         BadInputError: The suite cannot be used; no run was started.
+        EngineError: The engine cannot be used.
         TrackingError: The tracking store cannot be used; a `TrackingLostError` if it went away in the middle: the runs
             are done then, and the same call writes them to it.
         KeyboardInterrupt: On Ctrl-C or SIGTERM, after everything has been put in order.
@@ -206,9 +211,70 @@ def run(
     suite = suite if isinstance(suite, Suite) else load_suite(suite, data=data)
     check(suite, data=data)
     tracker = Tracker(tracking_uri)
-    chosen = create(engine, available_slots(slots), _plugin_modules(suite.specs))
+    chosen = create(
+        engine,
+        available_slots(slots),
+        _plugin_modules(suite.specs),
+        limit=slots,
+        address=address,
+        options=suite.engine_options.get(engine, {}),
+    )
     runner = Runner(suite, chosen, tracker, runs_dir or RUNS_DIR, data, observe, force, warn)
-    runner.run()
+    if wait:
+        try:
+            runner.run()
+        finally:
+            chosen.stop()  # gives back what it holds; after an interruption there is nothing left to stop
+    else:
+        runner.submit()
+    return _rows(suite, runner.results, tracker, runs_dir)
+
+
+def status(suite: Suite, *, tracking_uri: str | None = None, runs_dir: Path | None = None) -> list[dict[str, object]]:
+    """Say how far every run of a suite is: one mapping per run.
+
+    Args:
+        suite: The suite.
+        tracking_uri: MLflow store (default: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the current folder).
+        runs_dir: Folder of the runs' files (default: `.benchbench/runs`).
+
+    Raises:
+        EngineError: The system that has the runs in its queue does not answer.
+        TrackingError: The tracking store cannot be read.
+    """
+    from benchbench.plan import plan as plan_specs
+    from benchbench.planning import standing
+    from benchbench.tracking import Tracker
+
+    return standing(plan_specs(suite.specs, Tracker(tracking_uri), runs_dir or RUNS_DIR))
+
+
+def collect(
+    suite: Suite,
+    *,
+    tracking_uri: str | None = None,
+    runs_dir: Path | None = None,
+    observe: Observer = lambda event: None,
+) -> list[Row]:
+    """Bring the runs that have ended since they were submitted into tracking, and return all results of the suite.
+
+    Args:
+        suite: The suite.
+        tracking_uri: MLflow store (default: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the current folder).
+        runs_dir: Folder of the runs' files (default: `.benchbench/runs`).
+        observe: Told about every run that is brought in.
+
+    Raises:
+        EngineError: The system that has the runs in its queue does not answer.
+        TrackingError: The tracking store cannot be used.
+    """
+    from benchbench.engines.submissions import Collecting
+    from benchbench.runner import Runner
+    from benchbench.tracking import Tracker
+
+    tracker = Tracker(tracking_uri)
+    runner = Runner(suite, Collecting(), tracker, runs_dir or RUNS_DIR, DATA, observe)
+    runner.collect()
     return _rows(suite, runner.results, tracker, runs_dir)
 
 

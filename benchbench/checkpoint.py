@@ -34,6 +34,10 @@ class Checkpoints:
         """Return the checkpoints, those with the most steps first."""
         return sorted(self._folder.glob("*-*.pt"), reverse=True)
 
+    def latest_steps(self) -> int:
+        """Return the steps done at the latest checkpoint, 0 without any."""
+        return max((int(file.name.partition("-")[0]) for file in self.files()), default=0)
+
     def save(self, steps: int, content: Mapping[str, Any]) -> Path:
         """Write a checkpoint, and remove those that are superseded.
 

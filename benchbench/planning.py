@@ -32,6 +32,37 @@ def runs(planned: Sequence[PlannedRun]) -> list[Values]:
     ]
 
 
+def standing(planned: Sequence[PlannedRun]) -> list[Values]:
+    """Return a line per run: whether it is done, in a queue, at work or to be run, and its epochs so far.
+
+    Raises:
+        EngineError: The system that has runs in its queue does not answer.
+    """
+    from benchbench.engines import submissions
+
+    states = submissions.states([item.folder for item in planned if item.state != "done"])
+    return [_standing(item, states.get(item.folder)) for item in planned]
+
+
+def _standing(item: PlannedRun, state: str | None) -> Values:
+    submission = item.folder.submission() if state else None
+    done = item.result.epochs if item.state == "done" and item.result else sum(1 for _ in item.folder.records())
+    outcome = item.result.outcome if item.result else ""
+    if item.state == "done":
+        state = outcome
+    elif item.state == "on disk":
+        state = f"{outcome}, to be collected"
+    return {
+        "workload": item.spec.workload_label,
+        "method": item.spec.method,
+        "seed": item.spec.seed,
+        "state": state or outcome or "to run",
+        "epochs": f"{done}/{item.spec.epochs}",
+        "job": submission.job if submission else "",
+        "key": item.spec.key,
+    }
+
+
 def pairs(planned: Sequence[PlannedRun], estimates: Estimates) -> list[Values]:
     """Return a line per workload and method: its runs, those left, and what these cost.
 

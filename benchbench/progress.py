@@ -53,6 +53,8 @@ class ProgressDisplay:
                 self._plan(spec, event.result)
             case "waiting":
                 self._line(spec, "is being run by another invocation")
+            case "submitted":
+                self._line(spec, "is in the queue")
             case "started":
                 self._start(spec)
             case "epoch" if event.record is not None:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from benchbench import claims
 from benchbench.checkpoint import Checkpoints
 from benchbench.sharpness import RunSharpness
-from benchbench.values import DiagnosticRecord, EpochRecord, RunResult, RunSpec
+from benchbench.values import DiagnosticRecord, EpochRecord, RunResult, RunSpec, Submission
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,13 @@ class RunFolder:
         return self.claim is None or self.claim == claims.current(self.path)
 
     def as_claimed(self) -> RunFolder:
-        """Return the folder as that of whoever has claimed it now, unless it says already whose it is."""
-        return self if self.claim is not None else replace(self, claim=claims.current(self.path))
+        """Return the folder as that of whoever has claimed it now, unless it says already whose it is.
+
+        What was handed over to another system is that system's, whoever claims it to wait for its end.
+        """
+        if self.claim is not None or self.submission() is not None:
+            return self
+        return replace(self, claim=claims.current(self.path))
 
     @property
     def spec_file(self) -> Path:
@@ -82,6 +87,22 @@ class RunFolder:
     def checkpoints(self) -> Checkpoints:
         """What an attempt at the run leaves for the next one."""
         return Checkpoints(self.path / "checkpoints")
+
+    @property
+    def submission_file(self) -> Path:
+        """Says that the run was handed over to another system, which answers for it until it has ended there."""
+        return self.path / "submitted.json"
+
+    def submission(self) -> Submission | None:
+        """Return where the run was handed over to, or `None` if nobody else answers for it."""
+        try:
+            return Submission.model_validate_json(self.submission_file.read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return None
+
+    def submit(self, submission: Submission) -> None:
+        """Note that the run was handed over."""
+        _write(self.submission_file, submission.model_dump_json() + "\n")
 
     def prepare(self, spec: RunSpec) -> None:
         """Write the spec, and remove what an earlier attempt left, apart from its checkpoints.

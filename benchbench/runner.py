@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchbench.claims import Holder
-from benchbench.engines import Engine, Job
+from benchbench.engines import Engine, Job, submissions
 from benchbench.plan import PlannedRun, longest_first, plan
 from benchbench.recorder import Recorder, TrackingLostError
 from benchbench.run_folder import RunFolder, Tail
@@ -32,13 +32,14 @@ class Event:
 
     Attributes:
         kind: `planned` (with its result when nothing is to be done about it), `waiting` (another invocation is at work
-            on it, or has taken it over), `started`, `epoch`, `retried` (its process died) or `ended`.
+            on it, or has taken it over), `submitted` (handed over to another system, which answers for it), `started`,
+            `epoch`, `retried` (its process died) or `ended`.
         spec: The run.
         record: For `epoch`: what the epoch gave.
         result: For `planned`, `retried` and `ended`: the result.
     """
 
-    kind: Literal["planned", "waiting", "started", "epoch", "retried", "ended"]
+    kind: Literal["planned", "waiting", "submitted", "started", "epoch", "retried", "ended"]
     spec: RunSpec
     record: EpochRecord | None = None
     result: RunResult | None = None
@@ -101,12 +102,7 @@ class Runner:
             KeyboardInterrupt: On Ctrl-C or SIGTERM; what is at work leaves a checkpoint and is tracked as interrupted.
             TrackingLostError: Everything is done, and the tracking store has not taken all of it.
         """
-        planned = plan(self.suite.specs, self.tracker, self.runs_dir, force=self.force)
-        for item in planned:
-            if item.result is not None:
-                self.results[item.spec.key] = item.result
-            self.observe(Event("planned", item.spec, result=item.result if item.settled else None))
-        queue = deque(longest_first(planned))
+        queue = self._planned()
         if not queue:
             return
         with self._holder, _sigterm_as_interrupt():
@@ -129,6 +125,56 @@ class Runner:
             if not self._active and queue:  # all that is left is being run elsewhere
                 time.sleep(_POLL_SECONDS)
 
+    def submit(self) -> None:
+        """Hand over what is missing to an engine whose runs need nobody who waits for them, and return.
+
+        Their results are tracked by `collect`, or by `run` with the same engine.
+
+        Raises:
+            TrackingLostError: The tracking store has not taken what had ended before.
+        """
+        queue = self._planned()
+        with self._holder:
+            self._claim_what_fits(queue)
+            while results := self.engine.poll(0):  # of earlier jobs that have ended just now
+                for result in results:
+                    self._settle(self._active[result.key], result, queue)
+            for active in self._active.values():
+                self._release(active)
+                self.observe(Event("submitted", active.spec))
+            self._active.clear()
+            self._recorder.close(finished=True)
+
+    def collect(self) -> None:
+        """Track the runs that have ended since they were submitted, however they did.
+
+        Raises:
+            TrackingLostError: The tracking store has not taken all of it.
+        """
+        planned = list(self._planned())
+        ended = submissions.ended([item.folder for item in planned])
+        at_work = submissions.in_queue([item.folder for item in planned])
+        with self._holder:
+            for item in planned:
+                on_disk = item.result if item.state == "on disk" and item.folder not in at_work else None
+                result = ended.get(item.folder) or on_disk
+                number = self._holder.claim(item.folder.path) if result is not None else None
+                if result is not None and number is not None:
+                    folder = replace(item.folder, claim=number)
+                    folder.finish(result)
+                    self._record(_Active(item.spec, folder, Tail(folder)), result)
+                    submissions.forget(folder)
+            self._recorder.close(finished=True)
+
+    def _planned(self) -> deque[PlannedRun]:
+        """Return what is to be done, the longest runs first, and tell about everything."""
+        planned = plan(self.suite.specs, self.tracker, self.runs_dir, force=self.force)
+        for item in planned:
+            if item.result is not None:
+                self.results[item.spec.key] = item.result
+            self.observe(Event("planned", item.spec, result=item.result if item.settled else None))
+        return deque(longest_first(planned))
+
     def _claim_what_fits(self, queue: deque[PlannedRun]) -> None:
         for _ in range(len(queue)):
             if not self.engine.capacity:
@@ -140,6 +186,9 @@ class Runner:
                     self._elsewhere.add(item.spec.key)
                     self.observe(Event("waiting", item.spec))
                 queue.append(item)
+            elif submissions.in_queue([item.folder], other_than=self.engine.name):
+                self._holder.release(item.folder.path, number)
+                self.observe(Event("submitted", item.spec))
             else:
                 self._start(item.spec, replace(item.folder, claim=number))
 
@@ -148,12 +197,14 @@ class Runner:
         active = _Active(spec, folder, Tail(folder))
         ended = folder.result()
         to_measure = folder.measurable(spec) is not None
-        if ended is not None and ended.conclusive and not to_measure and not self.force:
+        at_work = submissions.in_queue([folder])  # measuring something beside the run, after its end
+        if ended is not None and ended.conclusive and not to_measure and not self.force and not at_work:
             # Another process got that far before the claim; it may have tracked the result or not.
             if not self._recorder.is_tracked(spec):
-                self._follow(active)
-                self._recorder.end(active.spec, active.folder, ended)
-            self._close(active, ended)
+                self._record(active, ended)
+            else:
+                self._close(active, ended)
+            submissions.forget(folder)
             return
         self._active[spec.key] = active
         if self.force:
@@ -184,8 +235,13 @@ class Runner:
             self.observe(Event("retried", active.spec, result=result))
         else:
             del self._active[result.key]
-            self._recorder.end(active.spec, active.folder, result)
-            self._close(active, result)
+            self._record(active, result)
+
+    def _record(self, active: _Active, result: RunResult) -> None:
+        """Record how a run ended, and let it go."""
+        self._follow(active)
+        self._recorder.end(active.spec, active.folder, result)
+        self._close(active, result)
 
     def _hand_over(self, active: _Active, queue: deque[PlannedRun]) -> None:
         """Leave a run to the invocation that has taken it over while this one was silent, and wait for its end."""
@@ -195,9 +251,12 @@ class Runner:
         self.observe(Event("waiting", active.spec))
         queue.append(PlannedRun(active.spec, replace(active.folder, claim=None), "to run", None))
 
-    def _close(self, active: _Active, result: RunResult) -> None:
+    def _release(self, active: _Active) -> None:
         if active.folder.claim is not None:
             self._holder.release(active.folder.path, active.folder.claim)
+
+    def _close(self, active: _Active, result: RunResult) -> None:
+        self._release(active)
         self.results[active.spec.key] = result
         self.observe(Event("ended", active.spec, result=result))
 
@@ -211,8 +270,7 @@ class Runner:
             if result is None:
                 result = RunResult(key=active.spec.key, outcome="interrupted", message="stopped by the user")
                 active.folder.finish(result)
-            self._recorder.end(active.spec, active.folder, result)
-            self._close(active, result)
+            self._record(active, result)
         try:
             self._recorder.close(finished=False)
         except TrackingLostError as error:

@@ -341,6 +341,7 @@ class Suite(Frozen):
         held_out: Label of the base workload, by label of its held-out variant.
         tables: Names of the tables it wants.
         specs: Every run: for each workload, each method, each seed.
+        engine_options: What an engine shall ask for on behalf of every run, by the engine's name.
     """
 
     name: str
@@ -354,6 +355,7 @@ class Suite(Frozen):
     held_out: dict[str, str] = {}
     tables: tuple[str, ...]
     specs: tuple[RunSpec, ...]
+    engine_options: dict[str, dict[str, JsonValue]] = {}
     _origin: Origin = PrivateAttr(default_factory=Origin)
 
     def heading(self, workload: str) -> Heading:
@@ -491,6 +493,20 @@ class RunResult(Frozen):
     def conclusive(self) -> bool:
         """Whether the run has answered what it asked; such a run is never repeated unless forced."""
         return self.outcome in ("finished", "diverged")
+
+
+class Submission(Frozen):
+    """That a run stands in the queue of another system, or is run by it; the content of `submitted.json`.
+
+    Attributes:
+        engine: Name of the engine that has submitted it.
+        job: What the other system calls it.
+        submitted_at: When, in UTC as ISO 8601 writes it.
+    """
+
+    engine: str
+    job: str
+    submitted_at: str
 
 
 class Row(Frozen):

@@ -48,7 +48,7 @@ def run(suite: Path, *more: str) -> Result:
 
 
 def folders() -> list[RunFolder]:
-    return [RunFolder(path) for path in sorted(Path(".benchbench/runs").iterdir())]
+    return [RunFolder(path.parent) for path in sorted(Path(".benchbench/runs").glob("*/spec.json"))]
 
 
 def only_folder() -> RunFolder:

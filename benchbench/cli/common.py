@@ -29,6 +29,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @contextmanager
 def errors_as_lines() -> Iterator[None]:
     """Turn the errors that a user can act on into lines on standard error and an exit code."""
+    from benchbench.engines import EngineError
     from benchbench.plugins import PluginError
     from benchbench.problems import BadInputError
     from benchbench.recorder import TrackingLostError
@@ -43,7 +44,7 @@ def errors_as_lines() -> Iterator[None]:
     except TrackingLostError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(EXIT_INCOMPLETE) from None
-    except (PluginError, TrackingError) as error:
+    except (EngineError, PluginError, TrackingError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(EXIT_BAD_INPUT) from None
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""Commands about suites: run, plan, prepare, schema."""
+"""Commands about suites: run, status, collect, plan, prepare, schema."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ class EngineName(StrEnum):
 
     local = "local"
     inline = "inline"
+    ray = "ray"
+    slurm = "slurm"
 
 
 SuiteArgument = Annotated[str, typer.Argument(help="A YAML file, or the name of a bundled suite.", show_default=False)]
@@ -60,10 +62,20 @@ def run(
     suite: SuiteArgument,
     only: Only = [],  # noqa: B006 - typer never changes a default
     overrides: Overrides = [],  # noqa: B006
-    engine: Annotated[EngineName, typer.Option(help="A process per run, or all in this one.")] = EngineName.local,
+    engine: Annotated[
+        EngineName,
+        typer.Option(help="Where runs execute: processes on this machine, all in this one, or a cluster's nodes."),
+    ] = EngineName.local,
     slots: Annotated[
         int | None, typer.Option(min=1, help="Runs at a time.", show_default="one per GPU, or per core")
     ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="A Ray cluster, for --engine ray.", show_default="RAY_ADDRESS, else one on this machine"),
+    ] = None,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Return once the runs are queued, for --engine slurm; see `collect`.")
+    ] = False,
     force: Force = False,
     tracking_uri: TrackingUri = None,
     runs_dir: RunsDir = None,
@@ -80,6 +92,7 @@ def run(
     from benchbench.progress import ProgressDisplay
 
     with errors_as_lines():
+        _check_engine_options(engine, address, no_wait=no_wait)
         warm_up = engine is EngineName.local
         loaded = api.load_suite(
             suite, overrides=overrides, only=only, data=data_dir, synthetic=synthetic, warm_up=warm_up
@@ -89,6 +102,8 @@ def run(
                 loaded,
                 engine=engine.value,
                 slots=slots,
+                address=address,
+                wait=not no_wait,
                 force=force,
                 tracking_uri=tracking_uri,
                 runs_dir=runs_dir,
@@ -96,6 +111,70 @@ def run(
                 observe=display.show,
                 warn=display.warn,
             )
+    if no_wait:
+        typer.echo(f"`benchbench status {suite}` shows how far they are, `benchbench collect {suite}` their results")
+        return
+    print_results([loaded], [rows], Format.json if as_json else Format.terminal)
+    if any(row.result is None or not row.result.conclusive for row in rows):
+        raise typer.Exit(EXIT_INCOMPLETE)
+
+
+def _check_engine_options(engine: EngineName, address: str | None, *, no_wait: bool) -> None:
+    from benchbench.problems import BadInputError, Problem
+
+    wrong = []
+    if no_wait and engine is not EngineName.slurm:
+        wrong.append(Problem("only --engine slurm goes on without this command", file="--no-wait", value=engine.value))
+    if address is not None and engine is not EngineName.ray:
+        wrong.append(Problem("only --engine ray has an address", file="--address", value=engine.value))
+    if wrong:
+        raise BadInputError(wrong)
+
+
+@app.command()
+def status(
+    suite: SuiteArgument,
+    only: Only = [],  # noqa: B006
+    overrides: Overrides = [],  # noqa: B006
+    tracking_uri: TrackingUri = None,
+    runs_dir: RunsDir = None,
+    synthetic: Synthetic = False,
+    as_json: Json = False,
+) -> None:
+    """Show how far every run of a suite is: done, queued, running, or to be run. Changes nothing."""
+    from collections import Counter
+
+    from benchbench import api
+
+    with errors_as_lines():
+        loaded = api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic, thorough=False)
+        lines = api.status(loaded, tracking_uri=tracking_uri, runs_dir=runs_dir)
+    if as_json:
+        typer.echo(json.dumps(lines, indent=2))
+        return
+    print_listing(lines)
+    counts = Counter(str(line["state"]) for line in lines)
+    typer.echo(f"\n{len(lines)} runs: {', '.join(f'{count} {state}' for state, count in counts.items())}")
+
+
+@app.command()
+def collect(
+    suite: SuiteArgument,
+    only: Only = [],  # noqa: B006
+    overrides: Overrides = [],  # noqa: B006
+    tracking_uri: TrackingUri = None,
+    runs_dir: RunsDir = None,
+    synthetic: Synthetic = False,
+    as_json: Json = False,
+) -> None:
+    """Bring runs that were submitted with --no-wait and have ended into MLflow, then print the suite's tables."""
+    from benchbench import api
+    from benchbench.progress import ProgressDisplay
+
+    with errors_as_lines():
+        loaded = api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic, thorough=False)
+        with ProgressDisplay() as display:
+            rows = api.collect(loaded, tracking_uri=tracking_uri, runs_dir=runs_dir, observe=display.show)
     print_results([loaded], [rows], Format.json if as_json else Format.terminal)
     if not all(row.complete for row in rows):
         raise typer.Exit(EXIT_INCOMPLETE)

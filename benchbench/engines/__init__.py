@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from pydantic import JsonValue
 
 from benchbench.engines.slots import Slot
 from benchbench.run_folder import RunFolder
@@ -54,22 +56,48 @@ class Engine(Protocol):
         ...
 
 
-ENGINES = ("local", "inline")
+ENGINES = ("local", "inline", "ray", "slurm")
 """Names of the engines that `create` knows."""
 
 
-def create(name: str, slots: Sequence[Slot], preload: Sequence[str] = ()) -> Engine:
+class EngineError(RuntimeError):
+    """An engine cannot be used; the message says why, in one line."""
+
+
+def create(
+    name: str,
+    slots: Sequence[Slot],
+    preload: Sequence[str] = (),
+    *,
+    limit: int | None = None,
+    address: str | None = None,
+    options: Mapping[str, JsonValue] | None = None,
+) -> Engine:
     """Return an engine by name.
 
     Args:
         name: One of `ENGINES`.
-        slots: What runs are placed on; the inline engine uses the first.
+        slots: What runs on this machine are placed on; the inline engine uses the first.
         preload: Modules that every run will need, loaded once where the engine can.
+        limit: Runs at a time, for engines that place them on other machines.
+        address: A cluster to use, for engines that know several.
+        options: What is asked for on behalf of every run, in the engine's own words.
+
+    Raises:
+        EngineError: The engine cannot be used here.
     """
     if name == "inline":
         from benchbench.engines.inline import InlineEngine
 
         return InlineEngine(slots[0])
+    if name == "ray":
+        from benchbench.engines.ray import RayEngine
+
+        return RayEngine(slots, limit, address, options)
+    if name == "slurm":
+        from benchbench.engines.slurm import SlurmEngine
+
+        return SlurmEngine(limit, options)
     from benchbench.engines.local import LocalEngine
 
     return LocalEngine(slots, preload)

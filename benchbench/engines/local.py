@@ -13,7 +13,7 @@ from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerProcess
 
 from benchbench.engines import Job
-from benchbench.engines.slots import Slot
+from benchbench.engines.slots import Slot, merged
 from benchbench.engines.stopping import held_back
 from benchbench.engines.worker import work
 from benchbench.processes import no_main_module
@@ -31,7 +31,7 @@ _PRELOAD = ("benchbench.engines.worker", "benchbench.trainer", "torch._dynamo")
 @dataclass(frozen=True)
 class _Running:
     job: Job
-    slot: Slot
+    slots: list[Slot]
     process: ForkServerProcess
     deadline: float
 
@@ -42,7 +42,8 @@ class LocalEngine:
     A run starts in milliseconds and dies alone. When this process dies, its runs die with it.
 
     Args:
-        slots: What the runs are placed on, one at a time each.
+        slots: What the runs are placed on, one at a time each; a run with several ranks gets one for each of them, or
+            all there are.
         preload: Modules that the server loads besides the trainer, such as those of the suite's plugins.
         grace: Seconds that runs get to leave a checkpoint when they are stopped.
     """
@@ -52,18 +53,28 @@ class LocalEngine:
     def __init__(self, slots: Sequence[Slot], preload: Sequence[str] = (), grace: float = GRACE_SECONDS) -> None:
         self._grace = grace
         self._free = list(reversed(slots))
+        self._waiting: list[Job] = []
         self._running: list[_Running] = []
         self._context = multiprocessing.get_context("forkserver")
         start_server(preload)
 
     @property
     def capacity(self) -> int:
-        """Number of free slots."""
-        return len(self._free)
+        """Number of free slots; none while a job waits for several of them."""
+        return 0 if self._waiting else len(self._free)
 
     def submit(self, job: Job) -> None:
-        """Start a job on a free slot."""
-        slot = self._free.pop()
+        """Start a job as soon as there are as many free slots as it has ranks."""
+        self._waiting.append(job)
+        self._start_waiting()
+
+    def _start_waiting(self) -> None:
+        total = len(self._free) + sum(len(running.slots) for running in self._running)
+        while self._waiting and len(self._free) >= (count := min(self._waiting[0].spec.execution.ranks, total)):
+            self._start(self._waiting.pop(0), [self._free.pop() for _ in range(count)])
+
+    def _start(self, job: Job, slots: list[Slot]) -> None:
+        slot = merged(slots)
         job.folder.prepare(job.spec)
         process = self._context.Process(
             target=work, args=(job.spec.model_dump_json(), str(job.folder.path), str(job.data), slot), name=job.spec.key
@@ -71,7 +82,7 @@ class LocalEngine:
         with no_main_module():
             process.start()
         deadline = time.monotonic() + (job.spec.timeout or float("inf"))
-        self._running.append(_Running(job, slot, process, deadline))
+        self._running.append(_Running(job, slots, process, deadline))
 
     def poll(self, seconds: float) -> Sequence[RunResult]:
         """Return the results of the runs whose process has ended or whose time is up."""
@@ -88,10 +99,12 @@ class LocalEngine:
             elif not running.process.is_alive():
                 self._end(running)
                 results.append(running.job.folder.result() or _crash(running))
+        self._start_waiting()
         return results
 
     def stop(self) -> None:
         """Ask all runs to leave a checkpoint and end, and kill those that take longer than the grace."""
+        self._waiting.clear()
         for running in self._running:
             running.process.terminate()
         deadline = time.monotonic() + self._grace
@@ -103,7 +116,7 @@ class LocalEngine:
         running.process.kill()
         running.process.join()
         self._running.remove(running)
-        self._free.append(running.slot)
+        self._free.extend(running.slots)
 
 
 def start_server(preload: Sequence[str]) -> None:

@@ -56,6 +56,22 @@ def gpu_slots(gpus: Sequence[str], cores: int) -> list[Slot]:
     return [Slot(f"gpu:{gpu}", "cuda", threads, environment={"CUDA_VISIBLE_DEVICES": gpu}) for gpu in gpus]
 
 
+def merged(slots: Sequence[Slot]) -> Slot:
+    """Return one slot of all that these have, for a run with a rank on each.
+
+    Args:
+        slots: Slots of the same kind of device.
+    """
+    gpus = [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in slots if "CUDA_VISIBLE_DEVICES" in slot.environment]
+    return Slot(
+        name="+".join(slot.name for slot in slots),
+        device=slots[0].device,
+        threads=sum(slot.threads for slot in slots),
+        sharing=max(1, slots[0].sharing // len(slots)),
+        environment={**slots[0].environment, **({"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {})},
+    )
+
+
 def visible_gpus() -> list[str]:
     """Return the identifiers of the GPUs this process may use, without starting CUDA."""
     import torch

@@ -98,6 +98,7 @@ class Expansion:
             held_out={label: entry.held_out_of for label, entry in self._workloads.items() if entry.held_out_of},
             tables=tuple(file.tables),
             specs=tuple(self._specs(rows)),
+            engine_options={"slurm": file.slurm, "ray": file.ray.model_dump(exclude_none=True)},
         ).with_origin(Origin(self._places))
 
     # Runs

@@ -74,6 +74,25 @@ def _check_distinct_names(diagnostics: Diagnostics) -> Diagnostics:
     return diagnostics
 
 
+def _check_slurm(options: dict[str, Any]) -> dict[str, Any]:
+    for name, value in options.items():
+        if not re.fullmatch(r"[a-z][a-z0-9_-]*", name):
+            raise ValueError(f"{name!r} is no option of sbatch: write it without dashes in front")
+        if name.replace("_", "-") in _OF_THE_ENGINE:
+            raise ValueError(f"{name} is set by the engine")
+        if not isinstance(value, str | int | float):
+            raise ValueError(  # noqa: TRY004 - what is wrong is a value of the file
+                f"{name} must be text, a number, true or false"
+            )
+        if isinstance(value, str) and any(unicodedata.category(char) == "Cc" for char in value):
+            raise ValueError(f"{name} must not have control characters")
+    return options
+
+
+_OF_THE_ENGINE = frozenset(
+    {"array", "chdir", "error", "nodes", "ntasks", "ntasks-per-node", "open-mode", "output", "signal", "wrap"}
+)
+
 Label = Annotated[str, AfterValidator(check_label)]
 Target = Annotated[str, Field(min_length=1, max_length=4096)]
 MetricName = Annotated[str, AfterValidator(_check_metric)]
@@ -154,6 +173,14 @@ class Defaults(_Model):
     methods: MethodEntry = MethodEntry()
 
 
+class RayRequest(_Model):
+    """What each rank of a run asks a Ray cluster for, in Ray's words."""
+
+    num_cpus: Annotated[float, Field(gt=0)] | None = None
+    num_gpus: Annotated[float, Field(ge=0)] | None = None
+    memory: Annotated[float, Field(gt=0)] | None = None
+
+
 class SuiteFile(_Model):
     """A suite of benchmark runs: every method on every workload with every seed."""
 
@@ -173,6 +200,8 @@ class SuiteFile(_Model):
     ] = []
     sharpness: SharpnessSettings = SharpnessSettings()
     diagnostics: Annotated[Diagnostics, AfterValidator(_check_distinct_names)] | None = None
+    slurm: Annotated[dict[str, JsonValue], AfterValidator(_check_slurm)] = {}
+    ray: RayRequest = RayRequest()
     defaults: Defaults = Defaults()
     workloads: Annotated[dict[Label, WorkloadEntry], Field(min_length=1)]
     methods: Annotated[dict[Label, MethodEntry], Field(min_length=1)]

@@ -20,7 +20,7 @@ from benchbench.sharpness.settings import (
     SharpnessSettings,
     TraceSettings,
 )
-from benchbench.suite.schema import MEASUREMENTS, TABLES, Defaults, SuiteFile
+from benchbench.suite.schema import MEASUREMENTS, TABLES, Defaults, RayRequest, SuiteFile
 from benchbench.suite.yaml_source import Document, FieldPath
 from benchbench.values import Constant, Cosine, Diagnostics, Linear, MultiStep, Piecewise, Plateau, Polynomial
 
@@ -192,6 +192,8 @@ def _allowed_keys(location: tuple[str | int, ...]) -> list[str]:
         model = _SHARPNESS.get(str(location[-2]), SharpnessSettings)
     elif location[0] == "diagnostics":
         model = Diagnostics
+    elif location[0] == "ray":
+        model = RayRequest
     elif len(location) > 1:
         model = _SCHEDULES.get(str(location[-2]), Defaults)
     return list(model.model_fields)

@@ -13,7 +13,7 @@ from benchbench.engines import Job
 from benchbench.engines.local import LocalEngine
 from benchbench.engines.slots import Slot, cpu_slots
 from benchbench.run_folder import RunFolder
-from benchbench.values import Component, RunResult, RunSpec
+from benchbench.values import Component, Execution, RunResult, RunSpec
 from tests.conftest import STUBS, wait_for
 
 
@@ -121,3 +121,16 @@ def test_stopping_leaves_a_checkpoint_that_the_next_attempt_goes_on_from(engine:
     assert 0 < int(checkpoint.name[:12]) < 20
     again = execute(engine, [slow])[slow.spec.key]
     assert again.environment["resumed"] == "1"
+
+
+def test_a_run_with_ranks_waits_for_as_many_slots(engine: LocalEngine, tmp_path: Path) -> None:
+    first, ranked = job(tmp_path, "line", pause=0.1), job(tmp_path, "environment", variable="X", folder=str(tmp_path))
+    ranked = Job(ranked.spec.model_copy(update={"execution": Execution(ranks=2)}), ranked.folder, ranked.data)
+    engine.submit(first)
+    engine.submit(ranked)
+    assert engine.capacity == 0
+    results = execute(engine, [])
+    while len(results) < 2:
+        results |= {result.key: result for result in engine.poll(0.2)}
+        assert first.spec.key in results or not ranked.folder.path.exists()
+    assert engine.capacity == 2

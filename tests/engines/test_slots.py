@@ -1,7 +1,7 @@
 import pytest
 
 from benchbench.engines import slots
-from benchbench.engines.slots import cpu_slots, gpu_slots, visible_gpus
+from benchbench.engines.slots import cpu_slots, gpu_slots, merged, visible_gpus
 
 
 def test_cpu_slots_share_the_cores_out() -> None:
@@ -41,3 +41,11 @@ def test_slots_are_gpus_when_there_are_any(monkeypatch: pytest.MonkeyPatch) -> N
     assert [slot.name for slot in slots.available_slots(2)] == ["gpu:0", "gpu:1"]
     monkeypatch.setattr(slots, "visible_gpus", list)
     assert [slot.name for slot in slots.available_slots(2)] == ["cpu:0", "cpu:1"]
+
+
+def test_merged_slots_have_all_that_the_single_ones_have() -> None:
+    of_gpus = merged(gpu_slots(["0", "GPU-4b2"], cores=8))
+    assert (of_gpus.device, of_gpus.threads) == ("cuda", 8)
+    assert of_gpus.environment == {"CUDA_VISIBLE_DEVICES": "0,GPU-4b2"}
+    of_cores = merged(cpu_slots(4, cores=8)[:2])
+    assert (of_cores.threads, of_cores.sharing, of_cores.environment) == (4, 2, {})

@@ -1,0 +1,259 @@
+"""The ray engine: runs as tasks of a Ray cluster, an existing one or one that is started on this machine."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import JsonValue
+
+from benchbench.engines import EngineError, Job
+from benchbench.engines.slots import Slot
+from benchbench.run_folder import RunFolder
+from benchbench.values import RunResult, RunSpec
+
+MOST_TASKS = 1000
+"""Runs at a time, waiting ones included, unless the user says otherwise."""
+
+GRACE_SECONDS = 15.0
+"""What runs get to leave a checkpoint and end when they are stopped; then they are killed."""
+
+LARGEST_WEIGHTS = 2**30
+"""Bytes up to which the weights of a run travel from a node that does not see the run's folder."""
+
+_MOST_BYTES = 128 * 2**20
+"""Room for what travels on a cluster that is started here: next to nothing."""
+
+
+class RayEngine:
+    """Submits every run as a task that gets a fresh worker process; Ray knows where there is room.
+
+    Nothing is retried by Ray itself: a worker or a node that dies gives the outcome `crashed`, and whoever has
+    submitted the run decides.
+
+    Args:
+        slots: What a cluster that is started here consists of.
+        limit: Runs at a time (default: as many as the cluster has room for).
+        address: An existing cluster (default: `RAY_ADDRESS`; without it, one is started here and ends with this
+            process or with `stop`).
+        options: What a rank of a run asks for: `num_cpus`, `num_gpus`, `memory` (bytes).
+
+    Raises:
+        EngineError: Ray is not installed, or there is no cluster at the address.
+    """
+
+    name = "ray"
+
+    def __init__(
+        self,
+        slots: Sequence[Slot],
+        limit: int | None = None,
+        address: str | None = None,
+        options: Mapping[str, JsonValue] | None = None,
+    ) -> None:
+        # Usage statistics are the user's choice, so they are off unless the user has said something about them.
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        address = address or os.environ.get("RAY_ADDRESS")
+        self._slots = [] if address else list(slots)
+        self._total = {
+            "num_cpus": sum(slot.threads for slot in self._slots),
+            "num_gpus": sum(slot.device != "cpu" for slot in self._slots),
+        }
+        self._own = _connect(self._total, address)
+        self._per_rank = _per_rank(self._slots, options or {})
+        self._limit = limit or MOST_TASKS
+        self._running: dict[Any, Job] = {}
+        self._tokens: dict[Path, Path] = {}
+
+    @property
+    def capacity(self) -> int:
+        """Number of jobs that may still be queued."""
+        return self._limit - len(self._running)
+
+    def submit(self, job: Job) -> None:
+        """Queue a job with Ray."""
+        import ray
+
+        job.folder.prepare(job.spec)
+        asked = {name: amount * job.spec.execution.ranks for name, amount in self._per_rank.items()}
+        if self._slots:  # on this machine alone, what it has not would never come
+            asked = {name: min(amount, self._total.get(name, amount)) for name, amount in asked.items()}
+        task = ray.remote(max_calls=1, max_retries=0)(run_as_task)
+        folder = job.folder.path.resolve()
+        reference = task.options(name=f"benchbench {job.spec.key}", **asked).remote(
+            job.spec.model_dump_json(),
+            str(folder),
+            str(job.data.resolve()),
+            str(self._token(folder.parent)),
+            max(1, int(asked["num_cpus"])),
+            asked["num_gpus"] > 0,
+        )
+        self._running[reference] = job
+
+    def poll(self, seconds: float) -> Sequence[RunResult]:
+        """Return the results of the tasks that have ended."""
+        import ray
+
+        if not self._running:
+            return []
+        ray.wait(list(self._running), timeout=seconds)
+        ended, _ = ray.wait(list(self._running), num_returns=len(self._running), timeout=0)
+        return [self._result(reference) for reference in ended]
+
+    def stop(self) -> None:
+        """Ask all runs to leave a checkpoint and end, kill those that take longer, and end a cluster of one's own."""
+        import ray
+
+        if self._running:
+            for reference in self._running:
+                ray.cancel(reference)
+            _, late = ray.wait(list(self._running), num_returns=len(self._running), timeout=GRACE_SECONDS)
+            for reference in late:
+                ray.cancel(reference, force=True)
+            for reference in list(self._running):
+                if reference not in late:
+                    self._result(reference)
+        self._running.clear()
+        for token in self._tokens.values():
+            token.unlink(missing_ok=True)
+        self._tokens.clear()
+        if self._own:
+            ray.shutdown()
+
+    def _token(self, runs: Path) -> Path:
+        """Return a file beside the runs' folders by which a node can tell whether it sees these folders."""
+        if runs not in self._tokens:
+            self._tokens[runs] = runs / f".seen-{secrets.token_hex(8)}"
+            self._tokens[runs].touch()
+        return self._tokens[runs]
+
+    def _result(self, reference: Any) -> RunResult:
+        """Bring home what a task has left, and return how it went."""
+        import ray
+
+        job = self._running.pop(reference)
+        try:
+            files = ray.get(reference)
+        except ray.exceptions.RayError as error:
+            # A worker can die after its run has ended; what is on the disk then is all there is to know.
+            return job.folder.result() or _broken(job, error)
+        for name, content in files.items() if job.folder.held else ():
+            (job.folder.path / name).write_bytes(content)
+        return job.folder.result() or _broken(job, None)
+
+
+def run_as_task(spec: str, folder: str, data: str, token: str, threads: int, gpus: bool) -> dict[str, bytes]:
+    """Execute a run inside a task of Ray.
+
+    Args:
+        spec: The run's spec as JSON.
+        folder: Path of the run's folder, where it can be seen from here.
+        data: Path of the folder in which data sets lie.
+        token: A file that can be seen here if the run's folder can.
+        threads: CPU threads of the run.
+        gpus: Whether the run may use the GPUs that Ray has given this process.
+
+    Returns:
+        What the run has left, by name, if it can't have been left in its folder.
+    """
+    from benchbench.engines.node import execute, slot_here
+    from benchbench.engines.stopping import stopping_on
+
+    run = RunSpec.model_validate_json(spec)
+    slot = slot_here(threads, gpus=gpus)
+    with stopping_on(signal.SIGINT) as stop:  # by which Ray cancels tasks
+        if Path(token).exists():
+            execute(Job(run, RunFolder(Path(folder)), Path(data)), slot, stop)
+            return {}
+        with tempfile.TemporaryDirectory(prefix="benchbench-") as here:
+            files = RunFolder(Path(here))
+            execute(Job(run, files, Path(data)), slot, stop)
+            left = [*files.tracked_files, files.weights_file]
+            return {file.name: file.read_bytes() for file in left if _travels(file)}
+
+
+def _travels(file: Path) -> bool:
+    return file.exists() and file.stat().st_size <= LARGEST_WEIGHTS
+
+
+def _connect(resources: Mapping[str, int], address: str | None) -> bool:
+    """Connect to a cluster, started here unless there is an address; return whether it was started.
+
+    Raises:
+        EngineError: Ray is not installed, does not start, or has no cluster at the address.
+    """
+    if address is None:
+        # Ray's servers would be open to the network otherwise. It looks at this once, when it is imported.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    try:
+        import ray
+    except ImportError:
+        raise EngineError("--engine ray needs Ray: pip install 'benchbench[ray]'") from None
+    if ray.is_initialized():
+        return False
+    if address is not None:
+        _reach(address)
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": None}
+    try:
+        if address is not None:
+            ray.init(address=address, **quiet)
+            return False
+        ray.init(
+            address="local",
+            **resources,
+            object_store_memory=_MOST_BYTES,
+            **{**quiet, "include_dashboard": False},
+        )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        where = f"no Ray cluster at {address}" if address else "Ray does not start"
+        raise EngineError(f"{where}: {str(error).strip().splitlines()[0]}") from None
+    return True
+
+
+def _reach(address: str) -> None:
+    """Find out at once whether somebody listens at an address of the form `host:port`; Ray would try for minutes.
+
+    Raises:
+        EngineError: Nobody does.
+    """
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal() and "://" not in host:
+        try:
+            socket.create_connection((host, int(port)), timeout=10).close()
+        except (OSError, OverflowError) as error:
+            raise EngineError(f"no Ray cluster at {address}: {error}") from None
+
+
+def _per_rank(slots: Sequence[Slot], options: Mapping[str, JsonValue]) -> dict[str, float]:
+    """Return what a rank asks for: by the suite, else a slot's share, else a core and, if there is one, a GPU."""
+    import ray
+
+    if slots:
+        cpus, gpus = slots[0].threads, slots[0].device != "cpu"
+    else:
+        cpus, gpus = 1, ray.cluster_resources().get("GPU", 0) > 0
+    given = {name: float(str(value)) for name, value in options.items()}
+    return {"num_cpus": float(cpus), "num_gpus": float(gpus), **given}
+
+
+def _broken(job: Job, error: Exception | None) -> RunResult:
+    """Return the result of a run whose task did not end as it should: by an exception, or by a death."""
+    import ray
+
+    if isinstance(error, ray.exceptions.RayTaskError):
+        result = RunResult(key=job.spec.key, outcome="failed", message=f"on its node: {error}".strip())
+    elif isinstance(error, ray.exceptions.TaskCancelledError):
+        result = RunResult(key=job.spec.key, outcome="interrupted", message="the task was cancelled")
+    else:
+        reason = " ".join(str(error).split()) if error else "it left no result"
+        result = RunResult(
+            key=job.spec.key, outcome="crashed", message=f"lost by Ray: {reason}\n{job.folder.log_tail(8)}"
+        )
+    job.folder.finish(result)
+    return result

@@ -1,0 +1,287 @@
+"""The slurm engine: runs as jobs of a Slurm cluster, one job array for each amount of resources."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from benchbench.engines import EngineError, Job, slurm_queue
+from benchbench.engines.slurm_queue import ENDED, SlurmError
+from benchbench.run_folder import RunFolder
+from benchbench.values import Outcome, RunResult, RunSpec, Submission
+
+MOST_JOBS = 1000
+"""Jobs at a time; also the largest array that Slurm takes unless it is configured otherwise."""
+
+GRACE_SECONDS = 30.0
+"""What running jobs get to leave a checkpoint when they are stopped."""
+
+_SIGNAL_SECONDS = 90
+"""How long before its time limit a job is told, to leave a checkpoint and queue up again."""
+
+_LOG_LINES = 8
+
+
+class SlurmEngine:
+    """Submits runs as job arrays and follows them by the files they write and by what Slurm says.
+
+    The jobs outlive this process. A run that stands in the queue already is taken up, not submitted again.
+
+    Args:
+        parallel: Jobs of an array that run at a time (default: as Slurm likes).
+        options: Options of `sbatch` by name, without the dashes; `gpus` and `cpus_per_task` count for each rank.
+        interval: Seconds between two questions to Slurm.
+        patience: Seconds that the files of a job that has ended may take to become visible here.
+
+    Raises:
+        EngineError: submitit is not installed, or this is no login node.
+    """
+
+    name = "slurm"
+
+    def __init__(
+        self,
+        parallel: int | None = None,
+        options: Mapping[str, JsonValue] | None = None,
+        interval: float = 2.0,
+        patience: float = 5.0,
+    ) -> None:
+        try:
+            import submitit  # noqa: F401 - only whether it is there
+        except ImportError:
+            raise EngineError("--engine slurm needs submitit: pip install 'benchbench[slurm]'") from None
+        if shutil.which("sbatch") is None or shutil.which("srun") is None:
+            raise EngineError("--engine slurm needs the commands of Slurm: this machine is no login node")
+        self._parallel = parallel or MOST_JOBS
+        self._options = dict(options or {})
+        self._interval = interval
+        self._patience = patience
+        self._new: list[Job] = []
+        self._jobs: dict[str, Job] = {}
+        self._ended: dict[str, float] = {}
+        self._asked = -float("inf")
+
+    @property
+    def capacity(self) -> int:
+        """Number of jobs that may still be queued."""
+        return MOST_JOBS - len(self._new) - len(self._jobs)
+
+    def submit(self, job: Job) -> None:
+        """Let a job be submitted with the next call of `poll`, along with the others of that time."""
+        self._new.append(job)
+
+    def poll(self, seconds: float) -> Sequence[RunResult]:
+        """Submit what is new, and return the results of the jobs that Slurm has brought to an end.
+
+        Raises:
+            EngineError: Slurm refuses the jobs, or does not answer.
+        """
+        try:
+            self._hand_over()
+            due = self._asked + self._interval - time.monotonic()
+            time.sleep(max(0.0, min(seconds, due)))
+            if due > seconds or not self._jobs:
+                return []
+            self._asked = time.monotonic()
+            states = slurm_queue.states(list(self._jobs))
+        except SlurmError as error:
+            raise EngineError(str(error)) from None
+        results = (self._result(name, state) for name, state in states.items() if state in ENDED)
+        return [result for result in results if result is not None]
+
+    def stop(self) -> None:
+        """Take all jobs out of the queue; those that run get some time to leave a checkpoint."""
+        self._new.clear()
+        if not self._jobs:
+            return
+        slurm_queue.cancel(list(self._jobs), pending_only=True)
+        slurm_queue.signal_steps(list(self._jobs), "TERM")
+        deadline = time.monotonic() + GRACE_SECONDS
+        while (alive := self._alive()) and time.monotonic() < deadline:
+            time.sleep(min(self._interval, 0.5))
+        if alive:
+            slurm_queue.cancel(alive)
+        for job in self._jobs.values():
+            job.folder.submission_file.unlink(missing_ok=True)
+        self._jobs.clear()
+
+    def _alive(self) -> list[str]:
+        try:
+            return [name for name, state in slurm_queue.states(list(self._jobs)).items() if state not in ENDED]
+        except SlurmError:  # they may be: they are cancelled in the end
+            return list(self._jobs)
+
+    def _hand_over(self) -> None:
+        new, self._new = self._new, []
+        alive = alive_submissions(job.folder for job in new)
+        self._jobs |= {alive[job.folder]: job for job in new if job.folder in alive}
+        shapes: dict[int, list[Job]] = {}
+        for job in new:
+            if job.folder not in alive:
+                shapes.setdefault(job.spec.execution.ranks, []).append(job)
+        for ranks, jobs in shapes.items():
+            self._submit_array(ranks, jobs)
+
+    def _submit_array(self, ranks: int, jobs: Sequence[Job]) -> None:
+        import submitit
+
+        executor = submitit.SlurmExecutor(_logs(jobs[0].folder) / "%j")
+        executor.update_parameters(
+            job_name="benchbench",
+            time=None,  # or submitit would ask for five minutes
+            array_parallelism=self._parallel,
+            signal_delay_s=_SIGNAL_SECONDS,
+            stderr_to_stdout=True,
+            additional_parameters=_sbatch_options(self._options, ranks),
+        )
+        for job in jobs:
+            job.folder.prepare(job.spec)
+        try:
+            with executor.batch():
+                submitted = [
+                    executor.submit(
+                        run_as_job, job.spec.model_dump_json(), str(job.folder.path.resolve()), str(job.data.resolve())
+                    )
+                    for job in jobs
+                ]
+        except submitit.core.utils.FailedJobError as error:
+            raise SlurmError(_last_line(error)) from None
+        for job, made in zip(jobs, submitted, strict=True):
+            job.folder.submit(_submission(made.job_id))
+            self._jobs[made.job_id] = job
+
+    def _result(self, name: str, state: str) -> RunResult | None:
+        """Return how a job that has ended went, or `None` while its files may still be on their way."""
+        job = self._jobs[name]
+        result = ended_result(job.spec.key, job.folder, name, state)
+        late = result.outcome == "crashed" and job.folder.result() is None
+        if late and time.monotonic() < self._ended.setdefault(name, time.monotonic()) + self._patience:
+            return None
+        del self._jobs[name]
+        self._ended.pop(name, None)
+        job.folder.finish(result)
+        forget(job.folder)
+        return result
+
+
+def alive_submissions(folders: Iterable[RunFolder]) -> dict[RunFolder, str]:
+    """Return the Slurm jobs of runs that stand in the queue or are being run.
+
+    Raises:
+        SlurmError: Slurm does not answer.
+    """
+    submissions = ((folder, folder.submission()) for folder in folders)
+    jobs = {
+        folder: found.job for folder, found in submissions if found is not None and found.engine == SlurmEngine.name
+    }
+    states = slurm_queue.states(list(jobs.values())) if jobs else {}
+    return {folder: job for folder, job in jobs.items() if states[job] not in ENDED}
+
+
+def ended_result(key: str, folder: RunFolder, job: str, state: str) -> RunResult:
+    """Return how a run went whose job has ended.
+
+    Args:
+        key: The run's key.
+        folder: Its folder.
+        job: Its job.
+        state: Slurm's word for how the job has ended.
+    """
+    result = folder.result()
+    if state == "UNKNOWN" and result is None and not folder.log_file.exists():
+        state = "CANCELLED"  # Slurm soon forgets jobs that are cancelled before they have begun
+    if state == "CANCELLED" and (result is None or result.outcome == "interrupted"):
+        so_far = f": {result.message}" if result is not None else ""
+        return RunResult(key=key, outcome="interrupted", message=f"job {job} was cancelled in Slurm{so_far}")
+    if result is not None:
+        return result
+    outcome: Outcome = "timeout" if state in ("TIMEOUT", "DEADLINE") else "crashed"
+    lines = folder.log_tail(_LOG_LINES) or _job_log(folder, job)
+    return RunResult(key=key, outcome=outcome, message=f"Slurm ended job {job} as {state}\n{lines}")
+
+
+def forget(folder: RunFolder) -> None:
+    """Remove what says that a run was submitted, and the files of its job unless the run broke."""
+    submission, result = folder.submission(), folder.result()
+    if submission is not None and result is not None and result.conclusive:
+        shutil.rmtree(_logs(folder) / submission.job, ignore_errors=True)
+    folder.submission_file.unlink(missing_ok=True)
+
+
+def run_as_job(spec: str, folder: str, data: str) -> None:
+    """Execute a run inside a job of Slurm.
+
+    On SIGTERM (`scancel`, preemption, the end of a node) and on SIGUSR2 (the time limit is near) the run leaves a
+    checkpoint. After SIGUSR2 the job queues up again, provided that it has come further than the last time; in the
+    other cases it is Slurm that knows whether to start it again.
+
+    Args:
+        spec: The run's spec as JSON.
+        folder: Path of the run's folder.
+        data: Path of the folder in which data sets lie.
+    """
+    from benchbench.engines.node import execute, slot_here
+
+    received: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGUSR2):  # in place of submitit's handlers
+        signal.signal(number, lambda number, _: received.append(number))
+    job = Job(RunSpec.model_validate_json(spec), RunFolder(Path(folder)), Path(data))
+    if job.folder.submission() is None:  # whoever submits the job writes it too, maybe a moment later
+        job.folder.submit(_submission(_own_job()))
+    threads = int(os.environ.get("SLURM_CPUS_PER_TASK") or len(os.sched_getaffinity(0)))
+    before = job.folder.checkpoints.latest_steps()
+    result = execute(job, slot_here(threads, gpus=True), lambda: bool(received))
+    if result.outcome != "interrupted" or signal.SIGUSR2 not in received:
+        return
+    if job.folder.checkpoints.latest_steps() <= before:
+        message = f"no progress within the time limit of the job: {result.message}"
+        job.folder.finish(result.model_copy(update={"outcome": "timeout", "message": message}))
+    else:
+        slurm_queue.requeue(_own_job())
+
+
+def _submission(job: str) -> Submission:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return Submission(engine=SlurmEngine.name, job=job, submitted_at=now)
+
+
+def _own_job() -> str:
+    array = os.environ.get("SLURM_ARRAY_JOB_ID")
+    return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ["SLURM_JOB_ID"]
+
+
+def _sbatch_options(options: Mapping[str, JsonValue], ranks: int) -> dict[str, JsonValue]:
+    """Return the options of a job for a number of ranks."""
+    asked = {name.replace("_", "-"): value for name, value in options.items()}
+    asked = {"requeue": True, "cpus-per-task": 1, **asked}
+    for name in ("cpus-per-task", "gpus"):
+        if isinstance(count := asked.get(name), int):
+            asked[name] = count * ranks
+    return {name: value for name, value in asked.items() if value is not False}
+
+
+def _logs(folder: RunFolder) -> Path:
+    """Return the folder with what submitit and Slurm leave of jobs, beside the runs' folders."""
+    return folder.path.resolve().parent / "slurm"
+
+
+def _job_log(folder: RunFolder, job: str) -> str:
+    """Return the end of what a job printed before the run had a log of its own."""
+    from submitit.core.utils import JobPaths
+
+    try:
+        text = JobPaths(_logs(folder) / "%j", job).stdout.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return "\n".join(text.splitlines()[-_LOG_LINES:])
+
+
+def _last_line(error: Exception) -> str:
+    return next((line for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__).strip()

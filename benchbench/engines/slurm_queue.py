@@ -1,0 +1,117 @@
+"""What Slurm says about its jobs, by its own commands."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterable, Sequence
+
+ENDED = frozenset(
+    {
+        "BOOT_FAIL",
+        "CANCELLED",
+        "COMPLETED",
+        "DEADLINE",
+        "FAILED",
+        "NODE_FAIL",
+        "OUT_OF_MEMORY",
+        "PREEMPTED",
+        "REVOKED",
+        "TIMEOUT",
+        "UNKNOWN",
+    }
+)
+"""States of jobs that Slurm will not run any more (`UNKNOWN`: that it doesn't know, or not any more)."""
+
+_LONGEST_LINE = 500
+"""Jobs in one command."""
+
+
+class SlurmError(RuntimeError):
+    """Slurm refuses something; the message is its own, in one line."""
+
+
+def states(jobs: Sequence[str]) -> dict[str, str]:
+    """Return the state of every job, in Slurm's words.
+
+    Slurm's controller is asked first; what it has forgotten, the accounting may still know, on clusters that have one.
+
+    Args:
+        jobs: Such as `12`, or `12_3` in an array.
+
+    Raises:
+        SlurmError: The controller does not answer.
+    """
+    found: dict[str, str] = {}
+    for start in range(0, len(jobs), _LONGEST_LINE):
+        some = jobs[start : start + _LONGEST_LINE]
+        found |= _queued(some)
+        if forgotten := [job for job in some if job not in found]:
+            found |= _accounted(forgotten)
+    return {job: found.get(job, "UNKNOWN") for job in jobs}
+
+
+def signal_steps(jobs: Sequence[str], name: str) -> None:
+    """Send a signal to what runs in jobs, which stay jobs."""
+    _scancel([f"--signal={name}", *jobs])
+
+
+def cancel(jobs: Sequence[str], *, pending_only: bool = False) -> None:
+    """Take jobs away, running ones by SIGTERM and, some time later, SIGKILL."""
+    _scancel([*(["--state=PENDING"] if pending_only else []), *jobs])
+
+
+def requeue(job: str) -> None:
+    """End a running job and let it wait for resources again.
+
+    Raises:
+        SlurmError: The cluster doesn't allow it.
+    """
+    _checked(["scontrol", "requeue", job])
+
+
+def _queued(jobs: Sequence[str]) -> dict[str, str]:
+    command = ["squeue", "--noheader", "--array", "--states=all", "--format=%i|%T", f"--jobs={','.join(jobs)}"]
+    done = _run(command)
+    if done.returncode and "Invalid job id" not in done.stderr:
+        raise SlurmError(_reason(done))
+    return _pairs(done.stdout.splitlines())
+
+
+def _accounted(jobs: Sequence[str]) -> dict[str, str]:
+    command = ["sacct", "--noheader", "--parsable2", "--allocations", "--format=JobID,State"]
+    try:
+        done = _run([*command, f"--jobs={','.join(jobs)}"])
+    except SlurmError:  # no such command: a cluster without accounting
+        return {}
+    return _pairs(done.stdout.splitlines()) if done.returncode == 0 else {}
+
+
+def _pairs(lines: Iterable[str]) -> dict[str, str]:
+    """Return states by job; `CANCELLED by 1000` is cut short."""
+    pairs = (line.partition("|") for line in lines if "|" in line)
+    return {job: state.split()[0].rstrip("+") for job, _, state in pairs if state.strip()}
+
+
+def _scancel(arguments: Sequence[str]) -> None:
+    # That a job has ended meanwhile is no error here, and whatever else goes wrong shows in the jobs' states.
+    _run(["scancel", "--quiet", *arguments])
+
+
+def _checked(command: Sequence[str]) -> None:
+    done = _run(command)
+    if done.returncode:
+        raise SlurmError(_reason(done))
+
+
+def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    except FileNotFoundError:
+        raise SlurmError(f"there is no command {command[0]}: this machine is no login node of Slurm") from None
+    except subprocess.TimeoutExpired:
+        raise SlurmError(f"{command[0]} does not answer") from None
+
+
+def _reason(done: subprocess.CompletedProcess[str]) -> str:
+    lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+    return f"{done.args[0]}: {lines[-1]}"

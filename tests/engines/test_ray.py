@@ -1,0 +1,138 @@
+"""The ray engine on a real cluster of several nodes, and on one that it starts."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchbench.engines import Engine
+from tests.conftest import benchbench, wait_for
+from tests.engines.conftest import execute, make_job
+
+SUITE = """
+name: lines
+title: Lines
+seeds: [0, 1]
+ray: {num_cpus: 1, num_gpus: 0}
+workloads:
+  line: {workload: "STUBS:line", epochs: 2, batch_size: 8}
+methods:
+  SGD: {optimizer: sgd, lr: 0.1}
+tables: [accuracy]
+"""
+
+
+def slow_job(folder: Path) -> Any:
+    return make_job(folder / "runs", "line", epochs=20, checkpoint_minutes=1e-6, parameters={"pause": 0.05})
+
+
+@pytest.mark.slow
+def test_a_node_that_dies_is_a_crash_and_the_next_attempt_goes_on_elsewhere(
+    ray_cluster: Any, new_engine: Callable[..., Engine], tmp_path: Path
+) -> None:
+    engine, slow = new_engine("ray"), slow_job(tmp_path)
+    engine.submit(slow)
+    wait_for(lambda: engine.poll(0.2) or slow.folder.checkpoints.files(), seconds=120)
+    [worker] = workers_of(slow.spec.key)
+    raylet = int(Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1])  # its parent
+    [node] = [node for node in ray_cluster.list_all_nodes() if raylet == pid_of_raylet(node)]
+    ray_cluster.remove_node(node, allow_graceful=False)
+    [result] = wait_for(lambda: engine.poll(0.5), seconds=60)
+    assert result.outcome == "crashed"
+    assert "lost by Ray" in result.message
+    again = execute(engine, [slow])[slow.spec.key]
+    assert (again.outcome, again.environment["resumed"], again.cost.steps) == ("finished", "1", 80)
+    engine.stop()
+    ray_cluster.add_node(num_cpus=2, num_gpus=1, object_store_memory=80 * 2**20)
+    ray_cluster.wait_for_nodes()
+
+
+def pid_of_raylet(node: Any) -> int:
+    return node.all_processes["raylet"][0].process.pid
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_takes_its_run_along(new_engine: Callable[..., Engine], tmp_path: Path) -> None:
+    engine, slow = new_engine("ray"), slow_job(tmp_path)
+    engine.submit(slow)
+    wait_for(lambda: engine.poll(0.2) or slow.folder.checkpoints.files(), seconds=120)
+    [worker] = workers_of(slow.spec.key)
+    os.kill(worker, signal.SIGKILL)
+    [result] = wait_for(lambda: engine.poll(0.5))
+    assert result.outcome == "crashed"
+    steps = slow.folder.checkpoints.latest_steps()
+    again = execute(engine, [slow])[slow.spec.key]
+    assert again.outcome == "finished"
+    assert again.environment["resumed"] == "1"
+    assert steps < again.cost.steps == 80
+    engine.stop()
+
+
+def workers_of(key: str) -> list[int]:
+    """Return the worker processes that have a run's task; Ray names them by it."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if (entry / "cmdline").read_bytes().startswith(f"ray::benchbench {key}".encode()):
+                found.append(int(entry.name))
+        except OSError:  # it has ended
+            continue
+    return found
+
+
+@pytest.mark.slow
+def test_results_travel_back_from_a_node_that_does_not_see_the_folder(
+    new_engine: Callable[..., Engine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = new_engine("ray")
+    monkeypatch.setattr(engine, "_token", lambda runs: runs / "not-there")
+    good, bad = make_job(tmp_path / "runs", "line"), make_job(tmp_path / "runs", "failing")
+    results = execute(engine, [good, bad])
+    assert results[good.spec.key].outcome == "finished"
+    assert good.folder.result() == results[good.spec.key]
+    assert [record.epoch for record in good.folder.records()] == [1, 2]
+    assert good.folder.weights_file.exists()
+    assert results[bad.spec.key].outcome == "failed"
+    assert "RuntimeError: this workload always fails" in bad.folder.log_file.read_text()
+    engine.stop()
+
+
+@pytest.mark.slow
+def test_every_run_sees_the_gpu_that_ray_gives_it(new_engine: Callable[..., Engine], tmp_path: Path) -> None:
+    engine = new_engine("ray", options={"num_gpus": 1})
+    seen = {"variable": "CUDA_VISIBLE_DEVICES", "folder": str(tmp_path)}
+    jobs = [make_job(tmp_path / "runs", "environment", seed=seed, parameters=seen) for seed in range(2)]
+    execute(engine, jobs)
+    assert {(tmp_path / f"{seed}.txt").read_text().split()[0] for seed in range(2)} == {"0"}  # of two nodes
+    engine.stop()
+
+
+@pytest.mark.slow
+def test_a_cluster_is_started_here_where_there_is_none(workplace: Path, write_suite: Callable[..., Path]) -> None:
+    path = str(write_suite(SUITE))
+    done = benchbench("run", path, "--engine", "ray", "--slots", "2", cwd=workplace)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("finished") == 2
+
+
+@pytest.mark.slow
+def test_a_command_uses_the_cluster_at_an_address(
+    ray_cluster: Any, workplace: Path, write_suite: Callable[..., Path]
+) -> None:
+    path = str(write_suite(SUITE))
+    done = benchbench("run", path, "--engine", "ray", "--address", ray_cluster.address, cwd=workplace)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_a_missing_cluster_is_one_line(workplace: Path, write_suite: Callable[..., Path]) -> None:
+    path = str(write_suite(SUITE))
+    done = benchbench("run", path, "--engine", "ray", "--address", "127.0.0.1:1", cwd=workplace)
+    assert done.returncode == 2, done.stderr
+    assert "error: no Ray cluster at 127.0.0.1:1" in done.stderr
+    assert "Traceback" not in done.stderr

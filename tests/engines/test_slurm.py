@@ -1,0 +1,247 @@
+"""The slurm engine against a real Slurm: what people and the cluster do to jobs, and the commands around it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchbench import api
+from benchbench.engines import Engine, EngineError
+from benchbench.engines.slurm import SlurmEngine, _sbatch_options
+from benchbench.values import RunResult, Submission
+from tests.conftest import benchbench, wait_for
+from tests.engines.conftest import execute, make_job
+
+NewEngine = Callable[..., Engine]
+
+SUITE = """
+name: lines
+title: Lines
+seeds: [0, 1]
+checkpoint_minutes: 1.0e-6
+slurm: {partition: main, time: 10, mem: 500M}
+workloads:
+  line: {workload: "STUBS:line", epochs: 3, batch_size: 8, steps: 4, pause: PAUSE}
+methods:
+  SGD: {optimizer: sgd, lr: 0.1}
+tables: [accuracy]
+"""
+
+
+def slurm_command(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60).stdout
+
+
+def job_of(engine: Engine, folder: Any) -> str:
+    """Return the name of a run's job, once it has made a checkpoint."""
+    wait_for(lambda: engine.poll(0.2) or folder.checkpoints.files(), seconds=120)
+    submission = folder.submission()
+    assert submission is not None
+    return submission.job
+
+
+def slow_job(folder: Path, epochs: int = 20) -> Any:
+    return make_job(folder / "runs", "line", epochs=epochs, checkpoint_minutes=1e-6, parameters={"pause": 0.05})
+
+
+def test_without_slurm_the_engine_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(EngineError, match="no login node"):
+        SlurmEngine()
+
+
+def test_what_is_asked_for_grows_with_the_ranks() -> None:
+    asked = _sbatch_options({"gpus": 1, "cpus_per_task": 3, "mem": "8G", "exclusive": True, "requeue": False}, ranks=2)
+    assert asked == {"gpus": 2, "cpus-per-task": 6, "mem": "8G", "exclusive": True}
+
+
+@pytest.mark.slow
+def test_a_cancelled_run_is_interrupted_and_not_tried_again(new_engine: NewEngine, tmp_path: Path) -> None:
+    engine, running, waiting = new_engine("slurm", parallel=1), slow_job(tmp_path), slow_job(tmp_path, epochs=21)
+    engine.submit(running)
+    engine.submit(waiting)
+    array = job_of(engine, running.folder).partition("_")[0]
+    slurm_command("scancel", array)
+    results: dict[str, RunResult] = {}
+    wait_for(lambda: results.update({each.key: each for each in engine.poll(0.5)}) or len(results) == 2)
+    assert {result.outcome for result in results.values()} == {"interrupted"}
+    assert all("cancelled in Slurm" in result.message for result in results.values())
+    assert running.folder.checkpoints.files()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["requeue", "time limit"])
+def test_a_run_that_is_requeued_goes_on_from_its_checkpoint(new_engine: NewEngine, tmp_path: Path, how: str) -> None:
+    engine, slow = new_engine("slurm"), slow_job(tmp_path)
+    engine.submit(slow)
+    job = job_of(engine, slow.folder)
+    if how == "requeue":
+        slurm_command("scontrol", "requeue", job)
+    else:
+        slurm_command("scancel", "--signal=USR2", job)  # what Slurm sends when time is nearly up
+    wait_for(lambda: "PENDING" in slurm_command("squeue", "-h", "-o", "%T", "-j", job))
+    assert not engine.poll(1.0)
+
+    def start() -> bool:  # Slurm lets requeued jobs wait for two minutes
+        slurm_command("scontrol", "update", f"jobid={job}", "starttime=now")
+        return "PENDING" not in slurm_command("squeue", "-h", "-o", "%T", "-j", job)
+
+    wait_for(start)
+    [result] = wait_for(lambda: engine.poll(0.5), seconds=120)
+    assert (result.outcome, result.environment["resumed"], result.cost.steps) == ("finished", "1", 80)
+
+
+@pytest.mark.slow
+def test_a_job_that_is_killed_is_a_crash_with_slurm_s_own_word(new_engine: NewEngine, tmp_path: Path) -> None:
+    engine, slow = new_engine("slurm"), slow_job(tmp_path, epochs=200)
+    engine.submit(slow)
+    job = job_of(engine, slow.folder)
+    os.kill(process_of(job), signal.SIGKILL)
+    [result] = wait_for(lambda: engine.poll(0.5))
+    assert result.outcome == "crashed"
+    assert f"Slurm ended job {job} as FAILED" in result.message
+
+
+def process_of(job: str) -> int:
+    """Return the process that submitit has started in a job."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (entry / "cmdline").read_bytes().split(b"\0")
+            environment = (entry / "environ").read_bytes().split(b"\0")
+        except OSError:  # it has ended
+            continue
+        own = b"submitit.core._submit" in command and b"python" in command[0]
+        if own and f"SLURM_JOB_ID={job}".encode() in environment:
+            return int(entry.name)
+    raise AssertionError(f"job {job} has no process here")
+
+
+@pytest.mark.slow
+def test_a_run_in_the_queue_is_taken_up_by_the_next_engine(new_engine: NewEngine, tmp_path: Path) -> None:
+    slow = slow_job(tmp_path)
+    first = new_engine("slurm")
+    first.submit(slow)
+    job = job_of(first, slow.folder)
+    second = new_engine("slurm")
+    second.submit(slow)
+    second.poll(0.1)
+    assert slow.folder.submission().job == job
+    [result] = wait_for(lambda: second.poll(0.5), seconds=120)
+    assert (result.outcome, "resumed" in result.environment) == ("finished", False)
+
+
+@pytest.mark.slow
+def test_every_job_of_an_array_sees_its_own_gpu(new_engine: NewEngine, tmp_path: Path) -> None:
+    engine = new_engine("slurm", options={"gres": "gpu:1"})
+    jobs = [
+        make_job(
+            tmp_path / "runs",
+            "environment",
+            seed=seed,
+            parameters={"variable": "CUDA_VISIBLE_DEVICES", "folder": str(tmp_path)},
+        )
+        for seed in range(2)
+    ]
+    execute(engine, jobs)
+    seen = {(tmp_path / f"{seed}.txt").read_text().split()[0] for seed in range(2)}
+    assert seen == {"0", "1"}
+
+
+@pytest.mark.slow
+def test_what_slurm_refuses_is_one_line(new_engine: NewEngine, tmp_path: Path) -> None:
+    engine = new_engine("slurm", options={"partition": "nonesuch"})
+    engine.submit(slow_job(tmp_path))
+    with pytest.raises(EngineError, match="partition"):
+        engine.poll(0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("slurm")
+def test_runs_go_on_without_their_command_and_are_collected(workplace: Path, write_suite: Callable[..., Path]) -> None:
+    path = str(write_suite(SUITE.replace("PAUSE", "1.5")))
+    submitted = benchbench("run", path, "--engine", "slurm", "--no-wait", "--slots", "1", cwd=workplace)
+    assert submitted.returncode == 0, submitted.stderr
+    folders = list(workplace.glob(".benchbench/runs/*/submitted.json"))
+    jobs = {Submission.model_validate_json(file.read_bytes()).job for file in folders}
+    assert len(jobs) == 2
+
+    def standing() -> list[dict[str, Any]]:
+        return json.loads(benchbench("status", path, "--json", cwd=workplace).stdout)
+
+    assert {line["state"] for line in standing()} <= {"pending", "running", "configuring"}
+    assert {line["job"] for line in standing()} == jobs
+    benchbench("run", path, "--engine", "slurm", "--no-wait", cwd=workplace)  # submits nothing a second time
+    done = benchbench("run", path, cwd=workplace)  # nor does the local engine start what Slurm has
+    assert "is in the queue" in done.stderr, done.stderr
+    assert "started" not in done.stderr
+    assert {Submission.model_validate_json(file.read_bytes()).job for file in folders} == jobs
+    wait_for(lambda: all(line["state"].startswith("finished") for line in standing()), seconds=120)
+    collected = benchbench("collect", path, cwd=workplace)
+    assert collected.returncode == 0, collected.stderr
+    assert {line["state"] for line in standing()} == {"finished"}
+    rows = api.rows(api.load_suite(path))
+    assert [row.result.epochs for row in rows if row.result] == [3, 3]
+    assert not list(workplace.glob(".benchbench/runs/*/submitted.json"))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("slurm")
+def test_ctrl_c_takes_the_jobs_out_of_the_queue_with_their_checkpoints(
+    workplace: Path, write_suite: Callable[..., Path]
+) -> None:
+    path = str(write_suite(SUITE.replace("PAUSE", "0.3")))
+    command = [str(Path(sys.executable).with_name("benchbench")), "run", path, "--engine", "slurm"]
+    parent = subprocess.Popen(
+        command,
+        cwd=workplace,
+        text=True,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no thread holds a lock here
+    )
+    wait_for(lambda: list(workplace.glob(".benchbench/runs/*/checkpoints/*.pt")), seconds=120)
+    parent.send_signal(signal.SIGINT)
+    _, errors = parent.communicate(timeout=90)
+    assert parent.returncode == 130, errors
+    assert slurm_command("squeue", "-h").strip() == ""
+    assert list(workplace.glob(".benchbench/runs/*/checkpoints/*.pt"))
+
+
+def test_options_that_do_not_go_together_are_refused(workplace: Path, write_suite: Callable[..., Path]) -> None:
+    path = str(write_suite(SUITE.replace("PAUSE", "0")))
+    done = benchbench("run", path, "--no-wait", "--address", "127.0.0.1:6379", cwd=workplace)
+    assert done.returncode == 2
+    assert "--no-wait: only --engine slurm" in done.stderr
+    assert "--address: only --engine ray" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("slurm: {array: 1-3}", "array is set by the engine"),
+        ("slurm: {--mem: 1G}", "write it without dashes"),
+        ("slurm: {mem: [1]}", "mem must be text, a number"),
+        ('slurm: {mem: "1\\n2"}', "control characters"),
+        ("ray: {cpus: 2}", "allowed: num_cpus, num_gpus, memory"),
+        ("ray: {num_cpus: 0}", "must be greater than 0"),
+    ],
+)
+def test_a_suite_with_a_bad_request_is_refused(write_suite: Callable[..., Path], text: str, message: str) -> None:
+    path = write_suite(SUITE.replace("slurm: {partition: main, time: 10, mem: 500M}", text).replace("PAUSE", "0"))
+    with pytest.raises(ValueError, match=message):
+        api.load_suite(path, thorough=False)
+
+
+def test_requests_are_no_part_of_a_run_s_key(write_suite: Callable[..., Path]) -> None:
+    text = SUITE.replace("PAUSE", "0")
+    one = api.load_suite(write_suite(text), thorough=False)
+    other = api.load_suite(write_suite(text.replace("mem: 500M", "mem: 1G")), thorough=False)
+    assert one.engine_options["slurm"] == {"partition": "main", "time": 10, "mem": "500M"}
+    assert [spec.key for spec in one.specs] == [spec.key for spec in other.specs]
