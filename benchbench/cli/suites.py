@@ -115,7 +115,7 @@ def run(
         typer.echo(f"`benchbench status {suite}` shows how far they are, `benchbench collect {suite}` their results")
         return
     print_results([loaded], [rows], Format.json if as_json else Format.terminal)
-    if any(row.result is None or not row.result.conclusive for row in rows):
+    if not all(row.complete for row in rows):
         raise typer.Exit(EXIT_INCOMPLETE)
 
 
