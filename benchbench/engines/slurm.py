@@ -81,18 +81,21 @@ class SlurmEngine:
         """Submit what is new, and return the results of the jobs that Slurm has brought to an end.
 
         Raises:
-            EngineError: Slurm refuses the jobs, or does not answer.
+            EngineError: Slurm refuses new jobs.
         """
         try:
             self._hand_over()
-            due = self._asked + self._interval - time.monotonic()
-            time.sleep(max(0.0, min(seconds, due)))
-            if due > seconds or not self._jobs:
-                return []
-            self._asked = time.monotonic()
-            states = slurm_queue.states(list(self._jobs))
         except SlurmError as error:
             raise EngineError(str(error)) from None
+        due = self._asked + self._interval - time.monotonic()
+        time.sleep(max(0.0, min(seconds, due)))
+        if due > seconds or not self._jobs:
+            return []
+        self._asked = time.monotonic()
+        try:
+            states = slurm_queue.states(list(self._jobs))
+        except SlurmError:  # a controller that is being restarted, say: the jobs go on, and it is asked again
+            return []
         results = (self._result(name, state) for name, state in states.items() if state in ENDED)
         return [result for result in results if result is not None]
 

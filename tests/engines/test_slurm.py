@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from benchbench import api
-from benchbench.engines import Engine, EngineError
+from benchbench.engines import Engine, EngineError, slurm_queue
 from benchbench.engines.slurm import SlurmEngine, _sbatch_options
 from benchbench.values import RunResult, Submission
 from tests.conftest import benchbench, wait_for
@@ -61,6 +61,21 @@ def test_without_slurm_the_engine_says_what_it_needs(monkeypatch: pytest.MonkeyP
 def test_what_is_asked_for_grows_with_the_ranks() -> None:
     asked = _sbatch_options({"gpus": 1, "cpus_per_task": 3, "mem": "8G", "exclusive": True, "requeue": False}, ranks=2)
     assert asked == {"gpus": 2, "cpus-per-task": 6, "mem": "8G", "exclusive": True}
+
+
+def test_a_controller_that_does_not_answer_ends_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "squeue").write_text("#!/bin/sh\necho Unable to contact slurm controller >&2; exit 1\n")
+    for name in ("sbatch", "srun", "sacct"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+    for file in tmp_path.iterdir():
+        file.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(slurm_queue.SlurmError, match="Unable to contact"):
+        slurm_queue.states(["12_3"])
+    engine = SlurmEngine()
+    engine._jobs["12_3"] = slow_job(tmp_path)
+    assert not engine.poll(0.0)
+    assert engine.capacity == 999
 
 
 @pytest.mark.slow
