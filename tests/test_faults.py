@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,8 +14,8 @@ import pytest
 
 from benchbench import api
 from benchbench.values import Row
-from tests.conftest import benchbench, wait_for
-from tests.test_runner import SLOW, SUITE, processes, start, tracked
+from tests.conftest import wait_for
+from tests.test_runner import SLOW, SUITE, tracked
 
 FIVE_METHODS = SUITE.replace("seeds: [0, 1]", "seeds: [0, 1, 2, 3]")
 
@@ -39,7 +37,9 @@ def on_machine(name: str, path: Path, lease: float) -> subprocess.Popen[str]:
 
 def outcomes(rows: list[Row]) -> list[Any]:
     """Return what must not depend on any fault."""
-    return [row.result and (row.result.outcome, row.result.final, row.result.best, row.result.cost.steps) for row in rows]
+    return [
+        row.result and (row.result.outcome, row.result.final, row.result.best, row.result.cost.steps) for row in rows
+    ]
 
 
 @pytest.fixture(scope="session")
