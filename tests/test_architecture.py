@@ -63,6 +63,7 @@ FLOORS = {
     "runner": 3,
     "progress": 3,
     "reporting": 3,
+    "leaderboard": 3,
     "api": 3,
     "scaffold": 3,
     "cli": 4,

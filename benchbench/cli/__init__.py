@@ -12,10 +12,13 @@ from benchbench.cli import suites  # first: the help lists commands in the order
 from benchbench.cli import reports
 
 # isort: split
+from benchbench.cli import leaderboard
+
+# isort: split
 from benchbench.cli import plugins
 from benchbench.cli.common import app
 
-__all__ = ["app", "main", "plugins", "reports", "suites"]
+__all__ = ["app", "leaderboard", "main", "plugins", "reports", "suites"]
 
 
 def main() -> None:
