@@ -144,24 +144,31 @@ def boards(suite: Suite, entries: Sequence[Entry]) -> list[Board]:
     ]
 
 
-def scores(found: Sequence[Board], currency: Currency) -> tuple[Score, ...]:
-    """Return the scores of the methods over all boards with a target: AlgoPerf's, with seeds in the place of studies.
+def scores(found: Sequence[Board]) -> dict[str, tuple[Score, ...]]:
+    """Return the scores of the methods over all boards with a target, by the currency that costs are counted in.
 
-    A method that has not been run on a workload misses its target.
+    They are AlgoPerf's, with seeds in the place of studies. A method that has not been run on a workload misses there.
 
     Args:
         found: The boards.
-        currency: What the cost of reaching a target is counted in.
     """
-    hits: dict[tuple[str, str, int, int], Hit | None] = {}
-    for number, board in enumerate(found):
-        if board.target is None:
-            continue
-        for line in board.lines:
-            for entry in line.entries:
-                hit = _hit(entry, board, currency)
-                hits[line.method, str(number), entry.spec.seed, 0] = hit
-    return score(hits, {})
+    reached = {
+        (line.method, str(number), entry.spec.seed, 0): _reached(entry, board)
+        for number, board in enumerate(found)
+        if board.target is not None
+        for line in board.lines
+        for entry in line.entries
+    }
+    return {
+        currency.name: score(
+            {
+                trial: Hit(index=record.epoch, cost=currency.of(record.cost)) if record else None
+                for trial, record in reached.items()
+            },
+            {},
+        )
+        for currency in CURRENCIES
+    }
 
 
 def _metrics(suite: Suite, workload: str, by_method: Mapping[str, Sequence[Entry]]) -> list[str]:
@@ -343,11 +350,14 @@ def _target(curve_metric: str, by_method: Mapping[str, Sequence[Entry]]) -> floa
     return statistics.median(ends) if ends and curve_metric else None
 
 
-def _hit(entry: Entry, board: Board, currency: Currency) -> Hit | None:
+def _reached(entry: Entry, board: Board) -> EpochRecord | None:
+    """Return the epoch after which a run had reached the target of its board."""
     if entry.stored is None or board.target is None:
         return None
-    curve = _curve(entry.stored.records, board.curve_metric, currency)
-    return time_to_target(curve, board.target, lower_is_better=falls(board.curve_metric, board.metric))
+    records = entry.stored.records
+    curve = _curve(records, board.curve_metric, CURRENCIES[0])
+    hit = time_to_target(curve, board.target, lower_is_better=falls(board.curve_metric, board.metric))
+    return next(record for record in records if record.epoch == hit.index) if hit else None
 
 
 def _notes(ranking: Ranking, metric: str, by_method: Mapping[str, Sequence[Entry]]) -> list[str]:

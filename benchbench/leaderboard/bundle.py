@@ -96,7 +96,8 @@ def read(path: Path) -> Submission:
     problems += [*_label_problems(suite, path), *_incomplete(suite, runs, path)]
     if problems:
         raise BadInputError(problems)
-    return Submission(name=path.stem, suite=suite, runs=runs, manifest=manifest)
+    archive = None if path.is_dir() else path
+    return Submission(name=path.stem, suite=suite, runs=runs, manifest=manifest, archive=archive)
 
 
 def _files(submission: Submission) -> Iterator[tuple[str, bytes]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,7 @@ def board_data(board: Board, colours: dict[str, int]) -> dict[str, Any]:
     }
 
 
-def profile_data(scores: dict[str, Sequence[Score]], colours: dict[str, int]) -> dict[str, Any]:
+def profile_data(scores: Mapping[str, Sequence[Score]], colours: dict[str, int]) -> dict[str, Any]:
     """Return the data of the performance profiles, by currency."""
     return {
         "profiles": {

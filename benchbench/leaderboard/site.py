@@ -20,10 +20,11 @@ from benchbench.leaderboard.submission import Submission
 from benchbench.problems import BadInputError, Problem, printable
 from benchbench.reporting.metrics import describe, figure
 from benchbench.stats import MINIMUM_N
-from benchbench.values import Suite
+from benchbench.values import EpochRecord, Suite
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 LOG_LINES = 40
 """Lines of a run's log on its page: the last ones."""
@@ -53,10 +54,10 @@ def build(submissions: Sequence[Submission], out: Path, title: str) -> int:
     pages.assets()
     pages.bundles(submissions)
     colours = {method.label: number for number, method in enumerate(suite.methods)}
-    by_currency = {currency.name: scores(found, currency) for currency in CURRENCIES}
+    by_currency = scores(found)
     for number, board in enumerate(found):
         pages.data(board_id(number, board), plots.board_data(board, colours))
-    pages.data("profile", plots.profile_data(dict(by_currency), colours))
+    pages.data("profile", plots.profile_data(by_currency, colours))
     pages.index(suite, submissions, entries, found, by_currency)
     for method in suite.methods:
         pages.method(method.label, method.category, found)
@@ -108,7 +109,10 @@ class _Pages:
         for each in submissions:
             if each.manifest:
                 path = self._out / "bundles" / f"{slug(each.name)}.zip"
-                bundle.write(each, each.manifest.declaration, each.manifest.date, path)
+                if each.archive:
+                    shutil.copyfile(each.archive, path)
+                else:
+                    bundle.write(each, each.manifest.declaration, each.manifest.date, path)
 
     def data(self, name: str, content: Any) -> None:
         """Write the data of figures as a script: pages that are opened from disk can load no JSON."""
@@ -164,11 +168,11 @@ class _Pages:
             root="../",
             entry=entry,
             result=entry.stored.result,
-            records=entry.stored.records,
             names=names,
+            epochs=[(record.epoch, _epoch_cells(record, names)) for record in entry.stored.records],
             tuning=tuning,
-            spec=json.dumps(_settings(entry), indent=2, ensure_ascii=False).splitlines(),
-            log=entry.stored.log.splitlines()[-LOG_LINES:],
+            spec=json.dumps(_settings(entry), indent=2, ensure_ascii=False),
+            log="\n".join(entry.stored.log.splitlines()[-LOG_LINES:]),
         )
 
     def _page(self, path: str, template: str, **values: Any) -> None:
@@ -181,6 +185,14 @@ class _Pages:
 def _settings(entry: Entry) -> dict[str, Any]:
     labels = {"suite", "method", "workload_label", "seed", "measure", "timeout", "checkpoint_minutes"}
     return entry.spec.model_dump(mode="json", exclude=labels)
+
+
+def _epoch_cells(record: EpochRecord, names: Sequence[str]) -> Markup:
+    from markupsafe import Markup
+
+    metrics = [f"{record.metrics[name]:.6g}" if name in record.metrics else "–" for name in names]
+    cost = record.cost
+    return Markup("</td><td>").join([*metrics, str(cost.gradients), str(cost.hvps), _amount(cost.train_seconds)])
 
 
 def _commits(submission: Submission) -> list[str]:
@@ -205,7 +217,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: printable(value) if type(value) is str else value,
+        finalize=_shown,
     )
     environment.filters.update(
         amount=_amount,
@@ -215,9 +227,22 @@ def _environment() -> Environment:
         at_decimals_of=_at_decimals_of,
         ranges=lambda board: dict(_ranges(board)),
         settings=_settings,
+        block=_block,
         json=partial(json.dumps, ensure_ascii=False),
     )
     return environment
+
+
+def _shown(value: Any) -> Any:
+    """Return what a template prints: texts without control characters; `Markup` is a type of its own."""
+    return printable(value) if type(value) is str else value
+
+
+def _block(text: str) -> Markup:
+    """Return a text of several lines, escaped as a whole."""
+    from markupsafe import escape
+
+    return escape("\n".join(map(printable, text.splitlines())))
 
 
 def _amount(value: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
@@ -72,9 +73,11 @@ class Submission:
         suite: The suite, every run spelled out.
         runs: What the runs left, by key; runs may be missing.
         manifest: What came with it, or `None` for results that were read from tracking.
+        archive: The zip file it was read from, if any.
     """
 
     name: str
     suite: Suite
     runs: Mapping[str, StoredRun] = field(default_factory=dict)
     manifest: Manifest | None = None
+    archive: Path | None = None
