@@ -7,7 +7,6 @@ import json
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -20,7 +19,7 @@ from benchbench.leaderboard.submission import Submission
 from benchbench.problems import BadInputError, Problem, printable
 from benchbench.reporting.metrics import describe, figure
 from benchbench.stats import MINIMUM_N
-from benchbench.values import EpochRecord, Suite
+from benchbench.values import EpochRecord, RunSpec, Suite
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -50,7 +49,7 @@ def build(submissions: Sequence[Submission], out: Path, title: str) -> int:
     suite, entries = merge(submissions)
     found = boards(suite, entries)
     _clear(out)
-    pages = _Pages(out, title)
+    pages = _Pages(out, title, suite)
     pages.assets()
     pages.bundles(submissions)
     colours = {method.label: number for number, method in enumerate(suite.methods)}
@@ -85,11 +84,14 @@ class _Pages:
     Args:
         out: The folder.
         title: Headline of the site.
+        suite: Everything that is shown.
     """
 
-    def __init__(self, out: Path, title: str) -> None:
+    def __init__(self, out: Path, title: str, suite: Suite) -> None:
+        first = {(spec.method, spec.workload_label): spec for spec in reversed(suite.specs)}
         self._out = out
         self._environment = _environment()
+        self._settings = {place: _block(_settings(spec)) for place, spec in first.items()}
         self._environment.globals.update(
             site_title=title, software=f"benchbench {version('benchbench')}", currencies=CURRENCIES, slug=slug
         )
@@ -149,7 +151,7 @@ class _Pages:
     def method(self, label: str, category: str, found: Sequence[Board]) -> None:
         """Write the page of a method."""
         here = [
-            (board_id(number, board), board, line)
+            (board_id(number, board), board, line, self._settings[label, line.entries[0].spec.workload_label])
             for number, board in enumerate(found)
             for line in board.lines
             if line.method == label
@@ -171,7 +173,7 @@ class _Pages:
             names=names,
             epochs=[(record.epoch, _epoch_cells(record, names)) for record in entry.stored.records],
             tuning=tuning,
-            spec=json.dumps(_settings(entry), indent=2, ensure_ascii=False),
+            settings=self._settings[entry.spec.method, entry.spec.workload_label],
             log="\n".join(entry.stored.log.splitlines()[-LOG_LINES:]),
         )
 
@@ -182,9 +184,9 @@ class _Pages:
         (self._out / path).write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
-def _settings(entry: Entry) -> dict[str, Any]:
+def _settings(spec: RunSpec) -> str:
     labels = {"suite", "method", "workload_label", "seed", "measure", "timeout", "checkpoint_minutes"}
-    return entry.spec.model_dump(mode="json", exclude=labels)
+    return json.dumps(spec.model_dump(mode="json", exclude=labels), indent=2, ensure_ascii=False)
 
 
 def _epoch_cells(record: EpochRecord, names: Sequence[str]) -> Markup:
@@ -226,9 +228,7 @@ def _environment() -> Environment:
         metric_value=_metric_value,
         at_decimals_of=_at_decimals_of,
         ranges=lambda board: dict(_ranges(board)),
-        settings=_settings,
         block=_block,
-        json=partial(json.dumps, ensure_ascii=False),
     )
     return environment
 
@@ -260,16 +260,11 @@ def _at_decimals_of(value: float, text: str) -> str:
 
 def _ranges(board: Board) -> Iterator[tuple[str, tuple[float, float, float]]]:
     """Yield for each ranked method where its interval begins, its mean lies and its interval ends, from 0 to 100."""
-    ranked = [line for line in board.lines if line.value is not None]
-    ends = {line.method: line.interval or (line.value, line.value) for line in ranked}
-    low = min((end[0] or 0.0 for end in ends.values()), default=0.0)
-    high = max((end[1] or 0.0 for end in ends.values()), default=0.0)
-    width = (high - low) or 1.0
-    for line in ranked:
-        first, last = ends[line.method]
-        yield (
-            line.method,
-            tuple(  # type: ignore[misc]
-                round(2 + 96 * (value - low) / width, 1) for value in (first, line.value, last)
-            ),
-        )
+    ranked = [(line.method, line.value, line.interval) for line in board.lines if line.value is not None]
+    ends = {method: interval or (value, value) for method, value, interval in ranked}
+    low = min((first for first, _ in ends.values()), default=0.0)
+    width = max((last for _, last in ends.values()), default=0.0) - low or 1.0
+    for method, value, _ in ranked:
+        first, last = ends[method]
+        from_, mean, to = (round(2 + 96 * (each - low) / width, 1) for each in (first, value, last))
+        yield method, (from_, mean, to)
