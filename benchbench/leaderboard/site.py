@@ -220,6 +220,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         finalize=_shown,
+        auto_reload=False,  # or every page looks whether its template has changed
     )
     environment.filters.update(
         amount=_amount,

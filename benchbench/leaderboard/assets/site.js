@@ -192,13 +192,26 @@ window.benchbench = (() => {
 
   const redraw = () => { for (const figure of all("figure[data-drawn]")) draw(figure); };
 
+  // Figures near the window are drawn one by one while the reader does not scroll, so that scrolling stays smooth.
+  const waiting = new Set();
+  let timer;
+  const drawNext = async () => {
+    const [figure] = waiting;
+    if (!figure) return;
+    waiting.delete(figure);
+    near.unobserve(figure);
+    await draw(figure);
+    timer = setTimeout(drawNext);
+  };
+  const drawSoon = () => {
+    clearTimeout(timer);
+    timer = setTimeout(drawNext, 120);
+  };
   const near = new IntersectionObserver((seen) => {
-    for (const { isIntersecting, target } of seen) {
-      if (!isIntersecting) continue;
-      near.unobserve(target);
-      draw(target);
-    }
+    for (const { isIntersecting, target } of seen) waiting[isIntersecting ? "add" : "delete"](target);
+    drawSoon();
   }, { rootMargin: "300px" });
+  addEventListener("scroll", drawSoon, { passive: true });
   const watch = () => { for (const figure of all("figure.plot")) near.observe(figure); };
   // After the first paint, which is not to wait for several megabytes of library.
   if (document.readyState === "complete") watch(); else addEventListener("load", () => requestAnimationFrame(() => setTimeout(watch)));
