@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -336,8 +337,6 @@ def export_bundle(
         BadInputError: A run has no result, or the declaration lacks something.
         TrackingError: The tracking store cannot be read.
     """
-    import datetime
-
     from benchbench.leaderboard import bundle
 
     bundle.write(

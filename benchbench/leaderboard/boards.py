@@ -162,7 +162,8 @@ def scores(found: Sequence[Board]) -> dict[str, tuple[Score, ...]]:
     return {
         currency.name: score(
             {
-                trial: Hit(index=record.epoch, cost=currency.of(record.cost)) if record else None
+                # Scores need positive costs; a method without any gradient pays nothing in some currencies.
+                trial: Hit(index=record.epoch, cost=max(currency.of(record.cost), 1e-9)) if record else None
                 for trial, record in reached.items()
             },
             {},

@@ -7,8 +7,10 @@ It is read in memory and never unpacked, so no name in it can become a path on t
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -18,7 +20,7 @@ from pydantic import ValidationError
 from benchbench.leaderboard.submission import Declaration, Manifest, StoredRun, Submission
 from benchbench.problems import BadInputError, Problem, shorten
 from benchbench.suite.schema import check_label
-from benchbench.values import EpochRecord, Frozen, RunResult, RunSpec, Suite
+from benchbench.values import Cost, EpochRecord, Frozen, RunResult, RunSpec, Suite
 
 LARGEST_BUNDLE = 1024 * 1024 * 1024
 """Bytes of all files of a bundle together, unpacked."""
@@ -41,7 +43,7 @@ def write(submission: Submission, declaration: Declaration, date: str, path: Pat
         path: The zip file to write.
 
     Raises:
-        BadInputError: The results are not complete.
+        BadInputError: The results are not complete, or the date is none.
     """
     from importlib.metadata import version
 
@@ -49,11 +51,14 @@ def write(submission: Submission, declaration: Declaration, date: str, path: Pat
     if problems:
         raise BadInputError(problems)
     files = dict(_files(submission))
-    manifest = Manifest(
-        declaration=declaration,
-        date=date,
-        software=f"benchbench {version('benchbench')}",
-        files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+    manifest = _validated(
+        Manifest,
+        {
+            "declaration": declaration,
+            "date": date,
+            "software": f"benchbench {version('benchbench')}",
+            "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+        },
     )
     temporary = path.with_name(f".{path.name}.part")
     with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -73,10 +78,7 @@ def declare(words: Mapping[str, str]) -> Declaration:
     Raises:
         BadInputError: It does not say how the hyperparameters were chosen, or a text is too long.
     """
-    try:
-        return Declaration.model_validate(words)
-    except ValidationError as error:
-        raise BadInputError([_problem(Path("the declaration"), "", each) for each in error.errors()]) from None
+    return _validated(Declaration, words)
 
 
 def read(path: Path) -> Submission:
@@ -126,7 +128,7 @@ def _contents(path: Path) -> dict[str, bytes]:
             members = archive.infolist()
             _check_names(path, [member.filename for member in members], sum(member.file_size for member in members))
             return {member.filename: archive.read(member) for member in members}
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
         raise BadInputError([Problem(f"is no bundle: {error}", file=str(path))]) from None
     except OSError as error:
         raise BadInputError([Problem(f"cannot be read: {error.strerror or error}", file=str(path))]) from None
@@ -157,6 +159,13 @@ def _check_sums(path: Path, stated: Mapping[str, str], contents: Mapping[str, by
     ]
     if problems:
         raise BadInputError(problems)
+
+
+def _validated(model: type[_Value], values: Mapping[str, object]) -> _Value:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise BadInputError([_problem(Path("bundle"), MANIFEST, each) for each in error.errors()]) from None
 
 
 def _parse(model: type[_Value], content: bytes | None, path: Path, name: str) -> _Value:
@@ -202,6 +211,8 @@ def _contradiction(folder: str, result: RunResult, records: tuple[EpochRecord, .
     """Return what in the files of a run speaks against each other, or an empty text."""
     if result.key != folder.rpartition("/")[2]:
         return "the result is that of another run"
+    if not all(_payable(cost) for cost in (result.cost, *(record.cost for record in records))):
+        return "a cost is negative or not finite"
     if not records:
         return ""
     if [record.epoch for record in records] != list(range(1, result.epochs + 1)):
@@ -211,6 +222,10 @@ def _contradiction(folder: str, result: RunResult, records: tuple[EpochRecord, .
     if differing or last.cost != result.cost:
         return f"the last epoch and the result differ in {', '.join(differing) or 'cost'}"
     return ""
+
+
+def _payable(cost: Cost) -> bool:
+    return all(math.isfinite(amount) and amount >= 0 for _, amount in cost)
 
 
 def _label_problems(suite: Suite, path: Path) -> Iterator[Problem]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from benchbench.leaderboard.boards import CURRENCIES, Board, Line, curve_scale
 from benchbench.leaderboard.merge import Entry
+from benchbench.problems import printable
 from benchbench.reporting.metrics import describe
 from benchbench.stats import Score
 
@@ -30,7 +31,7 @@ def board_data(board: Board, colours: dict[str, int]) -> dict[str, Any]:
         "target": None if board.target is None else _number(curve_scale(board.curve_metric) * board.target),
         "methods": [
             {
-                "name": line.method,
+                "name": printable(line.method),  # as in the pages
                 "colour": colours[line.method],
                 "value": _number(line.value),
                 "interval": list(line.interval) if line.interval else None,
@@ -48,7 +49,7 @@ def profile_data(scores: Mapping[str, Sequence[Score]], colours: dict[str, int])
     return {
         "profiles": {
             currency: [
-                {"name": each.submission, "colour": colours[each.submission], "shares": list(each.profile)}
+                {"name": printable(each.submission), "colour": colours[each.submission], "shares": list(each.profile)}
                 for each in sorted(found, key=lambda one: one.submission)
             ]
             for currency, found in scores.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import random
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -110,9 +111,15 @@ def verify(submission: Submission, specs: Sequence[RunSpec], data: Path, toleran
         raise BadInputError(problems)
     for spec in specs:
         claimed = submission.runs[spec.key].result
-        measured = _run(spec, data, int(claimed.environment.get("threads", 1)))
+        measured = _run(spec, data, _threads(claimed))
         allowed = 0.0 if _same_build(claimed, measured) else tolerance
         yield from _compare(spec, claimed, measured, allowed)
+
+
+def _threads(claimed: RunResult) -> int:
+    """Return the threads of a claim, as far as this machine has cores for them."""
+    stated = claimed.environment.get("threads", "")
+    return min(max(int(stated), 1), os.cpu_count() or 1) if stated.isdecimal() else 1
 
 
 def _run(spec: RunSpec, data: Path, threads: int) -> RunResult:

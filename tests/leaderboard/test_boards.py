@@ -70,6 +70,16 @@ def test_scores_are_shares_of_workloads_solved_early() -> None:
     assert {score.submission: score.score for score in by_currency["steps"]} == {"A": 1.0, "B": 0.0}
 
 
+def test_a_method_without_gradients_has_a_score_too() -> None:
+    made = submission({"A": 0.9, "B": 0.7}, spread=0.0)
+    runs = dict(made.runs)
+    for spec in made.suite.specs:
+        if spec.method == "A":
+            runs[spec.key] = stored(spec, 0.9, gradients=0)
+    by_currency = scores(boards(*merge([Submission("made", made.suite, runs)])))
+    assert {score.submission: score.score for score in by_currency["gc"]} == {"A": 1.0, "B": 0.0}
+
+
 def test_equal_labels_for_other_settings_are_told_apart() -> None:
     one = submission({"A": 0.9}, name="one")
     specs = tuple(spec.model_copy(update={"batch_size": 8, "create_graph": True}) for spec in one.suite.specs)

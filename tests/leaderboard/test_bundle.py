@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from benchbench.leaderboard import bundle, sources
 from benchbench.leaderboard.submission import Declaration, StoredRun, Submission
@@ -111,6 +113,7 @@ def test_every_changed_file_is_named(tmp_path: Path) -> None:
         (lambda files: edit(files, "result.json", key="0" * 16), "the result is that of another run"),
         (lambda files: edit(files, "result.json", outcome="failed"), "did not come to a result: failed"),
         (lambda files: edit(files, "result.json", surprise=1), "surprise"),
+        (lambda files: edit(files, "result.json", cost={"train_seconds": "NaN"}), "a cost is negative or not finite"),
         (lambda files: edit(files, "suite.json", seeds=[0]), "not those of each method on each workload"),
         (lambda files: edit(files, "suite.json", workloads=["a\nb"]), "control characters"),
         (lambda files: remove(files, first(files, "result.json").rpartition("/")[0]), "has no result"),
@@ -135,6 +138,32 @@ def test_other_files_are_no_bundles(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "one.zip"
     path.write_bytes(content)
     assert "is no bundle" in problems(path)
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None)
+def test_a_damaged_bundle_is_refused_or_says_the_same(damaged: Path, data: st.DataObject) -> None:
+    whole = damaged.with_name("whole.zip").read_bytes()
+    position = data.draw(st.integers(0, len(whole) - 1))
+    byte = data.draw(st.integers(0, 255))
+    damaged.write_bytes(whole[:position] + bytes([byte]) + whole[position + 1 :])
+    try:
+        read = bundle.read(damaged)
+    except BadInputError:
+        return
+    assert read.runs == bundle.read(damaged.with_name("whole.zip")).runs
+
+
+@pytest.fixture(scope="module")
+def damaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("damaged")
+    write(folder / "whole.zip", submission({"A": 0.9}, seeds=1))
+    return folder / "damaged.zip"
+
+
+def test_a_date_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="date"):
+        bundle.write(submission({"A": 0.9}, seeds=1), DECLARED, "tomorrow", tmp_path / "one.zip")
 
 
 def test_incomplete_results_make_no_bundle(tmp_path: Path) -> None:
