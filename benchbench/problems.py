@@ -89,4 +89,6 @@ def shorten(text: str) -> str:
 
 def printable(text: str) -> str:
     """Return `text` on one line, control characters (terminal escapes among them) shown as escapes."""
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

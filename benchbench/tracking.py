@@ -41,6 +41,7 @@ _DEFAULT_URI = f"{_SQLITE}mlflow.db"
 
 _T = TypeVar("_T")
 _TAG = "benchbench."
+_GIT_COMMIT = "mlflow.source.git.commit"
 _PAGE = 1000
 _LONGEST_TEXT = 4000
 _PATIENCE = {
@@ -140,6 +141,26 @@ class Tracker:
                 for name in names
                 if name in kept
             }
+
+    def commits(self, keys: Sequence[str]) -> dict[str, str]:
+        """Return the git commit of the folder that each run was started from, by key, where there was one.
+
+        Args:
+            keys: Run keys that are asked for.
+
+        Raises:
+            TrackingError: The store cannot be read.
+        """
+        if self._file is not None and not self._file.exists():
+            return {}
+        wanted = set(keys)
+        found = dict[str, str]()
+        with self._reporting():
+            for run in self._search(f"tags.`{_GIT_COMMIT}` != ''"):
+                key = run.data.tags.get(f"{_TAG}key")
+                if key in wanted:
+                    found.setdefault(key, run.data.tags[_GIT_COMMIT])
+        return found
 
     def begin_invocation(self, suite: Suite, engine: str) -> str:
         """Create the parent run of one invocation in the suite's experiment.
@@ -448,4 +469,4 @@ def _git_commit() -> dict[str, str]:
         ).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return {}
-    return {"mlflow.source.git.commit": commit}
+    return {_GIT_COMMIT: commit}

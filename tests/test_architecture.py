@@ -70,6 +70,7 @@ FLOORS = {
     "progress": 3,
     "reporting": 3,
     "figures": 3,
+    "leaderboard": 3,
     "api": 3,
     "scaffold": 3,
     "cli": 4,

@@ -37,6 +37,11 @@ def test_the_wheel_holds_packages_types_and_suites(wheel: Path) -> None:
         "templates/page.html.j2", "templates/table.html.j2", "published/sassha-paper.yaml",
     )}  # fmt: skip
     assert reporting <= names
+    leaderboard = {f"benchbench/leaderboard/{path}" for path in (
+        "assets/site.css", "assets/site.js", "templates/base.html.j2", "templates/index.html.j2",
+        "templates/macros.html.j2", "templates/method.html.j2", "templates/run.html.j2",
+    )}  # fmt: skip
+    assert leaderboard <= names
 
 
 def test_bundled_suites_are_found_outside_the_repository(wheel: Path, tmp_path: Path) -> None:

@@ -18,10 +18,13 @@ from benchbench.cli import reports
 from benchbench.cli import plots
 
 # isort: split
+from benchbench.cli import leaderboard
+
+# isort: split
 from benchbench.cli import plugins
 from benchbench.cli.common import app
 
-__all__ = ["app", "main", "plots", "plugins", "reports", "sharpness", "suites"]
+__all__ = ["app", "leaderboard", "main", "plots", "plugins", "reports", "sharpness", "suites"]
 
 
 def main() -> None:

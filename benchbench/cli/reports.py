@@ -1,4 +1,4 @@
-"""Commands about results: report, compare, export."""
+"""Commands about results: report, compare, export, import."""
 
 from __future__ import annotations
 
@@ -130,16 +130,63 @@ def export(
     tracking_uri: TrackingUri = None,
     synthetic: Synthetic = False,
     form: Annotated[ExportFormat, typer.Option("--format", help="How to write them.")] = ExportFormat.csv,
+    bundle: Annotated[
+        Path | None,
+        typer.Option("--bundle", metavar="FILE.zip", help="Write a bundle for a leaderboard instead of printing."),
+    ] = None,
+    tuning: Annotated[
+        str, typer.Option("--tuning", help="With --bundle, required: how the hyperparameters were chosen.")
+    ] = "",
+    by: Annotated[str, typer.Option("--by", help="With --bundle: who hands the results in.")] = "",
+    contact: Annotated[str, typer.Option("--contact", help="With --bundle: how to reach them.")] = "",
+    licence: Annotated[str, typer.Option("--licence", help="With --bundle: terms for the data.")] = "",
+    date: Annotated[
+        str | None,
+        typer.Option("--date", metavar="YYYY-MM-DD", help="With --bundle: the day to state.", show_default="today"),
+    ] = None,
+    runs_dir: RunsDir = None,
 ) -> None:
     """Print every result of a suite: one record per method, workload, seed and metric.
 
     Send the output to a file: `benchbench export SUITE > results.csv`. Elsewhere,
     `benchbench report SUITE --import results.csv` shows it; `benchbench schema --results` describes the form.
+
+    With `--bundle`, a zip file has everything: suite, specs, results, epochs, logs and SHA-256 sums of it all, without
+    the names of this machine and its folders.
     """
     from benchbench import api
     from benchbench.reporting import exchange
 
     with errors_as_lines():
         loaded = api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic, thorough=False)
+        if bundle:
+            said = {"tuning": tuning, "by": by, "contact": contact, "licence": licence}
+            api.export_bundle(loaded, bundle, said, date=date, tracking_uri=tracking_uri, runs_dir=runs_dir)
+            return
         records = api.export(loaded, tracking_uri=tracking_uri)
+    typer.echo(exchange.to_json(records) if form is ExportFormat.json else exchange.to_csv(records))
+
+
+class Origin(StrEnum):
+    """Programs whose results can be read."""
+
+    algoperf = "algoperf"
+    fob = "fob"
+
+
+@app.command("import")
+def import_results(
+    folder: Annotated[Path, typer.Argument(help="The folder in which the other program left its results.")],
+    origin: Annotated[Origin, typer.Option("--from", help="The other program.")],
+    form: Annotated[ExportFormat, typer.Option("--format", help="How to write them.")] = ExportFormat.csv,
+) -> None:
+    """Print the results of another program in the form of `export`.
+
+    Send the output to a file: `benchbench import FOLDER --from algoperf > results.csv`. Then
+    `benchbench report SUITE --import results.csv` shows it beside the suite's own results.
+    """
+    from benchbench.reporting import exchange, importers
+
+    with errors_as_lines():
+        records = importers.READERS[origin.value](folder)
     typer.echo(exchange.to_json(records) if form is ExportFormat.json else exchange.to_csv(records))

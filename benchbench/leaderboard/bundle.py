@@ -1,0 +1,266 @@
+"""Bundles: results as a zip file (or a folder of the same files) that says itself whether it is whole.
+
+A bundle holds `manifest.json`, `suite.json` and, for every run, `runs/KEY/result.json`, `metrics.jsonl` and `log.txt`.
+It is read in memory and never unpacked, so no name in it can become a path on the disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from benchbench.leaderboard.submission import Declaration, Manifest, StoredRun, Submission
+from benchbench.problems import BadInputError, Problem, shorten
+from benchbench.suite.schema import check_label
+from benchbench.values import Cost, EpochRecord, Frozen, RunResult, RunSpec, Suite
+
+LARGEST_BUNDLE = 1024 * 1024 * 1024
+"""Bytes of all files of a bundle together, unpacked."""
+
+MANIFEST = "manifest.json"
+SUITE = "suite.json"
+
+_NAME = re.compile(r"suite\.json|runs/[0-9a-f]{16}/(?:result\.json|metrics\.jsonl|log\.txt)")
+_FIXED_TIME = (1980, 1, 1, 0, 0, 0)
+_Value = TypeVar("_Value", bound=Frozen)
+
+
+def write(submission: Submission, declaration: Declaration, date: str, path: Path) -> None:
+    """Write a bundle. The same submission, declaration and date give the same bytes.
+
+    Args:
+        submission: The results.
+        declaration: What is declared about them.
+        date: The day to state, such as `2026-01-31`.
+        path: The zip file to write.
+
+    Raises:
+        BadInputError: The results are not complete, or the date is none.
+    """
+    from importlib.metadata import version
+
+    problems = list(_incomplete(submission.suite, submission.runs))
+    if problems:
+        raise BadInputError(problems)
+    files = dict(_files(submission))
+    manifest = _validated(
+        Manifest,
+        {
+            "declaration": declaration,
+            "date": date,
+            "software": f"benchbench {version('benchbench')}",
+            "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+        },
+    )
+    temporary = path.with_name(f".{path.name}.part")
+    with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in {MANIFEST: _json(manifest), **files}.items():
+            member = zipfile.ZipInfo(name, _FIXED_TIME)
+            member.external_attr = 0o644 << 16
+            archive.writestr(member, content, zipfile.ZIP_DEFLATED)
+    temporary.replace(path)
+
+
+def declare(words: Mapping[str, str]) -> Declaration:
+    """Return what a user declares.
+
+    Args:
+        words: Text by name of the field.
+
+    Raises:
+        BadInputError: It does not say how the hyperparameters were chosen, or a text is too long.
+    """
+    return _validated(Declaration, words)
+
+
+def read(path: Path) -> Submission:
+    """Read a bundle and check it: its form, its sums, and whether every run that its suite asks for has its result.
+
+    Args:
+        path: A zip file, or a folder with the same files.
+
+    Raises:
+        BadInputError: It is no whole bundle; carries every problem found.
+    """
+    contents = _contents(path)
+    manifest = _parse(Manifest, contents.pop(MANIFEST, None), path, MANIFEST)
+    _check_sums(path, manifest.files, contents)
+    suite = _parse(Suite, contents.get(SUITE), path, SUITE)
+    runs, problems = _runs(path, contents)
+    problems += [*_label_problems(suite, path), *_incomplete(suite, runs, path)]
+    if problems:
+        raise BadInputError(problems)
+    archive = None if path.is_dir() else path
+    return Submission(name=path.stem, suite=suite, runs=runs, manifest=manifest, archive=archive)
+
+
+def _files(submission: Submission) -> Iterator[tuple[str, bytes]]:
+    yield SUITE, _json(submission.suite)
+    for key, run in sorted(submission.runs.items()):
+        yield f"runs/{key}/result.json", _json(run.result)
+        yield f"runs/{key}/metrics.jsonl", "".join(f"{each.model_dump_json()}\n" for each in run.records).encode()
+        yield f"runs/{key}/log.txt", run.log.encode()
+
+
+def _json(value: Frozen) -> bytes:
+    return (value.model_dump_json(indent=2) + "\n").encode()
+
+
+def _contents(path: Path) -> dict[str, bytes]:
+    # No name becomes a path: zip files are read in memory, and folders are listed, not looked up in.
+    try:
+        if path.is_dir():
+            found = {file.relative_to(path).as_posix(): file for file in sorted(path.rglob("*")) if not file.is_dir()}
+            _check_names(path, list(found), sum(file.lstat().st_size for file in found.values()))
+            linked = [name for name, file in found.items() if file.is_symlink()]
+            if linked:
+                raise BadInputError([Problem("is a link", file=str(path), field=name) for name in linked])
+            return {name: file.read_bytes() for name, file in found.items()}
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            _check_names(path, [member.filename for member in members], sum(member.file_size for member in members))
+            return {member.filename: archive.read(member) for member in members}
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
+        raise BadInputError([Problem(f"is no bundle: {error}", file=str(path))]) from None
+    except OSError as error:
+        raise BadInputError([Problem(f"cannot be read: {error.strerror or error}", file=str(path))]) from None
+
+
+def _check_names(path: Path, names: list[str], size: int) -> None:
+    problems = [
+        Problem("a bundle has no such file", file=str(path), value=name)
+        for name in names
+        if name != MANIFEST and not _NAME.fullmatch(name)
+    ]
+    if len(set(names)) < len(names):
+        problems.append(Problem("a name occurs twice", file=str(path)))
+    if size > LARGEST_BUNDLE:
+        problems.append(Problem(f"is larger than {LARGEST_BUNDLE:,} bytes", file=str(path)))
+    if problems:
+        raise BadInputError(problems)
+
+
+def _check_sums(path: Path, stated: Mapping[str, str], contents: Mapping[str, bytes]) -> None:
+    problems = [
+        Problem("is not in the bundle", file=str(path), field=name) for name in stated if name not in contents
+    ] + [Problem("is not in the manifest", file=str(path), field=name) for name in contents if name not in stated]
+    problems += [
+        Problem("is not what the manifest's SHA-256 sum says", file=str(path), field=name)
+        for name, content in contents.items()
+        if name in stated and hashlib.sha256(content).hexdigest() != stated[name]
+    ]
+    if problems:
+        raise BadInputError(problems)
+
+
+def _validated(model: type[_Value], values: Mapping[str, object]) -> _Value:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise BadInputError([_problem(Path("bundle"), MANIFEST, each) for each in error.errors()]) from None
+
+
+def _parse(model: type[_Value], content: bytes | None, path: Path, name: str) -> _Value:
+    if content is None:
+        raise BadInputError([Problem(f"has no {name}", file=str(path))])
+    try:
+        return model.model_validate_json(content)
+    except ValidationError as error:
+        raise BadInputError([_problem(path, name, each) for each in error.errors()]) from None
+
+
+def _problem(path: Path, name: str, details: Mapping[str, object]) -> Problem:
+    where = ".".join(str(part) for part in details["loc"])  # type: ignore[attr-defined]
+    value = "" if details["type"] in ("missing", "json_invalid") else shorten(str(details["input"]))
+    return Problem(str(details["msg"]), file=f"{path}/{name}", field=where, value=value)
+
+
+def _runs(path: Path, contents: Mapping[str, bytes]) -> tuple[dict[str, StoredRun], list[Problem]]:
+    runs: dict[str, StoredRun] = {}
+    problems: list[Problem] = []
+    for key in sorted({name.split("/")[1] for name in contents if name.startswith("runs/")}):
+        try:
+            runs[key] = _run(path, f"runs/{key}", contents)
+        except BadInputError as error:
+            problems += error.problems
+    return runs, problems
+
+
+def _run(path: Path, folder: str, contents: Mapping[str, bytes]) -> StoredRun:
+    result = _parse(RunResult, contents.get(f"{folder}/result.json"), path, f"{folder}/result.json")
+    name = f"{folder}/metrics.jsonl"
+    records = tuple(
+        _parse(EpochRecord, line, path, f"{name}:{number}")
+        for number, line in enumerate(contents.get(name, b"").splitlines(), start=1)
+    )
+    problem = _contradiction(folder, result, records)
+    if problem:
+        raise BadInputError([Problem(problem, file=str(path), field=folder)])
+    return StoredRun(result, records, contents.get(f"{folder}/log.txt", b"").decode(errors="replace"))
+
+
+def _contradiction(folder: str, result: RunResult, records: tuple[EpochRecord, ...]) -> str:
+    """Return what in the files of a run speaks against each other, or an empty text."""
+    if result.key != folder.rpartition("/")[2]:
+        return "the result is that of another run"
+    if not all(_payable(cost) for cost in (result.cost, *(record.cost for record in records))):
+        return "a cost is negative or not finite"
+    if not records:
+        return ""
+    if [record.epoch for record in records] != list(range(1, result.epochs + 1)):
+        return f"the metrics are not those of {result.epochs} epochs"
+    last = records[-1]
+    differing = [name for name, value in last.metrics.items() if str(result.final.get(name, value)) != str(value)]
+    if differing or last.cost != result.cost:
+        return f"the last epoch and the result differ in {', '.join(differing) or 'cost'}"
+    return ""
+
+
+def _payable(cost: Cost) -> bool:
+    return all(math.isfinite(amount) and amount >= 0 for _, amount in cost)
+
+
+def _label_problems(suite: Suite, path: Path) -> Iterator[Problem]:
+    for label in (*suite.workloads, *(method.label for method in suite.methods)):
+        try:
+            check_label(label)
+        except ValueError as error:
+            yield Problem(str(error), file=f"{path}/{SUITE}", value=label)
+
+
+def _incomplete(suite: Suite, runs: Mapping[str, StoredRun], path: Path | None = None) -> Iterator[Problem]:
+    """Yield what is missing for every method to have its result on every workload with every seed."""
+    file = str(path) if path else suite.name
+    expected = {
+        (workload, method.label, seed)
+        for workload in suite.workloads
+        for method in suite.methods
+        for seed in suite.seeds
+    }
+    specs = {(spec.workload_label, spec.method, spec.seed): spec for spec in suite.specs}
+    if set(specs) != expected or len(specs) != len(suite.specs) or not specs:
+        yield Problem("the runs are not those of each method on each workload with each seed", file=file, field=SUITE)
+        return
+    keys = {spec.key: spec for spec in suite.specs}
+    for key, spec in keys.items():
+        run = runs.get(key)
+        if run is None:
+            yield Problem("has no result", file=file, field=_called(spec))
+        elif not run.result.conclusive:
+            yield Problem(f"did not come to a result: {run.result.outcome}", file=file, field=_called(spec))
+        elif run.result.outcome == "finished" and run.result.epochs != spec.epochs:
+            yield Problem(f"finished after {run.result.epochs} of {spec.epochs} epochs", file=file, field=_called(spec))
+    for key in runs.keys() - keys.keys():
+        yield Problem("is a run that the suite does not ask for", file=file, field=f"runs/{key}")
+
+
+def _called(spec: RunSpec) -> str:
+    return f"{spec.method} on {spec.workload_label}, seed {spec.seed}"

@@ -1,0 +1,96 @@
+"""The numbers behind the figures of the site, one plain value per board; the pages load them when a figure is seen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from benchbench.leaderboard.boards import CURRENCIES, Board, Line, curve_scale
+from benchbench.leaderboard.merge import Entry
+from benchbench.problems import printable
+from benchbench.reporting.metrics import describe
+from benchbench.stats import Score
+
+MOST_SEED_CURVES = 10
+"""Seeds whose own curves are shown on the page of a method; beyond, only the band."""
+
+
+def board_data(board: Board, colours: dict[str, int]) -> dict[str, Any]:
+    """Return the data of a board's figures.
+
+    Args:
+        board: The board.
+        colours: Number of the colour of each method.
+    """
+    return {
+        "metric": describe(board.metric).full_title,
+        "curveMetric": board.curve_metric + (" (%)" if curve_scale(board.curve_metric) == 100 else ""),
+        "target": None if board.target is None else _number(curve_scale(board.curve_metric) * board.target),
+        "methods": [
+            {
+                "name": printable(line.method),  # as in the pages
+                "colour": colours[line.method],
+                "value": _number(line.value),
+                "interval": list(line.interval) if line.interval else None,
+                "costs": {name: _number(cost) for name, cost in line.costs.items()},
+                "front": sorted(line.front),
+                "curve": _curve(board, line),
+            }
+            for line in board.lines
+        ],
+    }
+
+
+def profile_data(scores: Mapping[str, Sequence[Score]], colours: dict[str, int]) -> dict[str, Any]:
+    """Return the data of the performance profiles, by currency."""
+    return {
+        "profiles": {
+            currency: [
+                {"name": printable(each.submission), "colour": colours[each.submission], "shares": list(each.profile)}
+                for each in sorted(found, key=lambda one: one.submission)
+            ]
+            for currency, found in scores.items()
+        }
+    }
+
+
+def _curve(board: Board, line: Line) -> dict[str, Any] | None:
+    """Return mean and sample standard deviation over the finished seeds by epoch, and the seeds' own curves."""
+    finished = [entry for entry in line.entries if entry.finished and entry.stored and entry.stored.records]
+    if not finished or not board.curve_metric:
+        return None
+    values = np.array([_values(entry, board.curve_metric) for entry in finished]) * curve_scale(board.curve_metric)
+    spread = values.std(axis=0, ddof=1) if len(finished) > 1 else np.zeros(values.shape[1])
+    costs = {
+        currency.name: _numbers(np.mean([_costs(entry, currency.of) for entry in finished], axis=0))
+        for currency in CURRENCIES
+    }
+    seeds = [[entry.spec.seed, _numbers(each)] for entry, each in zip(finished, values, strict=True)]
+    return {
+        "mean": _numbers(values.mean(axis=0)),
+        "std": _numbers(spread),
+        "costs": costs,
+        "seeds": seeds if len(seeds) <= MOST_SEED_CURVES else [],
+    }
+
+
+def _values(entry: Entry, metric: str) -> list[float]:
+    assert entry.stored
+    return [record.metrics.get(metric, math.nan) for record in entry.stored.records]
+
+
+def _costs(entry: Entry, of: Any) -> list[float]:
+    assert entry.stored
+    return [of(record.cost) for record in entry.stored.records]
+
+
+def _numbers(values: Any) -> list[float | None]:
+    return [_number(float(value)) for value in values]
+
+
+def _number(value: float | None) -> float | None:
+    """Return a number that JSON can hold, to seven digits, which no screen can show more of."""
+    return float(f"{value:.7g}") if value is not None and math.isfinite(value) else None

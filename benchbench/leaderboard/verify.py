@@ -1,0 +1,159 @@
+"""Runs of a bundle made again: the one part of the leaderboard that runs code which a submission names."""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchbench.leaderboard.submission import Submission
+from benchbench.problems import BadInputError
+from benchbench.values import RunResult, RunSpec
+
+_DECISIVE = ("device", "threads", "platform", "python", "torch")
+"""What of an environment decides the bits of a result, as far as it is recorded."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Runs that were drawn.
+
+    Attributes:
+        seed: Seed of the draw.
+        specs: The runs.
+    """
+
+    seed: int
+    specs: tuple[RunSpec, ...]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One number of a run, claimed and measured.
+
+    Attributes:
+        spec: The run.
+        name: What the number is.
+        claimed: The bundle's number.
+        measured: The number of the run that was made now, or `None` where there is none.
+        tolerance: Largest difference, as a share of the claimed number.
+    """
+
+    spec: RunSpec
+    name: str
+    claimed: float
+    measured: float | None
+    tolerance: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the two agree; NaN agrees with NaN."""
+        if self.measured is None:
+            return False
+        if self.measured == self.claimed or (math.isnan(self.measured) and math.isnan(self.claimed)):
+            return True
+        return abs(self.measured - self.claimed) <= self.tolerance * abs(self.claimed)
+
+    def as_row(self) -> dict[str, object]:
+        """Return it as a row of a listing."""
+        return {
+            "method": self.spec.method,
+            "workload": self.spec.workload_label,
+            "seed": self.spec.seed,
+            "number": self.name,
+            "claimed": repr(self.claimed),
+            "measured": "–" if self.measured is None else repr(self.measured),
+            "tolerance": f"{self.tolerance:.0%}" if self.tolerance else "equal bits",
+            "verdict": "as claimed" if self.holds else "DIFFERS",
+        }
+
+
+def draw(submission: Submission, count: int, seed: int | None = None) -> Draw:
+    """Draw runs of a submission.
+
+    Args:
+        submission: The submission.
+        count: How many; at most all.
+        seed: Seed of the draw; by default one that no submitter can know.
+    """
+    seed = random.SystemRandom().randrange(2**32) if seed is None else seed
+    specs = sorted(submission.suite.specs, key=lambda spec: spec.key)
+    return Draw(seed, tuple(random.Random(seed).sample(specs, min(count, len(specs)))))
+
+
+def verify(submission: Submission, specs: Sequence[RunSpec], data: Path, tolerance: float) -> Iterator[Check]:
+    """Run specs again, in this process, and compare their numbers with those of a submission.
+
+    Counts have to be equal. Metrics have to be equal in every bit where device, threads, platform, Python and torch are
+    those of the claim; elsewhere, roundings differ and grow, and metrics may differ by the tolerance.
+
+    Args:
+        submission: The submission.
+        specs: The runs.
+        data: The folder in which data sets lie.
+        tolerance: Largest difference of a metric elsewhere, as a share of the claimed value.
+
+    Yields:
+        Every number of a run, after that run.
+
+    Raises:
+        BadInputError: What the runs name is not installed here, or data are missing.
+    """
+    from benchbench import checks
+
+    part = submission.suite.model_copy(update={"specs": tuple(specs)})
+    problems = checks.problems(part, data)
+    if problems:
+        raise BadInputError(problems)
+    for spec in specs:
+        claimed = submission.runs[spec.key].result
+        measured = _run(spec, data, _threads(claimed))
+        allowed = 0.0 if _same_build(claimed, measured) else tolerance
+        yield from _compare(spec, claimed, measured, allowed)
+
+
+def _threads(claimed: RunResult) -> int:
+    """Return the threads of a claim, as far as this machine has cores for them."""
+    stated = claimed.environment.get("threads", "")
+    return min(max(int(stated), 1), os.cpu_count() or 1) if stated.isdecimal() else 1
+
+
+def _run(spec: RunSpec, data: Path, threads: int) -> RunResult:
+    import torch
+
+    from benchbench.engines.slots import available_slots
+    from benchbench.run_folder import RunFolder
+    from benchbench.trainer import run_in_folder
+
+    slot = available_slots()[0]
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with tempfile.TemporaryDirectory() as place:
+            folder = RunFolder(Path(place) / spec.key)
+            quick = spec.model_copy(update={"measure": ()})
+            folder.prepare(quick)
+            return run_in_folder(quick, torch.device(slot.device), folder, data=data)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _same_build(claimed: RunResult, measured: RunResult) -> bool:
+    one, other = claimed.environment, measured.environment
+    return one.get("device", "").startswith("cpu") and all(one.get(name) == other.get(name) for name in _DECISIVE)
+
+
+def _compare(spec: RunSpec, claimed: RunResult, measured: RunResult, tolerance: float) -> Iterator[Check]:
+    ended = measured.outcome == claimed.outcome
+    yield Check(spec, f"outcome {claimed.outcome}", 1.0, float(ended), 0.0)
+    counts = ("steps", "forwards", "gradients", "hvps")
+    for name in counts:
+        yield Check(spec, name, getattr(claimed.cost, name), getattr(measured.cost, name), 0.0)
+    for part in ("final", "best"):
+        here = getattr(measured, part)
+        for name, value in getattr(claimed, part).items():
+            yield Check(spec, f"{part} {name}", value, here.get(name), tolerance)

@@ -1,0 +1,135 @@
+"""From a suite to a site on the command line: run, export, add, build, verify."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from benchbench.cli import app
+from tests.conftest import STUBS
+
+SUITE = f"""
+name: lines
+title: Lines
+seeds: [0, 1]
+workloads:
+  line: {{workload: "{STUBS.name}:line", epochs: 2, batch_size: 8}}
+methods:
+  "<i>SGD</i>": {{category: First-order, optimizer: sgd, lr: 0.1}}
+  AdamW: {{category: First-order, optimizer: adamw, lr: 0.01}}
+tables: [accuracy]
+"""
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> Iterator[Path]:
+    """A current folder in which a suite has been run and exported as `lines.zip`."""
+    folder = tmp_path_factory.mktemp("leaderboard")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        (folder / "mlflow.db").write_bytes(migrated_store.read_bytes())
+        (folder / STUBS.name).write_bytes(STUBS.read_bytes())
+        (folder / "lines.yaml").write_text(SUITE, encoding="utf-8")
+        assert call("run", "lines.yaml", "--engine", "inline").exit_code == 0
+        result = call("export", "lines.yaml", "--bundle", "lines.zip", "--tuning", "none", "--date", "2026-01-31")
+        assert result.exit_code == 0, result.output
+        yield folder
+
+
+def test_a_bundle_holds_every_run_and_nothing_private(exported: Path) -> None:
+    with zipfile.ZipFile(exported / "lines.zip") as archive:
+        texts = {name: archive.read(name).decode() for name in archive.namelist()}
+    assert len([name for name in texts if name.endswith("metrics.jsonl")]) == 4
+    whole = "".join(texts.values())
+    assert str(exported) not in whole
+    assert str(Path.home()) not in whole
+    result = json.loads(next(text for name, text in texts.items() if name.endswith("result.json")))
+    assert result["environment"]["torch"]
+    assert "host" not in result["environment"]
+
+
+def test_a_bundle_without_a_word_on_tuning_is_not_made(exported: Path) -> None:
+    result = call("export", "lines.yaml", "--bundle", exported / "silent.zip")
+    assert result.exit_code == 2
+    assert "tuning" in result.stderr
+    assert not (exported / "silent.zip").exists()
+
+
+def test_bundles_are_added_and_shown(exported: Path, tmp_path: Path) -> None:
+    added = call("leaderboard", "add", exported / "lines.zip", "--to", tmp_path / "board")
+    assert added.exit_code == 0, added.output
+    built = call("leaderboard", "build", tmp_path / "board", "--out", tmp_path / "site", "--title", "Fast & slow")
+    assert built.exit_code == 0, built.output
+    assert "4 runs" in built.stdout
+    index = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert "<h1>Fast &amp; slow</h1>" in index
+    assert "&lt;i&gt;SGD&lt;/i&gt;" in index
+    assert "<i>SGD</i>" not in index
+    assert len(list((tmp_path / "site" / "runs").iterdir())) == 4
+
+
+def test_what_was_run_here_is_shown_without_a_bundle(exported: Path, tmp_path: Path) -> None:
+    built = call("leaderboard", "build", "lines.yaml", "--out", tmp_path / "site")
+    assert built.exit_code == 0, built.output
+    assert "not declared" in (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+
+
+def test_runs_made_again_have_the_same_bits(exported: Path) -> None:
+    result = call("leaderboard", "verify", exported / "lines.zip", "--runs", 2, "--draw", 1)
+    assert result.exit_code == 0, result.output
+    assert "equal bits" in result.stdout
+    assert "DIFFERS" not in result.stdout
+
+
+def test_a_claim_that_is_too_good_is_found(exported: Path, tmp_path: Path) -> None:
+    from benchbench.leaderboard import bundle
+    from benchbench.leaderboard.submission import StoredRun, Submission
+
+    honest = bundle.read(exported / "lines.zip")
+    better = {}
+    for key, run in honest.runs.items():
+        final = {**run.result.final, "test/accuracy": run.result.final["test/accuracy"] + 1e-9}
+        better[key] = StoredRun(run.result.model_copy(update={"final": final}), run.records, run.log)
+    assert honest.manifest
+    changed = Submission(honest.name, honest.suite, better)
+    bundle.write(changed, honest.manifest.declaration, "2026-01-31", tmp_path / "better.zip")
+    result = call("leaderboard", "verify", tmp_path / "better.zip", "--runs", 1)
+    assert result.exit_code == 1
+    (line,) = [line for line in result.stdout.splitlines() if "DIFFERS" in line]
+    assert "final test/accuracy" in line
+
+
+@pytest.mark.usefixtures("exported")
+def test_reading_a_bundle_imports_nothing_that_it_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / STUBS.name).write_text("raise SystemExit('imported')")
+    path = Path("lines.zip").absolute()
+    monkeypatch.chdir(tmp_path)
+    built = call("leaderboard", "build", path, "--out", "site")
+    assert built.exit_code == 0, built.output
+    assert call("leaderboard", "add", path, "--to", "board").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("build", "nowhere.zip", "--out", "site"), "cannot be read"),
+        (("build", "nowhere", "--out", "site"), "nowhere"),
+        (("add", "lines.yaml", "--to", "board"), "is no bundle"),
+        (("verify", "lines.yaml"), "is no bundle"),
+    ],
+)
+@pytest.mark.usefixtures("exported")
+def test_bad_input_is_a_line(arguments: tuple[str, ...], words: str) -> None:
+    result = call("leaderboard", *arguments)
+    assert result.exit_code == 2, result.output
+    assert words in result.stderr
