@@ -31,10 +31,28 @@ _DECADES = 1.5
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
+_OF_STATE = {
+    "min": "Smallest entry",
+    "q05": "5 % quantile",
+    "median": "Median",
+    "q95": "95 % quantile",
+    "max": "Largest entry",
+    "negative_share": "Share of negative entries",
+    "zero_share": "Share of zero entries",
+    "relative_change": "Relative change",
+}
+
+
 def metric(name: str) -> Metric:
     """Return how a metric or a diagnostic is shown."""
     shown = describe(name)
-    return shown.model_copy(update={"title": DIAGNOSTICS[name]}) if name in DIAGNOSTICS else shown
+    if name in DIAGNOSTICS:
+        return shown.model_copy(update={"title": DIAGNOSTICS[name]})
+    kind, _, rest = name.partition("/")
+    tensor, _, what = rest.rpartition("/")
+    if kind == "state" and what in _OF_STATE:
+        return shown.model_copy(update={"title": f"{_OF_STATE[what]} of {tensor}"})
+    return shown
 
 
 def axis(name: str, values: Iterable[float]) -> Axis:
