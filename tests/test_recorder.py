@@ -23,6 +23,8 @@ from tests import servers
 from tests.conftest import benchbench, wait_for
 from tests.test_runner import SLOW, SUITE, histories, kinds, run_inline, tracked
 
+pytestmark = pytest.mark.xdist_group("servers")
+
 
 class Unreliable(Tracker):
     """A store of which every call can fail, before it has done something or after that."""

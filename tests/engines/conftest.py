@@ -28,6 +28,16 @@ ENGINES = [
 ]
 
 
+_ON_CLUSTERS = {"test_conformance.py", "test_ray.py", "test_slurm.py"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of clusters in one process: there is one Slurm, and one Ray, for all of them."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent and item.path.name in _ON_CLUSTERS:
+            item.add_marker(pytest.mark.xdist_group("clusters"))
+
+
 def make_job(runs: Path, workload: str, ranks: int = 1, **changes: Any) -> Job:
     """Return a job of two epochs with a workload of the stubs or a registered one; `parameters` are the workload's."""
     parameters = changes.pop("parameters", {})
