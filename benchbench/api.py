@@ -171,6 +171,8 @@ def run(
     *,
     engine: str = "local",
     slots: int | None = None,
+    devices: Sequence[str] = (),
+    slots_per_device: int = 1,
     address: str | None = None,
     wait: bool = True,
     force: bool = False,
@@ -186,6 +188,8 @@ def run(
         suite: A loaded suite, or what `load_suite` takes.
         engine: `local` (a process per run), `inline` (in this process, one after the other), `ray` or `slurm`.
         slots: Runs at a time (default: one per GPU, or per core without a GPU; on a cluster, as many as it takes).
+        devices: What to use of this machine: `cpu`, or GPUs by number (default: all GPUs, or else the CPU).
+        slots_per_device: Runs that share a GPU.
         address: For `ray`: the cluster (default: `RAY_ADDRESS`; without it, one is started on this machine).
         wait: For `slurm`: whether to wait for the runs, or to return once they are in the queue, see `collect`.
         force: Run again what is done already.
@@ -215,7 +219,7 @@ def run(
     tracker = Tracker(tracking_uri)
     chosen = create(
         engine,
-        available_slots(slots),
+        available_slots(slots, devices, slots_per_device, exclusive=suite.exclusive),
         _plugin_modules(suite.specs),
         limit=slots,
         address=address,

@@ -339,6 +339,7 @@ class Suite(Frozen):
         headings: What workloads are called in tables, by label; a label that is not here stands for itself.
         targets: Value of the selection metric that has to be reached, by label of a workload.
         held_out: Label of the base workload, by label of its held-out variant.
+        exclusive: Whether a run shall have its device, or on a CPU the machine, to itself, for the sake of its times.
         tables: Names of the tables it wants.
         specs: Every run: for each workload, each method, each seed.
         engine_options: What an engine shall ask for on behalf of every run, by the engine's name.
@@ -353,6 +354,7 @@ class Suite(Frozen):
     headings: dict[str, Heading] = {}
     targets: dict[str, float] = {}
     held_out: dict[str, str] = {}
+    exclusive: bool = False
     tables: tuple[str, ...]
     specs: tuple[RunSpec, ...]
     engine_options: dict[str, dict[str, JsonValue]] = {}

@@ -69,6 +69,15 @@ def run(
     slots: Annotated[
         int | None, typer.Option(min=1, help="Runs at a time.", show_default="one per GPU, or per core")
     ] = None,
+    devices: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST", help="What to use of this machine: cpu, or GPUs such as 0,2.", show_default="all GPUs"
+        ),
+    ] = None,
+    slots_per_device: Annotated[
+        int, typer.Option("--slots-per-device", min=1, help="Runs that share a GPU; their times are in no table.")
+    ] = 1,
     address: Annotated[
         str | None,
         typer.Option(help="A Ray cluster, for --engine ray.", show_default="RAY_ADDRESS, else one on this machine"),
@@ -102,6 +111,8 @@ def run(
                 loaded,
                 engine=engine.value,
                 slots=slots,
+                devices=[each.strip() for each in devices.split(",")] if devices else (),
+                slots_per_device=slots_per_device,
                 address=address,
                 wait=not no_wait,
                 force=force,

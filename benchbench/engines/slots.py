@@ -6,6 +6,8 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from benchbench.problems import BadInputError, Problem
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -26,17 +28,37 @@ class Slot:
     environment: dict[str, str] = field(default_factory=dict)
 
 
-def available_slots(count: int | None = None) -> list[Slot]:
-    """Return one slot per visible GPU, or CPU slots that share the cores out when there is none.
+def available_slots(
+    count: int | None = None, devices: Sequence[str] = (), per_device: int = 1, *, exclusive: bool = False
+) -> list[Slot]:
+    """Return slots on every visible GPU, or CPU slots that share the cores out when there is none.
 
     Args:
         count: Number of CPU slots (default: one per core), or a limit on the number of GPUs.
+        devices: What to use of this machine: `cpu`, or GPUs as `CUDA_VISIBLE_DEVICES` names them (default: all GPUs).
+        per_device: Slots on each GPU.
+        exclusive: Whether a run shall have its GPU, or else the whole machine, to itself, whatever else is asked for.
+
+    Raises:
+        BadInputError: There is no such device, or GPUs and CPU are mixed.
     """
-    gpus = visible_gpus()
+    gpus = [] if list(devices) == ["cpu"] else visible_gpus()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if devices and gpus:
+        gpus = _chosen(devices, gpus)
+    elif devices and list(devices) != ["cpu"]:
+        raise BadInputError([Problem("this machine has no GPU: allowed is cpu", file="--devices", value=devices[0])])
     if gpus:
-        return gpu_slots(gpus[:count], cores)
-    return cpu_slots(count or cores, cores)
+        return gpu_slots(gpus[:count], cores, 1 if exclusive else per_device)
+    return cpu_slots(1 if exclusive else count or cores, cores)
+
+
+def _chosen(devices: Sequence[str], gpus: Sequence[str]) -> list[str]:
+    unknown = [device for device in devices if device not in gpus]
+    if unknown:
+        message = f"no such device; allowed: cpu alone, or some of {', '.join(gpus)}"
+        raise BadInputError([Problem(message, file="--devices", value=device) for device in unknown])
+    return list(dict.fromkeys(devices))
 
 
 def cpu_slots(count: int, cores: int) -> list[Slot]:
@@ -45,15 +67,26 @@ def cpu_slots(count: int, cores: int) -> list[Slot]:
     return [Slot(f"cpu:{index}", "cpu", threads, sharing=count) for index in range(count)]
 
 
-def gpu_slots(gpus: Sequence[str], cores: int) -> list[Slot]:
-    """Return a slot per GPU; its process sees that GPU alone.
+def gpu_slots(gpus: Sequence[str], cores: int, per_device: int = 1) -> list[Slot]:
+    """Return slots on GPUs; the process of a run sees one GPU alone.
 
     Args:
         gpus: Identifiers as `CUDA_VISIBLE_DEVICES` takes them.
         cores: CPU cores, shared out evenly.
+        per_device: Slots on each GPU, the first ones of all GPUs first.
     """
-    threads = max(1, cores // len(gpus))
-    return [Slot(f"gpu:{gpu}", "cuda", threads, environment={"CUDA_VISIBLE_DEVICES": gpu}) for gpu in gpus]
+    threads = max(1, cores // (len(gpus) * per_device))
+    return [
+        Slot(
+            f"gpu:{gpu}" if per_device == 1 else f"gpu:{gpu}.{place}",
+            "cuda",
+            threads,
+            sharing=per_device,
+            environment={"CUDA_VISIBLE_DEVICES": gpu},
+        )
+        for place in range(per_device)
+        for gpu in gpus
+    ]
 
 
 def merged(slots: Sequence[Slot]) -> Slot:

@@ -58,8 +58,8 @@ def _shown_columns(all_cells: Sequence[Mapping[str, Cell]]) -> list[str]:
 
 def _workload_cells(runs: Mapping[str, Runs], reference: str) -> dict[str, dict[str, Cell]]:
     """Return the cells of each method on one workload; seconds are also given relative to `reference`."""
-    seconds = {method: seconds_per_epoch(here) for method, here in runs.items()}
-    base = seconds[reference] if len(_devices(runs.values())) == 1 else None
+    seconds = comparable_seconds(runs)
+    base = seconds[reference]
     places = decimals(summary.mean for summary in seconds.values() if summary)
     cells = {
         method: [
@@ -129,9 +129,27 @@ def _cell(mean: float, value: str, *, std: float | None = None, n: int) -> Cell:
 
 
 def seconds_per_epoch(runs: Runs) -> Summary | None:
-    """Return what is known of the seconds of training per epoch, evaluation left out."""
-    seconds = [run.cost.train_seconds / run.epochs for run in runs.finished if run.epochs]
-    return summarize(seconds) if seconds else None
+    """Return what is known of the seconds of training per epoch, evaluation left out.
+
+    Runs that shared a GPU have waited for each other: their seconds do not count. Seconds of different devices have no
+    mean.
+    """
+    seconds = [run.cost.train_seconds / run.epochs for run in runs.finished if run.epochs and not _is_packed(run)]
+    return summarize(seconds) if seconds and len(_devices([runs])) == 1 else None
+
+
+def comparable_seconds(runs: Mapping[str, Runs]) -> dict[str, Summary | None]:
+    """Return the seconds per epoch of each method on one workload, none where devices differ."""
+    comparable = len(_devices(runs.values())) <= 1
+    return {method: seconds_per_epoch(here) if comparable else None for method, here in runs.items()}
+
+
+def _is_packed(run: RunResult) -> bool:
+    return not _device(run).startswith("cpu") and _company(run) > 1
+
+
+def _company(run: RunResult) -> int:
+    return int(run.environment.get("concurrent_runs", "1"))
 
 
 def decimals(seconds: Iterable[float]) -> int:
@@ -178,8 +196,13 @@ def timing_notes(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> list[str
 
 
 def _sharing_note(finished: Sequence[RunResult]) -> list[str]:
-    most = max(int(run.environment.get("concurrent_runs", "1")) for run in finished)
-    return [f"Up to {most} runs shared the machine at a time: seconds are only indicative."] if most > 1 else []
+    packed = sum(map(_is_packed, finished))
+    notes = [f"{packed} runs shared a GPU with others: their seconds are left out."] if packed else []
+    most = max((_company(run) for run in finished if not _is_packed(run)), default=1)
+    return [
+        *notes,
+        *([f"Up to {most} runs shared the machine at a time: seconds are only indicative."] if most > 1 else []),
+    ]
 
 
 def _absences(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> list[str]:
@@ -217,7 +240,7 @@ def _device_notes(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> list[st
     notes = [f"Devices: {listed}."]
     mixed = [workload for workload, names in by_workload.items() if len(names) > 1]
     if mixed:
-        notes.append(f"No relative times where devices differ: {', '.join(mixed)}.")
+        notes.append(f"No seconds where devices differ: {', '.join(mixed)}.")
     return notes
 
 

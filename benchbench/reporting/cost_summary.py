@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from benchbench.reporting.cost import decimals, seconds_per_epoch, timing_notes
+from benchbench.reporting.cost import comparable_seconds, decimals, timing_notes
 from benchbench.reporting.currencies import GC_PER_HVP
 from benchbench.reporting.results import Place, lay_out
 from benchbench.reporting.runs import NOTHING, Runs, count_seeds, gather, titled
@@ -70,7 +70,7 @@ def _counts(costs: Sequence[Cost]) -> tuple[float, float] | None:
 
 
 def _seconds(workload: str, runs: Mapping[str, Runs]) -> dict[tuple[str, str], Cell]:
-    seconds = {method: seconds_per_epoch(here) for method, here in runs.items()}
+    seconds = comparable_seconds(runs)
     places = decimals(summary.mean for summary in seconds.values() if summary)
     return {
         (workload, method): Cell(

@@ -198,6 +198,7 @@ class SuiteFile(_Model):
         list[Annotated[str, AfterValidator(_check_measurement)]],
         AfterValidator(_check_distinct),
     ] = []
+    exclusive: bool = False
     sharpness: SharpnessSettings = SharpnessSettings()
     diagnostics: Annotated[Diagnostics, AfterValidator(_check_distinct_names)] | None = None
     slurm: Annotated[dict[str, JsonValue], AfterValidator(_check_slurm)] = {}

@@ -2,6 +2,7 @@ import pytest
 
 from benchbench.engines import slots
 from benchbench.engines.slots import cpu_slots, gpu_slots, merged, visible_gpus
+from benchbench.problems import BadInputError
 
 
 def test_cpu_slots_share_the_cores_out() -> None:
@@ -49,3 +50,27 @@ def test_merged_slots_have_all_that_the_single_ones_have() -> None:
     assert of_gpus.environment == {"CUDA_VISIBLE_DEVICES": "0,GPU-4b2"}
     of_cores = merged(cpu_slots(4, cores=8)[:2])
     assert (of_cores.threads, of_cores.sharing, of_cores.environment) == (4, 2, {})
+
+
+def test_several_runs_can_share_a_gpu_and_know_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slots, "visible_gpus", lambda: ["0", "1", "2"])
+    made = slots.available_slots(devices=["2", "0"], per_device=2)
+    assert [slot.name for slot in made] == ["gpu:2.0", "gpu:0.0", "gpu:2.1", "gpu:0.1"]
+    assert {slot.sharing for slot in made} == {2}
+    alone = slots.available_slots(devices=["2", "0"], per_device=2, exclusive=True)
+    assert [(slot.name, slot.sharing) for slot in alone] == [("gpu:2", 1), ("gpu:0", 1)]
+
+
+def test_the_cpu_can_be_chosen_where_there_are_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slots, "visible_gpus", lambda: ["0"])
+    assert [slot.device for slot in slots.available_slots(2, devices=["cpu"])] == ["cpu", "cpu"]
+    [whole] = slots.available_slots(4, devices=["cpu"], exclusive=True)
+    assert whole.sharing == 1
+
+
+@pytest.mark.parametrize("gpus", [[], ["0", "1"]])
+def test_a_device_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch, gpus: list[str]) -> None:
+    monkeypatch.setattr(slots, "visible_gpus", lambda: gpus)
+    with pytest.raises(BadInputError, match="cpu") as caught:
+        slots.available_slots(devices=["7"])
+    assert len(caught.value.problems) == 1

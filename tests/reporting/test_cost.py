@@ -101,11 +101,19 @@ def test_times_of_different_devices_are_not_related():
         *runs("A", cost(), workload="y", device="cpu"),
     ]
     table = cost_table(made, mixed)
-    assert texts(table, "B")[3:5] == ["1.00", "–"]
-    assert texts(table, "A")[3:5] == ["1.00", "–"]
+    assert texts(table, "B")[3:5] == ["–", "–"]
+    assert texts(table, "A")[3:5] == ["–", "–"]
     assert texts(table, "A")[8:10] == ["1.00", "1.00x"]
     assert "Devices: x on H100 and cpu; y on cpu." in table.notes
-    assert "No relative times where devices differ: x." in table.notes
+    assert "No seconds where devices differ: x." in table.notes
+
+
+def test_seconds_of_runs_that_shared_a_gpu_are_left_out():
+    packed = runs("A", cost(), device="cuda (H100)", concurrent_runs="2")
+    table = cost_table(suite(TWO), [*packed, *runs("B", cost(), device="cuda (H100)", concurrent_runs="1")])
+    assert texts(table, "A")[3:5] == ["–", "–"]
+    assert texts(table, "B")[3] == "1.00"
+    assert "1 runs shared a GPU with others: their seconds are left out." in table.notes
 
 
 def labels(table: Table) -> list[str]:
