@@ -28,13 +28,11 @@ ENGINES = [
 ]
 
 
-_ON_CLUSTERS = {"test_conformance.py", "test_ray.py", "test_slurm.py"}
-
-
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of clusters in one process: there is one Slurm, and one Ray, for all of them."""
     for item in items:
-        if item.path.parent == Path(__file__).parent and item.path.name in _ON_CLUSTERS:
+        if {"new_engine", "slurm", "ray_cluster"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.xdist_group("clusters"))
 
 
