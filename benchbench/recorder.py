@@ -70,7 +70,9 @@ class Recorder:
 
     def catch_up(self) -> None:
         """Write the runs that have ended, as long as the store takes them."""
-        while self._waiting and not self._away:
+        for _ in range(len(self._waiting)):
+            if self._away:
+                return
             item = self._waiting.popleft()
             if not item[1].held:  # somebody else has the run by now, and tells the store about it
                 continue

@@ -34,7 +34,7 @@ def postgresql_binaries() -> Path | None:
 
 @contextmanager
 def postgresql(binaries: Path, folder: Path) -> Iterator[str]:
-    """Run a PostgreSQL server (as the user `postgres` if this one is root); yield a URI with a password."""
+    """Run a PostgreSQL server (as user `postgres` where this one is root, which it refuses); yield its URI."""
     user = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.getuid() == 0 else {}
     folder.mkdir(parents=True)
     (folder / "password").write_text(PASSWORD)
