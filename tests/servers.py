@@ -51,7 +51,7 @@ def postgresql(binaries: Path, folder: Path) -> Iterator[str]:
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
     call("pg_ctl", "-w", "-o", options, "-l", str(folder / "log"), "start")
     try:
-        yield f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{port}/postgres"
+        yield f"postgresql+psycopg2://{USER}:{PASSWORD}@127.0.0.1:{port}/postgres"
     finally:
         call("pg_ctl", "-m", "immediate", "stop")
 

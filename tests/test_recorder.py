@@ -19,6 +19,7 @@ from mlflow.entities import Run
 from benchbench import api, recorder, tracking
 from benchbench.recorder import TrackingLostError
 from benchbench.tracking import Tracker, TrackingError, without_passwords
+from benchbench.values import RunSpec
 from tests import servers
 from tests.conftest import benchbench, wait_for
 from tests.test_runner import SLOW, SUITE, histories, kinds, run_inline, tracked
@@ -100,7 +101,8 @@ class Choosy(Tracker):
     """A store that never takes one of the runs."""
 
     def end_run(self, tracked: Any, result: Any) -> None:
-        if "SGD" in tracked.folder.spec_file.read_text() and '"seed": 0' in tracked.folder.spec_file.read_text():
+        spec = RunSpec.model_validate_json(tracked.folder.spec_file.read_bytes())
+        if (spec.method, spec.seed) == ("SGD", 0):
             raise TrackingError("this one I do not like")
         super().end_run(tracked, result)
 
