@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # A process per core, each of them with one thread for arithmetic, so that they do not fight over the cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadgroup
 
-.PHONY: demo test test-fast check format bench clean
+.PHONY: demo test test-fast test-clusters check format bench clean
 
 demo: $(VENV)/installed  ## run the digits suite and print its tables
 	$(BIN)/benchbench run suites/digits.yaml
@@ -16,6 +16,9 @@ test: $(VENV)/installed-dev  ## run all tests
 
 test-fast: $(VENV)/installed-dev  ## run the tests that take seconds
 	$(PYTEST) -m "not slow"
+
+test-clusters: $(VENV)/installed-dev  ## run the tests that start a Slurm and a Ray, one after the other
+	BENCHBENCH_CLUSTERS=1 $(BIN)/python -m pytest tests/engines
 
 check: $(VENV)/installed-dev  ## formatter, linter, types, tests
 	$(BIN)/ruff format --check .

@@ -28,12 +28,17 @@ ENGINES = [
 ]
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
+_ON_CLUSTERS = {"test_conformance.py", "test_ray.py", "test_slurm.py"}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of clusters in one process: there is one Slurm, and one Ray, for all of them."""
+    """Leave out what starts a Slurm or a Ray, of which a machine has room for one, unless it is asked for."""
+    if os.environ.get("BENCHBENCH_CLUSTERS"):
+        return
     for item in items:
-        if {"new_engine", "slurm", "ray_cluster"} & set(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.xdist_group("clusters"))
+        here = item.path.parent == Path(__file__).parent and item.path.name in _ON_CLUSTERS
+        if here and item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.skip(reason="needs BENCHBENCH_CLUSTERS=1 (make test-clusters), and minutes"))
 
 
 def make_job(runs: Path, workload: str, ranks: int = 1, **changes: Any) -> Job:
