@@ -128,7 +128,7 @@ def test_metrics_are_chosen_by_name_diagnostics_among_them() -> None:
     assert isinstance(training, LineFigure)
     assert isinstance(diagnostics, LineFigure)
     assert [panel.y.label for panel in training.panels] == ["Training loss"]
-    assert [panel.y.label for panel in diagnostics.panels] == ["state/hessian/median"]
+    assert [panel.y.label for panel in diagnostics.panels] == ["Median of hessian"]
     assert diagnostics.panels[0].series[0].y[0] == pytest.approx(-5e-5)
     with pytest.raises(BadInputError, match="did you mean 'train/loss'"):
         figures(TWO, rows, histories, metrics=["train/los"])
