@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from benchbench.ledger import Ledger, graph_behind
-from benchbench.normalizers import frozen_statistics, noticed_normalizers
-from benchbench.parts import Evaluated, Part, added, scaled
+from benchbench.cost.ledger import Ledger, graph_behind
+from benchbench.execution.normalizers import frozen_statistics, noticed_normalizers
+from benchbench.execution.parts import Evaluated, Part, added, scaled
+from benchbench.execution.precision import LossScaler
+from benchbench.execution.ranks import Ranks
 from benchbench.perturbation import global_norm
-from benchbench.precision import LossScaler
-from benchbench.ranks import Ranks
 from benchbench.second_order import FastSecondDerivatives
 
 Vectors = Sequence[Tensor]

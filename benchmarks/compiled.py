@@ -19,10 +19,10 @@ from torch.optim import SGD, Optimizer
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchbench.compilation import CompiledLoss
-from benchbench.normalizers import normalizers_of
+from benchbench.execution.compilation import CompiledLoss
+from benchbench.execution.normalizers import normalizers_of
+from benchbench.execution.parts import Part
 from benchbench.objective import Objective
-from benchbench.parts import Part
 from benchmarks import models
 from benchmarks.interleaved import ratio, report, time_in_turns
 from sassha import SASSHA

@@ -19,9 +19,9 @@ from pathlib import Path
 import torch
 
 from benchbench import registry
-from benchbench.run_folder import RunFolder
+from benchbench.runs.folder import RunFolder
 from benchbench.streams import Streams
-from benchbench.trainer import run_in_folder
+from benchbench.training.trainer import run_in_folder
 from benchbench.values import Component, MultiStep, RunSpec
 from benchbench.workloads import Setup
 

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from baselines.adahessian import AdaHessian
-from benchbench.ledger import Ledger
-from benchbench.normalizers import normalizers_of
+from benchbench.cost.ledger import Ledger
+from benchbench.execution.normalizers import normalizers_of
 from benchbench.objective import Objective
 
 TARGET = 1.01

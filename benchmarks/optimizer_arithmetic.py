@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from baselines.sam import SAM
-from benchbench.memory import process_peak
+from benchbench.cost.memory import process_peak
 from benchbench.objective import Objective, Vectors
 from sassha import SASSHA
 

@@ -18,11 +18,11 @@ from pathlib import Path
 import torch
 from interleaved import time_in_turns
 
-from benchbench.measurement import measure_run
-from benchbench.run_folder import RunFolder
+from benchbench.runs.folder import RunFolder
 from benchbench.sharpness import SharpnessSettings
 from benchbench.sharpness.settings import EigenvalueSettings, TraceSettings
-from benchbench.trainer import run, run_in_folder
+from benchbench.training.measurement import measure_run
+from benchbench.training.trainer import run, run_in_folder
 from benchbench.values import Component, RunSpec
 
 CPU = torch.device("cpu")

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 import benchbench
 from benchbench.plugins import describe_exception
-from benchbench.trainer import run
+from benchbench.training.trainer import run
 from benchbench.values import RunResult
 from benchbench.workloads import Setup, Workload
 from benchbench.workloads.classification import TensorClassification

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchbench.ranks import Ranks, joined
-from benchbench.training import Training
+from benchbench.execution.ranks import Ranks, joined
+from benchbench.training.steps import Training
 from benchbench.values import Component, Execution, Metrics, RunSpec
 from benchbench.workloads import DATA, Setup, Workload
 

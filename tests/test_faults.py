@@ -14,14 +14,16 @@ import pytest
 
 from benchbench import api
 from benchbench.values import Row
-from tests.conftest import wait_for
-from tests.test_runner import SLOW, SUITE, tracked
+from tests.conftest import STUBS, wait_for
+from tests.scheduling.test_runner import SLOW, SUITE, tracked
 
 FIVE_METHODS = SUITE.replace("seeds: [0, 1]", "seeds: [0, 1, 2, 3]")
 
 ON_A_MACHINE = """
 import functools, sys
-from benchbench import claims, cli, runner
+from benchbench import cli
+from benchbench.runs import claims
+from benchbench.scheduling import runner
 runner.Holder = functools.partial(claims.Holder, machine=sys.argv.pop(1), lease=float(sys.argv.pop(1)))
 cli.main()
 """
@@ -45,7 +47,7 @@ def outcomes(rows: list[Row]) -> list[Any]:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> dict[str, Any]:
     """What the quick suite gives when nothing happens, by label and seed."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    (folder / "suite.yaml").write_text(FIVE_METHODS.replace("STUBS", str(Path(__file__).with_name("stubs.py"))))
+    (folder / "suite.yaml").write_text(FIVE_METHODS.replace("STUBS", str(STUBS)))
     (folder / "mlflow.db").write_bytes(migrated_store.read_bytes())
     uri = f"sqlite:///{folder}/mlflow.db"
     rows = api.run(folder / "suite.yaml", engine="inline", runs_dir=folder / "runs", tracking_uri=uri)

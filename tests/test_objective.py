@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchbench.normalizers import normalizers_of
+from benchbench.execution.normalizers import normalizers_of
 from benchbench.objective import Objective, as_objective
 from tests import cases
 from tests.cases import dense_hessian, flat

@@ -19,7 +19,7 @@ from baselines.sam import SAM
 from baselines.shampoo import Shampoo
 from baselines.shampoo_grafted import GraftedShampoo
 from baselines.sophia_h import SophiaH
-from benchbench.ledger import Ledger
+from benchbench.cost.ledger import Ledger
 from benchbench.objective import Objective
 from sassha import MSASSHA, SASSHA
 from tests import cases

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from benchbench import registry, stepping
-from benchbench.ledger import Ledger
+from benchbench.cost.ledger import Ledger
 from benchbench.objective import Objective
 from benchbench.values import Component
 

@@ -14,7 +14,7 @@ import torch
 
 import benchbench
 from benchbench.problems import BadInputError
-from benchbench.trainer import run
+from benchbench.training.trainer import run
 from benchbench.values import RunResult
 from tests.conftest import REPOSITORY
 

@@ -32,7 +32,7 @@ def errors_as_lines() -> Iterator[None]:
     from benchbench.engines import EngineError
     from benchbench.plugins import PluginError
     from benchbench.problems import BadInputError
-    from benchbench.recorder import TrackingLostError
+    from benchbench.scheduling.recorder import TrackingLostError
     from benchbench.tracking import TrackingError
 
     try:

@@ -17,7 +17,7 @@ from benchbench.cli.suites import DataDir, EngineName, Only, Overrides, RunsDir,
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-    from benchbench.run_folder import RunFolder
+    from benchbench.runs.folder import RunFolder
     from benchbench.values import Row, Suite
 
 
@@ -76,8 +76,8 @@ def sharpness(
     measured with the same settings is not measured again. A suite says more under `sharpness`.
     """
     from benchbench import api
+    from benchbench.cli.progress import ProgressDisplay
     from benchbench.problems import BadInputError, Problem
-    from benchbench.progress import ProgressDisplay
 
     changes: dict[str, JsonValue] = {"examples": examples, "dtype": dtype, "batch_norm": batch_norm}
     changes = {name: value for name, value in changes.items() if value is not None}
@@ -115,7 +115,7 @@ def sharpness(
 def _print_suite(suite: Suite, rows: Sequence[Row], runs_dir: Path | None, *, as_json: bool) -> None:
     from benchbench import api
     from benchbench.reporting.sharpness import sharpness_table
-    from benchbench.run_folder import RunFolder
+    from benchbench.runs.folder import RunFolder
 
     table = sharpness_table(suite, rows)
     if not as_json:

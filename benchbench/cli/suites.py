@@ -98,7 +98,7 @@ def run(
     MLflow; `mlflow ui` in the same folder shows it.
     """
     from benchbench import api
-    from benchbench.progress import ProgressDisplay
+    from benchbench.cli.progress import ProgressDisplay
 
     with errors_as_lines():
         _check_engine_options(engine, address, no_wait=no_wait)
@@ -180,7 +180,7 @@ def collect(
 ) -> None:
     """Bring runs that were submitted with --no-wait and have ended into MLflow, then print the suite's tables."""
     from benchbench import api
-    from benchbench.progress import ProgressDisplay
+    from benchbench.cli.progress import ProgressDisplay
 
     with errors_as_lines():
         loaded = api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic, thorough=False)
@@ -209,8 +209,9 @@ def plan(
     The costs are those of the runs that are left, estimated from single gradients and a small problem: gradients,
     Hessian-vector products (HVPs), floating-point operations and hours on one device. Data may still be missing.
     """
-    from benchbench import api, planning
+    from benchbench import api
     from benchbench.engines.slots import available_slots
+    from benchbench.scheduling import plan_tables as planning
 
     with errors_as_lines():
         loaded = api.load_suite(suite, overrides=overrides, only=only, data=None, synthetic=synthetic)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchbench import registry, stepping
-from benchbench.ledger import Ledger
+from benchbench.cost.ledger import Ledger
 from benchbench.objective import Objective, Vectors
 from benchbench.values import Component
 

@@ -11,8 +11,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from benchbench.ledger import Ledger
-from benchbench.normalizers import frozen_statistics
+from benchbench.cost.ledger import Ledger
+from benchbench.execution.normalizers import frozen_statistics
 from benchbench.objective import Objective
 from benchbench.perturbation import Displacement
 from benchbench.sharpness.values import SurfaceFacts
@@ -36,7 +36,7 @@ class LossSurface:
         batches: Returns a fresh iterator over the data set.
         loss: The mean loss over the examples of a batch, a scalar with its graph.
         size: Number of examples in a batch: the batch's weight in the mean.
-        normalizers: What `benchbench.normalizers.normalizers_of` says of the model.
+        normalizers: What `benchbench.execution.normalizers.normalizers_of` says of the model.
         all_reduce: Sums tensors in place over data-parallel ranks, each of which has its share of the data.
         ledger: Where evaluations are counted, one per batch.
 

@@ -10,7 +10,7 @@ from typing import Protocol
 from pydantic import JsonValue
 
 from benchbench.engines.slots import Slot
-from benchbench.run_folder import RunFolder
+from benchbench.runs.folder import RunFolder
 from benchbench.values import RunResult, RunSpec
 
 

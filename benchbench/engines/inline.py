@@ -39,7 +39,7 @@ class InlineEngine:
         """
         import torch
 
-        from benchbench.trainer import run_in_folder
+        from benchbench.training.trainer import run_in_folder
 
         job.folder.prepare(job.spec)
         threads = torch.get_num_threads()

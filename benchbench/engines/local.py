@@ -16,7 +16,7 @@ from benchbench.engines import Job
 from benchbench.engines.slots import Slot, merged
 from benchbench.engines.stopping import held_back
 from benchbench.engines.worker import work
-from benchbench.processes import no_main_module
+from benchbench.execution.processes import no_main_module
 from benchbench.values import Outcome, RunResult
 
 GRACE_SECONDS = 10.0
@@ -24,7 +24,7 @@ GRACE_SECONDS = 10.0
 
 _LOG_LINES = 8
 
-_PRELOAD = ("benchbench.engines.worker", "benchbench.trainer", "torch._dynamo")
+_PRELOAD = ("benchbench.engines.worker", "benchbench.training.trainer", "torch._dynamo")
 """What every run needs; torch loads its compiler, which takes seconds, with the first optimizer that is built."""
 
 

@@ -15,7 +15,7 @@ from pydantic import JsonValue
 
 from benchbench.engines import EngineError, Job
 from benchbench.engines.slots import Slot
-from benchbench.run_folder import RunFolder
+from benchbench.runs.folder import RunFolder
 from benchbench.values import RunResult, RunSpec
 
 MOST_TASKS = 1000

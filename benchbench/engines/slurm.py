@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 from benchbench.engines import EngineError, Job, slurm_queue
 from benchbench.engines.slurm_queue import ENDED, SlurmError
-from benchbench.run_folder import RunFolder
+from benchbench.runs.folder import RunFolder
 from benchbench.values import Outcome, RunResult, RunSpec, Submission
 
 MOST_JOBS = 1000

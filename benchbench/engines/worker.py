@@ -10,8 +10,8 @@ from pathlib import Path
 
 from benchbench.engines.slots import Slot
 from benchbench.engines.stopping import StopFlag
-from benchbench.processes import die_with_parent
-from benchbench.run_folder import RunFolder
+from benchbench.execution.processes import die_with_parent
+from benchbench.runs.folder import RunFolder
 from benchbench.values import RunSpec
 
 
@@ -37,7 +37,7 @@ def work(spec: str, folder: str, data: str, slot: Slot) -> None:
 
     import torch
 
-    from benchbench.trainer import run_in_folder
+    from benchbench.training.trainer import run_in_folder
 
     torch.set_num_threads(slot.threads)
     run_in_folder(

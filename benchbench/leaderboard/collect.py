@@ -10,7 +10,7 @@ from typing import Any
 
 from benchbench.leaderboard.submission import StoredRun, Submission
 from benchbench.problems import BadInputError, Problem
-from benchbench.run_folder import RunFolder
+from benchbench.runs.folder import RunFolder
 from benchbench.values import Row, RunResult, RunSpec, Suite
 
 LONGEST_LOG = 64 * 1024

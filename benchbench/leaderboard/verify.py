@@ -126,8 +126,8 @@ def _run(spec: RunSpec, data: Path, threads: int) -> RunResult:
     import torch
 
     from benchbench.engines.slots import available_slots
-    from benchbench.run_folder import RunFolder
-    from benchbench.trainer import run_in_folder
+    from benchbench.runs.folder import RunFolder
+    from benchbench.training.trainer import run_in_folder
 
     slot = available_slots()[0]
     before = torch.get_num_threads()

@@ -11,7 +11,7 @@ from torch import nn
 
 from baselines.adahessian import AdaHessian
 from baselines.sophia_h import SophiaH
-from benchbench.ledger import Ledger
+from benchbench.cost.ledger import Ledger
 from benchbench.objective import Objective
 from tests import cases
 from tests.cases import Case, Oracle, assert_same_path

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchbench.curvature import LossSurface
-from benchbench.normalizers import normalizers_of
+from benchbench.execution.normalizers import normalizers_of
 from tests import cases
 
 SIZES = (8, 5, 2)

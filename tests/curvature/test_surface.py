@@ -8,9 +8,9 @@ from curvlinops import HessianLinearOperator
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from benchbench.cost.ledger import Ledger
 from benchbench.curvature import LossSurface
-from benchbench.ledger import Ledger
-from benchbench.normalizers import normalizers_of
+from benchbench.execution.normalizers import normalizers_of
 from tests import cases
 from tests.curvature.surfaces import SIZES, dense, every_model, quadratic, solution, symmetric
 

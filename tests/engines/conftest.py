@@ -13,7 +13,7 @@ import pytest
 
 from benchbench.engines import Engine, Job
 from benchbench.engines.slots import cpu_slots
-from benchbench.run_folder import RunFolder
+from benchbench.runs.folder import RunFolder
 from benchbench.values import Component, Execution, RunResult, RunSpec
 from tests.conftest import REPOSITORY, STUBS
 

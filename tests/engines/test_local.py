@@ -12,7 +12,7 @@ import pytest
 from benchbench.engines import Job
 from benchbench.engines.local import LocalEngine
 from benchbench.engines.slots import Slot, cpu_slots
-from benchbench.run_folder import RunFolder
+from benchbench.runs.folder import RunFolder
 from benchbench.values import Component, Execution, RunResult, RunSpec
 from tests.conftest import STUBS, wait_for
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 import benchbench
 from benchbench import api
 from benchbench.cli import app
-from benchbench.run_folder import RunFolder
+from benchbench.runs.folder import RunFolder
 from benchbench.values import DiagnosticRecord, Histogram
 
 SUITE = """

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchbench.ledger import Ledger
+from benchbench.cost.ledger import Ledger
 from benchbench.objective import Objective
 from sassha import MSASSHA
 from tests import cases

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+from benchbench.cost.ledger import Ledger
 from benchbench.hutchinson import rademacher
-from benchbench.ledger import Ledger
 from benchbench.objective import Objective
 from sassha import SASSHA
 from tests import cases

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import Node
 from torch.nn import functional as F
 
-from benchbench.ledger import Ledger, graph_behind
+from benchbench.cost.ledger import Ledger, graph_behind
 from benchbench.objective import Objective
 from tests import cases
 from tests.cases import Attention, Case, dense_hessian, flat

@@ -19,12 +19,12 @@ from typer.testing import CliRunner
 from benchbench import suite as suites
 from benchbench.cli import app
 from benchbench.streams import Streams
-from benchbench.training import Training
+from benchbench.training.steps import Training
 from benchbench.values import Component, Execution, Piecewise, RunSpec
 from benchbench.workloads import Setup
 from benchbench.workloads.text.language_modelling import LanguageModelling, build, language_modelling, missing
-from tests.test_attempt import assert_equal, perform, stop_after
-from tests.test_trainer import spec
+from tests.training.test_attempt import assert_equal, perform, stop_after
+from tests.training.test_trainer import spec
 
 CPU = torch.device("cpu")
 SMALL = {"preset": "gpt-tiny", "layers": 1, "width": 8, "heads": 2}

@@ -1,0 +1,35 @@
+"""What the command line does, as functions: load a suite, run it, read its results back as tables."""
+
+from benchbench.api.leaderboards import export_bundle, submission
+from benchbench.api.optimizers import check_optimizer
+from benchbench.api.results import Figures, compare, export, figures, plot, report, results, rows, workloads_left_out
+from benchbench.api.running import RUNS_DIR, collect, estimates, find_run, measure, plan, run, status
+from benchbench.api.suites import DATA, check, load_suite, missing_data, prepare
+
+__all__ = [
+    "DATA",
+    "RUNS_DIR",
+    "Figures",
+    "check",
+    "check_optimizer",
+    "collect",
+    "compare",
+    "estimates",
+    "export",
+    "export_bundle",
+    "figures",
+    "find_run",
+    "load_suite",
+    "measure",
+    "missing_data",
+    "plan",
+    "plot",
+    "prepare",
+    "report",
+    "results",
+    "rows",
+    "run",
+    "status",
+    "submission",
+    "workloads_left_out",
+]

@@ -1,0 +1,70 @@
+"""Handing results in."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchbench.values import Suite
+
+if TYPE_CHECKING:
+    from benchbench.leaderboard.submission import Submission
+from benchbench.api.results import rows_of
+from benchbench.api.running import RUNS_DIR
+
+
+def export_bundle(
+    suite: Suite,
+    path: Path,
+    declaration: Mapping[str, str],
+    *,
+    date: str | None = None,
+    tracking_uri: str | None = None,
+    runs_dir: Path | None = None,
+) -> None:
+    """Write the results of a suite as a bundle for a leaderboard.
+
+    Args:
+        suite: The suite; every run must have finished or diverged.
+        path: The zip file to write.
+        declaration: What is declared: `tuning` (how the hyperparameters were chosen), `by`, `contact`, `licence`.
+        date: The day to state (default: today).
+        tracking_uri: MLflow store (default: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the current folder).
+        runs_dir: Folder of the runs' files (default: `.benchbench/runs`).
+
+    Raises:
+        BadInputError: A run has no result, or the declaration lacks something.
+        TrackingError: The tracking store cannot be read.
+    """
+    from benchbench.leaderboard import bundle
+
+    bundle.write(
+        submission(suite, tracking_uri=tracking_uri, runs_dir=runs_dir),
+        bundle.declare(declaration),
+        date or datetime.date.today().isoformat(),
+        path,
+    )
+
+
+def submission(suite: Suite, *, tracking_uri: str | None = None, runs_dir: Path | None = None) -> Submission:
+    """Return the results of a suite as they can be handed in to a leaderboard.
+
+    Args:
+        suite: The suite.
+        tracking_uri: MLflow store (default: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the current folder).
+        runs_dir: Folder of the runs' files (default: `.benchbench/runs`).
+
+    Raises:
+        BadInputError: A path of this machine is part of what identifies a run.
+        TrackingError: The tracking store cannot be read.
+    """
+    from benchbench.leaderboard import collect
+    from benchbench.tracking import Tracker
+
+    tracker = Tracker(tracking_uri)
+    keys = [spec.key for spec in suite.specs]
+    return collect.submission(
+        suite, rows_of(suite, tracker.results(keys), tracker, runs_dir), runs_dir or RUNS_DIR, tracker.commits(keys)
+    )

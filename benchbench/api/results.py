@@ -1,0 +1,239 @@
+"""Reading results back: rows, tables, comparisons, figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchbench.values import Row, RunResult, Suite
+
+if TYPE_CHECKING:
+    from benchbench.figures import Currency, Figure, Kind
+    from benchbench.reporting.exchange import Record
+    from benchbench.reporting.table import Table
+    from benchbench.tracking import Tracker
+from benchbench.api.running import RUNS_DIR
+from benchbench.api.suites import load_suite
+
+
+def rows(suite: Suite, *, tracking_uri: str | None = None, runs_dir: Path | None = None) -> list[Row]:
+    """Read back what tracking holds of a suite: one row per run, without a result where there is none.
+
+    What the runs recorded after every epoch is there if the suite's tables need it.
+
+    Args:
+        suite: The suite.
+        tracking_uri: MLflow store (default: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the current folder).
+        runs_dir: Folder of the runs' files (default: `.benchbench/runs`).
+
+    Raises:
+        TrackingError: The tracking store cannot be read.
+    """
+    from benchbench.tracking import Tracker
+
+    tracker = Tracker(tracking_uri)
+    return rows_of(suite, tracker.results([spec.key for spec in suite.specs]), tracker, runs_dir)
+
+
+def results(
+    suite: Suite,
+    *,
+    imported: Sequence[Path] = (),
+    tracking_uri: str | None = None,
+    runs_dir: Path | None = None,
+) -> tuple[Suite, list[Row]]:
+    """Return a suite and its rows, with the methods of imported results beside its own.
+
+    Args:
+        suite: The suite.
+        imported: Files that `benchbench export` wrote, or another program in the same form.
+        tracking_uri: MLflow store (default: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the current folder).
+        runs_dir: Folder of the runs' files (default: `.benchbench/runs`).
+
+    Raises:
+        BadInputError: A file cannot be used.
+        TrackingError: The tracking store cannot be read.
+    """
+    known = rows(suite, tracking_uri=tracking_uri, runs_dir=runs_dir)
+    if imported:
+        from benchbench.reporting.exchange import read_all, with_imported
+
+        return with_imported(suite, known, read_all(imported))
+    return suite, known
+
+
+def workloads_left_out(suites: Sequence[Suite], imported: Sequence[Path]) -> list[str]:
+    """Return the workloads of imported results that none of the suites has.
+
+    Raises:
+        BadInputError: A file cannot be used.
+    """
+    if not imported:
+        return []
+    from benchbench.reporting.exchange import read_all
+
+    known = {workload for suite in suites for workload in suite.workloads}
+    return [label for label in dict.fromkeys(record.workload for record in read_all(imported)) if label not in known]
+
+
+def report(
+    *suites: Suite | str | Path,
+    imported: Sequence[Path] = (),
+    tracking_uri: str | None = None,
+    runs_dir: Path | None = None,
+) -> list[Table]:
+    """Return the tables of suites, from what tracking holds.
+
+    Args:
+        *suites: Loaded suites, or what `load_suite` takes; of several, the tables over all of them follow.
+        imported: Files of results to show beside the suites' own.
+        tracking_uri: MLflow store (default: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the current folder).
+        runs_dir: Folder of the runs' files (default: `.benchbench/runs`).
+
+    Raises:
+        BadInputError: A suite or a file cannot be used.
+        TrackingError: The tracking store cannot be read.
+    """
+    from benchbench.reporting import joint_tables, tables
+
+    loaded = [suite if isinstance(suite, Suite) else load_suite(suite, thorough=False) for suite in suites]
+    known = [results(suite, imported=imported, tracking_uri=tracking_uri, runs_dir=runs_dir) for suite in loaded]
+    of_each = [table for suite, found in known for table in tables(suite, found)]
+    if len(known) == 1:
+        return of_each
+    return [*of_each, *joint_tables([suite for suite, _ in known], [found for _, found in known])]
+
+
+def compare(
+    suite: Suite | str | Path, publication: str, *, best_epoch: bool = False, tracking_uri: str | None = None
+) -> Table:
+    """Return measured results beside published ones, with a verdict for each.
+
+    Args:
+        suite: A loaded suite, or what `load_suite` takes.
+        publication: Name of published tables that come along, or a YAML file of that form.
+        best_epoch: Whether results after the best epoch count, instead of those after the final one.
+        tracking_uri: MLflow store (default: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the current folder).
+
+    Raises:
+        BadInputError: The suite cannot be used, or there is no such publication.
+        TrackingError: The tracking store cannot be read.
+    """
+    from benchbench.reporting import published
+    from benchbench.reporting.compare import comparison
+
+    loaded = suite if isinstance(suite, Suite) else load_suite(suite, thorough=False)
+    found = published.load(publication)
+    return comparison(loaded, rows(loaded, tracking_uri=tracking_uri), found, best_epoch=best_epoch)
+
+
+def export(suite: Suite | str | Path, *, tracking_uri: str | None = None) -> list[Record]:
+    """Return every result of a suite: one record per method, workload, seed and metric.
+
+    Args:
+        suite: A loaded suite, or what `load_suite` takes.
+        tracking_uri: MLflow store (default: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the current folder).
+
+    Raises:
+        BadInputError: The suite cannot be used.
+        TrackingError: The tracking store cannot be read.
+    """
+    from benchbench.reporting.exchange import records
+
+    loaded = suite if isinstance(suite, Suite) else load_suite(suite, thorough=False)
+    return records(loaded, rows(loaded, tracking_uri=tracking_uri))
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The figures of a suite, not drawn yet.
+
+    Attributes:
+        figures: What each of them shows.
+        without_history: Runs that have a result, but of which nothing is left that a curve could be made of.
+    """
+
+    figures: list[Figure]
+    without_history: list[str]
+
+
+def figures(
+    suite: Suite | str | Path,
+    *,
+    kinds: Sequence[Kind] = (),
+    metrics: Sequence[str] = (),
+    currency: Currency | None = None,
+    tracking_uri: str | None = None,
+    runs_dir: Path | None = None,
+) -> Figures:
+    """Return what the figures of a suite show, as values that can be written as JSON.
+
+    Args:
+        suite: A loaded suite, or what `load_suite` takes.
+        kinds: Kinds of figures (default: every kind for which there are data).
+        metrics: Metrics to show (default: those that are usual for a kind).
+        currency: What training is counted in (default: `epochs` for curves, `gc` for cost).
+        tracking_uri: MLflow store (default: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the current folder).
+        runs_dir: Folder of the runs' files (default: `.benchbench/runs`).
+
+    Raises:
+        BadInputError: The suite cannot be used, there is no such metric, or nothing to draw.
+        TrackingError: The tracking store cannot be read.
+    """
+    from benchbench import figures as making
+    from benchbench.figures.histories import read_histories
+    from benchbench.tracking import Tracker
+
+    loaded = suite if isinstance(suite, Suite) else load_suite(suite, thorough=False)
+    known = rows(loaded, tracking_uri=tracking_uri)
+    ended = [row.spec.key for row in known if row.result is not None and row.result.conclusive]
+    histories = read_histories(ended, runs_dir or RUNS_DIR, Tracker(tracking_uri))
+    made = making.figures(loaded, known, histories, kinds=kinds, metrics=metrics, currency=currency)
+    return Figures(made, making.without_history(loaded, known, histories))
+
+
+def plot(
+    suite: Suite | str | Path,
+    out: Path,
+    *,
+    kinds: Sequence[Kind] = (),
+    metrics: Sequence[str] = (),
+    currency: Currency | None = None,
+    tracking_uri: str | None = None,
+    runs_dir: Path | None = None,
+) -> list[Path]:
+    """Draw the figures of a suite as PNG, SVG and PDF, and return the files.
+
+    Args:
+        suite: A loaded suite, or what `load_suite` takes.
+        out: The folder to write into.
+        kinds: As in `figures`, like all that follows.
+        metrics: Metrics to show.
+        currency: What training is counted in.
+        tracking_uri: MLflow store.
+        runs_dir: Folder of the runs' files.
+
+    Raises:
+        BadInputError: The suite cannot be used, there is no such metric, or nothing to draw.
+        TrackingError: The tracking store cannot be read.
+    """
+    from benchbench.figures.drawing import save
+
+    loaded = suite if isinstance(suite, Suite) else load_suite(suite, thorough=False)
+    found = figures(
+        loaded, kinds=kinds, metrics=metrics, currency=currency, tracking_uri=tracking_uri, runs_dir=runs_dir
+    )
+    return save(found.figures, loaded.name, out)
+
+
+def rows_of(suite: Suite, found: Mapping[str, RunResult], tracker: Tracker, runs_dir: Path | None) -> list[Row]:
+    """Return one row per run of a suite, with what runs recorded after every epoch if the suite's tables need it."""
+    from benchbench.figures.histories import read_histories
+    from benchbench.reporting import FROM_RECORDS
+
+    wanted = [key for key, result in found.items() if result.conclusive] if FROM_RECORDS & set(suite.tables) else []
+    histories = read_histories(wanted, runs_dir or RUNS_DIR, tracker)
+    records = {key: history.epochs for key, history in histories.items()}
+    return [Row(spec=spec, result=found.get(spec.key), records=records.get(spec.key, ())) for spec in suite.specs]

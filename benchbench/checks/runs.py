@@ -1,0 +1,69 @@
+"""How the runs of a suite are computed and what is recorded beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from benchbench import registry
+from benchbench.checks.optimizers import names_in_state
+from benchbench.plugins import PluginError
+from benchbench.problems import Problem, nearest_name
+from benchbench.suite.validation import value_text
+from benchbench.values import Origin, RunSpec, Suite
+
+
+def diagnostics_problems(suite: Suite, of_optimizers: Sequence[RunSpec]) -> list[Problem]:
+    """Return which diagnostics no run of the suite can give, as far as its optimizers are known."""
+    settings = suite.specs[0].diagnostics if suite.specs else None
+    if settings is None:
+        return []
+    found = []
+    if "curvature_change" in settings.record and any(spec.execution.ranks > 1 for spec in suite.specs):
+        message = "several ranks have no Hessian-vector products beside their steps: leave it out, or set `ranks: 1`"
+        found.append(suite.origin.find(name="diagnostics.curvature_change").problem(message))
+    names = [names_in_state(spec, suite.origin) for spec in of_optimizers] if settings.state else []
+    known = set().union(*(each for each in names if each is not None))
+    for name in settings.state if None not in names else ():
+        if name not in known:
+            message = f"no optimizer of the suite has such tensors in its state; allowed: {', '.join(sorted(known))}"
+            place = suite.origin.find(name=f"diagnostics.{name}")
+            found.append(place.problem(message, name, nearest_name(name, known)))
+    return found
+
+
+def execution_problems(spec: RunSpec, origin: Origin) -> list[Problem]:
+    """Return which settings of how gradients are computed cannot be."""
+    execution, size = spec.execution, spec.batch_size
+    wrong = {
+        "accumulate": f"a batch of {size} examples has no {execution.accumulate} parts"
+        if execution.accumulate > size
+        else "",
+        "ranks": _wrong_ranks(spec),
+        "batch_norm": "with one rank there is nothing to synchronise: leave it out, or set `ranks`"
+        if execution.batch_norm == "synchronised" and execution.ranks == 1
+        else "",
+    }
+    return [
+        origin.find(method=spec.method, workload=spec.workload_label, name=name).problem(
+            message, value_text(getattr(execution, name))
+        )
+        for name, message in wrong.items()
+        if message
+    ]
+
+
+def _wrong_ranks(spec: RunSpec) -> str:
+    ranks, accumulate = spec.execution.ranks, spec.execution.accumulate
+    if ranks == 1 or accumulate > spec.batch_size:
+        return ""
+    if ranks * accumulate > spec.batch_size:
+        return f"a batch of {spec.batch_size} examples has no {accumulate} parts for each of {ranks} ranks"
+    if torch.cuda.is_available():
+        return "several ranks are supported on CPUs alone, and this machine has a GPU"
+    try:
+        create_graph = registry.needs_create_graph(spec.optimizer, spec.create_graph)
+    except PluginError:  # reported with the optimizer itself
+        return ""
+    return "gradients that are summed over ranks have no graph, which `create_graph` asks for" if create_graph else ""

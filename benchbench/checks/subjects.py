@@ -1,0 +1,124 @@
+"""Components and their parameters, checked against the signatures of their factories."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from inspect import Parameter
+
+from pydantic import JsonValue
+
+from benchbench import registry
+from benchbench.plugins import Kind, PluginError
+from benchbench.problems import Place, Problem, nearest_name
+from benchbench.signatures import named_kind
+from benchbench.suite.schema import MethodEntry, WorkloadEntry
+from benchbench.suite.validation import value_text
+from benchbench.values import Component, Origin, RunSpec
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A component, and the labels under which its parameters stand in the suite.
+
+    A model or a data set also has the workload's `parameter` that names it.
+    """
+
+    kind: Kind
+    component: Component
+    origin: Origin
+    method: str
+    workload: str
+    parameter: str = ""
+
+    @classmethod
+    def of_optimizer(cls, spec: RunSpec, origin: Origin) -> Subject:
+        """Return the optimizer of a run."""
+        return cls("optimizer", spec.optimizer, origin, spec.method, spec.workload_label)
+
+    def place(self, name: str = "") -> Place:
+        """Return where a parameter stands in the suite, or the component itself."""
+        path = ".".join(part for part in (self.parameter, name) if part)
+        return self.origin.find(method=self.method, workload=self.workload, name=path)
+
+    def named(self, kind: Kind, name: str) -> Subject:
+        """Return what a parameter names.
+
+        Raises:
+            ValueError: The parameter's value names nothing.
+        """
+        component = registry.named(kind, self.given[name])
+        return Subject(kind, component, self.origin, self.method, self.workload, name)
+
+    @property
+    def given(self) -> dict[str, JsonValue]:
+        """The parameters that the suite sets."""
+        return self.component.parameters
+
+
+def parameter_problems(subject: Subject) -> list[Problem]:
+    """Return what is wrong with a component's target and, by its signature, with its parameters."""
+    try:
+        factory = registry.resolve(subject.kind, subject.component.target)
+    except PluginError as error:
+        # A model stands in `model`, or in `name` below it; the latter has a place only where it is written.
+        where = "name" if subject.parameter else subject.kind
+        return [subject.place(where).problem(error.message, nearest=error.nearest)]
+    own = _wrong_types(subject, registry.parameters(subject.kind, factory))
+    try:
+        allowed = registry.parameters(subject.kind, factory, subject.given)
+    except ValueError:  # the base of a wrapper, which `own` has a problem with
+        return own
+    return [*_unknown(subject, allowed), *_wrong_types(subject, allowed), *_unset(subject, allowed)]
+
+
+def _unknown(subject: Subject, allowed: Mapping[str, Parameter]) -> list[Problem]:
+    if registry.is_open(allowed):
+        return []
+    # A key of the suite itself that is misspelt ends up among the parameters.
+    entries: dict[Kind, list[str]] = {
+        "optimizer": [*MethodEntry.model_fields],
+        "workload": [*WorkloadEntry.model_fields],
+    }
+    names = [*allowed, *entries.get(subject.kind, [])]
+    message = f"unknown parameter of {subject.component.target}; allowed: {', '.join(allowed) or 'none'}"
+    return [
+        subject.place(name).problem(message, nearest=nearest_name(name, names))
+        for name in subject.given
+        if name not in allowed
+    ]
+
+
+def _wrong_types(subject: Subject, allowed: Mapping[str, Parameter]) -> list[Problem]:
+    found = []
+    for name, value in subject.given.items():
+        if name not in allowed:
+            continue
+        try:
+            if kind := named_kind(allowed[name]):
+                found += parameter_problems(subject.named(kind, name))
+            else:
+                registry.convert(allowed[name], value)
+        except PluginError as error:
+            found.append(subject.place(name).problem(error.message, nearest=error.nearest))
+        except ValueError as error:
+            found.append(subject.place(name).problem(str(error), value_text(value)))
+    return found
+
+
+def _unset(subject: Subject, allowed: Mapping[str, Parameter]) -> list[Problem]:
+    needed = [
+        name
+        for name, parameter in allowed.items()
+        if parameter.default is Parameter.empty and parameter.kind is not Parameter.VAR_KEYWORD
+    ]
+    return [
+        subject.place().problem(f"{subject.component.target} needs the parameter {name!r}")
+        for name in needed
+        if name not in subject.given and name != registry.SEED
+    ]
+
+
+def component_problems(kind: Kind, component: Component) -> list[Problem]:
+    """Return what is wrong with the target and the parameters of a component that stands in no suite."""
+    return parameter_problems(Subject(kind, component, Origin(), "", ""))

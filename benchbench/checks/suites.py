@@ -1,0 +1,170 @@
+"""Whole suites: what would keep their runs from being set up, and data that are missing."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from benchbench import registry
+from benchbench import suite as suites
+from benchbench.checks.foreign_code import called
+from benchbench.checks.optimizers import is_choosy, optimizer_problems, shape_problems
+from benchbench.checks.runs import diagnostics_problems, execution_problems
+from benchbench.checks.subjects import Subject, parameter_problems
+from benchbench.plugins import PluginError
+from benchbench.problems import BadInputError, Problem, in_order
+from benchbench.values import RunSpec, Suite, canonical_json
+from benchbench.workloads import DATA
+
+
+def load(
+    path: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    only: Sequence[str] = (),
+    data: Path | None = DATA,
+    synthetic: bool = False,
+    before: Callable[[Suite], None] | None = None,
+) -> Suite:
+    """Load a suite and check everything that can be known before its first run starts.
+
+    Args:
+        path: The file, or the name of a bundled suite.
+        overrides: Changes such as `workloads.small.epochs=2`.
+        only: Selections such as `method=A,seed=0`; the rest is not checked against plugins.
+        data: The folder in which data sets lie; `None` if they may be missing.
+        synthetic: Whether every workload that can shall make up its data.
+        before: Called with what can be read of the suite before the code of any plugin is imported, which takes
+            seconds that can be used.
+
+    Returns:
+        The selected part of the suite, ready to run.
+
+    Raises:
+        BadInputError: The suite cannot be run; carries every problem found, in the file and beyond.
+    """
+    suite, found = suites.read(path, overrides=overrides)
+    if suite is not None:
+        try:
+            suite = suites.select(suite, only)
+        except BadInputError as error:
+            found += error.problems
+        if before is not None:
+            before(suite)
+        if synthetic:
+            suite = with_synthetic_data(suite)
+        # Where the file itself is wrong, a second problem with the same value would only confuse.
+        known = {(problem.file, problem.line, problem.field) for problem in found}
+        found += [each for each in problems(suite, data) if (each.file, each.line, each.field) not in known]
+    if suite is None or found:
+        raise BadInputError(in_order(found))
+    return suite
+
+
+def with_synthetic_data(suite: Suite) -> Suite:
+    """Return the suite with made-up data in every workload that can make up its own."""
+    able = {target: _makes_up_data(target) for target in {spec.workload.target for spec in suite.specs}}
+    specs = [
+        spec.model_copy(update={"synthetic": spec.synthetic or able[spec.workload.target]}) for spec in suite.specs
+    ]
+    return suite.model_copy(update={"specs": tuple(specs)})
+
+
+def _makes_up_data(target: str) -> bool:
+    try:
+        return bool(registry.resolve("workload", target).synthetic)
+    except PluginError:  # reported with the workload itself
+        return False
+
+
+def problems(suite: Suite, data: Path | None = DATA) -> list[Problem]:
+    """Return what would keep the runs of a suite from being set up.
+
+    Optimizers and workloads are resolved and their parameters checked against their signatures. Every workload is asked
+    for missing data, every optimizer is constructed and stepped once on a small parameter. Only for an optimizer that
+    refuses parameters for their shape, a workload is set up, to see whether it refuses those as well.
+
+    Args:
+        suite: The suite.
+        data: The folder in which data sets lie; `None` if they may be missing.
+    """
+    found: list[Problem] = []
+    optimizers: dict[str, list[RunSpec]] = {}
+    workloads: dict[str, RunSpec] = {}
+    for spec in suite.specs:
+        workloads.setdefault(spec.workload_label, spec)
+        if spec.seed == suite.seeds[0]:
+            content = [spec.method, spec.optimizer.model_dump(mode="json"), list(spec.schedule)]
+            optimizers.setdefault(canonical_json(content), []).append(spec)
+    for spec in workloads.values():
+        subject = Subject("workload", spec.workload, suite.origin, "", spec.workload_label)
+        own = parameter_problems(subject) or _synthetic_problems(subject, spec)
+        if data is not None and not own and not spec.synthetic:
+            own = _missing_data(subject, data)
+        found += own
+    usable = not found
+    for specs in optimizers.values():
+        subject = Subject.of_optimizer(specs[0], suite.origin)
+        own = parameter_problems(subject) or optimizer_problems(subject, specs[0])
+        if not own and usable and is_choosy(subject):
+            own = [
+                each
+                for spec in specs
+                for each in shape_problems(Subject.of_optimizer(spec, suite.origin), spec, data or DATA)
+            ]
+        found += own
+    for spec in suite.specs:
+        found += [each for each in execution_problems(spec, suite.origin) if each not in found]
+    found += diagnostics_problems(suite, [specs[0] for specs in optimizers.values()])
+    return in_order(found)
+
+
+def missing_data(suite: Suite, data: Path) -> list[Problem]:
+    """Return which data are missing: per workload, where they were looked for and how to get them."""
+    specs = {spec.workload_label: spec for spec in suite.specs if not spec.synthetic}
+    subjects = [Subject("workload", spec.workload, suite.origin, "", label) for label, spec in specs.items()]
+    return [problem for subject in subjects for problem in _missing_data(subject, data)]
+
+
+def prepare(suite: Suite, data: Path) -> Iterator[str]:
+    """Download and verify the data of every workload that does not make up its own.
+
+    Args:
+        suite: The suite.
+        data: The folder in which data sets lie, or shall lie.
+
+    Yields:
+        The label of each workload, once its data is there.
+
+    Raises:
+        BadInputError: A workload or its parameters cannot be used, or data cannot be had.
+    """
+    specs = {spec.workload_label: spec for spec in suite.specs if not spec.synthetic}
+    subjects = [Subject("workload", spec.workload, suite.origin, "", label) for label, spec in specs.items()]
+    if found := [problem for subject in subjects for problem in parameter_problems(subject)]:
+        raise BadInputError(in_order(found))
+    for subject in subjects:
+        _, text = called(functools.partial(_workload_call, subject, "prepare", data))
+        if text:
+            raise BadInputError([subject.place().problem(f"data cannot be prepared: {text}")])
+        yield subject.workload
+
+
+def _workload_call(subject: Subject, name: str, data: Path) -> object:
+    workload = registry.resolve(subject.kind, subject.component.target)
+    keywords = registry.arguments(registry.parameters(subject.kind, workload), subject.given)
+    return getattr(workload, name)(data, **keywords)
+
+
+def _synthetic_problems(subject: Subject, spec: RunSpec) -> list[Problem]:
+    if not spec.synthetic or _makes_up_data(subject.component.target):
+        return []
+    return [subject.place("synthetic").problem(f"{subject.component.target} cannot make up its data", "true")]
+
+
+def _missing_data(subject: Subject, data: Path) -> list[Problem]:
+    missing, text = called(functools.partial(_workload_call, subject, "missing", data))
+    if text:
+        return [subject.place().problem(f"cannot be checked for missing data: {text}")]
+    return [subject.place().problem(str(missing))] if missing else []

@@ -1,0 +1,1 @@
+"""What training costs, as it is measured: gradients, products, operations, memory."""

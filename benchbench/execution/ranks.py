@@ -1,0 +1,113 @@
+"""Ranks: processes that share every batch, and what they tell each other."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from benchbench.execution.flat import flattened
+from benchbench.execution.parts import Evaluated
+
+_TIMEOUT = timedelta(minutes=10)
+"""How long a rank waits for another one's share of a sum."""
+
+
+class RankEndedError(RuntimeError):
+    """The process of another rank has ended before its time, or does not answer."""
+
+    def __init__(self, rank: int | None = None) -> None:
+        super().__init__(f"the process of {'another rank' if rank is None else f'rank {rank}'} has ended; see the log")
+
+
+def all_reduce(tensor: Tensor, operation: dist.ReduceOp.RedOpType = dist.ReduceOp.SUM) -> None:
+    """Replace a tensor by its sum over all ranks.
+
+    Raises:
+        RankEndedError: Another rank cannot be reached.
+    """
+    try:
+        dist.all_reduce(tensor, operation)
+    except RuntimeError as error:
+        raise RankEndedError from error
+
+
+class Ranks:
+    """This process among those that share every batch.
+
+    Args:
+        rank: Number of this process, from 0.
+        size: Number of processes.
+
+    Attributes:
+        counts: Whether what this process evaluates now counts: it may stand in for a part that a small batch has not.
+    """
+
+    def __init__(self, rank: int, size: int) -> None:
+        self.rank = rank
+        self.size = size
+        self.counts = True
+        self._used: list[bool] = []
+
+    def summed(self, found: Evaluated, parameters: Sequence[Tensor]) -> Evaluated:
+        """Return the sums over all ranks; every rank gets the same bits.
+
+        Which parameters have a gradient on any rank is settled by the first call, for the host would have to wait for
+        the device to learn it each time.
+
+        Raises:
+            RuntimeError: A parameter has a gradient now that had none on any rank in the first call.
+        """
+        if not self._used:
+            flags = torch.tensor([g is not None for g in found.gradients], dtype=torch.uint8, device=found.loss.device)
+            all_reduce(flags, dist.ReduceOp.MAX)
+            self._used = [bool(flag) for flag in flags.tolist()]
+        gradients = []
+        for gradient, used, parameter in zip(found.gradients, self._used, parameters, strict=True):
+            if gradient is not None and not used:
+                raise RuntimeError("with several ranks, a loss has to depend on the same parameters in every step")
+            if used:
+                gradients.append(torch.zeros_like(parameter) if gradient is None else gradient)
+        sums = iter(self.total([found.loss, *gradients, *(each for product in found.products for each in product)]))
+        return Evaluated(
+            next(sums),
+            [next(sums) if used else None for used in self._used],
+            [[next(sums) for _ in product] for product in found.products],
+        )
+
+    def total(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Return the sum of each tensor over all ranks, with one message for each of their types."""
+        buffers, views = flattened(tensors)
+        for buffer in buffers:
+            all_reduce(buffer)
+        return views
+
+
+@contextmanager
+def joined(ranks: Ranks, store: Path) -> Iterator[None]:
+    """Let ranks on this machine reach each other inside, through a file and the loopback interface.
+
+    Args:
+        ranks: This process.
+        store: A file that all of them name and that does not exist yet.
+    """
+    interface = "lo0" if sys.platform == "darwin" else "lo"
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
+    dist.init_process_group(
+        "gloo",
+        store=dist.FileStore(str(store), ranks.size),  # type: ignore[attr-defined]
+        rank=ranks.rank,
+        world_size=ranks.size,
+        timeout=_TIMEOUT,
+    )
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()

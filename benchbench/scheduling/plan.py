@@ -1,0 +1,101 @@
+"""What has to be run: the matrix of a suite against what is already known."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from benchbench.runs.folder import RunFolder
+from benchbench.tracking import Tracker
+from benchbench.values import RunResult, RunSpec
+
+State = Literal["done", "on disk", "to run", "to measure", "no weights"]
+"""`done`: tracked to a conclusive end; `on disk`: ended, but not tracked yet; `to run`: new, or to be run again;
+`to measure`: only its sharpness is missing; `no weights`: that cannot be measured, for the run's weights are gone."""
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run of the suite, and what is known of it.
+
+    Attributes:
+        spec: The run's spec.
+        folder: Where its files are, or will be.
+        state: What has to be done about it.
+        result: What tracking or the folder holds; for a run that broke, how it broke.
+    """
+
+    spec: RunSpec
+    folder: RunFolder
+    state: State
+    result: RunResult | None
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is to be done about it, or can be."""
+        return self.state in ("done", "no weights")
+
+
+def plan(specs: Sequence[RunSpec], tracker: Tracker, runs_dir: Path, *, force: bool = False) -> list[PlannedRun]:
+    """Compare specs with what tracking and the disk hold. Changes nothing.
+
+    Args:
+        specs: Runs that are wanted; a key that occurs twice (two labels for the same settings) is planned once.
+        tracker: The tracking store.
+        runs_dir: Folder of the runs' folders.
+        force: Plan every run as if nothing were known.
+    """
+    unique = {spec.key: spec for spec in reversed(specs)}
+    ordered = list(dict.fromkeys(spec.key for spec in specs))
+    tracked = tracker.results(ordered)
+    planned = []
+    for key in ordered:
+        folder = RunFolder(runs_dir / key)
+        result = tracked.get(key)
+        state: State = "to run"
+        if not force:
+            state, result = _state(unique[key], result, folder)
+        planned.append(PlannedRun(unique[key], folder, state, result))
+    return planned
+
+
+def longest_first(planned: Sequence[PlannedRun]) -> list[PlannedRun]:
+    """Return what is to be done, the longest runs first, so that none of them is left alone at the end.
+
+    How long a run takes is taken from the seconds per epoch of others with the same workload and method, or else the
+    same workload, or else any; where nothing is known, epochs count. Among equals the suite's order stays.
+    """
+    pace: dict[tuple[str, ...], list[float]] = defaultdict(list)
+    for item in planned:
+        result = item.result
+        if result is not None and result.conclusive and result.epochs:
+            for group in _groups(item.spec):
+                pace[group].append(result.cost.train_seconds / result.epochs)
+
+    def seconds(item: PlannedRun) -> float:
+        known = next((pace[group] for group in _groups(item.spec) if group in pace), [1.0])
+        return item.spec.epochs * sum(known) / len(known)
+
+    return sorted((item for item in planned if not item.settled), key=seconds, reverse=True)
+
+
+def _groups(spec: RunSpec) -> list[tuple[str, ...]]:
+    return [(spec.workload_label, spec.method), (spec.workload_label,), ()]
+
+
+def _state(spec: RunSpec, tracked: RunResult | None, folder: RunFolder) -> tuple[State, RunResult | None]:
+    if tracked is not None and tracked.conclusive and not spec.lacks_sharpness(tracked):
+        return "done", tracked
+    if measurable := folder.measurable(spec):
+        return "to measure", measurable
+    on_disk = folder.result()
+    is_tracked = tracked is not None and tracked.conclusive
+    if on_disk is not None and on_disk.conclusive and not (is_tracked and spec.lacks_sharpness(on_disk)):
+        return "on disk", on_disk
+    if tracked is not None and is_tracked:
+        reason = f"no weights in {folder.path}; --force trains the run again"
+        return "no weights", tracked.model_copy(update={"sharpness_missing": reason})
+    return "to run", tracked or on_disk

@@ -1,0 +1,139 @@
+"""A plan in words and numbers: what of a suite is left to run, and about what that costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from benchbench.scheduling.plan import PlannedRun
+
+if TYPE_CHECKING:
+    from benchbench.training.estimate import Estimate
+
+Estimates = Mapping[tuple[str, str], "Estimate"]
+"""Estimate of one run by labels of workload and method."""
+
+Values = dict[str, object]
+
+
+def runs(planned: Sequence[PlannedRun]) -> list[Values]:
+    """Return a line per run."""
+    return [
+        {
+            "workload": item.spec.workload_label,
+            "method": item.spec.method,
+            "seed": item.spec.seed,
+            "epochs": item.spec.epochs,
+            "state": item.state,
+            "last outcome": item.result.outcome if item.result else "",
+            "key": item.spec.key,
+        }
+        for item in planned
+    ]
+
+
+def standing(planned: Sequence[PlannedRun]) -> list[Values]:
+    """Return a line per run: whether it is done, in a queue, at work or to be run, and its epochs so far.
+
+    Raises:
+        EngineError: The system that has runs in its queue does not answer.
+    """
+    from benchbench.engines import submissions
+
+    states = submissions.states([item.folder for item in planned if item.state != "done"])
+    return [_standing(item, states.get(item.folder)) for item in planned]
+
+
+def _standing(item: PlannedRun, state: str | None) -> Values:
+    submission = item.folder.submission() if state else None
+    done = item.result.epochs if item.state == "done" and item.result else sum(1 for _ in item.folder.records())
+    outcome = item.result.outcome if item.result else ""
+    if item.state == "done":
+        state = outcome
+    elif item.state == "on disk":
+        state = f"{outcome}, to be collected"
+    return {
+        "workload": item.spec.workload_label,
+        "method": item.spec.method,
+        "seed": item.spec.seed,
+        "state": state or outcome or "to run",
+        "epochs": f"{done}/{item.spec.epochs}",
+        "job": submission.job if submission else "",
+        "key": item.spec.key,
+    }
+
+
+def pairs(planned: Sequence[PlannedRun], estimates: Estimates) -> list[Values]:
+    """Return a line per workload and method: its runs, those left, and what these cost.
+
+    Gradients, products and operations are whole numbers, `hours` are hours of one device; they are `None` where there
+    is no estimate.
+    """
+    return [
+        {
+            "workload": workload,
+            "method": method,
+            "runs": count,
+            "to run": left,
+            **_cost(estimates.get((workload, method)), left),
+        }
+        for (workload, method), (count, left) in _counts(planned).items()
+    ]
+
+
+def table(planned: Sequence[PlannedRun], estimates: Estimates) -> list[Values]:
+    """Return the lines of `pairs` with numbers of few digits, for people."""
+    return [
+        {name: _duration(value) if name == "hours" else _short(value) for name, value in line.items()}
+        for line in pairs(planned, estimates)
+    ]
+
+
+def summary(planned: Sequence[PlannedRun], estimates: Estimates) -> str:
+    """Return how many runs there are, how many are left, and about how long these take on one device."""
+    left = [item for item in planned if item.state == "to run"]
+    text = f"{len(planned)} runs, {len(left)} to run"
+    if to_measure := sum(item.state == "to measure" for item in planned):
+        text += f", {to_measure} to measure"
+    known = [estimates.get((item.spec.workload_label, item.spec.method)) for item in left]
+    hours = sum(each.cost.train_seconds for each in known if each) / 3600
+    if not estimates or not left:
+        return text
+    at_least = "at least " if None in known else "about "
+    return f"{text}: {at_least}{_duration(hours)} of a device like this machine's"
+
+
+def _counts(planned: Sequence[PlannedRun]) -> dict[tuple[str, str], tuple[int, int]]:
+    counts: dict[tuple[str, str], tuple[int, int]] = {}
+    for item in planned:
+        place = item.spec.workload_label, item.spec.method
+        count, left = counts.get(place, (0, 0))
+        counts[place] = count + 1, left + (item.state == "to run")
+    return counts
+
+
+def _cost(estimate: Estimate | None, count: int) -> Values:
+    if estimate is None:
+        return dict.fromkeys(("gradients", "HVPs", "FLOPs", "hours"))
+    return {
+        "gradients": count * estimate.cost.gradients,
+        "HVPs": count * estimate.cost.hvps,
+        "FLOPs": count * estimate.flops,
+        "hours": count * estimate.cost.train_seconds / 3600,
+    }
+
+
+def _short(value: object) -> str:
+    if value is None:
+        return "?"
+    if isinstance(value, int | float):
+        return f"{value:,.0f}" if value < 1e6 else f"{value:.2g}"
+    return str(value)
+
+
+def _duration(hours: object) -> str:
+    if not isinstance(hours, int | float):
+        return "?"
+    if hours < 1 / 60:
+        return f"{3600 * hours:.2g} s"
+    return f"{60 * hours:.2g} min" if hours < 1 else f"{hours:,.0f} h" if hours >= 10 else f"{hours:.1f} h"

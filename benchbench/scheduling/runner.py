@@ -1,0 +1,308 @@
+"""The scheduler: gives runs to an engine, has what they write recorded, repeats what crashed."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from benchbench.engines import Engine, Job, submissions
+from benchbench.runs.claims import Holder
+from benchbench.runs.folder import RunFolder, Tail
+from benchbench.scheduling.plan import PlannedRun, longest_first, plan
+from benchbench.scheduling.recorder import Recorder, TrackingLostError
+from benchbench.tracking import Tracker
+from benchbench.values import EpochRecord, RunResult, RunSpec, Suite
+
+ATTEMPTS = 3
+"""How often a run is started when its process dies."""
+
+_POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a run.
+
+    Attributes:
+        kind: `planned` (with its result when nothing is to be done about it), `waiting` (another invocation is at work
+            on it, or has taken it over), `submitted` (handed over to another system, which answers for it), `started`,
+            `epoch`, `retried` (its process died) or `ended`.
+        spec: The run.
+        record: For `epoch`: what the epoch gave.
+        result: For `planned`, `retried` and `ended`: the result.
+    """
+
+    kind: Literal["planned", "waiting", "submitted", "started", "epoch", "retried", "ended"]
+    spec: RunSpec
+    record: EpochRecord | None = None
+    result: RunResult | None = None
+
+
+Observer = Callable[[Event], None]
+
+
+@dataclass
+class _Active:
+    """A run that this invocation has claimed and submitted."""
+
+    spec: RunSpec
+    folder: RunFolder
+    tail: Tail
+    attempt: int = 1
+
+
+@dataclass
+class Runner:
+    """Brings every run of a suite to an end.
+
+    A run is claimed for as long as this process works on it, so invocations that run at the same time, on one machine
+    or on several that share the folder, share the work (`claims`).
+
+    Attributes:
+        suite: The suite.
+        engine: Where runs execute.
+        tracker: Where they are tracked; for a claimed run, only this process writes there.
+        runs_dir: Folder of the runs' folders.
+        data: The folder in which data sets lie.
+        observe: Told about everything that happens.
+        force: Run again what is done already, and from the beginning what was interrupted.
+        warn: Told what goes wrong beside the runs, in one line.
+        results: Results by key, as far as they are known: those from before, and those of this command.
+    """
+
+    suite: Suite
+    engine: Engine
+    tracker: Tracker
+    runs_dir: Path
+    data: Path
+    observe: Observer
+    force: bool = False
+    warn: Callable[[str], None] = lambda text: None
+    results: dict[str, RunResult] = field(default_factory=dict, init=False)
+    _recorder: Recorder = field(init=False)
+    _holder: Holder = field(init=False)
+    _active: dict[str, _Active] = field(default_factory=dict, init=False)
+    _elsewhere: set[str] = field(default_factory=set, init=False)
+
+    def __post_init__(self) -> None:
+        self._recorder = Recorder(self.suite, self.engine.name, self.tracker, self.warn)
+        self._holder = Holder(self.runs_dir)
+
+    def run(self) -> None:
+        """Run what is missing or broke.
+
+        Raises:
+            KeyboardInterrupt: On Ctrl-C or SIGTERM; what is at work leaves a checkpoint and is tracked as interrupted.
+            TrackingLostError: Everything is done, and the tracking store has not taken all of it.
+        """
+        queue = self._planned()
+        if not queue:
+            return
+        with self._holder, _sigterm_as_interrupt():
+            try:
+                self._work_off(queue)
+            except BaseException:
+                with _uninterruptible():
+                    self._interrupt()
+                raise
+            self._recorder.close(finished=True)
+
+    def _work_off(self, queue: deque[PlannedRun]) -> None:
+        while queue or self._active:
+            self._claim_what_fits(queue)
+            for active in self._active.values():
+                self._follow(active)
+            self._recorder.catch_up()
+            for result in self.engine.poll(_POLL_SECONDS):
+                self._settle(self._active[result.key], result, queue)
+            if not self._active and queue:  # all that is left is being run elsewhere
+                time.sleep(_POLL_SECONDS)
+
+    def submit(self) -> None:
+        """Hand over what is missing to an engine whose runs need nobody who waits for them, and return.
+
+        Their results are tracked by `collect`, or by `run` with the same engine.
+
+        Raises:
+            TrackingLostError: The tracking store has not taken what had ended before.
+        """
+        queue = self._planned()
+        with self._holder:
+            self._claim_what_fits(queue)
+            while results := self.engine.poll(0):  # of earlier jobs that have ended just now
+                for result in results:
+                    self._settle(self._active[result.key], result, queue)
+            for active in self._active.values():
+                self._release(active)
+                self.observe(Event("submitted", active.spec))
+            self._active.clear()
+            self._recorder.close(finished=True)
+
+    def collect(self) -> None:
+        """Track the runs that have ended since they were submitted, however they did.
+
+        Raises:
+            TrackingLostError: The tracking store has not taken all of it.
+        """
+        planned = list(self._planned())
+        ended = submissions.ended([item.folder for item in planned])
+        at_work = submissions.in_queue([item.folder for item in planned])
+        with self._holder:
+            for item in planned:
+                on_disk = item.result if item.state == "on disk" and item.folder not in at_work else None
+                result = ended.get(item.folder) or on_disk
+                number = self._holder.claim(item.folder.path) if result is not None else None
+                if result is not None and number is not None:
+                    folder = replace(item.folder, claim=number)
+                    folder.finish(result)
+                    self._record(_Active(item.spec, folder, Tail(folder)), result)
+                    submissions.forget(folder)
+            self._recorder.close(finished=True)
+
+    def _planned(self) -> deque[PlannedRun]:
+        """Return what is to be done, the longest runs first, and tell about everything."""
+        planned = plan(self.suite.specs, self.tracker, self.runs_dir, force=self.force)
+        for item in planned:
+            if item.result is not None:
+                self.results[item.spec.key] = item.result
+            self.observe(Event("planned", item.spec, result=item.result if item.settled else None))
+        return deque(longest_first(planned))
+
+    def _claim_what_fits(self, queue: deque[PlannedRun]) -> None:
+        for _ in range(len(queue)):
+            if not self.engine.capacity:
+                return
+            item = queue.popleft()
+            number = self._holder.claim(item.folder.path)
+            if number is None:
+                if item.spec.key not in self._elsewhere:
+                    self._elsewhere.add(item.spec.key)
+                    self.observe(Event("waiting", item.spec))
+                queue.append(item)
+            elif submissions.in_queue([item.folder], other_than=self.engine.name):
+                self._holder.release(item.folder.path, number)
+                self.observe(Event("submitted", item.spec))
+            else:
+                self._start(item.spec, replace(item.folder, claim=number))
+
+    def _start(self, spec: RunSpec, folder: RunFolder) -> None:
+        """Submit a claimed run, unless it has ended already: then only record it."""
+        active = _Active(spec, folder, Tail(folder))
+        ended = folder.result()
+        to_measure = folder.measurable(spec) is not None
+        at_work = submissions.in_queue([folder])  # measuring something beside the run, after its end
+        if ended is not None and ended.conclusive and not to_measure and not self.force and not at_work:
+            # Another process got that far before the claim; it may have tracked the result or not.
+            if not self._recorder.is_tracked(spec):
+                self._record(active, ended)
+            else:
+                self._close(active, ended)
+            submissions.forget(folder)
+            return
+        self._active[spec.key] = active
+        if self.force:
+            folder.forget()
+        self._submit(active)
+        self.observe(Event("started", spec))
+
+    def _submit(self, active: _Active) -> None:
+        active.tail = Tail(active.folder)
+        self.engine.submit(Job(active.spec, active.folder, self.data))
+
+    def _follow(self, active: _Active) -> None:
+        """Show and record what the run has written since the last time."""
+        for record in active.tail.new():
+            self.observe(Event("epoch", active.spec, record=record))
+        self._recorder.follow(active.spec, active.folder)
+
+    def _settle(self, active: _Active, result: RunResult, queue: deque[PlannedRun]) -> None:
+        """Record how a run ended, and start it again when its process died."""
+        if not active.folder.held:
+            self._hand_over(active, queue)
+            return
+        self._follow(active)
+        if result.outcome == "crashed" and active.attempt < ATTEMPTS:
+            self._recorder.discard(result.key)
+            active.attempt += 1
+            self._submit(active)
+            self.observe(Event("retried", active.spec, result=result))
+        else:
+            del self._active[result.key]
+            self._record(active, result)
+
+    def _record(self, active: _Active, result: RunResult) -> None:
+        """Record how a run ended, and let it go."""
+        self._follow(active)
+        self._recorder.end(active.spec, active.folder, result)
+        self._close(active, result)
+
+    def _hand_over(self, active: _Active, queue: deque[PlannedRun]) -> None:
+        """Leave a run to the invocation that has taken it over while this one was silent, and wait for its end."""
+        del self._active[active.spec.key]
+        self._recorder.discard(active.spec.key)
+        self._elsewhere.add(active.spec.key)
+        self.observe(Event("waiting", active.spec))
+        queue.append(PlannedRun(active.spec, replace(active.folder, claim=None), "to run", None))
+
+    def _release(self, active: _Active) -> None:
+        if active.folder.claim is not None:
+            self._holder.release(active.folder.path, active.folder.claim)
+
+    def _close(self, active: _Active, result: RunResult) -> None:
+        self._release(active)
+        self.results[active.spec.key] = result
+        self.observe(Event("ended", active.spec, result=result))
+
+    def _interrupt(self) -> None:
+        self.engine.stop()
+        for active in self._active.values():
+            if not active.folder.held:
+                self._recorder.discard(active.spec.key)
+                continue
+            result = active.folder.result()
+            if result is None:
+                result = RunResult(key=active.spec.key, outcome="interrupted", message="stopped by the user")
+                active.folder.finish(result)
+            self._record(active, result)
+        try:
+            self._recorder.close(finished=False)
+        except TrackingLostError as error:
+            self.warn(str(error))
+
+
+@contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM end the process as cleanly as Ctrl-C does (signals reach the main thread only)."""
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _uninterruptible() -> Iterator[None]:
+    """Keep a second Ctrl-C from breaking off the clean-up."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

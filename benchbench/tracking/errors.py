@@ -1,0 +1,19 @@
+"""What is wrong with a tracking store, in a line without credentials."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    pass
+
+
+class TrackingError(RuntimeError):
+    """The tracking store cannot be used; the message names it and says why, in one line."""
+
+
+def without_passwords(text: str) -> str:
+    """Return a text with the credentials of every URI in it masked."""
+    text = re.sub(r"://[^/\s]*@", "://***@", text)
+    return re.sub(r"(?i)([?&](?:password|token)=)[^&\s]*", r"\1***", text)

@@ -1,0 +1,161 @@
+"""The sharpness of a finished run, measured from the weights in its folder."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree
+
+from benchbench import registry
+from benchbench.curvature import LossSurface, measure
+from benchbench.execution import backends, parts
+from benchbench.execution.normalizers import normalizers_of
+from benchbench.plugins import describe_exception
+from benchbench.runs.checkpoint import load_tensors
+from benchbench.runs.folder import RunFolder
+from benchbench.sharpness import SharpnessSettings
+from benchbench.sharpness.values import PREFIX, RunSharpness
+from benchbench.streams import Streams
+from benchbench.training.attempt import Stopped, never
+from benchbench.values import Execution, RunResult, RunSpec
+from benchbench.workloads import DATA, Setup, Task
+
+FIXED = "training examples, not augmented, in the same order for every run"
+EPOCH_1 = "examples in the batches of epoch 1, as they were trained on: the workload offers no others"
+
+
+def with_sharpness(
+    spec: RunSpec,
+    result: RunResult,
+    device: torch.device,
+    folder: RunFolder,
+    data: Path = DATA,
+    stop: Callable[[], bool] = never,
+) -> RunResult:
+    """Measure the sharpness of a run that has finished, and leave it in the run's folder.
+
+    Whatever happens here, the training's result stays in the folder; without sharpness, it says why.
+
+    Args:
+        spec: The run, with what shall be measured.
+        result: Its result.
+        device: Where to measure.
+        folder: The run's folder, with its final weights.
+        data: The folder in which data sets lie.
+        stop: Looked at after every batch: whether to give up.
+
+    Returns:
+        The result with the measures among its final metrics, or with the reason why they are missing.
+    """
+    final = {name: value for name, value in result.final.items() if not name.startswith(PREFIX)}
+    bare = result.model_copy(update={"final": final, "sharpness_settings": ""})
+    folder.sharpness_file.unlink(missing_ok=True)
+    # Should the measurement take the process along, this is what remains.
+    folder.finish(bare.model_copy(update={"sharpness_missing": "the process died while it was measured"}))
+    try:
+        found = measure_run(spec, device, folder, data, stop)
+        folder.keep_sharpness(found)
+    except Stopped:
+        return bare.model_copy(update={"sharpness_missing": "stopped while it was measured"})
+    except Exception as error:  # noqa: BLE001 - foreign code, and the run itself has long succeeded
+        traceback.print_exc()
+        return bare.model_copy(update={"sharpness_missing": describe_exception(error)})
+    update = {
+        "final": {**final, **found.metrics},
+        "sharpness_settings": found.settings.digest,
+        "sharpness_missing": "",
+    }
+    return bare.model_copy(update=update)
+
+
+def measure_run(
+    spec: RunSpec, device: torch.device, folder: RunFolder, data: Path = DATA, stop: Callable[[], bool] = never
+) -> RunSharpness:
+    """Measure the sharpness of the solution in a run's folder, in this process alone.
+
+    Gradients and products are computed plainly, in the type that the settings say, however the run computed its own:
+    neither autocast nor compilation, channels-last, TF32 or several ranks.
+
+    Args:
+        spec: The run, with what shall be measured.
+        device: Where to measure.
+        folder: The run's folder, with its final weights.
+        data: The folder in which data sets lie.
+        stop: Looked at after every batch: whether to give up.
+
+    Raises:
+        FileNotFoundError: The folder has no weights.
+        Stopped: A stop was asked for.
+    """
+    settings = spec.sharpness
+    with torch.random.fork_rng(), backends.configured(Execution(), device):
+        task = _solution(spec, device, folder, data)
+        surface = _surface(task, settings, stop)
+        started = time.perf_counter()
+        found = measure(surface, settings)
+    return RunSharpness(
+        **{**dict(found), "settings": settings},
+        key=spec.key,
+        data=FIXED if hasattr(task, "fixed_batches") else EPOCH_1,
+        seconds=time.perf_counter() - started,
+        epochs=found.cost.gradient_equivalents / task.steps_per_epoch,
+    )
+
+
+def _solution(spec: RunSpec, device: torch.device, folder: RunFolder, data: Path) -> Task:
+    """Return the run's task with its final weights, in the type and the mode that shall be measured.
+
+    Raises:
+        FileNotFoundError: There are no weights.
+    """
+    if not folder.weights_file.exists():
+        raise FileNotFoundError(f"no weights in {folder.path}")
+    settings, streams = spec.sharpness, Streams(spec.seed)
+    streams.reseed_global("init", 0, device)
+    setup = Setup(device, settings.batch_size or spec.batch_size, streams, spec.protocol, data, spec.synthetic)
+    task = registry.build_workload(spec.workload, setup)
+    task.model.load_state_dict(load_tensors(folder.weights_file))
+    task.model.to(getattr(torch, settings.dtype))
+    set_mode(task.model, settings)
+    return task
+
+
+def set_mode(model: nn.Module, settings: SharpnessSettings) -> None:
+    """Switch dropout off, and batch norm into the mode that shall be measured."""
+    model.eval()
+    for module in normalizers_of(model):
+        module.train(settings.batch_norm == "train")
+
+
+def _surface(task: Task, settings: SharpnessSettings, stop: Callable[[], bool]) -> LossSurface:
+    def convert(leaf: Any) -> Any:
+        floating = isinstance(leaf, Tensor) and leaf.is_floating_point()
+        return leaf.to(getattr(torch, settings.dtype)) if floating else leaf
+
+    def batches() -> Iterator[Any]:
+        for batch in _batches(task, settings.examples):
+            if stop():
+                raise Stopped("stopped while it was measured")
+            yield _pytree.tree_map(convert, batch)
+
+    size = getattr(task, "size", parts.size)
+    return LossSurface(task.model.parameters(), batches, task.loss, size, normalizers=normalizers_of(task.model))
+
+
+def _batches(task: Task, examples: int | None) -> Iterator[Any]:
+    fixed = getattr(task, "fixed_batches", None)
+    if fixed is not None:
+        yield from fixed(examples)
+        return
+    seen, size = 0, getattr(task, "size", parts.size)
+    for batch in task.batches(1):
+        yield batch
+        seen += size(batch)
+        if examples is not None and seen >= examples:
+            return

@@ -1,0 +1,238 @@
+"""A run's task and optimizer, set up from its spec, and the one thing that is done with them: a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree
+
+from benchbench import registry, stepping
+from benchbench.cost.ledger import Ledger
+from benchbench.execution import backends, parts
+from benchbench.execution.compilation import CompiledLoss
+from benchbench.execution.normalizers import frozen_statistics, normalizers_of
+from benchbench.execution.parts import Part
+from benchbench.execution.precision import LossScaler, in_half_precision
+from benchbench.execution.ranks import Ranks
+from benchbench.execution.synchronised_norm import synchronise
+from benchbench.objective import Objective
+from benchbench.runs.checkpoint import same
+from benchbench.streams import Streams
+from benchbench.training.schedules import Schedules
+from benchbench.values import RunSpec
+from benchbench.workloads import Setup
+
+_COUNTS = ("steps", "forwards", "gradients", "hvps")
+
+
+class Training:
+    """What the steps of a run need, and their count.
+
+    Set up and stepped the same way, two trainings of one spec make the same steps; they share nothing. Both
+    move torch's global generators.
+
+    Args:
+        spec: What to run.
+        device: Where to run it.
+        data: The folder in which data sets lie.
+        ranks: This process among those that share every batch; `None` if it is the only one.
+
+    Raises:
+        ValueError: The model cannot be run in the memory format that the spec asks for.
+
+    Attributes:
+        task: The workload.
+        optimizer: The optimizer over the task's model.
+        parameters: What it moves, in its order, frozen ones included.
+        schedules: What changes its hyperparameters from step to step.
+        compiled: The compiled loss, where the spec asks for one.
+        ledger: What the steps have cost.
+        streams: The run's random streams.
+    """
+
+    def __init__(self, spec: RunSpec, device: torch.device, data: Path, ranks: Ranks | None = None) -> None:
+        self._ranks = ranks
+        self._execution = spec.execution
+        self.streams = Streams(spec.seed)
+        self._device = device
+        self.streams.reseed_global("init", 0, device)
+        setup = Setup(device, spec.batch_size, self.streams, spec.protocol, data, spec.synthetic)
+        self.task = registry.build_workload(spec.workload, setup)
+        model = self.task.model
+        if spec.execution.channels_last and device.type == "cpu":
+            _refuse_dangerous_convolutions(model)
+        if ranks is not None and spec.execution.batch_norm == "synchronised":
+            synchronise(model, ranks)
+        parameters = getattr(self.task, "parameters", model.parameters)()
+        self.optimizer = registry.build_optimizer(
+            spec.optimizer, parameters, seed=self.streams.seed("probes"), model=model
+        )
+        stepping.training(self.optimizer)
+        self._normalizers = normalizers_of(model)
+        self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.schedules = Schedules(
+            self.optimizer,
+            spec.schedule,
+            self.task.steps_per_epoch,
+            spec.epochs,
+            higher_is_better=self.task.higher_is_better,
+        )
+        self._create_graph = registry.needs_create_graph(spec.optimizer, spec.create_graph)
+        self.compiled = CompiledLoss(self.task.loss) if spec.execution.compile else None
+        self._dropout = f"dropout/{ranks.rank}" if ranks is not None and ranks.rank else "dropout"
+        self._scaler = LossScaler(device) if spec.execution.autocast == "fp16" else None
+        self.ledger = Ledger()
+
+    def step(self, batch: Any, watch: Callable[[], None] | None = None) -> Tensor:
+        """Make one step on a batch.
+
+        Args:
+            batch: The batch.
+            watch: Called after every evaluation of the loss, at the point where it was made, the gradients in `p.grad`.
+
+        Returns:
+            The loss of its first evaluation, detached.
+
+        Raises:
+            RuntimeError: The optimizer never evaluated the objective.
+        """
+        self.schedules.apply(self.ledger.steps)
+        self.reseed()
+        objective = self.objective(batch, ledger=self.ledger, create_graph=self._create_graph, watch=watch)
+        with self.ledger.metered():
+            loss = stepping.step(self.optimizer, objective)
+        self.ledger.steps += 1
+        return loss
+
+    def reseed(self) -> None:
+        """Let dropout masks be those of the step: they depend on it (and the rank) alone, whatever else is drawn."""
+        self.streams.reseed_global(self._dropout, self.ledger.steps, self._device)
+
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Evaluate the loss inside without leaving a trace in gradients, running statistics or random state."""
+        gradients = [parameter.grad for parameter in self.parameters]
+        devices = [self._device] if self._device.type == "cuda" else []
+        with torch.random.fork_rng(devices), frozen_statistics(self._normalizers):
+            yield
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = gradient
+
+    def objective(
+        self,
+        batch: Any,
+        *,
+        ledger: Ledger | None = None,
+        create_graph: bool = False,
+        watch: Callable[[], None] | None = None,
+    ) -> Objective:
+        """Return the loss on a batch as a function of the parameters.
+
+        Raises:
+            ValueError: The batch cannot be divided.
+        """
+        return Objective(
+            self._parts(batch),
+            self.parameters,
+            ledger=ledger,
+            normalizers=self._normalizers,
+            create_graph=create_graph,
+            clip_norm=self._execution.clip_norm,
+            scaler=self._scaler,
+            ranks=self._ranks,
+            watch=watch,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that another training of the spec needs to go on from here.
+
+        The tensors are those at work, no copies. Random state is not among them: streams begin anew with every step.
+        """
+        return {
+            "model": self.task.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": {} if self._scaler is None else self._scaler.state(),
+            "counts": {name: getattr(self.ledger, name) for name in _COUNTS},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned.
+
+        Raises:
+            ValueError: The optimizer does not take its state back as it was, or the loss's scale is no positive number.
+        """
+        self.task.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if not same(self.optimizer.state_dict(), state["optimizer"]):
+            raise ValueError("the optimizer's state changes when it is loaded")
+        if self._scaler is not None:
+            self._scaler.load_state(state["scaler"])
+        for name in _COUNTS:
+            setattr(self.ledger, name, state["counts"][name])
+
+    def account(self) -> dict[str, str]:
+        """Say, as plain text, how the gradients were computed, where that is not the default."""
+        said = backends.description(self._execution)
+        if self._ranks is not None:
+            said["batch_norm"] = self._execution.batch_norm
+        if self.compiled is not None:
+            said["compile"] = self.compiled.account(self.ledger.hvps)
+        if self._scaler is not None:
+            said["overflows"] = f"{self._scaler.overflows} gradients were not finite in fp16 and became zero"
+        return said
+
+    def _parts(self, batch: Any) -> list[Part]:
+        """Return this rank's parts of a batch: every `ranks`-th one, so that all ranks evaluate equally often."""
+        ranks, rank = (1, 0) if self._ranks is None else (self._ranks.size, self._ranks.rank)
+        count = self._execution.accumulate * ranks
+        if count == 1:
+            return [self._part(batch, 1.0)]
+        divided = getattr(self.task, "divide", parts.divide)(batch, count)
+        sizes = [getattr(self.task, "size", parts.size)(each) for each in divided]
+        shares = [size / sum(sizes) for size in sizes]
+        own = []
+        for first in range(0, len(divided), ranks):
+            if any(shares[first : first + ranks]):
+                share = shares[first + rank]
+                # A small batch has parts without examples. Another one stands in, for the ranks meet in batch norm.
+                own.append(self._part(divided[first + rank if share else 0], share))
+        return own
+
+    def _part(self, batch: Any, weight: float) -> Part:
+        return Part(partial(self.task.loss, batch), partial(self._first_order_loss, batch), weight)
+
+    def _first_order_loss(self, batch: Any) -> Tensor:
+        """Return the loss as it is computed where no second derivative is needed."""
+        if self._execution.channels_last:
+            batch = _pytree.tree_map(_channels_last, batch)
+        loss = partial(self.compiled or self.task.loss, batch)
+        if self._execution.autocast == "off":
+            return loss()
+        return in_half_precision(loss, self._execution.autocast, self._device)
+
+
+def _channels_last(leaf: Any) -> Any:
+    if not isinstance(leaf, Tensor) or leaf.dim() not in (4, 5):
+        return leaf
+    # With one channel both formats are the same memory: only the strides tell a convolution which one is meant.
+    return leaf.movedim(1, -1).clone(memory_format=torch.contiguous_format).movedim(-1, 1)
+
+
+def _refuse_dangerous_convolutions(model: nn.Module) -> None:
+    """Refuse what corrupts memory on CPUs in the memory format channels-last (seen with torch 2.14).
+
+    Raises:
+        ValueError: The model has a strided 1x1 convolution.
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and max(module.stride) > 1:
+            raise ValueError(
+                f"channels_last: torch's strided 1x1 convolutions corrupt memory on CPUs ({name} in this model): "
+                "leave it out here"
+            )

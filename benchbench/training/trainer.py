@@ -1,0 +1,231 @@
+"""The one training loop: a spec in, a result out."""
+
+from __future__ import annotations
+
+import math
+import platform
+import traceback
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from benchbench import stepping
+from benchbench.cost import memory
+from benchbench.execution import backends
+from benchbench.execution.ranks import RankEndedError
+from benchbench.runs.folder import RunFolder
+from benchbench.training import measurement, probe
+from benchbench.training.attempt import Keeper, Progress, Stopped, never
+from benchbench.training.followers import following
+from benchbench.values import EpochRecord, Memory, Metrics, Outcome, RunResult, RunSpec
+from benchbench.workloads import DATA, Task
+
+_TRACEBACK_LINES = 12
+
+
+def run(
+    spec: RunSpec,
+    device: torch.device,
+    report: Callable[[EpochRecord], None],
+    data: Path = DATA,
+    keeper: Keeper | None = None,
+) -> RunResult:
+    """Train one run to the end of its budget or to its divergence.
+
+    Time and cost cover the training loop alone: data loading and optimizer steps, without set-up, evaluation and
+    bookkeeping. Every number depends on the spec and the device only: the process's random state is put back.
+
+    Args:
+        spec: What to run.
+        device: Where to run it.
+        report: Called after every epoch.
+        data: The folder in which data sets lie.
+        keeper: Takes up what an earlier attempt has left and keeps this one's progress; without one, nothing is kept.
+
+    Returns:
+        The result, with outcome `finished` or `diverged`.
+
+    Raises:
+        RuntimeError: The optimizer never evaluated the objective.
+        Stopped: The keeper was asked to stop the run.
+        RankEndedError: The process of another rank has ended.
+    """
+    keeper = keeper or Keeper(spec, device)
+    with (
+        torch.random.fork_rng(),
+        backends.configured(spec.execution, device),
+        following(spec, device, data) as followers,
+    ):
+        progress = keeper.begin(lambda: Progress(spec, device, data, followers.ranks, keeper.note))
+        training, usage = progress.training, progress.usage
+        task, ledger = training.task, training.ledger
+        outcome: Outcome = "finished"
+        message = ""
+
+        while progress.epoch <= spec.epochs:
+            epoch = progress.epoch
+            followers.begin(epoch, progress.batches, training)
+            batches = progress.remaining(task.batches(epoch))
+            with usage.measured():
+                for batch in batches:
+                    progress.step(batch)
+                    keeper.after_step(progress)
+
+            with stepping.evaluating(training.optimizer):
+                metrics = {
+                    "train/loss": progress.loss_sum.item() / task.steps_per_epoch,
+                    **_evaluate(task, progress.judged),
+                    **{f"schedule/{key}": value for key, value in training.schedules.values().items()},
+                }
+                record = EpochRecord(epoch=epoch, metrics=metrics, cost=ledger.cost(usage.seconds))
+                progress.complete(record)
+            report(record)
+            if not all(math.isfinite(metrics[name]) for name in ("train/loss", f"{progress.judged}/loss")):
+                outcome, message = "diverged", f"loss not finite in epoch {epoch}"
+                break
+            keeper.after_epoch(progress)
+        final, at_best = _tested(progress, keeper)
+    return RunResult(
+        key=spec.key,
+        outcome=outcome,
+        message=message,
+        selection_metric=progress.best.metric,
+        epochs=final.epoch,
+        final=final.metrics,
+        best=at_best.metrics,
+        best_epoch=at_best.epoch,
+        cost=final.cost,
+        memory=Memory(
+            parameters=memory.parameter_bytes(training.optimizer),
+            state=memory.state_bytes(training.optimizer),
+            device_peak=usage.device_peak,
+        ),
+        environment={
+            **getattr(task, "environment", {}),
+            **_throughput(task, final.epoch, final.cost.train_seconds),
+            **training.account(),
+        },
+    )
+
+
+def _tested(progress: Progress, keeper: Keeper) -> tuple[EpochRecord, EpochRecord]:
+    """Return the last and the best epoch with the metrics of the test split, read now unless it chose the epoch.
+
+    The last epoch's weights are kept; the best epoch's are left in the model.
+    """
+    training, best, last = progress.training, progress.best, progress.records[-1]
+    task, chosen = training.task, best.record or last
+    with stepping.evaluating(training.optimizer):
+        keeper.keep_weights(progress)
+        if not best.weights:
+            return last, chosen
+        final = _with(last, _evaluate(task, "test"))
+        if chosen.epoch == last.epoch:
+            return final, final
+        task.model.load_state_dict(best.weights)
+        return final, _with(chosen, _evaluate(task, "test"))
+
+
+def _throughput(task: Task, epochs: int, seconds: float) -> dict[str, str]:
+    """Return how many tokens were trained on per second, for a task that counts them."""
+    tokens = getattr(task, "tokens_per_epoch", None)
+    return {} if tokens is None else {"tokens_per_second": f"{tokens * epochs / seconds:.0f}"}
+
+
+def _with(record: EpochRecord, metrics: Metrics) -> EpochRecord:
+    return record.model_copy(update={"metrics": {**record.metrics, **metrics}})
+
+
+def _evaluate(task: Task, split: str) -> Metrics:
+    return {f"{split}/{name}": value for name, value in task.evaluate(split).items()}
+
+
+def run_in_folder(
+    spec: RunSpec,
+    device: torch.device,
+    folder: RunFolder,
+    *,
+    data: Path = DATA,
+    sharing: int = 1,
+    own_process: bool = False,
+    stop: Callable[[], bool] = never,
+) -> RunResult:
+    """Run a spec and leave its metrics and its result in its folder; an exception becomes the outcome `failed`.
+
+    It goes on from the checkpoint that an earlier attempt has left in the folder. A run that has finished there, and of
+    which only the sharpness is missing, is only measured.
+
+    What the spec wants measured beside the training is measured after it, so that it can neither change nor cost
+    the run anything.
+
+    Args:
+        spec: What to run.
+        device: Where to run it.
+        folder: The run's folder, prepared for it.
+        data: The folder in which data sets lie.
+        sharing: Number of runs that share the device, which is recorded beside the times.
+        own_process: Whether this process does nothing else, so that its memory is the run's.
+        stop: Looked at after every step: whether the run shall leave a checkpoint and end as `interrupted`.
+    """
+    folder = folder.as_claimed()
+    result = folder.measurable(spec)
+    if result is None:
+        result = _trained(spec, device, folder, data, sharing, own_process, stop)
+    if spec.lacks_sharpness(result):
+        result = measurement.with_sharpness(spec, result, device, folder, data, stop)
+    folder.finish(result)
+    return result
+
+
+def _trained(
+    spec: RunSpec,
+    device: torch.device,
+    folder: RunFolder,
+    data: Path,
+    sharing: int,
+    own_process: bool,
+    stop: Callable[[], bool],
+) -> RunResult:
+    keeper = Keeper(spec, device, folder, stop)
+    try:
+        result = run(spec, device, folder.append, data, keeper)
+    except Stopped as stopped:
+        result = RunResult(key=spec.key, outcome="interrupted", message=str(stopped))
+    except RankEndedError as error:
+        traceback.print_exc()
+        result = RunResult(key=spec.key, outcome="crashed", message=str(error))
+    except (Exception, SystemExit):  # noqa: BLE001 - one run's failure is a value, whatever its cause
+        traceback.print_exc()
+        lines = traceback.format_exc().strip().splitlines()[-_TRACEBACK_LINES:]
+        result = RunResult(key=spec.key, outcome="failed", message="\n".join(lines))
+    # Read here already: what is measured below has a peak of its own.
+    used = result.memory.model_copy(update={"host_peak": memory.process_peak() if own_process else None})
+    result = result.model_copy(
+        update={
+            "environment": {**environment(device, sharing), **result.environment, **keeper.account()},
+            "memory": used,
+        }
+    )
+    if "flops" in spec.measure and result.conclusive:
+        # Should the probe take the process along, this is what remains.
+        folder.finish(result.model_copy(update={"unmetered": "the process died in the probe"}))
+        gc_measured, unmetered = probe.gradient_equivalents(spec, device, data, hessian=result.cost.hvps > 0)
+        result = result.model_copy(update={"gc_measured": gc_measured, "unmetered": unmetered})
+    return result
+
+
+def environment(device: torch.device, sharing: int) -> dict[str, str]:
+    """Describe what a run's numbers and times depend on besides its spec, as plain text."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
+    return {
+        "device": f"{device.type} ({name or platform.machine()})",
+        "threads": str(torch.get_num_threads()),
+        "concurrent_runs": str(sharing),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "host": platform.node(),
+        "torch": torch.__version__,
+        "benchbench": version("benchbench"),
+    }

@@ -1,0 +1,51 @@
+"""The frozen values that travel between the floors of the harness; each one can be written as JSON."""
+
+from benchbench.frozen import Frozen, canonical_json
+from benchbench.values.results import (
+    Cost,
+    DiagnosticRecord,
+    EpochRecord,
+    Histogram,
+    Memory,
+    Metrics,
+    Outcome,
+    RunResult,
+    Submission,
+)
+from benchbench.values.schedules import Constant, Cosine, Linear, MultiStep, Piecewise, Plateau, Polynomial, Schedule
+from benchbench.values.specs import Component, DiagnosticName, Diagnostics, Execution, Measurement, Protocol, RunSpec
+from benchbench.values.suites import Heading, Method, Origin, Row, Suite
+
+__all__ = [
+    "Component",
+    "Constant",
+    "Cosine",
+    "Cost",
+    "DiagnosticName",
+    "DiagnosticRecord",
+    "Diagnostics",
+    "EpochRecord",
+    "Execution",
+    "Frozen",
+    "Heading",
+    "Histogram",
+    "Linear",
+    "Measurement",
+    "Memory",
+    "Method",
+    "Metrics",
+    "MultiStep",
+    "Origin",
+    "Outcome",
+    "Piecewise",
+    "Plateau",
+    "Polynomial",
+    "Protocol",
+    "Row",
+    "RunResult",
+    "RunSpec",
+    "Schedule",
+    "Submission",
+    "Suite",
+    "canonical_json",
+]

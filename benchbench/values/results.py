@@ -1,0 +1,149 @@
+"""What a run measured, and how it ended."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from benchbench.frozen import Frozen as Frozen  # noqa: PLC0414 - all other modules take both from here
+from benchbench.frozen import canonical_json as canonical_json  # noqa: PLC0414
+
+Outcome = Literal["finished", "diverged", "failed", "crashed", "timeout", "interrupted"]
+"""How a run ended. `diverged` (a loss that is NaN or infinite) is a result; the four last ones are run again."""
+
+Metrics = dict[str, float]
+"""Metric name (`split/metric`, such as `test/accuracy`) to its value; accuracies are fractions in [0, 1]."""
+
+
+class Cost(Frozen):
+    """What a run's training used, apart from evaluation and bookkeeping.
+
+    Attributes:
+        steps: Optimizer steps.
+        forwards: Evaluations of the loss.
+        gradients: Gradient computations (one forward and one backward pass each: 1 GC).
+        hvps: Hessian-vector products.
+        train_seconds: Wall-clock time inside the training loop, data loading included.
+    """
+
+    steps: int = 0
+    forwards: int = 0
+    gradients: int = 0
+    hvps: int = 0
+    train_seconds: float = 0.0
+
+
+class Memory(Frozen):
+    """What a run held in memory, in bytes; `None` where it was not measured or could not be.
+
+    Attributes:
+        parameters: Parameters of the model.
+        state: Tensors in the optimizer's state at the end of the run, memory that several share counted once.
+        device_peak: Most memory that tensors took up on the accelerator while training, evaluation left out.
+        host_peak: Most resident memory of the run's process, with everything in it: the interpreter, the
+            libraries, the data. `None` where the process is not the run's own.
+    """
+
+    parameters: int | None = None
+    state: int | None = None
+    device_peak: int | None = None
+    host_peak: int | None = None
+
+
+class EpochRecord(Frozen):
+    """One line of a run's `metrics.jsonl`.
+
+    Attributes:
+        epoch: Epochs completed, from 1.
+        metrics: Metrics of every split after this epoch, the schedule's values and the training loss.
+        cost: Cost of the run so far.
+    """
+
+    epoch: int
+    metrics: Metrics
+    cost: Cost
+
+
+class Histogram(Frozen):
+    """How many entries lie between consecutive edges.
+
+    Attributes:
+        edges: Edges, increasing; one more than counts.
+        counts: Entries from each edge up to the next one.
+    """
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
+class DiagnosticRecord(Frozen):
+    """One line of a run's `diagnostics.jsonl`: what was recorded beside one step of the training.
+
+    Attributes:
+        step: Steps completed, from 1.
+        epoch: The epoch that the step belongs to, from 1.
+        values: Numbers by name, such as `update_norm` or `state/hessian/median`.
+        histograms: Histograms by name, such as `state/hessian`.
+    """
+
+    step: int
+    epoch: int
+    values: Metrics = {}
+    histograms: dict[str, Histogram] = {}
+
+
+class RunResult(Frozen):
+    """How a run ended and what it measured; the content of a run's `result.json`.
+
+    Attributes:
+        key: Key of the run's spec.
+        outcome: How it ended.
+        message: For anything but `finished`: why, in one or a few lines.
+        selection_metric: Metric that chose `best`, on the split that the run's protocol says.
+        epochs: Epochs completed.
+        final: Metrics after the last completed epoch, with those of the test split.
+        best: Metrics after the epoch with the best selection metric, with those of the test split.
+        best_epoch: That epoch, or 0 when no epoch was completed.
+        cost: What the training used.
+        gc_measured: Gradient equivalents per step: floating-point operations of a step over those of one gradient.
+            `None` where they were not asked for or could not be measured.
+        unmetered: Why they could not be measured, or empty.
+        sharpness_settings: Digest of the settings that the sharpness in `final` was measured with; empty: not measured.
+        sharpness_missing: Why it is not there although it was asked for, or empty.
+        memory: What it held in memory.
+        environment: Device, threads, library versions, as plain text.
+    """
+
+    key: str
+    outcome: Outcome
+    message: str = ""
+    selection_metric: str = ""
+    epochs: int = 0
+    final: Metrics = {}
+    best: Metrics = {}
+    best_epoch: int = 0
+    cost: Cost = Cost()
+    gc_measured: float | None = None
+    unmetered: str = ""
+    sharpness_settings: str = ""
+    sharpness_missing: str = ""
+    memory: Memory = Memory()
+    environment: dict[str, str] = {}
+
+    @property
+    def conclusive(self) -> bool:
+        """Whether the run has answered what it asked; such a run is never repeated unless forced."""
+        return self.outcome in ("finished", "diverged")
+
+
+class Submission(Frozen):
+    """That a run stands in the queue of another system, or is run by it; the content of `submitted.json`.
+
+    Attributes:
+        engine: Name of the engine that has submitted it.
+        job: What the other system calls it.
+        submitted_at: When, in UTC as ISO 8601 writes it.
+    """
+
+    engine: str
+    job: str
+    submitted_at: str

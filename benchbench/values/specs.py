@@ -1,0 +1,174 @@
+"""What decides the numbers of one run."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, JsonValue
+
+from benchbench.frozen import Frozen as Frozen  # noqa: PLC0414 - all other modules take both from here
+from benchbench.frozen import canonical_json as canonical_json  # noqa: PLC0414
+from benchbench.sharpness.settings import SharpnessSettings
+from benchbench.values.results import RunResult
+from benchbench.values.schedules import Schedule
+
+Measurement = Literal["flops", "sharpness"]
+"""What a suite can have measured after the training: floating-point operations of a step, as gradient equivalents, and
+the sharpness of the solution."""
+
+Protocol = Literal["holdout", "paper"]
+"""What chooses the best epoch: `holdout`, a part of the training data that is not trained on, the test data being read
+once, at the end; `paper`, the test data itself, evaluated after every epoch, as the SASSHA paper did."""
+
+DiagnosticName = Literal[
+    "update_norm", "gradient_norm", "perturbation_norm", "update_cosine", "distance_from_start", "curvature_change"
+]
+"""What can be recorded beside a step, apart from the optimizer's state."""
+
+
+class Component(Frozen):
+    """An optimizer or a workload: where its factory is found, and the keyword arguments it gets.
+
+    Attributes:
+        target: A registered name, `module:attribute` or `path/to/file.py:attribute`.
+        parameters: Keyword arguments of the factory, as they stand in the suite.
+        digest: Hash of the source file when the target is a file, so that an edited file is a different run.
+    """
+
+    target: str
+    parameters: dict[str, JsonValue] = {}
+    digest: str | None = None
+
+
+class Execution(Frozen):
+    """How the gradients of a run are computed. All of it changes numbers, if only by rounding.
+
+    Attributes:
+        compile: Whether gradients are computed by compiled code.
+        accumulate: Parts that a batch is computed in, one after the other.
+        clip_norm: Largest Euclidean norm of a gradient, which is scaled down to it, or `None`.
+        autocast: Type that the forward passes of plain gradients use; Hessian-vector products are in float32.
+        channels_last: Whether plain gradients are computed in the memory format channels-last.
+        tf32: Whether matrix products and convolutions in float32 may be computed with TF32.
+        deterministic: Whether only deterministic algorithms are used.
+        ranks: Processes that share every batch.
+        batch_norm: What batch norm normalises by: the rank's own part of the batch, or the whole batch.
+    """
+
+    compile: bool = False
+    accumulate: int = 1
+    clip_norm: float | None = None
+    autocast: Literal["off", "bf16", "fp16"] = "off"
+    channels_last: bool = False
+    tf32: bool = False
+    deterministic: bool = False
+    ranks: int = 1
+    batch_norm: Literal["local", "synchronised"] = "local"
+
+
+def _check_state_name(name: str) -> str:
+    if not re.fullmatch(r"[\w.-]{1,100}", name):
+        raise ValueError("must be the name of tensors in an optimizer's state, such as exp_avg")
+    return name
+
+
+class Diagnostics(Frozen):
+    """What is recorded beside the steps of a run, which it does not change.
+
+    Attributes:
+        every: Steps from one record to the next; the first one is that of this step.
+        record: Quantities of the step.
+        state: Names of tensors in the optimizer's state, whose distribution is recorded.
+        radius: Distance between the two points that `curvature_change` compares.
+    """
+
+    every: Annotated[int, Field(ge=1, le=2**31 - 1)] = 20
+    record: tuple[DiagnosticName, ...] = ("update_norm", "gradient_norm")
+    state: tuple[Annotated[str, AfterValidator(_check_state_name)], ...] = ()
+    radius: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.05
+
+
+class RunSpec(Frozen):
+    """Everything that decides the numbers of one run, and the labels under which a suite shows it.
+
+    Attributes:
+        suite: Name of the suite the run belongs to (a label: not part of the key).
+        method: Label of the method in the suite (not part of the key).
+        workload_label: Label of the workload in the suite (not part of the key).
+        workload: The workload and its parameters.
+        optimizer: The optimizer and its hyperparameters.
+        create_graph: Whether gradients must keep their graph because the optimizer differentiates them
+            itself; `None` leaves it to the optimizer's own declaration.
+        epochs: Budget, in passes over the training data.
+        batch_size: Examples per step.
+        schedule: Schedule per hyperparameter of the optimizer's parameter groups, `lr` among them.
+        protocol: What chooses the best epoch.
+        synthetic: Whether the workload makes up data of the right shapes instead of reading its own.
+        execution: How gradients are computed.
+        diagnostics: What is recorded beside the steps, if anything; part of the key, for a run without it cannot answer
+            for one with it.
+        seed: Root of all random streams of the run.
+        timeout: Seconds after which the run is stopped (not part of the key).
+        checkpoint_minutes: Minutes between checkpoints inside an epoch (not part of the key).
+        measure: What is measured beside the training, which it does not change (not part of the key).
+        sharpness: How sharpness is measured, if it is (not part of the key).
+    """
+
+    suite: str
+    method: str
+    workload_label: str
+    workload: Component
+    optimizer: Component
+    create_graph: bool | None = None
+    epochs: int
+    batch_size: int
+    schedule: dict[str, Schedule] = {}
+    protocol: Protocol = "holdout"
+    synthetic: bool = False
+    execution: Execution = Execution()
+    diagnostics: Diagnostics | None = None
+    seed: int
+    timeout: float | None = None
+    checkpoint_minutes: float = 10.0
+    measure: tuple[Measurement, ...] = ()
+    sharpness: SharpnessSettings = SharpnessSettings()
+
+    @property
+    def key(self) -> str:
+        """Hash of all that decides the run's numbers: 16 hexadecimal digits, equal across suites and labels."""
+        content = self.model_dump(mode="json", exclude=_NOT_IN_KEY)
+        if self.diagnostics is None:
+            del content["diagnostics"]
+        for component in (content["workload"], content["optimizer"]):
+            if component["digest"]:  # a file is known by its content, wherever it lies
+                component.update(_without_folders(component))
+        return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:16]
+
+    def asking_for_sharpness(self, changes: Mapping[str, JsonValue]) -> RunSpec:
+        """Return the spec with its sharpness to be measured, some of the settings changed.
+
+        Raises:
+            ValidationError: The changed settings have no meaning.
+        """
+        settings = SharpnessSettings.model_validate({**self.sharpness.model_dump(), **changes})
+        measure = tuple(dict.fromkeys((*self.measure, "sharpness")))
+        return self.model_copy(update={"measure": measure, "sharpness": settings})
+
+    def lacks_sharpness(self, result: RunResult) -> bool:
+        """Return whether a result is that of a finished run whose sharpness is still to be measured as asked for."""
+        wanted = "sharpness" in self.measure and result.outcome == "finished"
+        return wanted and result.sharpness_settings != self.sharpness.digest
+
+
+def _without_folders(value: Any) -> Any:
+    """Return a component's content with the folders of the files that it names left out."""
+    if isinstance(value, dict):
+        return {name: _without_folders(each) for name, each in value.items()}
+    is_file = isinstance(value, str) and re.fullmatch(r".+\.py:[\w.]+", value)
+    return value.replace("\\", "/").rpartition("/")[2] if is_file else value
+
+
+_NOT_IN_KEY = {"suite", "method", "workload_label", "timeout", "checkpoint_minutes", "measure", "sharpness"}

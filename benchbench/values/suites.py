@@ -1,0 +1,139 @@
+"""A suite after loading, and its runs with what is known of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pydantic import JsonValue, PrivateAttr
+
+from benchbench.frozen import Frozen as Frozen  # noqa: PLC0414 - all other modules take both from here
+from benchbench.frozen import canonical_json as canonical_json  # noqa: PLC0414
+from benchbench.problems import Place
+from benchbench.values.results import EpochRecord, RunResult
+from benchbench.values.specs import Protocol, RunSpec
+
+
+class Method(Frozen):
+    """A row of the tables.
+
+    Attributes:
+        label: The method's label, its swept values included.
+        category: What it is grouped under.
+        base: Its label in the suite file, shared by all combinations of a sweep; empty where nothing is swept.
+        swept: The combination of swept values, by hyperparameter.
+    """
+
+    label: str
+    category: str = ""
+    base: str = ""
+    swept: dict[str, JsonValue] = {}
+
+
+class Heading(Frozen):
+    """A column of the tables: what a workload is called there.
+
+    Attributes:
+        label: Header of the column.
+        group: Header above it, shared with the neighbours that have the same one, or empty.
+        metrics: Metrics to show; empty: what the results hold.
+    """
+
+    label: str
+    group: str = ""
+    metrics: tuple[str, ...] = ()
+
+    @property
+    def full_label(self) -> str:
+        """The header with its group."""
+        return f"{self.group} / {self.label}" if self.group else self.label
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the parts of a suite stand. It is no part of a suite's value: all origins are equal.
+
+    Attributes:
+        places: Place by label of a method, label of a workload and name of a parameter or other key, with an empty
+            text for what a place does not depend on. Schedules go by names such as `schedule.lr`.
+    """
+
+    places: Mapping[tuple[str, str, str], Place] = field(default_factory=dict, compare=False)
+
+    def find(self, *, method: str = "", workload: str = "", name: str = "") -> Place:
+        """Return the most specific place known; `model.depth` stands in `model` where it has no place of its own."""
+        names = [name, name.rpartition(".")[0]] if "." in name else [name]
+        candidates = [
+            key for each in names for key in ((method, workload, each), (method, "", each), ("", workload, each))
+        ]
+        candidates += [(method, "", ""), ("", workload, ""), ("", "", "")]
+        return next((self.places[key] for key in candidates if key in self.places), Place())
+
+
+class Suite(Frozen):
+    """A suite after loading: defaults, overrides and sweeps are applied, every run is spelled out.
+
+    Attributes:
+        name: Short name; also the name of the MLflow experiment.
+        title: Headline of its tables.
+        protocol: What chooses the best epoch of its runs.
+        seeds: Seeds of every combination of method and workload.
+        methods: Rows of the tables, in the suite's order, sweeps expanded.
+        workloads: Labels of the workloads, in the suite's order.
+        headings: What workloads are called in tables, by label; a label that is not here stands for itself.
+        targets: Value of the selection metric that has to be reached, by label of a workload.
+        held_out: Label of the base workload, by label of its held-out variant.
+        exclusive: Whether a run shall have its device, or on a CPU the machine, to itself, for the sake of its times.
+        tables: Names of the tables it wants.
+        specs: Every run: for each workload, each method, each seed.
+        engine_options: What an engine shall ask for on behalf of every run, by the engine's name.
+    """
+
+    name: str
+    title: str
+    protocol: Protocol = "holdout"
+    seeds: tuple[int, ...]
+    methods: tuple[Method, ...]
+    workloads: tuple[str, ...]
+    headings: dict[str, Heading] = {}
+    targets: dict[str, float] = {}
+    held_out: dict[str, str] = {}
+    exclusive: bool = False
+    tables: tuple[str, ...]
+    specs: tuple[RunSpec, ...]
+    engine_options: dict[str, dict[str, JsonValue]] = {}
+    _origin: Origin = PrivateAttr(default_factory=Origin)
+
+    def heading(self, workload: str) -> Heading:
+        """Return what the workload with this label is called in tables."""
+        return self.headings.get(workload) or Heading(label=workload)
+
+    @property
+    def origin(self) -> Origin:
+        """Where its parts stand in the file it was loaded from."""
+        return self._origin
+
+    def with_origin(self, origin: Origin) -> Suite:
+        """Return the suite with another origin."""
+        suite = self.model_copy()
+        suite._origin = origin
+        return suite
+
+
+class Row(Frozen):
+    """One run as the reports see it: the labels of a suite, and what tracking holds for its key.
+
+    Attributes:
+        spec: The run's spec.
+        result: Its result, or `None` when it has not been run (or not to an end).
+        records: What it recorded after each epoch, where that is wanted and known.
+    """
+
+    spec: RunSpec
+    result: RunResult | None = None
+    records: tuple[EpochRecord, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run has answered all that it asked, what shall be measured included."""
+        return self.result is not None and self.result.conclusive and not self.spec.lacks_sharpness(self.result)

@@ -1,0 +1,255 @@
+"""The tracking store goes away and comes back: every run is in it exactly once in the end."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from benchbench import api, tracking
+from benchbench.scheduling import recorder
+from benchbench.scheduling.recorder import TrackingLostError
+from benchbench.tracking import Tracker, TrackingError, without_passwords
+from benchbench.values import RunSpec
+from tests import servers
+from tests.conftest import benchbench, wait_for
+from tests.scheduling.test_runner import SLOW, SUITE, histories, kinds, run_inline, tracked
+
+pytestmark = pytest.mark.xdist_group("servers")
+
+
+class Unreliable(Tracker):
+    """A store of which every call can fail, before it has done something or after that."""
+
+    chance = random.Random()
+    failures = 0.3
+
+    def _failing(self, call: Callable[[], Any]) -> Any:
+        if self.chance.random() < self.failures / 2:
+            raise TrackingError("lost on the way there")
+        value = call()
+        if self.chance.random() < self.failures / 2:
+            raise TrackingError("lost on the way back")
+        return value
+
+    def begin_invocation(self, *arguments: Any) -> Any:
+        return self._failing(lambda: super(Unreliable, self).begin_invocation(*arguments))
+
+    def begin_run(self, *arguments: Any) -> Any:
+        return self._failing(lambda: super(Unreliable, self).begin_run(*arguments))
+
+    def follow(self, *arguments: Any) -> Any:
+        return self._failing(lambda: super(Unreliable, self).follow(*arguments))
+
+    def end_run(self, *arguments: Any) -> Any:
+        return self._failing(lambda: super(Unreliable, self).end_run(*arguments))
+
+
+@pytest.fixture
+def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses that are over at once."""
+    ticks = iter(range(10**9))
+    monkeypatch.setattr(recorder.time, "monotonic", lambda: 1000.0 * next(ticks))
+    monkeypatch.setattr(recorder.time, "sleep", lambda seconds: None)
+
+
+def by_run(runs: list[Run]) -> dict[tuple[str, str], Any]:
+    return {(run.data.tags["benchbench.method"], run.data.params["seed"]): run.info.status for run in runs}
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.usefixtures("workplace", "quick_pauses")
+def test_whatever_is_lost_on_the_way_every_run_arrives_once(
+    seed: int, write_suite: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Unreliable.chance = random.Random(seed)
+    path = write_suite(SUITE)
+    warnings: list[str] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(tracking, "Tracker", Unreliable)
+        for attempt in range(10):
+            try:
+                run_inline(path, warn=warnings.append)
+            except TrackingLostError as error:
+                assert attempt < 9
+                assert "the same command writes it there" in str(error)
+            else:
+                break
+    assert warnings
+    rows, events = run_inline(path)
+    assert set(kinds(events)) == {"planned"}
+    runs = tracked()
+    assert sorted(run.data.tags["benchbench.key"] for run in runs) == sorted(row.spec.key for row in rows)
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    for history in histories(runs).values():
+        assert [step for step, _ in history["validation/loss"]] == [1, 2, 3]
+    for row in rows:
+        on_disk = Path(".benchbench/runs", row.spec.key, "result.json").read_text()
+        assert row.result == type(row.result).model_validate_json(on_disk)
+
+
+class Choosy(Tracker):
+    """A store that never takes one of the runs."""
+
+    def end_run(self, tracked: Any, result: Any) -> None:
+        spec = RunSpec.model_validate_json(tracked.folder.spec_file.read_bytes())
+        if (spec.method, spec.seed) == ("SGD", 0):
+            raise TrackingError("this one I do not like")
+        super().end_run(tracked, result)
+
+
+@pytest.mark.usefixtures("workplace", "quick_pauses")
+def test_a_run_that_is_refused_keeps_no_other_from_being_tracked(
+    write_suite: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracking, "Tracker", Choosy)
+    warnings: list[str] = []
+    with pytest.raises(TrackingLostError, match=r"^1 run could not be written"):
+        run_inline(write_suite(SUITE), warn=warnings.append)
+    finished = [run for run in tracked() if run.info.status == "FINISHED"]
+    assert len(by_run(finished)) == 3
+    assert all("this one I do not like" in text for text in warnings)
+
+
+@pytest.mark.slow
+def test_a_database_that_is_locked_meanwhile_gets_everything(workplace: Path, write_suite: Callable[..., Path]) -> None:
+    path = write_suite(SUITE)
+    api.load_suite(path)
+    warnings: list[str] = []
+    locked, done = threading.Event(), threading.Event()
+
+    def lock_when_it_has_begun() -> None:
+        wait_for(lambda: list(workplace.glob(".benchbench/runs/*/result.json")))
+        connection = sqlite3.connect(workplace / "mlflow.db", timeout=60, isolation_level=None)
+        connection.execute("BEGIN EXCLUSIVE")
+        locked.set()
+        wait_for(lambda: warnings)
+        connection.execute("ROLLBACK")
+        connection.close()
+        done.set()
+
+    thread = threading.Thread(target=lock_when_it_has_begun)
+    thread.start()
+    rows = api.run(path, slots=1, warn=warnings.append)
+    thread.join()
+    assert locked.is_set() and done.is_set()
+    assert len(warnings) == 1
+    assert "locked" in warnings[0]
+    assert [row.result.outcome for row in rows if row.result] == ["finished"] * 4
+    assert by_run(tracked()).keys() == {(method, seed) for method in ("SGD", "AdamW") for seed in "01"}
+    assert {run.info.status for run in tracked()} == {"FINISHED"}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.TrackingServer]:
+    """MLflow's server with PostgreSQL behind it."""
+    pytest.importorskip("psycopg2", reason="needs psycopg2-binary, which is in the extra 'test'")
+    binaries = servers.postgresql_binaries()
+    if binaries is None:
+        pytest.skip("needs PostgreSQL (apt install postgresql)")
+    folder = tmp_path_factory.mktemp("server")
+    above = Path(tempfile.gettempdir())
+    for parent in (folder, *(each for each in folder.parents if each != above and above in each.parents)):
+        parent.chmod(0o755)  # another user's server works below them
+    with servers.postgresql(binaries, folder / "postgresql") as store:
+        made = servers.TrackingServer(store, folder, servers.free_port())
+        made.start()
+        yield made
+        made.kill()
+
+
+def on_server(uri: str) -> list[Run]:
+    client = MlflowClient(uri)
+    found = client.get_experiment_by_name("lines")
+    runs = client.search_runs([found.experiment_id]) if found else []
+    return [run for run in runs if "benchbench.key" in run.data.tags]
+
+
+@pytest.mark.slow
+def test_a_server_that_is_killed_in_the_middle_gets_the_rest_from_the_next_command(
+    server: servers.TrackingServer, workplace: Path, write_suite: Callable[..., Path]
+) -> None:
+    path = write_suite(SLOW)
+    command = [str(Path(sys.executable).with_name("benchbench")), "run", str(path), "--tracking-uri", server.uri]
+    running = subprocess.Popen(command, cwd=workplace, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: list(workplace.glob(".benchbench/runs/*/metrics.jsonl")))
+    server.kill()
+    _, errors = running.communicate(timeout=300)
+    assert running.returncode == 1, errors
+    assert errors.count("warning:") == 1
+    assert "runs go on, and are written to it when it is back" in errors
+    assert "could not be written to the tracking store" in errors
+    assert errors.count(": finished") == 4
+    assert "Traceback" not in errors
+    server.start()
+    again = benchbench("run", str(path), "--tracking-uri", server.uri, cwd=workplace)
+    assert again.returncode == 0, again.stderr
+    assert ": started" not in again.stderr
+    runs = on_server(server.uri)
+    assert len(by_run(runs)) == len(runs) == 4
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    client = MlflowClient(server.uri)
+    for run in runs:
+        assert [point.step for point in client.get_metric_history(run.info.run_id, "validation/loss")] == [1, 2, 3]
+        assert {"result.json", "spec.json"} <= {file.path for file in client.list_artifacts(run.info.run_id)}
+    rows = api.rows(api.load_suite(path), tracking_uri=server.uri)
+    assert [row.result.outcome for row in rows if row.result] == ["finished"] * 4
+
+
+@pytest.mark.slow
+def test_a_database_is_used_without_a_server_too_and_its_password_is_kept(
+    server: servers.TrackingServer, workplace: Path, write_suite: Callable[..., Path]
+) -> None:
+    path = write_suite(SUITE.replace("name: lines", "name: direct"))
+    shown = benchbench("run", str(path), "--tracking-uri", server.store, cwd=workplace)
+    assert shown.returncode == 0, shown.stderr
+    wrong = server.store.replace("/postgres", "/nowhere")
+    refused = benchbench("run", str(path), "--tracking-uri", wrong, cwd=workplace, MLFLOW_SQLALCHEMYSTORE_ECHO="false")
+    assert refused.returncode == 2
+    said = shown.stdout + shown.stderr + refused.stdout + refused.stderr
+    assert "***@127.0.0.1" in refused.stderr
+    left = [file.read_bytes() for file in (workplace / ".benchbench").rglob("*") if file.is_file()]
+    client = MlflowClient(server.store)
+    found = client.get_experiment_by_name("direct")
+    kept = [str(run.to_dictionary()) for run in client.search_runs([found.experiment_id])]
+    assert servers.PASSWORD not in "".join([said, *kept])
+    assert not any(servers.PASSWORD.encode() in content for content in left)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("postgresql://me:secret@host:5432/db is away", "postgresql://***@host:5432/db is away"),
+        ("http://me:se@cret@host/path", "http://***@host/path"),
+        ("postgresql://host/db?user=me&password=secret&x=1", "postgresql://host/db?user=me&password=***&x=1"),
+        ("sqlite:////tmp/a@b.db", "sqlite:////tmp/a@b.db"),
+        ("http://host/path/user@example", "http://host/path/user@example"),
+    ],
+)
+def test_credentials_are_masked(text: str, shown: str) -> None:
+    assert without_passwords(text) == shown
+
+
+@pytest.mark.usefixtures("workplace")
+def test_a_server_that_never_was_there_ends_the_command_before_any_run(
+    write_suite: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    began = time.monotonic()
+    with pytest.raises(TrackingError, match=r"http://\*\*\*@127.0.0.1:9 cannot be used") as caught:
+        run_inline(write_suite(SUITE), tracking_uri="http://me:secret@127.0.0.1:9")
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert time.monotonic() - began < 60
+    assert not Path(".benchbench").exists()

@@ -1,0 +1,76 @@
+"""Runs whose steps several processes make."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchbench.runs.folder import RunFolder
+from benchbench.training.attempt import Keeper, Stopped, never
+from benchbench.training.followers import following
+from benchbench.training.trainer import run, run_in_folder
+from benchbench.values import Component, EpochRecord, Execution, Plateau, RunSpec
+from benchbench.workloads import DATA
+from tests import ranked
+
+CPU = torch.device("cpu")
+
+
+def spec(workload: str, ranks: int = 2, **changes: Any) -> RunSpec:
+    return RunSpec(
+        suite="test",
+        method="method",
+        workload_label="workload",
+        workload=Component(target=workload),
+        optimizer=Component(target="adamw", parameters={"lr": 0.01}),
+        batch_size=100,
+        seed=0,
+        execution=Execution(ranks=ranks),
+        **{"epochs": 2, **changes},
+    )
+
+
+def test_a_run_with_ranks_gives_the_numbers_of_one_process() -> None:
+    alone, shared = (run(spec("digits-mlp", ranks), CPU, lambda record: None) for ranks in (1, 2))
+    assert shared.final == pytest.approx(alone.final, rel=1e-5)
+    assert (shared.cost.steps, shared.cost.gradients) == (alone.cost.steps, alone.cost.gradients)
+    assert (shared.environment["ranks"], shared.environment["batch_norm"]) == ("2", "local")
+    assert not torch.distributed.is_initialized()
+
+
+def test_a_dead_rank_ends_the_run(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    result = run_in_folder(spec(f"{ranked.__file__}:deadly"), CPU, folder)
+    assert (result.outcome, result.message) == ("crashed", "the process of another rank has ended; see the log")
+
+
+def test_a_rank_that_cannot_be_set_up_ends_the_run(tmp_path: Path) -> None:
+    result = run_in_folder(spec("digits-mpl"), CPU, RunFolder(tmp_path))
+    assert (result.outcome, "unknown workload" in result.message) == ("failed", True)
+
+
+@pytest.mark.slow
+def test_ranks_take_up_a_run_where_it_stopped(tmp_path: Path) -> None:
+    plateau = {"lr": Plateau(name="plateau", gamma=0.5, patience=0)}
+    of_three = spec(f"{ranked.__file__}:mlp", epochs=3, schedule=plateau)
+    undisturbed: list[EpochRecord] = []
+    run(of_three, CPU, undisturbed.append)
+
+    steps = iter(range(100))
+    folder, records = RunFolder(tmp_path), list[EpochRecord]()
+    with pytest.raises(Stopped, match="stopped after 5 steps"):  # in the second epoch; it looks once more before
+        run(of_three, CPU, records.append, keeper=Keeper(of_three, CPU, folder, lambda: next(steps) == 6))
+    run(of_three, CPU, records.append, keeper=Keeper(of_three, CPU, folder, never))
+    assert [record.metrics for record in records] == [record.metrics for record in undisturbed]
+    assert len({record.metrics["train/loss"] for record in records}) == 3
+
+
+def test_ranks_are_refused_where_they_are_not_supported() -> None:
+    with (
+        pytest.raises(ValueError, match="supported on CPUs alone, not on cuda"),
+        following(spec("digits-mlp"), torch.device("cuda"), DATA),
+    ):
+        pass

@@ -1,0 +1,261 @@
+"""Sharpness of runs, through the command line: measured once, added to what is known, never in the training's way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mlflow import MlflowClient
+from torch.nn import functional as F
+from typer.testing import CliRunner, Result
+
+from benchbench.cli import app
+from benchbench.runs.folder import RunFolder
+from benchbench.training.trainer import run_in_folder
+from benchbench.values import RunSpec
+from tests import sharp
+
+SHARP = Path(sharp.__file__)
+SUITE = f"""
+name: sharp
+seeds: [0]
+workloads:
+  small: {{workload: "{SHARP}:small", epochs: 2, batch_size: 8}}
+methods:
+  SGD: {{optimizer: sgd, lr: 0.1}}
+tables: [sharpness]
+"""
+SETTINGS = """
+measure: [sharpness]
+sharpness: {dtype: float64, radii: [0.1, 0.2], draws: 2, trace: {method: hutch++, products: 24}}
+"""
+
+Write = Callable[..., Path]
+
+
+def bench(*arguments: str) -> Result:
+    found = CliRunner().invoke(app, [*arguments])
+    assert found.exception is None or isinstance(found.exception, SystemExit), found.exception
+    return found
+
+
+def run(suite: Path, *more: str) -> Result:
+    return bench("run", str(suite), "--engine", "inline", *more)
+
+
+def folders() -> list[RunFolder]:
+    return [RunFolder(path.parent) for path in sorted(Path(".benchbench/runs").glob("*/spec.json"))]
+
+
+def only_folder() -> RunFolder:
+    (folder,) = folders()
+    return folder
+
+
+def tracked() -> list[Any]:
+    client = MlflowClient(f"sqlite:///{Path.cwd()}/mlflow.db")
+    experiment = client.get_experiment_by_name("sharp")
+    runs = client.search_runs([experiment.experiment_id]) if experiment else []
+    return [each for each in runs if "benchbench.key" in each.data.tags]
+
+
+def dense(folder: RunFolder) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return loss and Hessian of the small workload's solution in float64, from its weights alone."""
+    state = {name: value.double() for name, value in torch.load(folder.weights_file).items()}
+    train = sharp.splits()["train"]
+
+    def loss(x: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(train.inputs.double() @ x[:6].view(2, 3).T + x[6:], train.labels)
+
+    point = torch.cat([state["0.weight"].flatten(), state["0.bias"]])
+    return loss(point), torch.autograd.functional.hessian(loss, point)
+
+
+def test_measures_are_those_of_the_dense_hessian_of_the_final_weights(workplace: Path, write_suite: Write) -> None:
+    found = run(write_suite(SUITE + SETTINGS))
+    assert found.exit_code == 0, found.output
+    loss, hessian = dense(only_folder())
+    value = only_folder().sharpness()
+    assert value is not None
+    assert (value.surface.examples, value.surface.batches, value.surface.dtype) == (20, 3, "float64")
+    assert value.differences.loss == pytest.approx(loss.item(), rel=1e-12)
+    assert value.eigenvalues.largest.value == pytest.approx(torch.linalg.eigvalsh(hessian)[-1].item(), rel=1e-6)
+    assert value.trace.value == pytest.approx(hessian.trace().item(), rel=1e-9)
+    result = only_folder().result()
+    assert result is not None
+    assert result.final["sharpness/gradient_rise"] == result.final["sharpness/gradient_rise/0.1"]
+    assert result.final["sharpness/gradient_rise"] < result.final["sharpness/gradient_rise/0.2"]
+    assert result.final["sharpness/cost_epochs"] == pytest.approx(value.cost.gradient_equivalents / 3)
+    assert "λ_max(H)" in found.stdout
+    assert "at radius 0.1 (0.2: see `export`)" in found.stdout
+
+
+def test_a_suite_that_asks_later_measures_and_does_not_train_and_never_twice(
+    workplace: Path, write_suite: Write
+) -> None:
+    assert run(write_suite(SUITE)).exit_code == 0
+    (before,) = tracked()
+    weights, lines = only_folder().weights_file.stat().st_mtime_ns, only_folder().metrics_file.read_text()
+    suite = write_suite(SUITE + SETTINGS)
+    assert "1 to measure" in bench("plan", str(suite), "--runs").stdout
+    assert run(suite).exit_code == 0
+    assert only_folder().weights_file.stat().st_mtime_ns == weights
+    assert only_folder().metrics_file.read_text() == lines
+    (after,) = tracked()
+    assert after.info.run_id == before.info.run_id
+    assert after.data.metrics["final/sharpness/lambda_max"] == only_folder().sharpness().eigenvalues.largest.value
+    measured = only_folder().sharpness_file.stat().st_mtime_ns
+    assert run(suite).exit_code == 0
+    assert bench("sharpness", str(suite), "--engine", "inline").exit_code == 0
+    assert only_folder().sharpness_file.stat().st_mtime_ns == measured
+
+
+def test_other_settings_are_measured_anew_and_leave_nothing_of_the_old(workplace: Path, write_suite: Write) -> None:
+    run(write_suite(SUITE + SETTINGS))
+    suite = write_suite(SUITE + SETTINGS.replace("[0.1, 0.2]", "[0.3]"))
+    assert run(suite).exit_code == 0
+    (known,) = tracked()
+    rises = [name for name in known.data.metrics if "gradient_rise" in name]
+    assert sorted(rises) == ["final/sharpness/gradient_rise", "final/sharpness/gradient_rise/0.3"]
+
+
+def test_the_command_measures_finished_runs_and_names_the_others(workplace: Path, write_suite: Write) -> None:
+    suite = write_suite(SUITE.replace("seeds: [0]", "seeds: [0, 1]"))
+    run(suite, "--only", "seed=0")
+    found = bench(
+        "sharpness", str(suite), "--engine", "inline", "--dtype", "float64", "--examples", "8",
+        "--set", "sharpness={trace: {products: 4}}",
+    )  # fmt: skip
+    assert found.exit_code == 1
+    assert "not measured: SGD · small · seed 1: the run has not finished" in found.stderr
+    assert len(folders()) == 1
+    value = only_folder().sharpness()
+    assert value is not None
+    assert (value.settings.examples, value.surface.examples, value.settings.trace.products) == (8, 8, 4)
+
+
+def test_one_run_is_shown_by_its_folder_or_its_key(workplace: Path, write_suite: Write) -> None:
+    run(write_suite(SUITE))
+    folder = only_folder()
+    by_folder = bench("sharpness", str(folder.path), "--engine", "inline", "--density")
+    assert by_folder.exit_code == 0, by_folder.output
+    assert "20 training examples, not augmented" in by_folder.stdout
+    measured = folder.sharpness_file.stat().st_mtime_ns
+    whole = json.loads(bench("sharpness", folder.path.name, "--engine", "inline", "--json").stdout)
+    assert folder.sharpness_file.stat().st_mtime_ns == measured
+    assert len(whole["density"]["probes"]) == 3
+    assert whole["key"] == folder.path.name
+
+
+@pytest.mark.parametrize("name", ["0123456789abcdef", "empty"])
+def test_what_is_no_run_is_one_line(workplace: Path, name: str) -> None:
+    Path("empty").mkdir()
+    found = bench("sharpness", name)
+    assert found.exit_code == 2
+    assert len(found.stderr.splitlines()) == 1
+    assert "no such run: there is no spec.json" in found.stderr
+
+
+def test_missing_weights_are_said_and_nothing_is_trained(workplace: Path, write_suite: Write) -> None:
+    run(write_suite(SUITE))
+    only_folder().weights_file.unlink()
+    before = only_folder().result()
+    found = run(write_suite(SUITE + SETTINGS))
+    assert found.exit_code == 1
+    assert "sharpness not measured" in found.stderr
+    assert "no weights in .benchbench/runs" in found.stderr.replace("\n", "")
+    assert only_folder().result() == before
+    assert run(write_suite(SUITE + SETTINGS), "--force").exit_code == 0
+    assert only_folder().sharpness() is not None
+
+
+def test_a_run_that_diverged_is_not_measured(workplace: Path, write_suite: Write) -> None:
+    assert run(write_suite(SUITE.replace("lr: 0.1", "lr: 1e38") + SETTINGS)).exit_code == 0
+    assert only_folder().result().outcome == "diverged"
+    assert only_folder().sharpness() is None
+
+
+def test_a_process_that_dies_while_measuring_costs_the_training_nothing(workplace: Path, write_suite: Write) -> None:
+    workload = f'"{SHARP}:deadly", marker: "{workplace / "marker"}"'
+    suite = write_suite(SUITE.replace(f'"{SHARP}:small"', workload) + SETTINGS)
+    first = bench("run", str(suite), "--slots", "1")
+    assert first.exit_code == 1
+    result = only_folder().result()
+    assert result.outcome == "finished"
+    assert result.sharpness_missing == "the process died while it was measured"
+    weights = only_folder().weights_file.stat().st_mtime_ns
+    assert "Not measured (1): the process died while it was measured" in first.stdout
+    assert bench("run", str(suite), "--slots", "1").exit_code == 0
+    assert only_folder().weights_file.stat().st_mtime_ns == weights
+    assert only_folder().result().sharpness_missing == ""
+
+
+def test_batch_norm_has_the_mode_that_is_asked_for_and_dropout_is_off(workplace: Path, write_suite: Write) -> None:
+    losses = {}
+    for mode in ("eval", "train"):
+        settings = SETTINGS.replace("float64", f"float64, batch_norm: {mode}")
+        run(write_suite(SUITE.replace("epochs: 2", "epochs: 2, norm: true") + settings))
+        value = only_folder().sharpness()
+        assert value is not None
+        assert value.surface.batch_norm == mode
+        losses[mode] = value.differences.loss
+    state = torch.load(only_folder().weights_file)
+    train = sharp.splits()["train"]
+    x = (train.inputs.double() - state["0.running_mean"]) / (state["0.running_var"].double() + 1e-5).sqrt()
+    x = x * state["0.weight"].double() + state["0.bias"].double()
+    expected = F.cross_entropy(x @ state["2.weight"].double().T + state["2.bias"].double(), train.labels)
+    assert losses["eval"] == pytest.approx(expected.item(), rel=1e-9)
+    assert losses["train"] != pytest.approx(losses["eval"], rel=1e-3)
+
+
+def test_a_workload_without_fixed_batches_is_measured_on_those_of_its_first_epoch(
+    workplace: Path, write_suite: Write
+) -> None:
+    workload = SUITE.replace(f"{SHARP}:small", "STUBS:line")
+    settings = SETTINGS.replace("float64", "float64, examples: 9, landscape: {dimensions: 1, points: 3}")
+    assert run(write_suite(workload + settings)).exit_code == 0
+    value = only_folder().sharpness()
+    assert value is not None
+    assert value.surface.examples == 16  # whole batches of eight
+    assert value.data.startswith("examples in the batches of epoch 1")
+    assert value.landscape.x == (-1.0, 0.0, 1.0)
+    assert value.landscape.losses[0][1] == pytest.approx(value.differences.loss, rel=1e-12)
+
+
+def test_a_measurement_can_be_stopped_and_begins_anew(workplace: Path, write_suite: Write) -> None:
+    run(write_suite(SUITE))
+    folder = only_folder()
+    spec = RunSpec.model_validate_json(folder.spec_file.read_bytes()).asking_for_sharpness({"draws": 1})
+    folder.prepare(spec)
+    stopped = run_in_folder(spec, torch.device("cpu"), folder, stop=lambda: True)
+    assert (stopped.outcome, stopped.sharpness_missing) == ("finished", "stopped while it was measured")
+    assert stopped.sharpness_settings == ""
+    folder.prepare(spec)
+    measured = run_in_folder(spec, torch.device("cpu"), folder)
+    assert measured.sharpness_settings == spec.sharpness.digest
+    assert measured.final.items() >= stopped.final.items()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "where", "said"),
+    [
+        ("radii: [0.1, -1]", "sharpness.radii.1", "must be greater than 0 (got -1)"),
+        ("radii: [0.1], radius: 0.2", "sharpness", "radius must be one of radii: 0.1"),
+        ("dtype: float16", "sharpness.dtype", "must be 'float32' or 'float64'"),
+        ("traces: {}", "sharpness.traces", "did you mean 'trace'?"),
+        ("trace: {probes: 3}", "sharpness.trace.probes", "allowed: method, products"),
+    ],
+)
+def test_wrong_settings_are_lines_with_their_place(
+    workplace: Path, write_suite: Write, wrong: str, where: str, said: str
+) -> None:
+    suite = write_suite(SUITE + f"sharpness: {{{wrong}}}\n")
+    found = bench("plan", str(suite))
+    assert found.exit_code == 2
+    (line,) = found.stderr.splitlines()
+    assert f"suite.yaml:9: {where}: " in line
+    assert said in line

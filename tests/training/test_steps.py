@@ -1,0 +1,274 @@
+"""How gradients are computed: clipping, half precision, memory format, backends."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from benchbench.cost.ledger import Ledger
+from benchbench.execution import backends
+from benchbench.execution.precision import LossScaler
+from benchbench.objective import Objective
+from benchbench.training.steps import Training
+from benchbench.training.trainer import run
+from benchbench.values import Component, Execution, RunSpec
+from benchbench.workloads import DATA
+from tests import cases
+
+CPU = torch.device("cpu")
+
+
+def spec(workload: str = "digits-mlp", optimizer: str = "sgd", **execution: Any) -> RunSpec:
+    return RunSpec(
+        suite="test",
+        method="method",
+        workload_label="workload",
+        workload=Component(target=workload),
+        optimizer=Component(target=optimizer, parameters={"lr": 0.1}),
+        epochs=1,
+        batch_size=100,
+        seed=0,
+        execution=Execution(**execution),
+    )
+
+
+def training(workload: str = "digits-mlp", **execution: Any) -> tuple[Training, Any]:
+    """Return a training and its first batch; torch's random state is put back."""
+    with torch.random.fork_rng(devices=[]):
+        made = Training(spec(workload, **execution), CPU, DATA)
+    return made, next(made.task.batches(1))
+
+
+def gradients(made: Training) -> list[Tensor]:
+    return [p.grad.clone() for p in made.task.model.parameters() if p.grad is not None]
+
+
+def ones(objective: Objective) -> list[list[Tensor]]:
+    return [[torch.ones_like(p) for p in objective.parameters]]
+
+
+def norm(tensors: list[Tensor]) -> float:
+    return float(torch.cat([tensor.detach().flatten() for tensor in tensors]).norm())
+
+
+# Clipping
+
+
+@pytest.mark.parametrize("second_order", [False, True])
+@pytest.mark.parametrize("name", ["mlp", "frozen_and_unused"])
+def test_gradients_are_scaled_down_and_products_are_not(second_order: bool, name: str) -> None:
+    case = cases.build(name)
+
+    def evaluated(clip_norm: float | None) -> tuple[list[Tensor | None], list[list[Tensor]]]:
+        objective = Objective(case.loss(), case.parameters(), clip_norm=clip_norm)
+        products = objective.with_hvp(ones(objective))[1] if second_order else [[objective()]]
+        return [p.grad for p in objective.parameters], products
+
+    free, products = evaluated(None)
+    length = norm([g for g in free if g is not None])
+    clipped, same_products = evaluated(length / 4)
+    for g, c in zip(free, clipped, strict=True):
+        assert (g is None) == (c is None)
+        if g is not None:
+            torch.testing.assert_close(c, g / 4, rtol=1e-5, atol=0)
+    torch.testing.assert_close(same_products, products, rtol=0, atol=0)
+    assert norm([g for g in evaluated(2 * length)[0] if g is not None]) == length
+
+
+def test_a_clipped_gradient_keeps_the_derivative_of_the_gradient() -> None:
+    case, ledger = cases.build("mlp"), Ledger()
+    objective = Objective(case.loss(), case.parameters(), create_graph=True, clip_norm=0.01, ledger=ledger)
+    objective()
+    found = [p.grad for p in objective.parameters if p.grad is not None]
+    assert norm(found) == pytest.approx(0.01, rel=1e-3)
+    with ledger.metered():
+        products = torch.autograd.grad(found, objective.parameters, ones(objective)[0])
+    assert ledger.hvps == 1
+    _, [expected] = Objective(case.loss(), case.parameters()).with_hvp(ones(objective))
+    torch.testing.assert_close(list(products), expected, rtol=1e-12, atol=1e-15)
+
+
+def test_a_suite_clips_every_evaluation() -> None:
+    made, batch = training(clip_norm=0.01)
+    objective = made.objective(batch)
+    for _ in range(2):
+        objective()
+        assert norm(gradients(made)) == pytest.approx(0.01, rel=1e-3)
+
+
+# Half precision
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("bf16", torch.bfloat16), ("fp16", torch.float16)])
+def test_half_precision_is_for_plain_gradients(name: str, dtype: torch.dtype) -> None:
+    made, batch = training(autocast=name)
+    seen: list[torch.dtype] = []
+    layer: Any = made.task.model.get_submodule("1")
+    layer.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    loss = made.objective(batch)()
+    half = gradients(made)
+    objective = made.objective(batch)
+    objective.with_hvp(ones(objective))
+    exact = gradients(made)
+    assert seen == [dtype, torch.float32]
+
+    made.task.model.zero_grad()
+    with torch.autocast("cpu", dtype):
+        expected_loss = made.task.loss(batch)
+    # 2^16 is the scale of fp16. A power of two moves no rounding, but keeps small numbers from vanishing.
+    (expected_loss.float() * (2**16 if name == "fp16" else 1)).backward()
+    torch.testing.assert_close(loss, expected_loss.detach().float(), rtol=0, atol=0)
+    for found, expected, full in zip(half, gradients(made), exact, strict=True):
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found, expected / (2**16 if name == "fp16" else 1), rtol=1e-6, atol=0)
+        assert not torch.equal(found, full)
+
+
+def test_gradients_that_fp16_would_lose_are_kept() -> None:
+    """A gradient of 2^-30 is zero in fp16; with the loss scaled by 2^16 it is 2^-14 on the way."""
+    weight, inputs = nn.Parameter(torch.ones(1, 1)), torch.full((1, 1), 2.0**-15)
+
+    def evaluated(scaler: LossScaler | None) -> Tensor:
+        def loss() -> Tensor:
+            with torch.autocast("cpu", torch.float16):
+                return (nn.functional.linear(inputs, weight).float() * 2.0**-15).sum()
+
+        Objective(loss, [weight], scaler=scaler)()
+        assert weight.grad is not None
+        return weight.grad
+
+    assert evaluated(None).item() == 0
+    assert evaluated(LossScaler(CPU)).item() == 2.0**-30
+
+
+def test_a_gradient_that_is_not_finite_becomes_zero_and_is_counted() -> None:
+    scaler = LossScaler(CPU)
+    weights = [nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(1))]
+
+    def evaluated(factor: float) -> list[Tensor | None]:
+        Objective(lambda: weights[0].sum() * factor + weights[1].sum(), weights, scaler=scaler)()
+        return [weight.grad for weight in weights]
+
+    for factor in (torch.inf, torch.nan, 3e38):  # the last one overflows through the scale
+        first, second, unused = evaluated(factor)
+        assert first is not None
+        assert second is not None
+        assert not first.any()
+        assert not second.any()
+        assert unused is None
+    assert (scaler.overflows, scaler.scale.item()) == (3, 2.0**13)
+    first, second, _ = evaluated(2.0)
+    assert first is not None
+    assert second is not None
+    assert (first.tolist(), second.tolist()) == ([2.0] * 2, [1.0] * 3)
+    for _ in range(1999):
+        evaluated(2.0)
+    assert scaler.scale.item() == 2.0**14
+
+
+def test_scaling_goes_on_from_its_state() -> None:
+    made, batch = training(autocast="fp16")
+    state = made.state_dict()
+    made.load_state_dict({**state, "scaler": {**state["scaler"], "scale": torch.tensor(2.0**100)}})
+    made.step(batch)
+    assert made.account()["overflows"].startswith("1 gradients")
+    other, _ = training(autocast="fp16")
+    other.load_state_dict(made.state_dict())
+    assert other.state_dict()["scaler"] == made.state_dict()["scaler"]
+    assert made.state_dict()["scaler"]["scale"].item() == 2.0**99
+    with pytest.raises(ValueError, match="positive finite number, got inf"):
+        other.load_state_dict({**state, "scaler": {**state["scaler"], "scale": torch.tensor(torch.inf)}})
+
+
+@pytest.mark.parametrize(("optimizer", "name"), [("sam", "bf16"), ("sassha", "fp16")])
+def test_a_run_in_half_precision_learns_and_says_so(optimizer: str, name: str) -> None:
+    plain = run(spec(optimizer=optimizer), CPU, lambda record: None)
+    half = run(spec(optimizer=optimizer, autocast=name), CPU, lambda record: None)
+    assert half.environment["autocast"] == name
+    assert "autocast" not in plain.environment
+    assert half.final["test/loss"] != plain.final["test/loss"]
+    assert half.final["test/loss"] == pytest.approx(plain.final["test/loss"], rel=0.05)
+    assert (half.cost.gradients, half.cost.hvps) == (plain.cost.gradients, plain.cost.hvps)
+
+
+# Memory format
+
+
+def test_channels_last_is_for_plain_gradients() -> None:
+    made, batch = training("digits-resnet8", channels_last=True)
+    seen: list[bool] = []
+
+    def look(module: nn.Module, inputs: Any, output: Tensor) -> None:
+        seen.append(output.is_contiguous(memory_format=torch.channels_last))
+
+    made.task.model.get_submodule("3").register_forward_hook(look)
+    made.objective(batch)()
+    found = gradients(made)
+    objective = made.objective(batch)
+    objective.with_hvp(ones(objective))
+    assert seen == [True, False]
+    for one, other in zip(found, gradients(made), strict=True):
+        assert norm([one - other]) <= 1e-4 * norm([other]) + 1e-6
+
+
+def test_convolutions_that_corrupt_memory_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "strided.py").write_text(
+        "from torch import nn\n"
+        "from benchbench.workloads import Workload\n"
+        "from benchbench.workloads.digits import build_mlp\n"
+        "def build(setup):\n"
+        "    task = build_mlp(setup)\n"
+        "    task.model = nn.Sequential(nn.Conv2d(1, 1, 1, stride=2), task.model)\n"
+        "    return task\n"
+        "strided = Workload(build)\n"
+    )
+    with pytest.raises(ValueError, match=r"corrupt memory on CPUs \(0 in this model\)"):
+        training(f"{tmp_path}/strided.py:strided", channels_last=True)
+
+
+# Backends
+
+
+def switches() -> list[object]:
+    return [
+        torch.backends.cuda.matmul.allow_tf32,
+        torch.backends.cudnn.allow_tf32,
+        torch.backends.cudnn.deterministic,
+        torch.backends.cudnn.benchmark,
+        torch.are_deterministic_algorithms_enabled(),
+        os.environ.get("CUBLAS_WORKSPACE_CONFIG"),
+    ]
+
+
+def test_backends_are_configured_for_a_run_and_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    before = switches()
+    gpu = torch.device("cuda")
+    with backends.configured(Execution(), gpu):
+        assert switches() == [False, False, False, True, False, None]
+    with backends.configured(Execution(tf32=True), gpu):
+        assert switches() == [True, True, False, True, False, None]
+    with pytest.raises(KeyError), backends.configured(Execution(deterministic=True), gpu):
+        assert switches() == [False, False, True, False, True, ":4096:8"]
+        raise KeyError
+    with backends.configured(Execution(deterministic=True), CPU):
+        assert switches()[-1] is None
+    assert switches() == before
+
+
+def test_a_run_has_its_backends_and_records_them() -> None:
+    seen: list[bool] = []
+    result = run(
+        spec(deterministic=True, accumulate=2),
+        CPU,
+        lambda record: seen.append(torch.are_deterministic_algorithms_enabled()),
+    )
+    assert seen == [True]
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert (result.environment["deterministic"], result.environment["accumulate"]) == ("True", "2")
