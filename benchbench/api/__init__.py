@@ -1,10 +1,11 @@
 """What the command line does, as functions: load a suite, run it, read its results back as tables."""
 
+from benchbench.api.folders import DATA, RUNS_DIR
 from benchbench.api.leaderboards import export_bundle, submission
 from benchbench.api.optimizers import check_optimizer
 from benchbench.api.results import Figures, compare, export, figures, plot, report, results, rows, workloads_left_out
-from benchbench.api.running import RUNS_DIR, collect, estimates, find_run, measure, plan, run, status
-from benchbench.api.suites import DATA, check, load_suite, missing_data, prepare
+from benchbench.api.running import collect, estimates, find_run, measure, plan, run, status
+from benchbench.api.suites import check, load_suite, missing_data, prepare
 
 __all__ = [
     "DATA",

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchbench.api.folders import RUNS_DIR
+from benchbench.api.results import rows_of
 from benchbench.values import Suite
 
 if TYPE_CHECKING:
     from benchbench.leaderboard.submission import Submission
-from benchbench.api.results import rows_of
-from benchbench.api.running import RUNS_DIR
 
 
 def export_bundle(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchbench.api.folders import RUNS_DIR
+from benchbench.api.suites import load_suite
 from benchbench.values import Row, RunResult, Suite
 
 if TYPE_CHECKING:
@@ -14,8 +16,6 @@ if TYPE_CHECKING:
     from benchbench.reporting.exchange import Record
     from benchbench.reporting.table import Table
     from benchbench.tracking import Tracker
-from benchbench.api.running import RUNS_DIR
-from benchbench.api.suites import load_suite
 
 
 def rows(suite: Suite, *, tracking_uri: str | None = None, runs_dir: Path | None = None) -> list[Row]:

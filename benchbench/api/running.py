@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue, ValidationError
 
+from benchbench.api.folders import DATA, RUNS_DIR
+from benchbench.api.results import rows_of
+from benchbench.api.suites import check, load_suite, plugin_modules
 from benchbench.problems import BadInputError, Problem
 from benchbench.values import Method, Row, RunSpec, Suite
 
@@ -17,11 +20,6 @@ if TYPE_CHECKING:
     from benchbench.scheduling.plan import PlannedRun
     from benchbench.scheduling.runner import Observer
     from benchbench.training.estimate import Estimate
-from benchbench.api.results import rows_of
-from benchbench.api.suites import DATA, check, load_suite, plugin_modules
-
-RUNS_DIR = Path(".benchbench/runs")
-"""Where runs leave their files, unless told otherwise: below the current folder."""
 
 
 def estimates(suite: Suite, *, data: Path = DATA) -> dict[tuple[str, str], Estimate]:

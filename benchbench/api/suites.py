@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from benchbench import suite as suites
+from benchbench.api.folders import DATA
 from benchbench.problems import BadInputError, Problem
 from benchbench.values import RunSpec, Suite
-
-if TYPE_CHECKING:
-    pass
-
-
-DATA = Path("data")
-"""Where data sets are looked for, unless told otherwise: below the current folder."""
 
 
 def load_suite(

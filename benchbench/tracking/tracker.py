@@ -15,16 +15,6 @@ from typing import TYPE_CHECKING
 
 from benchbench.runs.folder import RunFolder, Tail
 from benchbench.sharpness.values import PREFIX
-from benchbench.values import (
-    Outcome,
-    RunResult,
-    RunSpec,
-    Suite,
-)
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import Metric, Run
 from benchbench.tracking.entities import (
     TAG,
     epoch_metrics,
@@ -36,6 +26,17 @@ from benchbench.tracking.entities import (
     text,
 )
 from benchbench.tracking.errors import TrackingError, without_passwords
+from benchbench.values import (
+    Outcome,
+    RunResult,
+    RunSpec,
+    Suite,
+)
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Run
+
 
 _SQLITE = "sqlite:///"
 _DEFAULT_URI = f"{_SQLITE}mlflow.db"
