@@ -35,6 +35,7 @@ FLOORS = {
     "stats": 0,
     "datasets": 0,
     "registry": 1,
+    "descriptions": 1,
     "checks": 1,
     "conformance": 1,
     "training": 1,
