@@ -50,7 +50,7 @@ def show(
     """Show what is known of an optimizer, a workload, a model or a data set: its parameters and documentation."""
     from dataclasses import asdict
 
-    from benchbench.registry import describe
+    from benchbench.descriptions import describe
 
     with errors_as_lines():
         description = describe(name)

@@ -17,8 +17,9 @@ from benchbench.execution import backends
 from benchbench.execution.ranks import RankEndedError
 from benchbench.runs.folder import RunFolder
 from benchbench.training import measurement, probe
-from benchbench.training.attempt import Keeper, Progress, Stopped, never
+from benchbench.training.attempt import Progress
 from benchbench.training.followers import following
+from benchbench.training.keeper import Keeper, Stopped, never
 from benchbench.values import EpochRecord, Memory, Metrics, Outcome, RunResult, RunSpec
 from benchbench.workloads import DATA, Task
 
