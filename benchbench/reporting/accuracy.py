@@ -51,14 +51,13 @@ def places(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> list[Place]:
     ]
 
 
-def cell(runs: Runs, names: Sequence[str], metrics: Callable[[RunResult], Metrics], usual_n: int) -> Cell:
+def cell(runs: Runs, names: Sequence[str], metrics: Callable[[RunResult], Metrics]) -> Cell:
     """Return the cell of one method on one workload.
 
     Args:
         runs: The method's runs there.
         names: The metrics to show.
         metrics: Which metrics of a result count: those after the final or after the best epoch.
-        usual_n: Number of runs behind a cell that needs no remark.
     """
     values = {name: [metrics(run)[name] for run in runs.finished if name in metrics(run)] for name in names}
     lacking = " and ".join(name for name, found in values.items() if len(found) < len(runs.finished))
@@ -66,7 +65,7 @@ def cell(runs: Runs, names: Sequence[str], metrics: Callable[[RunResult], Metric
         return Cell(reason=runs.absence(lacking))
     return Cell(
         figures=tuple(figure(name, found) if found else Figure(value="–") for name, found in values.items()),
-        remark=runs.remark(min(map(len, values.values())), usual_n, lacking),
+        remark=runs.remark(min(map(len, values.values())), lacking),
     )
 
 
@@ -74,9 +73,7 @@ def _table(suite: Suite, rows: Sequence[Row], name: str, when: str, metrics: Cal
     runs = gather(suite, rows)
     columns = places(suite, runs)
     cells = {
-        (place.workload, method.label): cell(
-            runs[place.workload, method.label], place.metrics, metrics, len(suite.seeds)
-        )
+        (place.workload, method.label): cell(runs[place.workload, method.label], place.metrics, metrics)
         for place in columns
         for method in suite.methods
     }
@@ -96,10 +93,9 @@ def _table(suite: Suite, rows: Sequence[Row], name: str, when: str, metrics: Cal
     what = describe(shown.pop()).full_title if len(shown) == 1 else "Test results"
     table = lay_out(name, titled(suite, f"{what} {when}"), suite.methods, columns, cells)
     notes = (
-        *_notes(suite, cells),
+        *_notes(suite, runs, cells),
         *_unit_notes(columns),
         *_baseline_notes(columns, runs),
-        *_thin_bests(suite, table),
         *significance_note(rankings.values()),
         *table.notes,
     )
@@ -127,14 +123,12 @@ def _label(workload: str, metrics: Sequence[str]) -> str:
     return f"{workload} {' / '.join(describe(name).label for name in metrics)}" if metrics else workload
 
 
-def _notes(suite: Suite, cells: Mapping[tuple[str, str], Cell]) -> list[str]:
-    numbers = {figure.n for cell in cells.values() for figure in cell.figures}
-    if not numbers:
+def _notes(suite: Suite, runs: Mapping[tuple[str, str], Runs], cells: Mapping[tuple[str, str], Cell]) -> list[str]:
+    if not any(cell.figures for cell in cells.values()):
         return []
-    usual_n = len(suite.seeds)
-    what = "Mean ± sample standard deviation (ddof = 1)" if usual_n > 1 else "One run each"
-    seeds = count_seeds(suite) + ("" if numbers == {usual_n} else " unless a cell says otherwise")
-    return [f"{what}; {seeds}."]
+    what = "Mean ± sample standard deviation (ddof = 1)" if len(suite.seeds) > 1 else "One run each"
+    usual = all(figure.n == runs[place].usual for place, cell in cells.items() for figure in cell.figures)
+    return [f"{what}; {count_seeds(suite)}{'' if usual else ' unless a cell says otherwise'}."]
 
 
 def _unit_notes(columns: Sequence[Place]) -> list[str]:
@@ -165,17 +159,6 @@ def _baseline_notes(columns: Sequence[Place], runs: Mapping[tuple[str, str], Run
                 text = spread.value if min(values) == max(values) else spread.text
                 notes.append(f"To be beaten in {place.full_label}: {describe(name).title.lower()}, {text}.")
     return notes
-
-
-def _thin_bests(suite: Suite, table: Table) -> list[str]:
-    usual_n = len(suite.seeds)
-    return [
-        f"The best of {column.full_label}, {row.headers[-1]}, rests on {figure.n} of {usual_n} seeds."
-        for i, column in enumerate(table.columns)
-        for row in table.rows
-        for figure in row.cells[i].figures
-        if "best" in figure.marks and (figure.n or 0) < usual_n
-    ]
 
 
 def _selection_note(suite: Suite, rows: Sequence[Row]) -> str:

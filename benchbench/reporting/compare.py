@@ -64,7 +64,7 @@ def comparison(suite: Suite, rows: Sequence[Row], publication: Publication, *, b
         rows=tuple(lines),
         notes=(
             *_notes(suite, publication),
-            *absence_notes(reasons, methods, list(dict.fromkeys(line.headers[1] for line in lines))),
+            *absence_notes(reasons, methods, dict.fromkeys((line.headers[1] for line in lines), "")),
             *_unmatched(suite, publication, pairs),
         ),
     )

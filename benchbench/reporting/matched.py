@@ -41,7 +41,7 @@ def matched_table(suite: Suite, rows: Sequence[Row]) -> Table:
             group = f"{suite.heading(workload).full_label}: {describe(name).title}"
             places.append(Place(workload=key, label=label.format(min(costs)), group=group, metrics=(name,)))
             for method, of_seeds in found.items():
-                cells[key, method] = _cell(here[method], name, of_seeds, min(costs), len(suite.seeds))
+                cells[key, method] = _cell(here[method], name, of_seeds, min(costs))
     notes = [_NOTE, f"Mean ± sample standard deviation (ddof = 1); {count_seeds(suite)} unless a cell says otherwise."]
     if not places:
         notes = ["No finished run has left a curve."]
@@ -54,17 +54,19 @@ _NOTE = (
 )
 
 
+_EVALUATION = "an evaluation in time"
+
+
 def _finished(runs: Runs, name: str, currency: Currency) -> list[list[Evaluation]]:
     """Return the curves of the runs that finished."""
     found = curves(runs, name, currency) or []
     return [points for run, points in zip(runs.results, found, strict=False) if run.outcome == "finished"]
 
 
-def _cell(runs: Runs, name: str, found: Sequence[list[Evaluation]], budget: float, usual_n: int) -> Cell:
+def _cell(runs: Runs, name: str, found: Sequence[list[Evaluation]], budget: float) -> Cell:
     better = describe(name).better
     last = [metric_within(points, budget, pick="last", lower_is_better=better == "lower") for points in found]
     values = [evaluation.metric for evaluation in last if evaluation is not None]
     if not values:
-        return Cell(reason=runs.absence("an evaluation within the budget"))
-    remark = runs.remark(len(values), usual_n, "an evaluation within the budget")
-    return Cell(figures=(figure(name, values),), remark=remark)
+        return Cell(reason=runs.absence(_EVALUATION))
+    return Cell(figures=(figure(name, values),), remark=runs.remark(len(values), _EVALUATION))

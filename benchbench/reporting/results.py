@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 
 from benchbench.reporting.metrics import describe
 from benchbench.reporting.table import ABSENT, Cell, Column, Figure, Mark, Table, TableRow
@@ -65,7 +65,8 @@ def lay_out(
         methods: Its rows.
         places: Its columns.
         cells: Cell by label of the workload and label of the method, with one figure per metric of the place.
-        notes: What a reader must know; why figures are missing is added.
+        notes: What a reader must know; which best figures rest on fewer seeds than others, and why figures are missing,
+            is added.
     """
     methods, places = by_category(methods), by_group(places)
     headers = row_headers(methods)
@@ -74,6 +75,7 @@ def lay_out(
         TableRow(headers=(method.category, method.label)[-len(headers) :], cells=tuple(column[i] for column in columns))
         for i, method in enumerate(methods)
     )
+    shown = tuple(Column(label=place.label, group=place.group) for place in places)
     reasons = {
         (method.label, place.full_label): reason
         for method in methods
@@ -84,24 +86,27 @@ def lay_out(
         name=name,
         title=title,
         headers=headers,
-        columns=tuple(Column(label=place.label, group=place.group) for place in places),
+        columns=shown,
         rows=rows,
         notes=(
             *notes,
-            *absence_notes(reasons, [m.label for m in methods], [place.full_label for place in places]),
+            *_thin_bests(shown, rows),
+            *absence_notes(
+                reasons, [method.label for method in methods], {place.full_label: place.group for place in places}
+            ),
         ),
     )
 
 
 def absence_notes(
-    reasons: Mapping[tuple[str, str], str], methods: Sequence[str], workloads: Sequence[str]
+    reasons: Mapping[tuple[str, str], str], methods: Sequence[str], workloads: Mapping[str, str]
 ) -> list[str]:
     """Return why figures are missing, what is missing for the same reason together.
 
     Args:
         reasons: Reason by method and workload.
         methods: All methods of the table.
-        workloads: All workloads of the table.
+        workloads: All workloads (or columns) of the table, with the group of each, which stands for all in it.
     """
     lacking: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for (method, workload), reason in reasons.items():
@@ -109,12 +114,32 @@ def absence_notes(
     notes = []
     for reason, found in lacking.items():
         where = [
-            method if len(places) == len(workloads) else f"{method} on {', '.join(places)}"
+            method if len(places) == len(workloads) else f"{method} on {', '.join(_by_group(places, workloads))}"
             for method, places in found.items()
         ]
         everywhere = where == list(methods)
         notes.append(f"{ABSENT}: {reason}: {'all methods' if everywhere and len(methods) > 1 else '; '.join(where)}.")
     return notes
+
+
+def _by_group(found: Sequence[str], groups: Mapping[str, str]) -> list[str]:
+    """Return the labels with those of each group that are all there replaced by the group's."""
+    whole = {
+        group
+        for group, size in Counter(groups.values()).items()
+        if group and 1 < size == sum(groups[label] == group for label in found)
+    }
+    return list(dict.fromkeys(groups[label] if groups[label] in whole else label for label in found))
+
+
+def _thin_bests(columns: Sequence[Column], rows: Sequence[TableRow]) -> Iterator[str]:
+    """Yield which best figures rest on fewer seeds than others of their column."""
+    for i, column in enumerate(columns):
+        most = max((figure.n or 0 for row in rows for figure in row.cells[i].figures), default=0)
+        for row in rows:
+            for figure in row.cells[i].figures:
+                if "best" in figure.marks and figure.n and figure.n < most:
+                    yield f"The best of {column.full_label}, {row.headers[-1]}, rests on {figure.n} of {most} seeds."
 
 
 def _marked(cells: Sequence[Cell], metrics: Sequence[str]) -> list[Cell]:

@@ -35,7 +35,7 @@ def sharpness_table(suite: Suite, rows: Sequence[Row]) -> Table:
                 Place(workload=key, label=_label(name, exponent), group=_group(suite, workload, name), metrics=(name,))
             )
             for method, found in here.items():
-                cells[key, method] = _cell(found, name, exponent, len(suite.seeds))
+                cells[key, method] = _cell(found, name, exponent)
     notes = [*_notes(suite, rows)] if places else ["No result holds a measure of sharpness."]
     notes += _missing(suite, rows)
     return lay_out("sharpness", titled(suite, "Sharpness of the solutions"), suite.methods, places, cells, notes)
@@ -73,11 +73,11 @@ def _exponent(means: Sequence[float]) -> int:
     return 3 * math.floor((math.log10(min(sizes)) - math.log10(0.2)) / 3) if sizes else 0
 
 
-def _cell(runs: Runs, name: str, exponent: int, usual_n: int) -> Cell:
+def _cell(runs: Runs, name: str, exponent: int) -> Cell:
     values = _values(runs, name)
     if not values:
         return Cell(reason=runs.absence(name))
-    return Cell(figures=(figure(name, values, scale=10.0**-exponent),), remark=runs.remark(len(values), usual_n, name))
+    return Cell(figures=(figure(name, values, scale=10.0**-exponent),), remark=runs.remark(len(values), name))
 
 
 def _notes(suite: Suite, rows: Sequence[Row]) -> Iterator[str]:

@@ -73,4 +73,8 @@ def significance_note(rankings: Iterable[Ranking | None]) -> list[str]:
     tests = dict.fromkeys(pair.comparison.test for pair in pairs if not isinstance(pair.corrected_p, str))
     if not tests:
         return [f"Differences are not tested: that takes {MINIMUM_N} seeds."]
-    return [f"Tests: {' and '.join(tests)}, Holm's correction over all pairs of a column, alpha = {ALPHA:g}."]
+    few = any(pair.corrected_p == "n < 5" for pair in pairs)
+    return [
+        f"Tests: {' and '.join(tests)}, Holm's correction over all pairs of a column, alpha = {ALPHA:g}"
+        f"{f'; none below {MINIMUM_N} seeds' if few else ''}."
+    ]
