@@ -2,6 +2,7 @@
 
 from benchbench.frozen import Frozen, canonical_json
 from benchbench.values.results import (
+    CONCLUSIVE,
     Cost,
     DiagnosticRecord,
     EpochRecord,
@@ -17,6 +18,7 @@ from benchbench.values.specs import Component, DiagnosticName, Diagnostics, Exec
 from benchbench.values.suites import Heading, Method, Origin, Row, Suite
 
 __all__ = [
+    "CONCLUSIVE",
     "Component",
     "Constant",
     "Cosine",
