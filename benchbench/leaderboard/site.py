@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from benchbench.leaderboard import bundle, plots
 from benchbench.leaderboard.boards import CURRENCIES, Board, boards, scores
+from benchbench.leaderboard.collector import without_collector
 from benchbench.leaderboard.merge import Entry, merge
 from benchbench.leaderboard.submission import Submission
 from benchbench.problems import BadInputError, Problem, printable
-from benchbench.reporting.metrics import describe, figure
+from benchbench.reporting.metrics import describe, shown
 from benchbench.stats import MINIMUM_N
 from benchbench.values import EpochRecord, RunSpec, Suite
 
@@ -32,6 +33,7 @@ _MARK = '<meta name="generator" content="benchbench leaderboard">'
 """Stands in every page, and says of a folder that it may be built anew."""
 
 
+@without_collector()
 def build(submissions: Sequence[Submission], out: Path, title: str) -> int:
     """Write the site of submissions.
 
@@ -181,7 +183,7 @@ class _Pages:
         self._write(path, self._environment.get_template(template).render(mark=_MARK, **values))
 
     def _write(self, path: str, text: str) -> None:
-        (self._out / path).write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+        (self._out / path).write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
 def _settings(spec: RunSpec) -> str:
@@ -252,7 +254,7 @@ def _amount(value: float) -> str:
 
 def _metric_value(value: float, metric: str) -> str:
     """Return a value of a curve's metric in the unit in which the same metric of the test data is shown."""
-    return figure(f"test/{metric.partition('/')[2]}", [value]).value
+    return shown(f"test/{metric.partition('/')[2]}", value)
 
 
 def _at_decimals_of(value: float, text: str) -> str:
