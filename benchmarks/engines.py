@@ -1,6 +1,6 @@
 """What engines and the scheduler cost: `python benchmarks/engines.py [makespan|packing|overhead|pool|reading|ray]`.
 
-Without arguments, everything but `ray`. Every figure is a ratio or a time of things measured in this run, beside its target.
+Without arguments, everything but `ray`. Every figure is a ratio or a time measured in this run, beside its target.
 """
 
 from __future__ import annotations
