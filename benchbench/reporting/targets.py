@@ -95,8 +95,8 @@ def profile_table(suite: Suite, rows: Sequence[Row]) -> Table:
 
 
 _TARGETS_NOTE = (
-    "Cost of the first evaluation that reaches the target: median over seeds, where a seed that misses it, breaks or "
-    "diverges counts as infinite. Runs are evaluated once per epoch."
+    "Cost of the first evaluation that reaches the target: median over seeds, where a seed that misses it, fails or "
+    "diverges before it counts as infinite. Runs are evaluated once per epoch."
 )
 _PROFILE_NOTE = (
     "Score: AlgoPerf's, the area under the performance profile up to 4 times the best cost; 1 is the fastest "

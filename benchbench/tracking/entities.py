@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from benchbench.values import (
+    CONCLUSIVE,
     Cost,
     EpochRecord,
     Frozen,
@@ -76,6 +77,16 @@ def result_tags(result: RunResult) -> dict[str, object]:
         f"{TAG}sharpness_missing": result.sharpness_missing,
         **{f"{TAG}environment.{name}": value for name, value in result.environment.items()},
     }
+
+
+def has_ended(run: Run) -> bool:
+    """Return whether a run of MLflow has a result."""
+    return run.data.tags.get(f"{TAG}outcome") not in (None, "running")
+
+
+def is_conclusive(run: Run) -> bool:
+    """Return whether a run of MLflow has answered what it asked."""
+    return run.data.tags.get(f"{TAG}outcome") in CONCLUSIVE
 
 
 def read_result(run: Run) -> RunResult:

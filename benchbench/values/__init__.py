@@ -2,6 +2,7 @@
 
 from benchbench.frozen import Frozen, canonical_json
 from benchbench.values.results import (
+    CONCLUSIVE,
     Cost,
     DiagnosticRecord,
     EpochRecord,
@@ -18,6 +19,7 @@ from benchbench.values.suites import Heading, Method, Origin, Row, Suite
 from benchbench.values.tuning import Budget, Finalists, Space, Spent, Tuned, Tuning
 
 __all__ = [
+    "CONCLUSIVE",
     "Budget",
     "Component",
     "Constant",

@@ -10,6 +10,9 @@ from benchbench.frozen import canonical_json as canonical_json  # noqa: PLC0414
 Outcome = Literal["finished", "diverged", "failed", "crashed", "timeout", "interrupted"]
 """How a run ended. `diverged` (a loss that is NaN or infinite) is a result; the four last ones are run again."""
 
+CONCLUSIVE: frozenset[Outcome] = frozenset({"finished", "diverged"})
+"""Outcomes of runs that have answered what they asked."""
+
 Metrics = dict[str, float]
 """Metric name (`split/metric`, such as `test/accuracy`) to its value; accuracies are fractions in [0, 1]."""
 
@@ -134,7 +137,7 @@ class RunResult(Frozen):
     @property
     def conclusive(self) -> bool:
         """Whether the run has answered what it asked; such a run is never repeated unless forced."""
-        return self.outcome in ("finished", "diverged")
+        return self.outcome in CONCLUSIVE
 
 
 class Submission(Frozen):
