@@ -139,7 +139,9 @@ def _thin_bests(columns: Sequence[Column], rows: Sequence[TableRow]) -> Iterator
         for row in rows:
             for figure in row.cells[i].figures:
                 if "best" in figure.marks and figure.n and figure.n < most:
-                    yield f"The best of {column.full_label}, {row.headers[-1]}, rests on {figure.n} of {most} seeds."
+                    seeds = "1 seed" if figure.n == 1 else f"{figure.n} seeds"
+                    where = f"{column.full_label}, {row.headers[-1]}"
+                    yield f"The best of {where}, rests on {seeds}, others on up to {most}."
 
 
 def _marked(cells: Sequence[Cell], metrics: Sequence[str]) -> list[Cell]:
