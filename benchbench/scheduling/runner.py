@@ -117,13 +117,14 @@ class Runner:
     def _work_off(self, queue: deque[PlannedRun]) -> None:
         while queue or self._active:
             self._claim_what_fits(queue)
+            if not self._active and queue:  # all that is left is being run elsewhere
+                time.sleep(_POLL_SECONDS)
             for active in self._active.values():
-                self._follow(active)
+                self._show(active)
+                self._recorder.follow(active.spec, active.folder)
             self._recorder.catch_up()
             for result in self.engine.poll(_POLL_SECONDS):
                 self._settle(self._active[result.key], result, queue)
-            if not self._active and queue:  # all that is left is being run elsewhere
-                time.sleep(_POLL_SECONDS)
 
     def submit(self) -> None:
         """Hand over what is missing to an engine whose runs need nobody who waits for them, and return.
@@ -216,18 +217,17 @@ class Runner:
         active.tail = Tail(active.folder)
         self.engine.submit(Job(active.spec, active.folder, self.data))
 
-    def _follow(self, active: _Active) -> None:
-        """Show and record what the run has written since the last time."""
+    def _show(self, active: _Active) -> None:
+        """Tell about what the run has written since the last time."""
         for record in active.tail.new():
             self.observe(Event("epoch", active.spec, record=record))
-        self._recorder.follow(active.spec, active.folder)
 
     def _settle(self, active: _Active, result: RunResult, queue: deque[PlannedRun]) -> None:
         """Record how a run ended, and start it again when its process died."""
         if not active.folder.held:
             self._hand_over(active, queue)
             return
-        self._follow(active)
+        self._show(active)
         if result.outcome == "crashed" and active.attempt < ATTEMPTS:
             self._recorder.discard(result.key)
             active.attempt += 1
@@ -239,7 +239,7 @@ class Runner:
 
     def _record(self, active: _Active, result: RunResult) -> None:
         """Record how a run ended, and let it go."""
-        self._follow(active)
+        self._show(active)
         self._recorder.end(active.spec, active.folder, result)
         self._close(active, result)
 

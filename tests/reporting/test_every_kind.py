@@ -13,9 +13,10 @@ from test_latex import compile_document, needs_pdflatex
 
 from benchbench.reporting import BUILDERS, joint_tables, to_latex
 from benchbench.reporting.table import Table
-from benchbench.values import Cost, EpochRecord, Heading, Memory, Method, Row, RunResult, Suite
+from benchbench.values import Budget, Cost, EpochRecord, Heading, Memory, Method, Row, RunResult, Spent, Suite, Tuned
 
 METRIC = "validation/accuracy"
+TUNED = Tuned(budget=Budget(gc=1e4), trials=Spent(runs=9, gc=9e3, seconds=8.5), sampler="tpe", metric=METRIC, value=0.5)
 METHODS = {"<script>": "One", "a&b": "One", "100%_|$ ρ=0.1": "Two", "lost": "Two"}
 
 
@@ -25,7 +26,10 @@ def made(name: str, workloads: dict[str, str], seeds: int, methods: dict[str, st
         name=name,
         title=f"Suite {name} & more",
         seeds=tuple(range(seeds)),
-        methods=tuple(Method(label=label, category=category) for label, category in methods.items()),
+        methods=tuple(
+            Method(label=label, category=category, tuned=dict.fromkeys(workloads, TUNED), tuned_on="test")
+            for label, category in methods.items()
+        ),
         workloads=tuple(workloads),
         headings={label: Heading(label=label, group=group) for label, group in workloads.items()},
         targets=dict.fromkeys(workloads, 0.6),
@@ -89,7 +93,7 @@ def test_every_kind_has_figures_of_both_suites():
 def test_the_number_of_seeds_is_stated_by_workload():
     stated = "n = 5 on X / x, X / x held out, y_1; n = 3 on Z / z"
     for name, table in by_name().items():
-        assert name == "profile" or stated in " ".join(table.notes), name
+        assert name in ("profile", "tuning") or stated in " ".join(table.notes), name
 
 
 def test_a_test_that_some_columns_are_too_thin_for_says_so():
