@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchbench.reporting.metrics import figure
-from benchbench.reporting.results import by_category, row_headers
+from benchbench.reporting.results import by_category, method_table
 from benchbench.reporting.runs import NOTHING, titled
-from benchbench.reporting.table import Cell, Column, Figure, Table, TableRow
+from benchbench.reporting.table import Cell, Column, Figure, Table
 from benchbench.values import Budget, Method, Row, Suite, Tuned
 
 ON_TEST_DATA = "‡"
@@ -19,24 +19,20 @@ _COLUMNS = ("budget", "trials", "broken", "GC", "seconds", "GC finals", "value")
 def tuning_table(suite: Suite, rows: Sequence[Row]) -> Table:
     """Return what the search for each method's settings has used, from the provenance in the suite."""
     methods = by_category(suite.methods)
-    headers = row_headers(methods)
-    return Table(
-        name="tuning",
-        title=titled(suite, "Cost of tuning"),
-        headers=headers,
-        columns=tuple(
+    return method_table(
+        "tuning",
+        titled(suite, "Cost of tuning"),
+        methods,
+        [
             Column(label=label, group=suite.heading(workload).full_label)
             for workload in suite.workloads
             for label in _COLUMNS
-        ),
-        rows=tuple(
-            TableRow(
-                headers=(method.category, method.label)[-len(headers) :],
-                cells=tuple(cell for workload in suite.workloads for cell in _cells(method.tuned.get(workload))),
-            )
+        ],
+        {
+            method.label: [cell for workload in suite.workloads for cell in _cells(method.tuned.get(workload))]
             for method in methods
-        ),
-        notes=_notes(suite),
+        },
+        _notes(suite),
     )
 
 
