@@ -44,6 +44,7 @@ FLOORS = {
     "engines": 2,
     "tracking": 2,
     "scheduling": 3,
+    "tuning": 3,
     "reporting": 3,
     "figures": 3,
     "leaderboard": 3,

@@ -9,6 +9,9 @@ import typer
 from benchbench.cli import suites  # first: the help lists commands in the order in which they are imported
 
 # isort: split
+from benchbench.cli import tuning
+
+# isort: split
 from benchbench.cli import sharpness
 
 # isort: split
@@ -24,7 +27,7 @@ from benchbench.cli import leaderboard
 from benchbench.cli import plugins
 from benchbench.cli.common import app
 
-__all__ = ["app", "leaderboard", "main", "plots", "plugins", "reports", "sharpness", "suites"]
+__all__ = ["app", "leaderboard", "main", "plots", "plugins", "reports", "sharpness", "suites", "tuning"]
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ FormatOption = Annotated[
     Format,
     typer.Option(
         "--format",
-        help="How to print: `latex` needs the package booktabs, `html` is a page, `html-fragment` its tables only, "
+        help="How to print: `latex` needs booktabs and graphicx, `html` is a page, `html-fragment` its tables only, "
         "`csv` has unrounded numbers.",
     ),
 ]

@@ -54,6 +54,30 @@ DataDir = Annotated[Path, typer.Option("--data-dir", envvar="BENCHBENCH_DATA", h
 Synthetic = Annotated[
     bool, typer.Option("--synthetic", help="Rehearse on made-up data of the same shapes; a run of its own.")
 ]
+Engine = Annotated[
+    EngineName,
+    typer.Option(
+        "--engine", help="Where runs execute: processes on this machine, all in this one, or a cluster's nodes."
+    ),
+]
+Slots = Annotated[
+    int | None, typer.Option("--slots", min=1, help="Runs at a time.", show_default="one per GPU, or per core")
+]
+Devices = Annotated[
+    str | None,
+    typer.Option(
+        "--devices",
+        metavar="LIST",
+        help="What to use of this machine: cpu, or GPUs such as 0,2.",
+        show_default="all GPUs",
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address", help="A Ray cluster, for --engine ray.", show_default="RAY_ADDRESS, else one on this machine"
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Run again what is done already.")]
 
 
@@ -62,26 +86,13 @@ def run(
     suite: SuiteArgument,
     only: Only = [],  # noqa: B006 - typer never changes a default
     overrides: Overrides = [],  # noqa: B006
-    engine: Annotated[
-        EngineName,
-        typer.Option(help="Where runs execute: processes on this machine, all in this one, or a cluster's nodes."),
-    ] = EngineName.local,
-    slots: Annotated[
-        int | None, typer.Option(min=1, help="Runs at a time.", show_default="one per GPU, or per core")
-    ] = None,
-    devices: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LIST", help="What to use of this machine: cpu, or GPUs such as 0,2.", show_default="all GPUs"
-        ),
-    ] = None,
+    engine: Engine = EngineName.local,
+    slots: Slots = None,
+    devices: Devices = None,
     slots_per_device: Annotated[
         int, typer.Option("--slots-per-device", min=1, help="Runs that share a GPU; their times are in no table.")
     ] = 1,
-    address: Annotated[
-        str | None,
-        typer.Option(help="A Ray cluster, for --engine ray.", show_default="RAY_ADDRESS, else one on this machine"),
-    ] = None,
+    address: Address = None,
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Return once the runs are queued, for --engine slurm; see `collect`.")
     ] = False,

@@ -227,7 +227,7 @@ def _contradiction(folder: str, result: RunResult, records: tuple[EpochRecord, .
 
 
 def _payable(cost: Cost) -> bool:
-    return all(math.isfinite(amount) and amount >= 0 for _, amount in cost)
+    return all(0 <= amount < math.inf for amount in vars(cost).values())
 
 
 def _label_problems(suite: Suite, path: Path) -> Iterator[Problem]:

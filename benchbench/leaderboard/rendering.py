@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchbench.leaderboard.boards import Board
 from benchbench.problems import printable
+from benchbench.reporting.html import template_environment
 from benchbench.reporting.metrics import describe, shown
 
 if TYPE_CHECKING:
@@ -15,18 +16,9 @@ if TYPE_CHECKING:
 
 
 def environment() -> Environment:
-    """Return the environment of the templates: everything is escaped, and nothing may be undefined."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    made = Environment(
-        loader=PackageLoader("benchbench.leaderboard"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_shown,
-        auto_reload=False,  # or every page looks whether its template has changed
-    )
+    """Return the environment of the site's templates."""
+    made = template_environment("benchbench.leaderboard")
+    made.finalize = _shown
     made.filters.update(
         amount=amount,
         number=lambda value: f"{value:.6g}",

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from benchbench.reporting.metrics import describe, figure, headline_metrics
 from benchbench.reporting.results import Place, lay_out
 from benchbench.reporting.runs import Runs, best_metrics, count_seeds, final_metrics, gather, titled
-from benchbench.reporting.significance import ranking, significance_note, tied_with_best
+from benchbench.reporting.significance import ranking, significance_note, with_ties
 from benchbench.reporting.table import Cell, Figure, Table
+from benchbench.stats import Ranking
 from benchbench.values import Metrics, Row, RunResult, Suite
 
 _USUAL = "test/accuracy"
@@ -72,23 +73,14 @@ def cell(runs: Runs, names: Sequence[str], metrics: Callable[[RunResult], Metric
 def _table(suite: Suite, rows: Sequence[Row], name: str, when: str, metrics: Callable[[RunResult], Metrics]) -> Table:
     runs = gather(suite, rows)
     columns = places(suite, runs)
-    cells = {
-        (place.workload, method.label): cell(runs[place.workload, method.label], place.metrics, metrics)
-        for place in columns
-        for method in suite.methods
-    }
-    rankings = {
-        (place.workload, name): ranking(
-            {method.label: runs[place.workload, method.label] for method in suite.methods}, metrics, name
-        )
-        for place in columns
-        for name in place.metrics
-    }
+    cells: dict[tuple[str, str], Cell] = {}
+    rankings: list[Ranking | None] = []
     for place in columns:
-        tied = [tied_with_best(name, rankings[place.workload, name]) for name in place.metrics]
-        for method in suite.methods:
-            here = cells[place.workload, method.label]
-            cells[place.workload, method.label] = _with_ties(here, [method.label in names for names in tied])
+        here = {method.label: runs[place.workload, method.label] for method in suite.methods}
+        orders = {name: ranking(here, metrics, name) for name in place.metrics}
+        found = {method: cell(of_method, place.metrics, metrics) for method, of_method in here.items()}
+        cells |= {(place.workload, method): tied for method, tied in with_ties(found, orders).items()}
+        rankings += orders.values()
     shown = {name for place in columns for name in place.metrics}
     what = describe(shown.pop()).full_title if len(shown) == 1 else "Test results"
     table = lay_out(name, titled(suite, f"{what} {when}"), suite.methods, columns, cells)
@@ -96,19 +88,10 @@ def _table(suite: Suite, rows: Sequence[Row], name: str, when: str, metrics: Cal
         *_notes(suite, runs, cells),
         *_unit_notes(columns),
         *_baseline_notes(columns, runs),
-        *significance_note(rankings.values()),
+        *significance_note(rankings),
         *table.notes,
     )
     return table.model_copy(update={"notes": notes})
-
-
-def _with_ties(cell: Cell, tied: Sequence[bool]) -> Cell:
-    """Return the cell with a mark on each figure that is tied with the best of its metric."""
-    figures = tuple(
-        figure.model_copy(update={"marks": ("tied",)}) if is_tied else figure
-        for figure, is_tied in zip(cell.figures, tied, strict=False)
-    )
-    return cell.model_copy(update={"figures": figures})
 
 
 def _metrics(suite: Suite, workload: str, runs: Mapping[tuple[str, str], Runs]) -> tuple[str, ...]:

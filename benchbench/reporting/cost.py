@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from benchbench.reporting.currencies import GC_PER_HVP
-from benchbench.reporting.results import absence_notes, by_category, row_headers
+from benchbench.reporting.results import absence_notes, by_category, method_table
 from benchbench.reporting.runs import NOTHING, Runs, count_seeds, gather, titled
-from benchbench.reporting.table import Cell, Column, Figure, Table, TableRow
+from benchbench.reporting.table import Cell, Column, Figure, Table
 from benchbench.reporting.timing import comparable_seconds, decimals, device_notes, sharing_note
 from benchbench.stats import Summary
 from benchbench.values import Row, RunResult, Suite
@@ -23,7 +23,6 @@ _MB = 10**6
 def cost_table(suite: Suite, rows: Sequence[Row]) -> Table:
     """Return counts per step, their price by two conventions, seconds per epoch, and memory."""
     methods = by_category(suite.methods)
-    headers = row_headers(methods)
     runs = gather(suite, rows)
     found = {
         workload: _workload_cells(
@@ -32,21 +31,16 @@ def cost_table(suite: Suite, rows: Sequence[Row]) -> Table:
         for workload in suite.workloads
     }
     columns = _shown_columns([cells for here in found.values() for cells in here.values()])
-    return Table(
-        name="cost",
-        title=titled(suite, "Cost of training"),
-        headers=headers,
-        columns=tuple(
-            Column(label=label, group=suite.heading(workload).full_label) for workload in found for label in columns
-        ),
-        rows=tuple(
-            TableRow(
-                headers=(method.category, method.label)[-len(headers) :],
-                cells=tuple(cells[method.label][column] for cells in found.values() for column in columns),
-            )
+    return method_table(
+        "cost",
+        titled(suite, "Cost of training"),
+        methods,
+        [Column(label=label, group=suite.heading(workload).full_label) for workload in found for label in columns],
+        {
+            method.label: [cells[method.label][column] for cells in found.values() for column in columns]
             for method in methods
-        ),
-        notes=_notes(suite, runs, columns),
+        },
+        _notes(suite, runs, columns),
     )
 
 

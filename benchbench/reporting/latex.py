@@ -38,6 +38,7 @@ _COMMANDS = {
     ",": ",{}",  # before another one: two would become a quotation mark
     "±": r"$\pm$",
     "†": r"$^\dagger$",
+    "‡": r"$^\ddagger$",
     "×": r"$\times$",
     "✓": r"$\surd$",
     "–": "--",

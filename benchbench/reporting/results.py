@@ -44,9 +44,30 @@ def by_category(methods: Sequence[Method]) -> list[Method]:
     return sorted(methods, key=lambda method: categories.index(method.category))
 
 
-def row_headers(methods: Sequence[Method]) -> tuple[str, ...]:
-    """Return the names of the header columns; methods without categories need no column for them."""
-    return ("Category", "Method") if any(method.category for method in methods) else ("Method",)
+def method_table(
+    name: str,
+    title: str,
+    methods: Sequence[Method],
+    columns: Sequence[Column],
+    cells: Mapping[str, Sequence[Cell]],
+    notes: Sequence[str],
+) -> Table:
+    """Return a table with a row per method; methods without categories need no header column for them.
+
+    Args:
+        name: What kind of table it is.
+        title: Its headline.
+        methods: Its rows, those of a category next to each other.
+        columns: Its columns.
+        cells: The cells of each method, by its label.
+        notes: What a reader must know.
+    """
+    headers = ("Category", "Method") if any(method.category for method in methods) else ("Method",)
+    rows = tuple(
+        TableRow(headers=(method.category, method.label)[-len(headers) :], cells=tuple(cells[method.label]))
+        for method in methods
+    )
+    return Table(name=name, title=title, headers=headers, columns=tuple(columns), rows=rows, notes=tuple(notes))
 
 
 def lay_out(
@@ -69,33 +90,18 @@ def lay_out(
             is added.
     """
     methods, places = by_category(methods), by_group(places)
-    headers = row_headers(methods)
-    columns = [_marked([cells[place.workload, method.label] for method in methods], place.metrics) for place in places]
-    rows = tuple(
-        TableRow(headers=(method.category, method.label)[-len(headers) :], cells=tuple(column[i] for column in columns))
-        for i, method in enumerate(methods)
-    )
-    shown = tuple(Column(label=place.label, group=place.group) for place in places)
+    columns = tuple(Column(label=place.label, group=place.group) for place in places)
+    marked = [_marked([cells[place.workload, method.label] for method in methods], place.metrics) for place in places]
+    rows = {method.label: [column[i] for column in marked] for i, method in enumerate(methods)}
     reasons = {
-        (method.label, place.full_label): reason
-        for method in methods
-        for place in places
-        if (reason := cells[place.workload, method.label].reason)
+        (method, place.full_label): cell.reason
+        for method, of_method in rows.items()
+        for place, cell in zip(places, of_method, strict=True)
+        if cell.reason
     }
-    return Table(
-        name=name,
-        title=title,
-        headers=headers,
-        columns=shown,
-        rows=rows,
-        notes=(
-            *notes,
-            *_thin_bests(shown, rows),
-            *absence_notes(
-                reasons, [method.label for method in methods], {place.full_label: place.group for place in places}
-            ),
-        ),
-    )
+    groups = {place.full_label: place.group for place in places}
+    below = (*notes, *_thin_bests(columns, rows), *absence_notes(reasons, list(rows), groups))
+    return method_table(name, title, methods, columns, rows, below)
 
 
 def absence_notes(
@@ -132,14 +138,16 @@ def _by_group(found: Sequence[str], groups: Mapping[str, str]) -> list[str]:
     return list(dict.fromkeys(groups[label] if groups[label] in whole else label for label in found))
 
 
-def _thin_bests(columns: Sequence[Column], rows: Sequence[TableRow]) -> Iterator[str]:
+def _thin_bests(columns: Sequence[Column], rows: Mapping[str, Sequence[Cell]]) -> Iterator[str]:
     """Yield which best figures rest on fewer seeds than others of their column."""
     for i, column in enumerate(columns):
-        most = max((figure.n or 0 for row in rows for figure in row.cells[i].figures), default=0)
-        for row in rows:
-            for figure in row.cells[i].figures:
+        most = max((figure.n or 0 for cells in rows.values() for figure in cells[i].figures), default=0)
+        for method, cells in rows.items():
+            for figure in cells[i].figures:
                 if "best" in figure.marks and figure.n and figure.n < most:
-                    yield f"The best of {column.full_label}, {row.headers[-1]}, rests on {figure.n} of {most} seeds."
+                    seeds = "1 seed" if figure.n == 1 else f"{figure.n} seeds"
+                    where = f"{column.full_label}, {method}"
+                    yield f"The best of {where}, rests on {seeds}, others on up to {most}."
 
 
 def _marked(cells: Sequence[Cell], metrics: Sequence[str]) -> list[Cell]:

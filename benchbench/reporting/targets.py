@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 
 from benchbench.reporting.currencies import Currency, curves
 from benchbench.reporting.metrics import TIME_TO_TARGET, describe, figure
-from benchbench.reporting.results import Place, absence_notes, by_category, lay_out, row_headers
+from benchbench.reporting.results import Place, absence_notes, by_category, lay_out, method_table
 from benchbench.reporting.runs import Runs, count_seeds, gather, selection_metric, titled
-from benchbench.reporting.table import Cell, Column, Figure, Table, TableRow
+from benchbench.reporting.table import Cell, Column, Figure, Table
 from benchbench.stats import Hit, performance_profile, score, time_to_target
 from benchbench.values import Row, Suite
 
@@ -62,7 +62,6 @@ def profile_table(suite: Suite, rows: Sequence[Row]) -> Table:
     """
     runs = gather(suite, rows)
     methods = by_category(suite.methods)
-    headers = row_headers(methods)
     columns: list[Column] = []
     shares: dict[str, list[Cell]] = {method.label: [] for method in methods}
     notes = [_PROFILE_NOTE, _counted(suite)] if suite.targets else [_no_target(suite)]
@@ -81,16 +80,13 @@ def profile_table(suite: Suite, rows: Sequence[Row]) -> Table:
             shown = [Cell(figures=(Figure(value=f"{value:.2f}", mean=value),)) for value in values]
             cells.extend(shown or [Cell(reason=_NOT_RUN)] * (1 + len(_TAUS)))
     unscored = {(method, ""): _NOT_RUN for method, cells in shares.items() if any(cell.reason for cell in cells)}
-    return Table(
-        name="profile",
-        title=titled(suite, "Score and performance profile"),
-        headers=headers,
-        columns=tuple(columns),
-        rows=tuple(
-            TableRow(headers=(method.category, method.label)[-len(headers) :], cells=tuple(shares[method.label]))
-            for method in methods
-        ),
-        notes=(*notes, *absence_notes(unscored, list(shares), {"": ""})),
+    return method_table(
+        "profile",
+        titled(suite, "Score and performance profile"),
+        methods,
+        columns,
+        shares,
+        (*notes, *absence_notes(unscored, list(shares), {"": ""})),
     )
 
 

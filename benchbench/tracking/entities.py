@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 import time
@@ -68,6 +69,7 @@ def result_tags(result: RunResult) -> dict[str, object]:
         f"{TAG}outcome": result.outcome,
         f"{TAG}message": result.message,
         f"{TAG}selection_metric": result.selection_metric,
+        f"{TAG}higher_is_better": result.higher_is_better,
         f"{TAG}epochs": result.epochs,
         f"{TAG}best_epoch": result.best_epoch,
         f"{TAG}unmetered": result.unmetered,
@@ -97,6 +99,7 @@ def read_result(run: Run) -> RunResult:
             "outcome": tags["outcome"],
             "message": tags.get("message", ""),
             "selection_metric": tags.get("selection_metric", ""),
+            "higher_is_better": json.loads(tags.get("higher_is_better", "null")),
             "epochs": tags.get("epochs", 0),
             "best_epoch": tags.get("best_epoch", 0),
             "final": _below("final/", metrics),

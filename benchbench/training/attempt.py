@@ -102,7 +102,9 @@ class Progress:
         task = self.training.task
         self.judged = "validation" if spec.protocol == "holdout" else "test"
         self.best = Best(
-            f"{self.judged}/{task.selection_metric}", task.higher_is_better, keep_weights=self.judged != "test"
+            f"{self.judged}/{task.selection_metric}",
+            task.higher_is_better,
+            keep_weights=self.judged != "test" and spec.reads_test,
         )
         self.usage = Usage(device)
         self.recorder = (

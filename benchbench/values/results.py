@@ -102,6 +102,7 @@ class RunResult(Frozen):
         outcome: How it ended.
         message: For anything but `finished`: why, in one or a few lines.
         selection_metric: Metric that chose `best`, on the split that the run's protocol says.
+        higher_is_better: Direction of that metric, where it is known.
         epochs: Epochs completed.
         final: Metrics after the last completed epoch, with those of the test split.
         best: Metrics after the epoch with the best selection metric, with those of the test split.
@@ -120,6 +121,7 @@ class RunResult(Frozen):
     outcome: Outcome
     message: str = ""
     selection_metric: str = ""
+    higher_is_better: bool | None = None
     epochs: int = 0
     final: Metrics = {}
     best: Metrics = {}

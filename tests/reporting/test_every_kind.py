@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import random
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,10 @@ from test_latex import compile_document, needs_pdflatex
 
 from benchbench.reporting import BUILDERS, joint_tables, to_latex
 from benchbench.reporting.table import Table
-from benchbench.values import Cost, EpochRecord, Heading, Memory, Method, Row, RunResult, Suite
+from benchbench.values import Budget, Cost, EpochRecord, Heading, Memory, Method, Row, RunResult, Spent, Suite, Tuned
 
 METRIC = "validation/accuracy"
+TUNED = Tuned(budget=Budget(gc=1e4), trials=Spent(runs=9, gc=9e3, seconds=8.5), sampler="tpe", metric=METRIC, value=0.5)
 METHODS = {"<script>": "One", "a&b": "One", "100%_|$ ρ=0.1": "Two", "lost": "Two"}
 
 
@@ -24,7 +26,10 @@ def made(name: str, workloads: dict[str, str], seeds: int, methods: dict[str, st
         name=name,
         title=f"Suite {name} & more",
         seeds=tuple(range(seeds)),
-        methods=tuple(Method(label=label, category=category) for label, category in methods.items()),
+        methods=tuple(
+            Method(label=label, category=category, tuned=dict.fromkeys(workloads, TUNED), tuned_on="test")
+            for label, category in methods.items()
+        ),
         workloads=tuple(workloads),
         headings={label: Heading(label=label, group=group) for label, group in workloads.items()},
         targets=dict.fromkeys(workloads, 0.6),
@@ -88,7 +93,7 @@ def test_every_kind_has_figures_of_both_suites():
 def test_the_number_of_seeds_is_stated_by_workload():
     stated = "n = 5 on X / x, X / x held out, y_1; n = 3 on Z / z"
     for name, table in by_name().items():
-        assert name == "profile" or stated in " ".join(table.notes), name
+        assert name in ("profile", "tuning") or stated in " ".join(table.notes), name
 
 
 def test_a_test_that_some_columns_are_too_thin_for_says_so():
@@ -134,9 +139,37 @@ def test_a_currency_that_was_not_measured_for_all_has_no_score():
 
 @settings(max_examples=10, deadline=None)
 @given(st.randoms())
-def test_the_order_of_rows_decides_nothing(random):
-    shuffled = [random.sample(rows, len(rows)) for rows in ROWS]
+def test_the_order_of_rows_decides_nothing(source):
+    shuffled = [source.sample(rows, len(rows)) for rows in ROWS]
     assert joint_tables(SUITES, shuffled) == joint_tables(SUITES, ROWS)
+
+
+def test_the_order_of_suites_moves_columns_and_changes_no_figure():
+    def figures(tables: list[Table]) -> set[tuple[str, str, str, str]]:
+        return {
+            (table.name, line.headers[-1], column.full_label, cell.text)
+            for table in tables
+            if table.name != "ranking"
+            for line in table.rows
+            for column, cell in zip(table.columns, line.cells, strict=True)
+            if column.label != "relative"  # to the first method, as a note says
+        }
+
+    assert figures(joint_tables(SUITES[::-1], ROWS[::-1])) == figures(joint_tables(SUITES, ROWS))
+
+
+@pytest.mark.parametrize("name", ["accuracy", "matched", "sharpness"])
+def test_what_tests_do_not_tell_from_the_best_is_marked(name: str):
+    close = []
+    for position, each in enumerate(ROWS[0]):
+        value = 0.9 + 0.01 * random.Random(position).random()
+        final = dict.fromkeys(each.result.final, value)
+        result = each.result.model_copy(update={"final": final, "best": final})
+        records = tuple(record.model_copy(update={"metrics": {METRIC: value}}) for record in each.records)
+        close.append(each.model_copy(update={"result": result, "records": records}))
+    [table] = [table for table in joint_tables(SUITES[:1], [close]) if table.name == name]
+    marks = {mark for line in table.rows for cell in line.cells for figure in cell.figures for mark in figure.marks}
+    assert marks == {"best", "second", "tied"}
 
 
 @needs_pdflatex

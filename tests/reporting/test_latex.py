@@ -22,7 +22,7 @@ GREEK = {
     "κ": "kappa", "λ": "lambda", "μ": "mu", "ν": "nu", "ξ": "xi", "π": "pi", "ρ": "rho", "σ": "sigma", "τ": "tau",
     "φ": "varphi", "χ": "chi", "ψ": "psi", "ω": "omega",
 }  # fmt: skip
-SIGNS = {r"$\pm$": "±", r"$\times$": "×", r"$\surd$": "✓", r"$^\dagger$": "†", "$^-$": "⁻",
+SIGNS = {r"$\pm$": "±", r"$\times$": "×", r"$\surd$": "✓", r"$^\dagger$": "†", r"$^\ddagger$": "‡", "$^-$": "⁻",
          **{f"$\\{name}$": sign for sign, name in GREEK.items()},
          **{f"$^{digit}$": sign for digit, sign in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
          **{f"$_{digit}$": sign for digit, sign in enumerate("₀₁₂₃₄₅₆₇₈₉")}}  # fmt: skip

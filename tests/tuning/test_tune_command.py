@@ -1,0 +1,122 @@
+"""`benchbench tune` as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from benchbench import suite as suites
+from benchbench.cli import app
+from benchbench.values import RunSpec
+from tests.conftest import wait_for
+
+SUITE = """
+name: lines
+seeds: [0, 1]
+tuning: {budget: {trials: 6}, finalists: {count: 2, seeds: [7, 8]}}
+workloads:
+  line: {workload: "STUBS:line", epochs: 2, batch_size: 8}
+methods:
+  One:
+    optimizer: sgd
+    search: {lr: {log_uniform: [1e-3, 1]}}
+  Two:
+    optimizer: sam
+    base: sgd
+    search: {lr: {log_uniform: [1e-3, 1]}, rho: {choices: [0.05, 0.1]}}
+"""
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def ended(folder: Path) -> dict[str, int]:
+    """When each run's result was written, by key."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in (folder / ".benchbench/runs").glob("*/result.json")}
+
+
+def specs(folder: Path) -> list[RunSpec]:
+    files = (folder / ".benchbench/runs").glob("*/spec.json")
+    return [RunSpec.model_validate_json(file.read_bytes()) for file in files]
+
+
+def test_a_suite_is_tuned_and_then_runs(workplace: Path, write_suite: Callable[..., Path]) -> None:
+    result = call("tune", write_suite(SUITE), "--engine", "inline", "--out", "tuned.yaml")
+    assert result.exit_code == 0, result.output
+    tuned = suites.load(workplace / "tuned.yaml")
+    assert tuned.name == "tuned"
+    assert not tuned.spaces
+    for method in tuned.methods:
+        provenance = method.tuned["line"]
+        assert (provenance.trials.runs, provenance.finals.runs) == (6, 4)
+        chosen = next(spec for spec in tuned.specs if spec.method == method.label).optimizer.parameters
+        assert provenance.chosen.items() <= chosen.items()
+    result = call("run", "tuned.yaml", "--engine", "inline")
+    assert result.exit_code == 0, result.output
+    assert "Cost of tuning" in result.stdout
+
+
+def test_what_has_been_tuned_is_not_tuned_again(workplace: Path, write_suite: Callable[..., Path]) -> None:
+    path = write_suite(SUITE)
+    first = call("tune", path, "--engine", "inline", "--json")
+    before = ended(workplace)
+    assert call("tune", path, "--engine", "inline", "--json").stdout == first.stdout
+    assert call("tune", path, "--report", "--json").stdout == first.stdout
+    assert ended(workplace) == before
+
+
+def test_test_data_are_never_read(workplace: Path, write_suite: Callable[..., Path]) -> None:
+    text = SUITE.replace("STUBS:line", "STUBS:untestable").replace("seeds: [0, 1]", "seeds: [0, 1]\nprotocol: paper")
+    result = call("tune", write_suite(text), "--engine", "inline", "--json")
+    assert result.exit_code == 0, result.output
+    assert [each["broken"] for each in json.loads(result.stdout)] == [0, 0]
+    # The same workload without a search breaks: the stub does notice.
+    fixed = text.replace("search: {lr: {log_uniform: [1e-3, 1]}}", "lr: 0.1")
+    fixed = fixed.replace("search: {lr: {log_uniform: [1e-3, 1]}, rho: {choices: [0.05, 0.1]}}", "lr: 0.1")
+    assert call("run", write_suite(fixed), "--engine", "inline").exit_code == 1
+
+
+@pytest.mark.slow
+def test_a_killed_tuning_goes_on_without_repeating_a_trial(workplace: Path, write_suite: Callable[..., Path]) -> None:
+    path = write_suite(SUITE.replace('"STUBS:line"', '"STUBS:line", pause: 0.05'))
+    command = [str(Path(sys.executable).with_name("benchbench")), "tune", str(path), "--slots", "2", "--json"]
+    process = subprocess.Popen(command, cwd=workplace, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for(lambda: len(ended(workplace)) >= 5)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    before = ended(workplace)
+    finished = subprocess.run(command, cwd=workplace, capture_output=True, text=True, timeout=120, check=True)
+    after = ended(workplace)
+    assert before.items() <= after.items()
+    assert len(after) == 2 * 6 + 2 * 4
+    assert [each["trials"] for each in json.loads(finished.stdout)] == [6, 6]
+
+
+@pytest.mark.slow
+def test_two_tunings_on_one_store_share_the_work(workplace: Path, write_suite: Callable[..., Path]) -> None:
+    small = SUITE.replace("budget: {trials: 6}", "budget: {trials: 3}")
+    same = write_suite(small.replace('"STUBS:line"', '"STUBS:line", pause: 0.02'))
+    other = write_suite(SUITE.replace("budget: {trials: 6}", "budget: {trials: 2}, seed: 5"), "other.yaml")
+    benchbench = str(Path(sys.executable).with_name("benchbench"))
+    running = [
+        subprocess.Popen(
+            [benchbench, "tune", str(path), "--slots", "1", "--json"],
+            cwd=workplace, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for path in (same, same, other)
+    ]  # fmt: skip
+    outputs = [process.communicate(timeout=200) for process in running]
+    assert [process.returncode for process in running] == [0, 0, 0], outputs
+    assert outputs[0][0] == outputs[1][0]
+    assert len(ended(workplace)) == 2 * (3 + 4) + 2 * (2 + 4)
+    alone = call("tune", other, "--report", "--json").stdout
+    assert json.loads(alone) == json.loads(outputs[2][0])
