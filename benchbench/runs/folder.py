@@ -14,6 +14,8 @@ from benchbench.runs.checkpoint import Checkpoints
 from benchbench.sharpness import RunSharpness
 from benchbench.values import DiagnosticRecord, EpochRecord, RunResult, RunSpec, Submission
 
+_LONGEST_TAIL = 64 * 1024
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -112,6 +114,7 @@ class RunFolder:
         if not self.held:
             return
         self.path.mkdir(parents=True, exist_ok=True)
+        self.path.chmod(0o700)  # logs and weights are the user's own affair
         left = (self.result_file, self.metrics_file, self.diagnostics_file, self.sharpness_file, self.log_file)
         for file in () if self.measurable(spec) else (*left, self.weights_file):
             file.unlink(missing_ok=True)
@@ -179,10 +182,12 @@ class RunFolder:
             return None
 
     def log_tail(self, lines: int) -> str:
-        """Return the last `lines` lines of the log."""
+        """Return the last `lines` lines of the log, as far as they are within its last 64 KiB."""
         if not self.log_file.exists():
             return ""
-        text = self.log_file.read_text(encoding="utf-8", errors="replace")
+        with self.log_file.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _LONGEST_TAIL))
+            text = file.read().decode("utf-8", errors="replace")
         return "\n".join(text.splitlines()[-lines:])
 
     def records(self) -> list[EpochRecord]:
