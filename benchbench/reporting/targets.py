@@ -109,7 +109,7 @@ def _counted(suite: Suite) -> str:
         f"{suite.heading(variant).full_label} of {suite.heading(base).full_label}" for variant, base in variants.items()
     ]
     held_out = f"; held-out variants, which count with their base: {', '.join(names)}" if names else ""
-    return f"Workloads with targets: {len(suite.targets) - len(variants)}{held_out}."
+    return f"Workloads with targets: {len(suite.targets) - len(variants)}{held_out}. {count_seeds(suite)}."
 
 
 def _no_target(suite: Suite) -> str:
