@@ -68,7 +68,8 @@ def profile_table(suite: Suite, rows: Sequence[Row]) -> Table:
     for currency in _SCORED if suite.targets else ():
         hits = _all_hits(suite, runs, currency)
         if hits is None:
-            notes.append(f"No score in {_LABELS[currency]}: not measured for every method.")
+            if any(run.gc_measured is not None for here in runs.values() for run in here.results):
+                notes.append(f"No score in {_LABELS[currency]}: not measured for every method.")
             continue
         scored = {each.submission: each for each in score(hits, suite.held_out)}
         of_taus = performance_profile({name: each.times for name, each in scored.items()}, _TAUS)
