@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from benchbench.cli.common import EXIT_INCOMPLETE, Json, app, errors_as_lines, print_listing
+from benchbench.cli.output import Format, print_tables
 from benchbench.cli.suites import (
     Address,
     DataDir,
@@ -33,6 +34,10 @@ def tune(
         typer.Option(metavar="FILE.yaml", help="Write a suite with the chosen values, ready for `benchbench run`."),
     ] = None,
     report: Annotated[bool, typer.Option("--report", help="Run nothing: show how far the searches are.")] = False,
+    figures: Annotated[
+        Path | None,
+        typer.Option("--figures", metavar="DIR", help="Draw the best of k trials, and trials by hyperparameter."),
+    ] = None,
     only: Only = [],  # noqa: B006 - typer never changes a default
     overrides: Overrides = [],  # noqa: B006
     engine: Engine = EngineName.local,
@@ -53,6 +58,9 @@ def tune(
     """
     from benchbench import api
     from benchbench.cli.progress import ProgressDisplay
+    from benchbench.figures.drawing import save
+    from benchbench.figures.tuning import tuning_figures
+    from benchbench.reporting.best_of import best_of_table
     from benchbench.tuning.listing import listing
 
     with errors_as_lines():
@@ -77,6 +85,11 @@ def tune(
             typer.echo(json.dumps(listing(standings, plain=True), indent=2))
         else:
             print_listing(listing(standings))
+            typer.echo()
+            print_tables(loaded.title, [best_of_table(loaded.title, standings)], Format.terminal)
+        if figures is not None:
+            for file in save(tuning_figures(standings), loaded.name, figures):
+                typer.echo(f"drawn: {file}", err=True)
         if out is not None:
             api.write_tuned(suite, standings, out, overrides=overrides)
             typer.echo(f"written: {out}; `benchbench run {out}` trains the winners on fresh seeds", err=True)

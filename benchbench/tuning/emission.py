@@ -126,6 +126,12 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+def _text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
+    # Only in double quotes every character survives: line breaks of all kinds are folded elsewhere.
+    return dumper.represent_scalar(f"{TAG}str", value, style=None if value.isprintable() else '"')
+
+
+_Dumper.add_representer(str, _text)
 for _name, _pattern in PATTERNS.items():
     _Dumper.add_implicit_resolver(TAG + _name, _pattern, None)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from benchbench.reporting.currencies import spent
 from benchbench.tuning.samplers import Tried, learns, propose
@@ -33,11 +33,13 @@ class Study:
         template: A run of the method on the workload, without the values that are searched.
         space: The search space.
         tuning: Budget, sampler and seeds.
+        proposed: Proposals that took time to find, by what decides them, so that each is found once.
     """
 
     template: RunSpec
     space: Mapping[str, Space]
     tuning: Tuning
+    proposed: dict[str, Values | None] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def method(self) -> str:
@@ -48,6 +50,16 @@ class Study:
     def workload(self) -> str:
         """Label of the workload."""
         return self.template.workload_label
+
+    def proposal(self, index: int, trials: Sequence[Trial]) -> Values | None:
+        """Return what to try, as `propose` does, which is told what came of the trials before."""
+        if not learns(self.tuning, index):
+            return propose(self.tuning, self.space, index)
+        before = [Tried(trial.values, trial.score) for trial in trials]
+        key = canonical_json([index, [[tried.values, tried.score] for tried in before]])
+        if key not in self.proposed:
+            self.proposed[key] = propose(self.tuning, self.space, index, before)
+        return self.proposed[key]
 
     def specs(self, number: int, values: Values, seeds: Sequence[int]) -> tuple[RunSpec, ...]:
         """Return the runs that try some values.
@@ -163,6 +175,23 @@ class Standing:
         return None if best.score is None else best
 
     @property
+    def metric(self) -> str:
+        """The metric that decides, or empty where no trial has come to a value."""
+        return next((trial.metric for trial in self.trials if trial.value is not None), "")
+
+    @property
+    def sign(self) -> int:
+        """What turns a score into a value: -1 where lower values are better."""
+        return next((1 if each.score == each.value else -1 for each in self.trials if each.value is not None), 1)
+
+    @property
+    def scores(self) -> list[float]:
+        """What each ended trial has come to, the higher the better; a broken one counts as the worst of the others."""
+        found = [trial.score for trial in self.trials if trial.ended]
+        worst = min((score for score in found if score is not None), default=0.0)
+        return [worst if score is None else score for score in found]
+
+    @property
     def results(self) -> list[RunResult]:
         """Results of all its trials, finalists left out."""
         return [result for trial in self.trials for result in trial.results]
@@ -208,8 +237,7 @@ def _distinct(study: Study, trials: Sequence[Trial]) -> Iterator[Values]:
     while repeated < _REPETITIONS:
         if learns(study.tuning, index) and not all(trial.ended for trial in trials):
             return
-        tried = [Tried(trial.values, trial.score) for trial in trials]
-        values = propose(study.tuning, study.space, index, tried)
+        values = study.proposal(index, trials)
         if values is None:
             return
         content = canonical_json(values)
@@ -235,18 +263,15 @@ class _Account:
 
     def has_room(self) -> bool:
         """Return whether another trial may be started now."""
+        ended = len(self._costs)
         if self._tuning.budget.unit == "trials":
-            return len(self._costs) + self._waiting + self._broken < self._tuning.budget.amount and not self._hopeless
-        if not self._costs:
-            return not self._waiting and not self._hopeless
+            return ended + self._broken + self._waiting < self._tuning.budget.amount
+        if not ended:  # what a trial costs is still to be found out
+            return not self._waiting and self._broken < _GIVE_UP
         if self._waiting and max(self._costs) > min(self._costs):  # what is under way may cost anything
             return False
-        usual = sum(self._costs) / len(self._costs)
-        return sum(self._costs) + (self._waiting + self._broken + 0.5) * usual <= self._tuning.budget.amount
-
-    @property
-    def _hopeless(self) -> bool:
-        return not self._costs and self._broken >= _GIVE_UP
+        usual = sum(self._costs) / ended
+        return usual * (ended + self._broken + self._waiting + 0.5) <= self._tuning.budget.amount
 
     def add(self, trial: Trial) -> None:
         """Take a trial into account: what it has cost, or that it is under way."""
