@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from benchbench.cli.common import EXIT_INCOMPLETE, app, errors_as_lines, print_listing
-from benchbench.cli.suites import DataDir, RunsDir, TrackingUri
+from benchbench.cli.options import DataDir, RunsDir, TrackingUri
 
 board = typer.Typer(
     help="A static site over many submissions, and bundles that can be checked and run again.", no_args_is_help=True
