@@ -50,7 +50,7 @@ class PretendEngine:
             ended.append(_finished(heapq.heappop(self._running)[2]))
         return ended
 
-    def stop(self) -> None:
+    def stop(self, *, at_once: bool = False) -> None:
         """Let no run go on."""
         self._running.clear()
 

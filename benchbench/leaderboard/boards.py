@@ -12,7 +12,7 @@ from benchbench.leaderboard.curves import curve_metric, matched, median_end
 from benchbench.leaderboard.merge import Entry
 from benchbench.reporting.metrics import describe, figure, headline_metrics
 from benchbench.stats import MINIMUM_N, Ranking, rank, t_interval
-from benchbench.values import Suite
+from benchbench.values import Method, Suite
 
 _FALLBACK = "test/loss"
 
@@ -35,6 +35,8 @@ class Line:
         matched: Mean of the curve's metric at the cost of the cheapest method of the board, by currency; in the
             metric's own unit.
         front: Currencies in which no other method is both better and cheaper.
+        tuning: Gradient equivalents that the search for its settings has used, finalists included, where that is known.
+        on_test: Whether its settings were chosen on test data.
         entries: Its runs, by seed.
     """
 
@@ -50,6 +52,8 @@ class Line:
     costs: Mapping[str, float]
     matched: Mapping[str, float]
     front: frozenset[str]
+    tuning: float | None
+    on_test: bool
     entries: tuple[Entry, ...]
 
 
@@ -103,9 +107,9 @@ def boards(suite: Suite, entries: Sequence[Entry]) -> list[Board]:
     by_workload: dict[str, dict[str, list[Entry]]] = defaultdict(lambda: defaultdict(list))
     for entry in entries:
         by_workload[entry.spec.workload_label][entry.spec.method].append(entry)
-    categories = {method.label: method.category for method in suite.methods}
+    methods = {method.label: method for method in suite.methods}
     return [
-        _board(suite, workload, metric, by_method, categories)
+        _board(suite, workload, metric, by_method, methods)
         for workload, by_method in by_workload.items()
         for metric in _metrics(suite, workload, by_method)
     ]
@@ -122,7 +126,7 @@ def _board(
     workload: str,
     metric: str,
     by_method: Mapping[str, list[Entry]],
-    categories: Mapping[str, str],
+    methods: Mapping[str, Method],
 ) -> Board:
     values = {method: {run.spec.seed: _value(run, metric) for run in runs} for method, runs in by_method.items()}
     lower = describe(metric).better == "lower"
@@ -134,8 +138,8 @@ def _board(
     names = [*(each.name for each in ranking.methods), *(each.name for each in ranking.unranked)]
     lines = tuple(
         _line(
-            name,
-            categories[name],
+            methods[name],
+            workload,
             metric,
             values[name],
             ranking,
@@ -174,8 +178,8 @@ def _value(run: Entry, metric: str) -> float | None:
 
 
 def _line(
-    name: str,
-    category: str,
+    method: Method,
+    workload: str,
     metric: str,
     values: Mapping[int, float | None],
     ranking: Ranking,
@@ -184,13 +188,14 @@ def _line(
     matched: Mapping[str, float],
     fronts: Mapping[str, tuple[str, ...]],
 ) -> Line:
-    ranked = next((each for each in ranking.methods if each.name == name), None)
+    ranked = next((each for each in ranking.methods if each.name == method.label), None)
+    tuned = method.tuned.get(workload)
     known = [value for value in values.values() if value is not None and math.isfinite(value)]
     shown = figure(metric, known) if ranked else None
     interval = t_interval([describe(metric).scale * value for value in known]) if ranked else "n < 2"
     return Line(
-        method=name,
-        category=category,
+        method=method.label,
+        category=method.category,
         places=(ranked.first_place, ranked.last_place) if ranked else None,
         groups=" ".join(_letter(number) for number in ranked.groups) if ranked else "",
         value=shown.mean if shown else None,
@@ -200,7 +205,9 @@ def _line(
         remark=_remark(runs, len(values) - len(known)),
         costs=costs,
         matched=matched,
-        front=frozenset(currency for currency, names in fronts.items() if name in names),
+        front=frozenset(currency for currency, names in fronts.items() if method.label in names),
+        tuning=tuned.trials.gc + tuned.finals.gc if tuned else None,
+        on_test=method.tuned_on == "test",
         entries=tuple(sorted(runs, key=lambda run: run.spec.seed)),
     )
 

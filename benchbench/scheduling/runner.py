@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -109,8 +109,9 @@ class Runner:
             try:
                 self._work_off(queue)
             except BaseException:
+                self._stop()
                 with _uninterruptible():
-                    self._interrupt()
+                    self._track_interrupted()
                 raise
             self._recorder.close(finished=True)
 
@@ -260,8 +261,16 @@ class Runner:
         self.results[active.spec.key] = result
         self.observe(Event("ended", active.spec, result=result))
 
-    def _interrupt(self) -> None:
-        self.engine.stop()
+    def _stop(self) -> None:
+        """End all runs, which may leave a checkpoint first; after another Ctrl-C they may not."""
+        try:
+            with _ignored(signal.SIGTERM):
+                self.engine.stop()
+        except KeyboardInterrupt:
+            with _uninterruptible():
+                self.engine.stop(at_once=True)
+
+    def _track_interrupted(self) -> None:
         for active in self._active.values():
             if not active.folder.held:
                 self._recorder.discard(active.spec.key)
@@ -269,7 +278,8 @@ class Runner:
             result = active.folder.result()
             if result is None:
                 result = RunResult(key=active.spec.key, outcome="interrupted", message="stopped by the user")
-                active.folder.finish(result)
+                with suppress(OSError):  # a full disk, say, which may be why this command ends
+                    active.folder.finish(result)
             self._record(active, result)
         try:
             self._recorder.close(finished=False)
@@ -294,13 +304,18 @@ def _sigterm_as_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def _uninterruptible() -> AbstractContextManager[None]:
+    """Keep another Ctrl-C from breaking off the clean-up."""
+    return _ignored(signal.SIGINT, signal.SIGTERM)
+
+
 @contextmanager
-def _uninterruptible() -> Iterator[None]:
-    """Keep a second Ctrl-C from breaking off the clean-up."""
+def _ignored(*numbers: signal.Signals) -> Iterator[None]:
+    """Ignore signals, in the main thread, which they reach."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     try:
         yield
     finally:

@@ -45,6 +45,7 @@ def check(file: SuiteFile, methods: Mapping[str, MethodEntry], complain: Complai
             path: FieldPath = ("methods", label, "search")
             complain(path, "a method is either swept or searched", "", None)
         for path, space in _declared(label, entry):
+            _check_names(path, space, complain)
             _check_conditions(path, space, complain)
         for workload, override in entry.overrides.items():
             for name in override.search.keys() & override.parameters.keys():
@@ -59,6 +60,11 @@ def _declared(label: str, entry: MethodEntry) -> Iterator[tuple[FieldPath, dict[
     for workload, override in entry.overrides.items():
         if override.search:
             yield ("methods", label, "overrides", workload, "search"), _space(entry, override)
+
+
+def _check_names(path: FieldPath, space: Mapping[str, Space], complain: Complain) -> None:
+    for name in space.keys() & MethodEntry.model_fields.keys():
+        complain((*path, name), f"is a key of the suite: a hyperparameter of that name is written {name}_", "", None)
 
 
 def _check_conditions(path: FieldPath, space: Mapping[str, Space], complain: Complain) -> None:

@@ -177,7 +177,7 @@ def _path(details: ErrorDetails, top: object) -> FieldPath:
     data: Any = top
     path: list[str | int] = []
     for part in details["loc"]:
-        inside = part in data if isinstance(data, dict) else isinstance(data, list) and isinstance(part, int)
+        inside = part in data if isinstance(data, dict) else isinstance(data, list) and part in range(len(data))
         if inside:
             path.append(part)
             data = data[part]

@@ -24,6 +24,7 @@ _LARGEST_SEED = 2**32 - 1
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _Integer = Annotated[int, Field(ge=-(2**53), le=2**53)]
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Seeds = Annotated[tuple[Annotated[int, Field(ge=0, le=_LARGEST_SEED)], ...], Field(min_length=1, max_length=100)]
 
 
@@ -143,9 +144,9 @@ class Spent(Frozen):
         seconds: Seconds of their training.
     """
 
-    runs: int = 0
-    gc: float = 0.0
-    seconds: float = 0.0
+    runs: Annotated[int, Field(ge=0)] = 0
+    gc: _Amount = 0.0
+    seconds: _Amount = 0.0
 
 
 class Tuned(Frozen):
@@ -181,6 +182,6 @@ class Tuned(Frozen):
     chosen: dict[str, JsonValue] = {}
     split: Literal["validation", "test"] = "validation"
     metric: str = ""
-    value: float | None = None
+    value: _Finite | None = None
     version: str = ""
     date: Annotated[str, Field(pattern=r"^(\d{4}-\d{2}-\d{2})?$")] = ""
