@@ -71,8 +71,8 @@ def verify(
         typer.Option(
             "--tolerance",
             min=0.0,
-            help="Largest difference of a metric, as a share of the claimed value, where hardware or versions differ; "
-            "on the CPU and with the versions of the claim, it is 0.",
+            help="Largest difference of a metric, as a share of the claimed value, where hardware or versions differ "
+            "(four standard deviations over the claim's seeds, if that is more); else it is 0.",
         ),
     ] = 0.05,
     data_dir: DataDir = Path("data"),
