@@ -26,7 +26,9 @@ def cost_table(suite: Suite, rows: Sequence[Row]) -> Table:
     runs = gather(suite, rows)
     found = {
         workload: _workload_cells(
-            {method.label: runs[workload, method.label] for method in methods}, suite.methods[0].label
+            {method.label: runs[workload, method.label] for method in methods},
+            suite.methods[0].label,
+            mixed_devices=suite.mixed_devices,
         )
         for workload in suite.workloads
     }
@@ -56,9 +58,9 @@ def _shown_columns(all_cells: Sequence[Mapping[str, Cell]]) -> list[str]:
     ]
 
 
-def _workload_cells(runs: Mapping[str, Runs], reference: str) -> dict[str, dict[str, Cell]]:
+def _workload_cells(runs: Mapping[str, Runs], reference: str, *, mixed_devices: bool) -> dict[str, dict[str, Cell]]:
     """Return the cells of each method on one workload; seconds are also given relative to `reference`."""
-    seconds = comparable_seconds(runs)
+    seconds = comparable_seconds(runs, mixed_devices=mixed_devices)
     base = seconds[reference]
     places = decimals(summary.mean for summary in seconds.values() if summary)
     cells = {
@@ -128,20 +130,31 @@ def _cell(mean: float, value: str, *, std: float | None = None, n: int) -> Cell:
     return Cell(figures=(Figure(value=value, mean=mean, std=std, n=n),))
 
 
-def seconds_per_epoch(runs: Runs) -> Summary | None:
+def seconds_per_epoch(runs: Runs, *, mixed_devices: bool = False) -> Summary | None:
     """Return what is known of the seconds of training per epoch, evaluation left out.
 
-    Runs that shared a GPU have waited for each other: their seconds do not count. Seconds of different devices have no
-    mean.
+    Runs that shared a GPU have waited for each other: their seconds do not count.
+
+    Args:
+        runs: The runs of a method on a workload.
+        mixed_devices: Whether seconds of different devices have a mean.
     """
     seconds = [run.cost.train_seconds / run.epochs for run in runs.finished if run.epochs and not _is_packed(run)]
-    return summarize(seconds) if seconds and len(_devices([runs])) == 1 else None
+    return summarize(seconds) if seconds and (mixed_devices or len(_devices([runs])) == 1) else None
 
 
-def comparable_seconds(runs: Mapping[str, Runs]) -> dict[str, Summary | None]:
-    """Return the seconds per epoch of each method on one workload, none where devices differ."""
-    comparable = len(_devices(runs.values())) <= 1
-    return {method: seconds_per_epoch(here) if comparable else None for method, here in runs.items()}
+def comparable_seconds(runs: Mapping[str, Runs], *, mixed_devices: bool) -> dict[str, Summary | None]:
+    """Return the seconds per epoch of each method on one workload.
+
+    Args:
+        runs: The runs, by method.
+        mixed_devices: Whether there are seconds where devices differ.
+    """
+    comparable = mixed_devices or len(_devices(runs.values())) <= 1
+    return {
+        method: seconds_per_epoch(here, mixed_devices=mixed_devices) if comparable else None
+        for method, here in runs.items()
+    }
 
 
 def _is_packed(run: RunResult) -> bool:
@@ -239,7 +252,9 @@ def _device_notes(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> list[st
     listed = "; ".join(f"{label} on {' and '.join(names)}" for label, names in by_workload.items() if names)
     notes = [f"Devices: {listed}."]
     mixed = [workload for workload, names in by_workload.items() if len(names) > 1]
-    if mixed:
+    if mixed and suite.mixed_devices:
+        notes.append(f"Seconds of different devices side by side, as asked for: {', '.join(mixed)}.")
+    elif mixed:
         notes.append(f"No seconds where devices differ: {', '.join(mixed)}.")
     return notes
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from benchbench.engines import Engine, Job, submissions
 from benchbench.runs.claims import Holder
 from benchbench.runs.folder import RunFolder, Tail
+from benchbench.scheduling.memory import MemoryNeeds
 from benchbench.scheduling.plan import PlannedRun, longest_first, plan
 from benchbench.scheduling.recorder import Recorder, TrackingLostError
 from benchbench.tracking import Tracker
@@ -88,6 +89,7 @@ class Runner:
     results: dict[str, RunResult] = field(default_factory=dict, init=False)
     _recorder: Recorder = field(init=False)
     _holder: Holder = field(init=False)
+    _memory: MemoryNeeds = field(default_factory=MemoryNeeds, init=False)
     _active: dict[str, _Active] = field(default_factory=dict, init=False)
     _elsewhere: set[str] = field(default_factory=set, init=False)
 
@@ -118,12 +120,13 @@ class Runner:
         while queue or self._active:
             self._claim_what_fits(queue)
             for active in self._active.values():
-                self._follow(active)
+                self._show(active)
+                self._recorder.follow(active.spec, active.folder)
             self._recorder.catch_up()
+            if not self._active:  # all that is left is being run elsewhere
+                time.sleep(_POLL_SECONDS)
             for result in self.engine.poll(_POLL_SECONDS):
                 self._settle(self._active[result.key], result, queue)
-            if not self._active and queue:  # all that is left is being run elsewhere
-                time.sleep(_POLL_SECONDS)
 
     def submit(self) -> None:
         """Hand over what is missing to an engine whose runs need nobody who waits for them, and return.
@@ -172,6 +175,7 @@ class Runner:
         for item in planned:
             if item.result is not None:
                 self.results[item.spec.key] = item.result
+                self._memory.learn(item.spec, item.result)
             self.observe(Event("planned", item.spec, result=item.result if item.settled else None))
         return deque(longest_first(planned))
 
@@ -214,20 +218,19 @@ class Runner:
 
     def _submit(self, active: _Active) -> None:
         active.tail = Tail(active.folder)
-        self.engine.submit(Job(active.spec, active.folder, self.data))
+        self.engine.submit(Job(active.spec, active.folder, self.data, self._memory.expected(active.spec)))
 
-    def _follow(self, active: _Active) -> None:
-        """Show and record what the run has written since the last time."""
+    def _show(self, active: _Active) -> None:
+        """Show what the run has written since the last time."""
         for record in active.tail.new():
             self.observe(Event("epoch", active.spec, record=record))
-        self._recorder.follow(active.spec, active.folder)
 
     def _settle(self, active: _Active, result: RunResult, queue: deque[PlannedRun]) -> None:
         """Record how a run ended, and start it again when its process died."""
         if not active.folder.held:
             self._hand_over(active, queue)
             return
-        self._follow(active)
+        self._show(active)
         if result.outcome == "crashed" and active.attempt < ATTEMPTS:
             self._recorder.discard(result.key)
             active.attempt += 1
@@ -239,7 +242,7 @@ class Runner:
 
     def _record(self, active: _Active, result: RunResult) -> None:
         """Record how a run ended, and let it go."""
-        self._follow(active)
+        self._show(active)
         self._recorder.end(active.spec, active.folder, result)
         self._close(active, result)
 
@@ -258,6 +261,7 @@ class Runner:
     def _close(self, active: _Active, result: RunResult) -> None:
         self._release(active)
         self.results[active.spec.key] = result
+        self._memory.learn(active.spec, result)
         self.observe(Event("ended", active.spec, result=result))
 
     def _interrupt(self) -> None:

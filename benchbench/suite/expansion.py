@@ -97,6 +97,7 @@ class Expansion:
             targets={label: entry.target for label, entry in self._workloads.items() if entry.target is not None},
             held_out={label: entry.held_out_of for label, entry in self._workloads.items() if entry.held_out_of},
             exclusive=file.exclusive,
+            mixed_devices=file.mixed_devices,
             tables=tuple(file.tables),
             specs=tuple(self._specs(rows)),
             engine_options={"slurm": file.slurm, "ray": file.ray.model_dump(exclude_none=True)},

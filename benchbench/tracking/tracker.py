@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from benchbench.runs.folder import RunFolder, Tail
 from benchbench.sharpness.values import PREFIX
+from benchbench.tracking.collector import paused_collector
 from benchbench.tracking.entities import (
     TAG,
     epoch_metrics,
@@ -26,21 +27,17 @@ from benchbench.tracking.entities import (
     text,
 )
 from benchbench.tracking.errors import TrackingError, without_passwords
-from benchbench.values import (
-    Outcome,
-    RunResult,
-    RunSpec,
-    Suite,
-)
+from benchbench.values import Outcome, RunResult, RunSpec, Suite
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric, Run
+    from mlflow.entities import Metric, Param, Run, RunTag
 
 
 _SQLITE = "sqlite:///"
 _DEFAULT_URI = f"{_SQLITE}mlflow.db"
 """MLflow's own default: a file in the current folder."""
+_DATABASE_SERVERS = ("postgresql", "mysql", "mssql")
 _GIT_COMMIT = "mlflow.source.git.commit"
 _PAGE = 1000
 _PATIENCE = {
@@ -60,11 +57,13 @@ class TrackedRun:
     Attributes:
         run_id: MLflow's identifier.
         folder: The run's files.
+        params: Its parameters, as long as they are still to be written.
         tail: The epochs that are still to be written.
     """
 
     run_id: str
     folder: RunFolder
+    params: list[Param] = field(default_factory=list)
     tail: Tail = field(init=False)
 
     def __post_init__(self) -> None:
@@ -87,6 +86,7 @@ class Tracker:
             uri = f"{_SQLITE}{self._file}"
         self.uri = uri
         self._experiments: dict[str, str] = {}
+        self._known: list[str] = []
 
     def results(self, keys: Sequence[str]) -> dict[str, RunResult]:
         """Return the latest result of each run key that the store has brought to an end.
@@ -103,7 +103,7 @@ class Tracker:
         condition = f"tags.`{TAG}outcome` != 'running'"
         if len(wanted) == 1:
             condition += f" and tags.`{TAG}key` = '{keys[0]}'"
-        with self._reporting():
+        with self._reporting(), paused_collector():
             for run in self._search(condition):
                 key = run.data.tags[f"{TAG}key"]
                 if key in wanted:
@@ -150,7 +150,7 @@ class Tracker:
             return {}
         wanted = set(keys)
         found = dict[str, str]()
-        with self._reporting():
+        with self._reporting(), paused_collector():
             for run in self._search(f"tags.`{_GIT_COMMIT}` != ''"):
                 key = run.data.tags.get(f"{TAG}key")
                 if key in wanted:
@@ -182,7 +182,7 @@ class Tracker:
             self._client.set_terminated(parent_id, "FINISHED" if finished else "KILLED")
 
     def begin_run(self, parent_id: str, spec: RunSpec, folder: RunFolder) -> TrackedRun:
-        """Create the MLflow run of a spec, with its parameters and labels.
+        """Create the MLflow run of a spec, with its labels; its parameters are written along with what comes first.
 
         Raises:
             TrackingError: The store cannot be used.
@@ -203,8 +203,7 @@ class Tracker:
         params = [Param(key, text(value)) for key, value in parameters(spec).items()]
         with self._reporting():
             run = self._client.create_run(self._experiment(spec.suite), tags=tags, run_name=name)
-            self._client.log_batch(run.info.run_id, params=params)
-        return TrackedRun(run.info.run_id, folder)
+        return TrackedRun(run.info.run_id, folder, params)
 
     def unmeasured_run(self, folder: RunFolder) -> TrackedRun | None:
         """Return the run that has the training in a folder, but no sharpness, so that its measures can be added to it.
@@ -242,9 +241,8 @@ class Tracker:
         Raises:
             TrackingError: The store cannot be used.
         """
-        records = tracked.tail.new()
-        metrics = [metric for record in records for metric in epoch_metrics(record)]
-        self._write(tracked, metrics)
+        if metrics := _new_epochs(tracked):
+            self._write(tracked, metrics)
 
     def end_run(self, tracked: TrackedRun, result: RunResult) -> None:
         """Write a run's result and files, and remove the runs of the same key that it supersedes.
@@ -254,35 +252,29 @@ class Tracker:
         """
         from mlflow.entities import RunTag
 
-        self.follow(tracked)
-        self._write_diagnostics(tracked)
-        step = result.epochs
-        metrics = [metric(name, value, step) for name, value in result_metrics(result).items()]
+        metrics = [*_new_epochs(tracked), *_diagnostics(tracked)]
+        metrics += [metric(name, value, result.epochs) for name, value in result_metrics(result).items()]
         tags = [RunTag(name, text(value)) for name, value in result_tags(result).items()]
         with self._reporting():
             for file in tracked.folder.tracked_files:
                 self._client.log_artifact(tracked.run_id, str(file))
-            self._client.log_batch(tracked.run_id, metrics=metrics, tags=tags)
+        self._write(tracked, metrics, tags)
+        with self._reporting():
             self._client.set_terminated(tracked.run_id, _STATUS.get(result.outcome, "FAILED"))
             self._remove_superseded(tracked.run_id, result)
 
-    def _write_diagnostics(self, tracked: TrackedRun) -> None:
-        """Write the numbers of the diagnostic records, by training step; histograms are in the file alone."""
-        metrics = [
-            metric(f"diagnostics/{name}", value, record.step)
-            for record in tracked.folder.diagnostics()
-            for name, value in record.values.items()
-        ]
-        self._write(tracked, metrics)
-
-    def _write(self, tracked: TrackedRun, metrics: Sequence[Metric]) -> None:
+    def _write(self, tracked: TrackedRun, metrics: Sequence[Metric], tags: Sequence[RunTag] = ()) -> None:
+        """Write metrics in as few calls as MLflow takes, parameters with the first one and tags with the last one."""
+        pages = [metrics[start : start + _PAGE] for start in range(0, len(metrics), _PAGE)] or [[]]
         with self._reporting():
-            for start in range(0, len(metrics), _PAGE):
-                self._client.log_batch(tracked.run_id, metrics=metrics[start : start + _PAGE])
+            for page in pages:
+                last = tags if page is pages[-1] else ()
+                self._client.log_batch(tracked.run_id, metrics=page, params=tracked.params, tags=last)
+                tracked.params = []
 
     def _remove_superseded(self, run_id: str, result: RunResult) -> None:
         """Delete other runs of the key (restorable in MLflow): one run per key remains, conclusive if any is."""
-        for run in self._search(f"tags.`{TAG}key` = '{result.key}'"):
+        for run in self._search(f"tags.`{TAG}key` = '{result.key}'", self._known):
             superseded = result.conclusive or not read_result(run).conclusive
             if superseded and run.info.run_id != run_id:
                 self._client.delete_run(run.info.run_id)
@@ -300,6 +292,7 @@ class Tracker:
         for name, value in _PATIENCE.items():
             os.environ.setdefault(name, value)
         try:
+            _connect(self.uri)
             client = MlflowClient(self.uri)
             client.search_experiments(max_results=1)
         except Exception as error:
@@ -327,6 +320,7 @@ class Tracker:
     def _experiment(self, name: str) -> str:
         if name not in self._experiments:
             self._experiments[name] = self._find_or_create_experiment(name)
+            self._list_experiments()
         return self._experiments[name]
 
     def _find_or_create_experiment(self, name: str) -> str:
@@ -342,9 +336,18 @@ class Tracker:
                     raise
         return str(experiment.experiment_id)
 
-    def _search(self, condition: str) -> Iterator[Run]:
-        """Yield the runs that this harness wrote and that satisfy a condition, the latest first."""
-        experiments = [experiment.experiment_id for experiment in self._client.search_experiments()]
+    def _list_experiments(self) -> list[str]:
+        self._known = [experiment.experiment_id for experiment in self._client.search_experiments()]
+        return self._known
+
+    def _search(self, condition: str, experiments: list[str] | None = None) -> Iterator[Run]:
+        """Yield the runs that this harness wrote and that satisfy a condition, the latest first.
+
+        Args:
+            condition: In MLflow's words.
+            experiments: Where to search (default: in all that there are now).
+        """
+        experiments = experiments or self._list_experiments()
         token = None
         while True:
             page = self._client.search_runs(
@@ -354,6 +357,29 @@ class Tracker:
             token = page.token
             if not token:
                 return
+
+
+def _connect(uri: str) -> None:
+    """Connect to a database server once, for MLflow tries again for minutes, even where there is no such database."""
+    if uri.partition(":")[0].partition("+")[0] in _DATABASE_SERVERS:
+        from sqlalchemy import create_engine
+
+        engine = create_engine(uri)
+        engine.connect().close()
+        engine.dispose()
+
+
+def _new_epochs(tracked: TrackedRun) -> list[Metric]:
+    return [metric for record in tracked.tail.new() for metric in epoch_metrics(record)]
+
+
+def _diagnostics(tracked: TrackedRun) -> list[Metric]:
+    """Return the numbers of the diagnostic records, by training step; histograms are in the file alone."""
+    return [
+        metric(f"diagnostics/{name}", value, record.step)
+        for record in tracked.folder.diagnostics()
+        for name, value in record.values.items()
+    ]
 
 
 def _git_commit() -> dict[str, str]:

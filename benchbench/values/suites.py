@@ -84,6 +84,7 @@ class Suite(Frozen):
         targets: Value of the selection metric that has to be reached, by label of a workload.
         held_out: Label of the base workload, by label of its held-out variant.
         exclusive: Whether a run shall have its device, or on a CPU the machine, to itself, for the sake of its times.
+        mixed_devices: Whether tables of seconds may put those of different devices beside each other.
         tables: Names of the tables it wants.
         specs: Every run: for each workload, each method, each seed.
         engine_options: What an engine shall ask for on behalf of every run, by the engine's name.
@@ -99,6 +100,7 @@ class Suite(Frozen):
     targets: dict[str, float] = {}
     held_out: dict[str, str] = {}
     exclusive: bool = False
+    mixed_devices: bool = False
     tables: tuple[str, ...]
     specs: tuple[RunSpec, ...]
     engine_options: dict[str, dict[str, JsonValue]] = {}
