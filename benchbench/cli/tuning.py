@@ -1,4 +1,4 @@
-"""The command that chooses hyperparameters: tune."""
+"""Commands that write suites: tune, match."""
 
 from __future__ import annotations
 
@@ -95,3 +95,22 @@ def tune(
             typer.echo(f"written: {out}; `benchbench run {out}` trains the winners on fresh seeds", err=True)
     if any(each.winner is None for each in standings):
         raise typer.Exit(EXIT_INCOMPLETE)
+
+
+@app.command()
+def match(
+    suite: SuiteArgument,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE.yaml", help="The suite to write.", show_default=False)],
+    overrides: Overrides = [],  # noqa: B006
+) -> None:
+    """Write a suite in which all methods train at the same compute, e.g. SAM at half the steps of SGD.
+
+    The epochs of a workload are taken as those of a method that computes one gradient a step; a method whose steps cost
+    more gets fewer, in whole epochs. Schedules that count epochs are scaled along. Runs nothing.
+    """
+    from benchbench import api
+
+    with errors_as_lines():
+        loaded = api.load_suite(suite, overrides=overrides, thorough=False)
+        api.write_matched(suite, loaded, out, overrides=overrides)
+    typer.echo(f"written: {out}", err=True)
