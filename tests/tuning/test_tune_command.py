@@ -34,6 +34,8 @@ methods:
     search: {lr: {log_uniform: [1e-3, 1]}, rho: {choices: [0.05, 0.1]}}
 """
 
+TUNING = "tuning: {budget: {trials: 6}, finalists: {count: 2, seeds: [7, 8]}}"
+
 
 def call(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
@@ -83,6 +85,55 @@ def test_test_data_are_never_read(workplace: Path, write_suite: Callable[..., Pa
     fixed = text.replace("search: {lr: {log_uniform: [1e-3, 1]}}", "lr: 0.1")
     fixed = fixed.replace("search: {lr: {log_uniform: [1e-3, 1]}, rho: {choices: [0.05, 0.1]}}", "lr: 0.1")
     assert call("run", write_suite(fixed), "--engine", "inline").exit_code == 1
+
+
+@pytest.mark.usefixtures("workplace")
+@pytest.mark.parametrize(
+    ("old", "new", "arguments", "said"),
+    [
+        (TUNING, "", [], "tuning: nothing says how to tune"),
+        ("search:", "x: 1 #", [], "methods: nothing to tune"),
+        ("lr: {log", "learning_rate: {log", [], "unknown parameter of sgd"),
+        ("rho: {choices: [0.05, 0.1]}", "rho: {choices: [0.05, much]}", [], "14: methods.Two.search.rho: must be float"),
+        ("", "", ["--only", "method=One", "--out", "x.yaml"], "--out: is written when all of the suite is tuned"),
+        ("", "", ["--synthetic", "--out", "x.yaml"], "--out: values that made-up data have chosen are not written"),
+        ("{trials: 6}", "{trials: 6}, sampler: grid, grid_points: 1000", [], "a grid of 1,000,000 points"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_tuned_is_said_in_a_line_and_nothing_runs(
+    write_suite: Callable[..., Path], old: str, new: str, arguments: list[str], said: str
+) -> None:
+    lr = "{lr: {log_uniform: [1e-3, 1]}"
+    text = SUITE.replace(f"{lr}}}", f"{lr}, momentum: {{uniform: [0, 0.5]}}}}")
+    result = call("tune", write_suite(text.replace(old, new)), "--engine", "inline", *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in result.stderr
+    assert not ended(Path())
+
+
+@pytest.mark.usefixtures("workplace")
+def test_a_suite_that_is_still_to_be_tuned_is_not_run(write_suite: Callable[..., Path]) -> None:
+    for command in ("run", "plan"):
+        result = call(command, write_suite(SUITE))
+        assert result.exit_code == 2
+        assert len(result.stderr.splitlines()) == 1
+        assert "methods.One.search.lr: is still to be chosen: `benchbench tune` writes" in result.stderr
+
+
+def test_hostile_names_and_broken_trials_are_shown_as_what_they_are(
+    workplace: Path, write_suite: Callable[..., Path]
+) -> None:
+    text = SUITE.replace("  One:", '  "<b>|[red]$x_\\\\":').replace("trials: 6", "trials: 3")
+    text = text.replace("optimizer: sam\n    base: sgd", 'optimizer: "STUBS:Exploding"\n    lr: 0.1')
+    text = text.replace("{lr: {log_uniform: [1e-3, 1]}, rho: {choices: [0.05, 0.1]}}", "{after: {integers: [1, 3]}}")
+    result = call("tune", write_suite(text), "--engine", "inline", "--figures", "figures", "--out", "tuned.yaml")
+    assert result.exit_code == 2, result.output
+    assert "tuned.yaml: no trial has come to a result: Two on line" in result.stderr
+    assert not (workplace / "tuned.yaml").exists()
+    assert "<b>|[red]$x_" in result.stdout
+    assert len(list((workplace / "figures").glob("*.svg"))) == 2
+    shown = json.loads(call("tune", workplace / "suite.yaml", "--report", "--json").stdout)
+    assert [(each["trials"], each["broken"]) for each in shown] == [(3, 0), (3, 3)]
 
 
 @pytest.mark.slow
