@@ -46,8 +46,8 @@ def pareto_table(suite: Suite, rows: Sequence[Row]) -> Table:
         columns,
         cells,
         (
-            f"Means after the final epoch, {count_seeds(suite)}; GC and seconds are those of a whole run. GC: a "
-            "gradient counts 1, a Hessian-vector product 3.",
+            f"Mean ± sample standard deviation (ddof = 1) after the final epoch; {count_seeds(suite)} unless a cell "
+            "says otherwise. GC, seconds: means of whole runs; a gradient counts 1 GC, a Hessian-vector product 3.",
             f"{_ON_FRONT}: no other method is at least as good at no more cost. Only methods whose runs all finished.",
             *absence_notes(reasons, list(cells), groups),
         ),

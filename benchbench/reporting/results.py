@@ -143,11 +143,10 @@ def _thin_bests(columns: Sequence[Column], rows: Mapping[str, Sequence[Cell]]) -
     for i, column in enumerate(columns):
         most = max((figure.n or 0 for cells in rows.values() for figure in cells[i].figures), default=0)
         for method, cells in rows.items():
-            for figure in cells[i].figures:
-                if "best" in figure.marks and figure.n and figure.n < most:
-                    seeds = "1 seed" if figure.n == 1 else f"{figure.n} seeds"
-                    where = f"{column.full_label}, {method}"
-                    yield f"The best of {where}, rests on {seeds}, others on up to {most}."
+            best = [figure.n for figure in cells[i].figures if "best" in figure.marks and figure.n]
+            if best and min(best) < most:
+                seeds = "1 seed" if min(best) == 1 else f"{min(best)} seeds"
+                yield f"The best of {column.full_label}, {method}, rests on {seeds}, others on up to {most}."
 
 
 def _marked(cells: Sequence[Cell], metrics: Sequence[str]) -> list[Cell]:

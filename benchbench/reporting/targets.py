@@ -68,7 +68,8 @@ def profile_table(suite: Suite, rows: Sequence[Row]) -> Table:
     for currency in _SCORED if suite.targets else ():
         hits = _all_hits(suite, runs, currency)
         if hits is None:
-            notes.append(f"No score in {_LABELS[currency]}: not measured for every method.")
+            if any(run.gc_measured is not None for here in runs.values() for run in here.results):
+                notes.append(f"No score in {_LABELS[currency]}: not measured for every method.")
             continue
         scored = {each.submission: each for each in score(hits, suite.held_out)}
         of_taus = performance_profile({name: each.times for name, each in scored.items()}, _TAUS)
@@ -109,7 +110,7 @@ def _counted(suite: Suite) -> str:
         f"{suite.heading(variant).full_label} of {suite.heading(base).full_label}" for variant, base in variants.items()
     ]
     held_out = f"; held-out variants, which count with their base: {', '.join(names)}" if names else ""
-    return f"Workloads with targets: {len(suite.targets) - len(variants)}{held_out}."
+    return f"Workloads with targets: {len(suite.targets) - len(variants)}{held_out}. {count_seeds(suite)}."
 
 
 def _no_target(suite: Suite) -> str:

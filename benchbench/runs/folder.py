@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import ValidationError
 
@@ -13,6 +14,8 @@ from benchbench.runs import claims
 from benchbench.runs.checkpoint import Checkpoints
 from benchbench.sharpness import RunSharpness
 from benchbench.values import DiagnosticRecord, EpochRecord, RunResult, RunSpec, Submission
+
+_Record = TypeVar("_Record", EpochRecord, DiagnosticRecord)
 
 _LONGEST_TAIL = 64 * 1024
 
@@ -196,7 +199,10 @@ class RunFolder:
 
     def diagnostics(self) -> list[DiagnosticRecord]:
         """Return the complete lines of the diagnostics, none where none were asked for."""
-        return [DiagnosticRecord.model_validate_json(line) for line in _complete_lines(self.diagnostics_file)]
+        try:
+            return _records(DiagnosticRecord, _complete_lines(self.diagnostics_file.read_bytes()))
+        except FileNotFoundError:
+            return []
 
 
 class Tail:
@@ -223,17 +229,24 @@ class Tail:
         except FileNotFoundError:
             return []
         self._state = state
-        lines = content[: content.rfind(b"\n") + 1].splitlines()[self._count :]
-        self._count += len(lines)
-        return [EpochRecord.model_validate_json(line) for line in lines]
+        found = _records(EpochRecord, _complete_lines(content)[self._count :])
+        self._count += len(found)
+        return found
 
 
-def _complete_lines(path: Path) -> list[str]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return []
-    return text[: text.rfind("\n") + 1].splitlines()
+def _complete_lines(content: bytes) -> list[bytes]:
+    return content[: content.rfind(b"\n") + 1].splitlines()
+
+
+def _records(model: type[_Record], lines: Sequence[bytes]) -> list[_Record]:
+    """Return what the lines say, up to the first one that is damaged: what follows it is not believed either."""
+    found = []
+    for line in lines:
+        try:
+            found.append(model.model_validate_json(line))
+        except ValidationError:
+            break
+    return found
 
 
 def _write(path: Path, text: str) -> None:
