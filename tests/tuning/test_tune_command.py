@@ -36,6 +36,8 @@ methods:
 
 TUNING = "tuning: {budget: {trials: 6}, finalists: {count: 2, seeds: [7, 8]}}"
 
+SMALL = SUITE.replace(TUNING, "tuning: {budget: {trials: 4}, finalists: {count: 1, seeds: [7]}}")
+
 
 def call(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
@@ -94,7 +96,7 @@ def test_test_data_are_never_read(workplace: Path, write_suite: Callable[..., Pa
         (TUNING, "", [], "tuning: nothing says how to tune"),
         ("search:", "x: 1 #", [], "methods: nothing to tune"),
         ("lr: {log", "learning_rate: {log", [], "unknown parameter of sgd"),
-        ("rho: {choices: [0.05, 0.1]}", "rho: {choices: [0.05, much]}", [], "14: methods.Two.search.rho: must be float"),
+        ("rho: {choices: [0.05, 0.1]}", "rho: {choices: [0.05, much]}", [], "14: methods.Two.search.rho: must be"),
         ("", "", ["--only", "method=One", "--out", "x.yaml"], "--out: is written when all of the suite is tuned"),
         ("", "", ["--synthetic", "--out", "x.yaml"], "--out: values that made-up data have chosen are not written"),
         ("{trials: 6}", "{trials: 6}, sampler: grid, grid_points: 1000", [], "a grid of 1,000,000 points"),
@@ -138,25 +140,24 @@ def test_hostile_names_and_broken_trials_are_shown_as_what_they_are(
 
 @pytest.mark.slow
 def test_a_killed_tuning_goes_on_without_repeating_a_trial(workplace: Path, write_suite: Callable[..., Path]) -> None:
-    path = write_suite(SUITE.replace('"STUBS:line"', '"STUBS:line", pause: 0.05'))
+    path = write_suite(SMALL.replace('"STUBS:line"', '"STUBS:line", pause: 0.05'))
     command = [str(Path(sys.executable).with_name("benchbench")), "tune", str(path), "--slots", "2", "--json"]
     process = subprocess.Popen(command, cwd=workplace, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_for(lambda: len(ended(workplace)) >= 5)
+    wait_for(lambda: len(ended(workplace)) >= 3)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     before = ended(workplace)
     finished = subprocess.run(command, cwd=workplace, capture_output=True, text=True, timeout=120, check=True)
     after = ended(workplace)
     assert before.items() <= after.items()
-    assert len(after) == 2 * 6 + 2 * 4
-    assert [each["trials"] for each in json.loads(finished.stdout)] == [6, 6]
+    assert len(after) == 2 * 4 + 2 * 1
+    assert [each["trials"] for each in json.loads(finished.stdout)] == [4, 4]
 
 
 @pytest.mark.slow
 def test_two_tunings_on_one_store_share_the_work(workplace: Path, write_suite: Callable[..., Path]) -> None:
-    small = SUITE.replace("budget: {trials: 6}", "budget: {trials: 3}")
-    same = write_suite(small.replace('"STUBS:line"', '"STUBS:line", pause: 0.02'))
-    other = write_suite(SUITE.replace("budget: {trials: 6}", "budget: {trials: 2}, seed: 5"), "other.yaml")
+    same = write_suite(SMALL.replace('"STUBS:line"', '"STUBS:line", pause: 0.02'))
+    other = write_suite(SMALL.replace("budget: {trials: 4}", "budget: {trials: 2}, seed: 5"), "other.yaml")
     benchbench = str(Path(sys.executable).with_name("benchbench"))
     running = [
         subprocess.Popen(
@@ -168,6 +169,6 @@ def test_two_tunings_on_one_store_share_the_work(workplace: Path, write_suite: C
     outputs = [process.communicate(timeout=200) for process in running]
     assert [process.returncode for process in running] == [0, 0, 0], outputs
     assert outputs[0][0] == outputs[1][0]
-    assert len(ended(workplace)) == 2 * (3 + 4) + 2 * (2 + 4)
+    assert len(ended(workplace)) == 2 * (4 + 1) + 2 * (2 + 1)
     alone = call("tune", other, "--report", "--json").stdout
     assert json.loads(alone) == json.loads(outputs[2][0])
