@@ -50,6 +50,7 @@ FLOORS = {
     "leaderboard": 3,
     "api": 3,
     "scaffold": 3,
+    "doctor": 3,
     "cli": 4,
 }
 """Floor of each module or package of `benchbench`; an import goes down or stays on its floor."""

@@ -25,9 +25,12 @@ from benchbench.cli import leaderboard
 
 # isort: split
 from benchbench.cli import plugins
+
+# isort: split
+from benchbench.cli import doctor
 from benchbench.cli.common import app
 
-__all__ = ["app", "leaderboard", "main", "plots", "plugins", "reports", "sharpness", "suites", "tuning"]
+__all__ = ["app", "doctor", "leaderboard", "main", "plots", "plugins", "reports", "sharpness", "suites", "tuning"]
 
 
 def main() -> None:

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
+from benchbench.cli import completion
 from benchbench.cli.common import app, errors_as_lines
+from benchbench.cli.options import Only, Overrides, RunsDir, SuiteArgument, Synthetic, TrackingUri
 from benchbench.cli.output import Format, print_results, print_tables
-from benchbench.cli.suites import Only, Overrides, RunsDir, SuiteArgument, Synthetic, TrackingUri
 
 FormatOption = Annotated[
     Format,
@@ -34,7 +35,9 @@ def report(
     suites: Annotated[
         list[str],
         typer.Argument(
-            metavar="SUITE...", help="YAML files, or the names of bundled suites; several get joint tables too."
+            metavar="SUITE...",
+            help="YAML files, or the names of bundled suites; several get joint tables too.",
+            autocompletion=completion.suites,
         ),
     ],
     only: Only = [],  # noqa: B006 - typer never changes a default

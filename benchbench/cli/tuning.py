@@ -10,8 +10,7 @@ from typing import Annotated
 import typer
 
 from benchbench.cli.common import EXIT_INCOMPLETE, Json, app, errors_as_lines, print_listing
-from benchbench.cli.output import Format, print_tables
-from benchbench.cli.suites import (
+from benchbench.cli.options import (
     Address,
     DataDir,
     Devices,
@@ -25,6 +24,7 @@ from benchbench.cli.suites import (
     Synthetic,
     TrackingUri,
 )
+from benchbench.cli.output import Format, print_tables
 
 
 @app.command()
