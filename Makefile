@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # A process per core, each of them with one thread for arithmetic, so that they do not fight over the cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadgroup
 
-.PHONY: demo test test-fast test-clusters check format bench clean
+.PHONY: demo test test-fast test-clusters check format bench fuzz coverage clean
 
 demo: $(VENV)/installed  ## run the digits suite and print its tables
 	$(BIN)/benchbench run suites/digits.yaml
@@ -32,12 +32,25 @@ format: $(VENV)/installed-dev  ## format the code and mend what the linter can m
 
 bench: $(VENV)/installed-dev  ## print the performance figures that the docs state
 	$(BIN)/python benchmarks/data_loading.py
+	$(BIN)/python benchmarks/engines.py
 	$(BIN)/python benchmarks/harness_overhead.py
 	$(BIN)/python benchmarks/leaderboard.py
 	$(BIN)/python benchmarks/ledger.py
 	$(BIN)/python benchmarks/optimizer_arithmetic.py
 	$(BIN)/python benchmarks/second_order.py
 	$(BIN)/python benchmarks/sharpness.py
+
+FUZZ_SECONDS ?= 60
+fuzz: $(VENV)/installed-dev  ## look for files that break a reader, FUZZ_SECONDS for each reader
+	$(BIN)/python -m pip install --quiet atheris
+	for target in $$($(BIN)/python -c "from tests.fuzz.targets import TARGETS; print(*TARGETS)"); do \
+	  $(BIN)/python -m tests.fuzz $$target $(FUZZ_SECONDS) .fuzz/$$target || exit 1; done
+
+coverage: $(VENV)/installed-dev  ## run all tests, and say which lines they never reach
+	$(BIN)/python -m coverage erase
+	OMP_NUM_THREADS=1 $(BIN)/python -m coverage run -m pytest
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report --skip-covered
 
 clean:  ## remove what the targets above made
 	rm -rf $(VENV) .benchbench mlruns mlflow.db

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
-from benchbench.hutchinson import hessian_diagonal
+from benchbench.hutchinson import lazy_hessian_diagonal
 from benchbench.objective import as_objective
 from benchbench.parameters import (
     COUNT,
@@ -126,17 +126,9 @@ class SophiaH(Optimizer):
             RuntimeError: A gradient is sparse.
         """
         objective = as_objective(closure, (p for group in self.param_groups for p in group["params"]))
-        first = self.param_groups[0]
-        due = [group["step"] % group["lazy_hessian"] == 0 for group in self.param_groups]
-        diagonal = None
-        if any(due):
-            loss, diagonal = hessian_diagonal(
-                objective, n_samples=first["n_samples"], seed=first["seed"], step=first["step"]
-            )
-        else:
-            loss = objective()
-        for group, is_due in zip(self.param_groups, due, strict=True):
-            self._update(group, diagonal if is_due else None)
+        loss, diagonals = lazy_hessian_diagonal(objective, self.param_groups)
+        for group, diagonal in zip(self.param_groups, diagonals, strict=True):
+            self._update(group, diagonal)
             group["step"] += 1
         return loss
 

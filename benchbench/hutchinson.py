@@ -3,13 +3,37 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from benchbench.objective import Objective
+
+
+def lazy_hessian_diagonal(
+    objective: Objective, groups: Sequence[Mapping[str, Any]]
+) -> tuple[Tensor, list[dict[Tensor, Tensor] | None]]:
+    """Evaluate `objective`, with the diagonal of its Hessian on the steps on which a parameter group is due for one.
+
+    A group is due on its steps 1, k + 1, 2k + 1, ... with k its `lazy_hessian`; its entry `step` says how many steps it
+    has made. Where no group is due, this costs one gradient. Gradients are left in `p.grad`.
+
+    Args:
+        objective: The loss of this step.
+        groups: Parameter groups with `step`, `lazy_hessian`, and in the first one `n_samples` and `seed` of the probes.
+
+    Returns:
+        The loss, and for each group the diagonal by parameter (of all parameters) if it is due, else `None`.
+    """
+    first = groups[0]
+    due = [group["step"] % group["lazy_hessian"] == 0 for group in groups]
+    if not any(due):
+        return objective(), [None] * len(groups)
+    loss, diagonal = hessian_diagonal(objective, n_samples=first["n_samples"], seed=first["seed"], step=first["step"])
+    return loss, [diagonal if is_due else None for is_due in due]
 
 
 def hessian_diagonal(

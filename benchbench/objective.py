@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -13,11 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from benchbench.cost.ledger import Ledger, graph_behind
+from benchbench.cost.ledger import Ledger
 from benchbench.execution.normalizers import frozen_statistics, noticed_normalizers
 from benchbench.execution.parts import Evaluated, Part, added, scaled
 from benchbench.execution.precision import LossScaler
 from benchbench.execution.ranks import Ranks
+from benchbench.execution.second_derivatives import explained_second_order, reject_once_differentiable
 from benchbench.perturbation import global_norm
 from benchbench.second_order import FastSecondDerivatives
 
@@ -124,7 +124,7 @@ class Objective:
             NotImplementedError: An operation in the loss has no second derivative.
             RuntimeError: A gradient is sparse.
         """
-        with self._evaluation(second_order=True), _explained_second_order():
+        with self._evaluation(second_order=True), explained_second_order():
             # One part after the other: the graph of the last is gone before the next is built.
             found = reduce(added, (self._gradients_and_products(part, vectors) for part in self._parts))
             found = self._over_ranks(replace(found, gradients=_owned(found.gradients)))
@@ -168,7 +168,7 @@ class Objective:
     def _gradients_and_products(self, part: Part, vectors: Sequence[Vectors]) -> Evaluated:
         loss = self._forward(part, part.loss)
         gradients = self._gradients(part, loss)
-        _reject_once_differentiable(gradients)
+        reject_once_differentiable(gradients)
         products = [
             self._product(gradients, vector, retain_graph=last < len(vectors))
             for last, vector in enumerate(vectors, start=1)
@@ -285,55 +285,6 @@ def as_objective(closure: Callable[[], Any] | None, parameters: Iterable[Tensor]
     if closure is None:
         raise TypeError("this optimizer evaluates the loss itself: call step(lambda: loss_fn(model(x), y))")
     return Objective(closure, parameters)
-
-
-@contextmanager
-def _explained_second_order() -> Iterator[None]:
-    """Say which operation has no second derivative, and what to do about it.
-
-    Raises:
-        NotImplementedError: That, instead of torch's own error.
-        RuntimeError: Torch's own error, when it is about something else.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        for pattern, remedy in _WITHOUT_SECOND_DERIVATIVE.items():
-            if found := re.search(pattern, str(error)):
-                operation = found.group("operation")
-                raise NotImplementedError(f"no second derivative in torch for {operation}: {remedy}") from error
-        raise
-
-
-_WITHOUT_SECOND_DERIVATIVE = {
-    r"derivative for '?(?:aten::)?(?P<operation>\w*attention\w*)'? is not implemented": (
-        "compute it under torch.nn.attention.sdpa_kernel(SDPBackend.MATH)"
-    ),
-    r"derivative for '?(?:aten::)?(?P<operation>\w*cudnn_rnn\w*)'? is not implemented": (
-        "compute it under torch.backends.cudnn.flags(enabled=False)"
-    ),
-    r"derivative for '?(?:aten::)?(?P<operation>\w+)'? is not implemented": (
-        "replace it in the model (nn.EmbeddingBag, say, by nn.Embedding and a sum), or choose an optimizer "
-        "that needs no Hessian"
-    ),
-    r"(?P<operation>torch\.compile with aot_autograd)": "evaluate the model that is not compiled",
-}
-"""Torch's messages about missing second derivatives, and remedies."""
-
-
-def _reject_once_differentiable(gradients: Iterable[Tensor | None]) -> None:
-    """Refuse gradients through a function whose backward cannot be differentiated.
-
-    Autograd would not: it leaves out the branch through that function, and the product would be wrong.
-
-    Raises:
-        NotImplementedError: There is such a function.
-    """
-    if any(node.name() == "torch::autograd::Error" for node in graph_behind(gradients)):
-        raise NotImplementedError(
-            "no second derivative for an autograd.Function that is marked @once_differentiable: write its "
-            "backward with differentiable operations, without the decorator"
-        )
 
 
 def _owned(gradients: Iterable[Tensor | None]) -> list[Tensor | None]:

@@ -5,17 +5,14 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-import typing
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from inspect import Parameter
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError
 
-from benchbench.plugins import Kind, Plugin, PluginError, find, module_of, plugins, resolve, status
-from benchbench.problems import nearest_name
+from benchbench.plugins import Kind, Plugin, PluginError, module_of, plugins, resolve, status
 from benchbench.signatures import filled_by_harness, named_kind, signature_of, wants_optimizer
 from benchbench.suite.schema import MethodEntry
 from benchbench.values import Component
@@ -24,6 +21,7 @@ if TYPE_CHECKING:
     import torch
 
     from benchbench.workloads import Setup, Task
+
 
 __all__ = ["Kind", "Plugin", "PluginError", "module_of", "plugins", "resolve", "status"]
 
@@ -262,70 +260,3 @@ def _with_bases(own: dict[str, Parameter], given: Mapping[str, JsonValue]) -> di
     for base in bases:
         allowed = {**allowed, **parameters("optimizer", base, passed_on), **allowed}
     return allowed
-
-
-@dataclass(frozen=True)
-class ParameterText:
-    """A parameter in words: its name, type and default (`None` when it has to be set)."""
-
-    name: str
-    type: str
-    default: str | None
-
-
-@dataclass(frozen=True)
-class Description:
-    """What is known about a plugin.
-
-    Attributes:
-        plugin: Name, kind, target and distribution.
-        doc: Its docstring, or an empty text.
-        parameters: What a suite may set.
-    """
-
-    plugin: Plugin
-    doc: str
-    parameters: tuple[ParameterText, ...]
-
-
-def describe(name: str) -> Description:
-    """Describe an optimizer, a workload, a model or a data set.
-
-    Args:
-        name: Its name, or any other target of a suite.
-
-    Returns:
-        What is known about it.
-
-    Raises:
-        PluginError: There is no such plugin, or its code cannot be imported.
-    """
-    kind = _kind_of(name)
-    plugin = Plugin(name, kind, name, "", "") if ":" in name else find(kind, name)
-    found = resolve(kind, name)
-    texts = [
-        ParameterText(each, type_text(parameter), _default_text(parameter))
-        for each, parameter in parameters(kind, found).items()
-    ]
-    doc = inspect.getdoc(found.build if kind == "workload" else found) or ""
-    return Description(plugin, doc, tuple(texts))
-
-
-def _kind_of(name: str) -> Kind:
-    kinds: tuple[Kind, ...] = typing.get_args(Kind)
-    if ":" in name:
-        try:
-            resolve("workload", name)
-        except PluginError:
-            return "optimizer"
-        return "workload"
-    known = {kind: plugins(kind) for kind in kinds}
-    for kind in kinds:
-        if name in known[kind] or name.lower() in known[kind]:
-            return kind
-    names = [each for kind in kinds for each in known[kind]]
-    raise PluginError(f"unknown optimizer, workload, model or data set {name!r}", nearest_name(name, names))
-
-
-def _default_text(parameter: Parameter) -> str | None:
-    return None if parameter.default is Parameter.empty else repr(parameter.default)

@@ -11,11 +11,6 @@ from torch import Tensor
 from benchbench.parameters import State, advance, gradients_of
 
 
-def hessian_is_due(group: Mapping[str, Any]) -> bool:
-    """Return whether this step of `group` is one of t = 1, k + 1, 2k + 1, ... (Algorithm 1, line 9)."""
-    return bool(group["step"] % group["lazy_hessian"] == 0)
-
-
 def descend(group: dict[str, Any], states: dict[Tensor, State], diagonal: Mapping[Tensor, Tensor] | None) -> None:
     """Update the weights of `group` from the gradients in `p.grad` (Algorithm 1, lines 7, 8 and 11 to 16).
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
-from benchbench.hutchinson import hessian_diagonal
+from benchbench.hutchinson import lazy_hessian_diagonal
 from benchbench.objective import as_objective
 from benchbench.parameters import (
     COUNT,
@@ -26,7 +26,7 @@ from benchbench.parameters import (
     with_gradient,
 )
 from benchbench.perturbation import Displacement, global_norm
-from sassha.descent import descend, hessian_is_due
+from sassha.descent import descend
 
 _RULES = {
     "lr": NOT_NEGATIVE,
@@ -173,20 +173,12 @@ class SASSHA(Optimizer):
             RuntimeError: A gradient is sparse.
         """
         objective = as_objective(closure, (p for group in self.param_groups for p in group["params"]))
-        due = [hessian_is_due(group) for group in self.param_groups]
         with objective.unreduced() if self.param_groups[0]["per_rank"] else nullcontext():
             loss = objective()
-        diagonal = None
         with self._displacement.by(*self._perturbation()):
-            if any(due):
-                first = self.param_groups[0]
-                _, diagonal = hessian_diagonal(
-                    objective, n_samples=first["n_samples"], seed=first["seed"], step=first["step"]
-                )
-            else:
-                objective()
-        for group, is_due in zip(self.param_groups, due, strict=True):
-            descend(group, self.state, diagonal if is_due else None)
+            _, diagonals = lazy_hessian_diagonal(objective, self.param_groups)
+        for group, diagonal in zip(self.param_groups, diagonals, strict=True):
+            descend(group, self.state, diagonal)
         return loss
 
     def _perturbation(self) -> tuple[list[Tensor], list[Tensor]]:

@@ -201,3 +201,14 @@ class Forgetful(torch.optim.SGD):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict({**state_dict, "state": {}})
+
+
+class Untestable(LineTask):
+    """Fits a line, and breaks as soon as it is asked about test data."""
+
+    def evaluate(self, split: str) -> Metrics:
+        assert split == "validation", f"the split {split} was read"
+        return super().evaluate(split)
+
+
+untestable = Workload(Untestable)

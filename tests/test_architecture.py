@@ -35,6 +35,7 @@ FLOORS = {
     "stats": 0,
     "datasets": 0,
     "registry": 1,
+    "descriptions": 1,
     "checks": 1,
     "conformance": 1,
     "training": 1,
@@ -43,11 +44,13 @@ FLOORS = {
     "engines": 2,
     "tracking": 2,
     "scheduling": 3,
+    "tuning": 3,
     "reporting": 3,
     "figures": 3,
     "leaderboard": 3,
     "api": 3,
     "scaffold": 3,
+    "doctor": 3,
     "cli": 4,
 }
 """Floor of each module or package of `benchbench`; an import goes down or stays on its floor."""
@@ -92,6 +95,15 @@ def test_imports_go_down_the_floors_only(path: Path) -> None:
     own = FLOORS[room]
     upward = [name for name in imports(path) if (floor(name) or 0) > own]
     assert not upward
+
+
+def test_the_page_on_architecture_names_every_room_on_its_floor() -> None:
+    page = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+    documented: dict[str, int] = {}
+    for number, table in re.findall(r"\*\*Floor (\d):.*?\*\*\n\n((?:\|.*\n)+)", page):
+        rooms = [row.split("|")[1] for row in table.splitlines()[2:]]
+        documented |= {name.rstrip("/"): int(number) for room in rooms for name in re.findall(r"`(.+?)`", room)}
+    assert documented == FLOORS
 
 
 def test_one_package_imports_mlflow() -> None:

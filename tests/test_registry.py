@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from benchbench import plugins, registry
+from benchbench.descriptions import describe
 from benchbench.plugins import Kind, PluginError
 from benchbench.streams import Streams
 from benchbench.values import Component
@@ -293,7 +294,7 @@ def test_workloads_are_built_from_their_keywords(install: Install) -> None:
 def test_descriptions(install: Install) -> None:
     install("my-plugin", {"mine": "my_plugin:mine"}, WORKLOADS, kind="workload")
     install("other", {"seeded": "other:Seeded", "open": "other:open_ended"}, OPTIMIZERS)
-    found = registry.describe("mine")
+    found = describe("mine")
     assert (found.plugin.name, found.plugin.kind, found.plugin.distribution) == (
         "mine",
         "workload",
@@ -304,12 +305,12 @@ def test_descriptions(install: Install) -> None:
         ("width", "int", "3"),
         ("sizes", "tuple[int, ...]", "(1, 2)"),
     ]
-    assert registry.describe("other:Plain").doc == "A plain one."
-    assert registry.describe("my_plugin:mine").plugin.kind == "workload"
-    assert registry.describe("AdamW").plugin.name == "adamw"
-    assert [each.name for each in registry.describe("open").parameters] == ["lr", "**"]
+    assert describe("other:Plain").doc == "A plain one."
+    assert describe("my_plugin:mine").plugin.kind == "workload"
+    assert describe("AdamW").plugin.name == "adamw"
+    assert [each.name for each in describe("open").parameters] == ["lr", "**"]
     with pytest.raises(PluginError, match="unknown optimizer, workload, model or data set 'mime'; did you mean 'mine'"):
-        registry.describe("mime")
+        describe("mime")
 
 
 # Models and data sets
@@ -383,14 +384,14 @@ def test_what_names_nothing_is_a_wrong_value(value: Any) -> None:
 
 @pytest.mark.usefixtures("named")
 def test_models_and_data_sets_are_described() -> None:
-    model = registry.describe("small")
+    model = describe("small")
     assert (model.plugin.kind, model.doc) == ("model", "A small one.")
     assert [each.name for each in model.parameters] == ["width", "sizes"]  # the workload fills the others
-    assert [(each.name, each.default) for each in registry.describe("files").parameters] == [
+    assert [(each.name, each.default) for each in describe("files").parameters] == [
         ("path", None),
         ("size", "8"),
     ]
-    assert [each.type for each in registry.describe("nested").parameters] == ["model", "dataset"]
+    assert [each.type for each in describe("nested").parameters] == ["model", "dataset"]
 
 
 @pytest.mark.parametrize(

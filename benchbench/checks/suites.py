@@ -89,7 +89,8 @@ def problems(suite: Suite, data: Path | None = DATA) -> list[Problem]:
         suite: The suite.
         data: The folder in which data sets lie; `None` if they may be missing.
     """
-    found: list[Problem] = []
+    if found := _unchosen(suite):
+        return found
     optimizers: dict[str, list[RunSpec]] = {}
     workloads: dict[str, RunSpec] = {}
     for spec in suite.specs:
@@ -149,6 +150,16 @@ def prepare(suite: Suite, data: Path) -> Iterator[str]:
         if text:
             raise BadInputError([subject.place().problem(f"data cannot be prepared: {text}")])
         yield subject.workload
+
+
+def _unchosen(suite: Suite) -> list[Problem]:
+    """Return that values are still to be chosen: a problem with the first of them."""
+    for workload, of_methods in suite.spaces.items():
+        for method, space in of_methods.items():
+            if any(spec.method == method and spec.workload_label == workload for spec in suite.specs):
+                place = suite.origin.find(method=method, workload=workload, name=next(iter(space)))
+                return [place.problem("is still to be chosen: `benchbench tune` writes a suite that can be run")]
+    return []
 
 
 def _workload_call(subject: Subject, name: str, data: Path) -> object:

@@ -9,6 +9,9 @@ import typer
 from benchbench.cli import suites  # first: the help lists commands in the order in which they are imported
 
 # isort: split
+from benchbench.cli import tuning
+
+# isort: split
 from benchbench.cli import sharpness
 
 # isort: split
@@ -22,9 +25,12 @@ from benchbench.cli import leaderboard
 
 # isort: split
 from benchbench.cli import plugins
+
+# isort: split
+from benchbench.cli import doctor
 from benchbench.cli.common import app
 
-__all__ = ["app", "leaderboard", "main", "plots", "plugins", "reports", "sharpness", "suites"]
+__all__ = ["app", "doctor", "leaderboard", "main", "plots", "plugins", "reports", "sharpness", "suites", "tuning"]
 
 
 def main() -> None:

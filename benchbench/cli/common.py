@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated
@@ -11,6 +12,9 @@ import typer
 EXIT_INCOMPLETE = 1
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Errors of a disk that takes no more, which name no file."""
 
 app = typer.Typer(
     name="benchbench",
@@ -46,6 +50,12 @@ def errors_as_lines() -> Iterator[None]:
         raise typer.Exit(EXIT_INCOMPLETE) from None
     except (EngineError, PluginError, TrackingError) as error:
         typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(EXIT_BAD_INPUT) from None
+    except OSError as error:
+        if error.filename is None and error.errno not in _FULL:
+            raise
+        where = "" if error.filename is None else f"{error.filename}: "
+        typer.echo(f"error: {where}{error.strerror}", err=True)
         raise typer.Exit(EXIT_BAD_INPUT) from None
     except KeyboardInterrupt:
         typer.echo("interrupted; the same command runs what is missing", err=True)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from benchbench.cli.common import EXIT_INCOMPLETE, app, errors_as_lines, print_listing
-from benchbench.cli.suites import DataDir, RunsDir, TrackingUri
+from benchbench.cli.options import DataDir, RunsDir, TrackingUri
 
 board = typer.Typer(
     help="A static site over many submissions, and bundles that can be checked and run again.", no_args_is_help=True
@@ -71,8 +71,8 @@ def verify(
         typer.Option(
             "--tolerance",
             min=0.0,
-            help="Largest difference of a metric, as a share of the claimed value, where hardware or versions differ; "
-            "on the CPU and with the versions of the claim, it is 0.",
+            help="Largest difference of a metric, as a share of the claimed value, where hardware or versions differ "
+            "(four standard deviations over the claim's seeds, if that is more); else it is 0.",
         ),
     ] = 0.05,
     data_dir: DataDir = Path("data"),

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from benchbench.cli.common import app, errors_as_lines
-from benchbench.cli.suites import Only, Overrides, RunsDir, SuiteArgument, Synthetic, TrackingUri
+from benchbench.cli.options import Only, Overrides, RunsDir, SuiteArgument, Synthetic, TrackingUri
 
 
 class KindName(StrEnum):

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from benchbench.cli import completion
 from benchbench.cli.common import EXIT_INCOMPLETE, Json, app, errors_as_lines, print_listing
 
 
@@ -44,13 +45,20 @@ def list_names(
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="An optimizer, a workload, a model or a data set.", show_default=False)],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="An optimizer, a workload, a model or a data set.",
+            show_default=False,
+            autocompletion=completion.names,
+        ),
+    ],
     as_json: Json = False,
 ) -> None:
     """Show what is known of an optimizer, a workload, a model or a data set: its parameters and documentation."""
     from dataclasses import asdict
 
-    from benchbench.registry import describe
+    from benchbench.descriptions import describe
 
     with errors_as_lines():
         description = describe(name)

@@ -8,15 +8,16 @@ from typing import Annotated
 
 import typer
 
+from benchbench.cli import completion
 from benchbench.cli.common import app, errors_as_lines
+from benchbench.cli.options import Only, Overrides, RunsDir, SuiteArgument, Synthetic, TrackingUri
 from benchbench.cli.output import Format, print_results, print_tables
-from benchbench.cli.suites import Only, Overrides, RunsDir, SuiteArgument, Synthetic, TrackingUri
 
 FormatOption = Annotated[
     Format,
     typer.Option(
         "--format",
-        help="How to print: `latex` needs the package booktabs, `html` is a page, `html-fragment` its tables only, "
+        help="How to print: `latex` needs booktabs and graphicx, `html` is a page, `html-fragment` its tables only, "
         "`csv` has unrounded numbers.",
     ),
 ]
@@ -34,7 +35,9 @@ def report(
     suites: Annotated[
         list[str],
         typer.Argument(
-            metavar="SUITE...", help="YAML files, or the names of bundled suites; several get joint tables too."
+            metavar="SUITE...",
+            help="YAML files, or the names of bundled suites; several get joint tables too.",
+            autocompletion=completion.suites,
         ),
     ],
     only: Only = [],  # noqa: B006 - typer never changes a default

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchbench.cli.common import EXIT_INCOMPLETE, Json, app, errors_as_lines, print_listing
+from benchbench.cli.options import DataDir, EngineName, Only, Overrides, RunsDir, Synthetic, TrackingUri
 from benchbench.cli.output import Format, print_tables
-from benchbench.cli.suites import DataDir, EngineName, Only, Overrides, RunsDir, Synthetic, TrackingUri
 
 if TYPE_CHECKING:
     from pydantic import JsonValue

@@ -3,58 +3,28 @@
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from benchbench.cli.common import EXIT_INCOMPLETE, Json, app, errors_as_lines, print_listing
+from benchbench.cli.options import (
+    Address,
+    DataDir,
+    Devices,
+    Engine,
+    EngineName,
+    Force,
+    Only,
+    Overrides,
+    RunsDir,
+    Slots,
+    SuiteArgument,
+    Synthetic,
+    TrackingUri,
+)
 from benchbench.cli.output import Format, print_results
-
-
-class EngineName(StrEnum):
-    """Where runs execute."""
-
-    local = "local"
-    inline = "inline"
-    ray = "ray"
-    slurm = "slurm"
-
-
-SuiteArgument = Annotated[str, typer.Argument(help="A YAML file, or the name of a bundled suite.", show_default=False)]
-Overrides = Annotated[
-    list[str],
-    typer.Option(
-        "--set", metavar="PATH=VALUE", help="Change a value of the suite, e.g. workloads.digits-mlp.epochs=2."
-    ),
-]
-Only = Annotated[
-    list[str],
-    typer.Option(
-        "--only",
-        metavar="KEY=LABEL,...",
-        help="Take a part of the suite, e.g. method=SASSHA,seed=0; also by workload.",
-    ),
-]
-TrackingUri = Annotated[
-    str | None,
-    typer.Option(
-        "--tracking-uri",
-        envvar="MLFLOW_TRACKING_URI",
-        help="MLflow store.",
-        show_default="sqlite:///mlflow.db",
-    ),
-]
-RunsDir = Annotated[
-    Path | None,
-    typer.Option("--runs-dir", help="Folder for the files that runs leave.", show_default=".benchbench/runs"),
-]
-DataDir = Annotated[Path, typer.Option("--data-dir", envvar="BENCHBENCH_DATA", help="Folder in which data sets lie.")]
-Synthetic = Annotated[
-    bool, typer.Option("--synthetic", help="Rehearse on made-up data of the same shapes; a run of its own.")
-]
-Force = Annotated[bool, typer.Option("--force", help="Run again what is done already.")]
 
 
 @app.command()
@@ -62,26 +32,13 @@ def run(
     suite: SuiteArgument,
     only: Only = [],  # noqa: B006 - typer never changes a default
     overrides: Overrides = [],  # noqa: B006
-    engine: Annotated[
-        EngineName,
-        typer.Option(help="Where runs execute: processes on this machine, all in this one, or a cluster's nodes."),
-    ] = EngineName.local,
-    slots: Annotated[
-        int | None, typer.Option(min=1, help="Runs at a time.", show_default="one per GPU, or per core")
-    ] = None,
-    devices: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LIST", help="What to use of this machine: cpu, or GPUs such as 0,2.", show_default="all GPUs"
-        ),
-    ] = None,
+    engine: Engine = EngineName.local,
+    slots: Slots = None,
+    devices: Devices = None,
     slots_per_device: Annotated[
         int, typer.Option("--slots-per-device", min=1, help="Runs that share a GPU; their times are in no table.")
     ] = 1,
-    address: Annotated[
-        str | None,
-        typer.Option(help="A Ray cluster, for --engine ray.", show_default="RAY_ADDRESS, else one on this machine"),
-    ] = None,
+    address: Address = None,
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Return once the runs are queued, for --engine slurm; see `collect`.")
     ] = False,

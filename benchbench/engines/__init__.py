@@ -53,8 +53,12 @@ class Engine(Protocol):
         """Return the results of jobs that have ended since the last call, waiting up to `seconds` for one."""
         ...
 
-    def stop(self) -> None:
-        """End all running jobs, which may leave a checkpoint first; `poll` gives no result of theirs."""
+    def stop(self, *, at_once: bool = False) -> None:
+        """End all running jobs, which may leave a checkpoint first; `poll` gives no result of theirs.
+
+        Args:
+            at_once: Give them no time for that, also where an earlier call was broken off.
+        """
         ...
 
 

@@ -59,5 +59,5 @@ class InlineEngine:
         results, self._results = self._results, []
         return results
 
-    def stop(self) -> None:
+    def stop(self, *, at_once: bool = False) -> None:
         """Do nothing: no job runs between calls."""

@@ -119,12 +119,12 @@ class LocalEngine:
         self._start_waiting()
         return results
 
-    def stop(self) -> None:
+    def stop(self, *, at_once: bool = False) -> None:
         """Ask all runs to leave a checkpoint and end, and kill those that take longer than the grace."""
         self._waiting.clear()
         for running in self._running:
             running.process.terminate()
-        deadline = time.monotonic() + self._grace
+        deadline = time.monotonic() + (0.0 if at_once else self._grace)
         for running in list(self._running):
             running.process.join(max(0.0, deadline - time.monotonic()))
             self._end(running)
@@ -151,8 +151,10 @@ def start_server(preload: Sequence[str]) -> None:
 
 def _crash(running: _Running) -> RunResult:
     code = running.process.exitcode or 0
-    cause = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
-    return _broken(running.job, "crashed", f"the run's process was {cause}" if code < 0 else cause)
+    if code >= 0:
+        return _broken(running.job, "crashed", f"exited with status {code}")
+    hint = ", as the system does when memory runs out" if code == -signal.SIGKILL else ""
+    return _broken(running.job, "crashed", f"the run's process was killed by {signal.Signals(-code).name}{hint}")
 
 
 def _broken(job: Job, outcome: Outcome, message: str) -> RunResult:

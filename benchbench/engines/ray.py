@@ -106,14 +106,15 @@ class RayEngine:
         ended, _ = ray.wait(list(self._running), num_returns=len(self._running), timeout=0)
         return [self._result(reference) for reference in ended]
 
-    def stop(self) -> None:
+    def stop(self, *, at_once: bool = False) -> None:
         """Ask all runs to leave a checkpoint and end, kill those that take longer, and end a cluster of one's own."""
         import ray
 
         if self._running:
             for reference in self._running:
                 ray.cancel(reference)
-            _, late = ray.wait(list(self._running), num_returns=len(self._running), timeout=GRACE_SECONDS)
+            grace = 0.0 if at_once else GRACE_SECONDS
+            _, late = ray.wait(list(self._running), num_returns=len(self._running), timeout=grace)
             for reference in late:
                 ray.cancel(reference, force=True)
             for reference in list(self._running):

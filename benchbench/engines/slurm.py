@@ -99,14 +99,14 @@ class SlurmEngine:
         results = (self._result(name, state) for name, state in states.items() if state in ENDED)
         return [result for result in results if result is not None]
 
-    def stop(self) -> None:
+    def stop(self, *, at_once: bool = False) -> None:
         """Take all jobs out of the queue; those that run get some time to leave a checkpoint."""
         self._new.clear()
         if not self._jobs:
             return
         slurm_queue.cancel(list(self._jobs), pending_only=True)
         slurm_queue.signal_steps(list(self._jobs), "TERM")
-        deadline = time.monotonic() + GRACE_SECONDS
+        deadline = time.monotonic() + (0.0 if at_once else GRACE_SECONDS)
         while (alive := self._alive()) and time.monotonic() < deadline:
             time.sleep(min(self._interval, 0.5))
         if alive:

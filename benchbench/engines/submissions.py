@@ -27,7 +27,7 @@ class Collecting:
         """Return nothing: no job runs here."""
         return []
 
-    def stop(self) -> None:
+    def stop(self, *, at_once: bool = False) -> None:
         """Do nothing: no job runs here."""
 
 

@@ -6,6 +6,8 @@ import faulthandler
 import os
 import signal
 import sys
+import threading
+import time
 from pathlib import Path
 
 from benchbench.engines.slots import Slot
@@ -13,6 +15,12 @@ from benchbench.engines.stopping import StopFlag
 from benchbench.execution.processes import die_with_parent
 from benchbench.runs.folder import RunFolder
 from benchbench.values import RunSpec
+
+LONGEST_LOG = 16 * 1024 * 1024
+"""Bytes that a log may have; of a longer one its beginning stays, and what is printed from then on."""
+
+_BEGINNING = 64 * 1024
+_LOOKS_PER_SECOND = 4
 
 
 def work(spec: str, folder: str, data: str, slot: Slot) -> None:
@@ -33,6 +41,7 @@ def work(spec: str, folder: str, data: str, slot: Slot) -> None:
     os.environ.update(slot.environment)
     files = RunFolder(Path(folder))
     _redirect_output(files.log_file)
+    threading.Thread(target=_keep_short, args=(files.log_file,), daemon=True).start()
     faulthandler.enable()
 
     import torch
@@ -53,7 +62,16 @@ def work(spec: str, folder: str, data: str, slot: Slot) -> None:
 
 def _redirect_output(path: Path) -> None:
     """Send everything that this process prints, from C as well, to the run's log."""
-    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(log, sys.stdout.fileno())
     os.dup2(log, sys.stderr.fileno())
     os.close(log)
+
+
+def _keep_short(path: Path) -> None:
+    """Cut the log whenever it has become too long: a run that floods it must not fill the disk."""
+    while True:
+        time.sleep(1 / _LOOKS_PER_SECOND)
+        if path.stat().st_size > LONGEST_LOG:
+            os.truncate(path, _BEGINNING)
+            print(f"\n[... the log was longer than {LONGEST_LOG:,} bytes: what stood here is cut ...]", flush=True)

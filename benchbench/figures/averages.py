@@ -64,14 +64,13 @@ def trace(curve: Curve) -> Trace | None:
     return Trace(x=tuple(x for x, _ in points), y=tuple(y for _, y in points)) if points else None
 
 
-def series(style: int, label: str, runs: Runs, usual_n: int, curves: Mapping[str, Curve]) -> Series | None:
+def series(style: int, label: str, runs: Runs, curves: Mapping[str, Curve]) -> Series | None:
     """Return the series of a method's runs, `None` if none of them has a point.
 
     Args:
         style: Position of the method in its suite.
         label: Its label.
         runs: Its runs.
-        usual_n: Number of seeds that needs no remark.
         curves: Points of each run by the run's key; those of a divergence may end in values that are not finite.
     """
     behind = [curves[run.key] for run in runs.finished if curves.get(run.key)]
@@ -80,7 +79,7 @@ def series(style: int, label: str, runs: Runs, usual_n: int, curves: Mapping[str
     shown = tuple(each for each in traces if each is not None)
     if not points["x"] and not shown:
         return None
-    remark = runs.remark(len(behind), usual_n, "history")
+    remark = runs.remark(len(behind), "history")
     return Series.model_validate({"style": style, "label": label, "remark": remark, "traces": shown, **points})
 
 

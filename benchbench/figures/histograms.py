@@ -37,7 +37,7 @@ def _figure(material: Material, name: str, *, alone: bool) -> MapFigure:
     for _, method, runs in material.styles():
         records = _summed(material, runs, name, edges)
         if records:
-            found[method.label] = (records, _remark(runs, len(material.suite.seeds)))
+            found[method.label] = (records, _remark(runs))
     shares = {label: _shares(records) for label, (records, _) in found.items()}
     first, last = _filled(list(shares.values()))
     tiles = tuple(
@@ -94,9 +94,9 @@ def _recorded(material: Material, key: str, name: str) -> Mapping[int, Histogram
     return {record.step: record.histograms[name] for record in records if name in record.histograms}
 
 
-def _remark(runs: Runs, usual_n: int) -> str:
+def _remark(runs: Runs) -> str:
     if runs.finished:
-        return runs.remark(len(runs.finished), usual_n)
+        return runs.remark(len(runs.finished))
     return "(diverged)"
 
 

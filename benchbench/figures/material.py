@@ -65,7 +65,6 @@ class Material:
                 style,
                 method.label,
                 runs,
-                len(self.suite.seeds),
                 {key: curve(history) for key, history in self.left_by(runs).items()},
             )
             for style, method, runs in self.styles()

@@ -48,7 +48,7 @@ def _point(material: Material, style: int, label: str, runs: Runs, name: str) ->
     return Series(
         style=style,
         label=label,
-        remark=runs.remark(quality.n, len(material.suite.seeds), name),
+        remark=runs.remark(quality.n, name),
         x=(costs.mean,),
         x_low=(costs.low,),
         x_high=(costs.high,),

@@ -25,7 +25,7 @@ def spectra(material: Material) -> list[LineFigure]:
         behind = [history.spectrum for history in material.left_by(runs).values() if history.spectrum is not None]
         finite = [spectrum for spectrum in behind if all(map(math.isfinite, spectrum.values))]
         if finite:
-            remark = runs.remark(len(finite), len(material.suite.seeds), "finite density")
+            remark = runs.remark(len(finite), "finite density")
             found.append(_series(style, method.label, remark, finite))
     if not found:
         return []

@@ -102,15 +102,14 @@ def _series(style: int, label: str, placed: Mapping[float, Point], of: Callable[
 
 
 def _sweep_notes(material: Material, here: Sequence[Point], lines: Sequence[Series], name: str) -> tuple[str, ...]:
-    usual_n = len(material.suite.seeds)
-    notes = [BARS] if usual_n > 1 else []
+    notes = [BARS] if len(material.suite.seeds) > 1 else []
     if any(each.lost for each in lines):
         notes.append("×: no run finished.")
     remarks = [
         f"{point.method.label} {remark}" if behind else f"{point.method.label}: {point.runs.absence(name)}"
         for point in here
         for behind in [sum(name in run.final for run in point.runs.finished)]
-        if (remark := point.runs.remark(behind, usual_n, name)) or not behind
+        if (remark := point.runs.remark(behind, name)) or not behind
     ]
     return (*notes, *([f"{'; '.join(remarks)}."] if remarks else []))
 

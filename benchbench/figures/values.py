@@ -7,7 +7,10 @@ from typing import Literal
 from benchbench.values import Frozen
 
 Kind = Literal["curves", "histogram", "heatmap", "sweep", "spectrum", "pareto", "landscape"]
-"""What a figure can be about."""
+"""What a figure of a suite can be about."""
+
+TuningKind = Literal["best-of", "sensitivity"]
+"""What a figure of a search can be about."""
 
 Scale = Literal["linear", "log", "symlog"]
 
@@ -101,7 +104,7 @@ class LineFigure(Frozen):
         notes: What a reader must know.
     """
 
-    kind: Kind
+    kind: Kind | TuningKind
     name: str = ""
     workload: str
     title: str

@@ -3,55 +3,18 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from benchbench.leaderboard.costs import fronts, mean_costs
+from benchbench.leaderboard.curves import curve_metric, matched, median_end
 from benchbench.leaderboard.merge import Entry
-from benchbench.reporting.currencies import GC_PER_HVP
 from benchbench.reporting.metrics import describe, figure, headline_metrics
-from benchbench.stats import (
-    MINIMUM_N,
-    Evaluation,
-    Hit,
-    Ranking,
-    Score,
-    mean,
-    metric_within,
-    pareto_front,
-    rank,
-    score,
-    t_interval,
-    time_to_target,
-)
-from benchbench.values import Cost, EpochRecord, Suite
+from benchbench.stats import MINIMUM_N, Ranking, rank, t_interval
+from benchbench.values import Method, Suite
 
 _FALLBACK = "test/loss"
-
-
-@dataclass(frozen=True)
-class Currency:
-    """What costs are counted in.
-
-    Attributes:
-        name: Its name in pages.
-        label: Its name in words.
-        of: Its amount in a cost.
-    """
-
-    name: str
-    label: str
-    of: Callable[[Cost], float]
-
-
-CURRENCIES = (
-    Currency("gc", "gradient equivalents", lambda cost: cost.gradients + GC_PER_HVP * cost.hvps),
-    Currency("gradients", "gradients", lambda cost: cost.gradients),
-    Currency("steps", "steps", lambda cost: cost.steps),
-    Currency("seconds", "seconds", lambda cost: cost.train_seconds),
-)
-"""The currencies a reader can choose from, the one that is shown first in front."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +35,8 @@ class Line:
         matched: Mean of the curve's metric at the cost of the cheapest method of the board, by currency; in the
             metric's own unit.
         front: Currencies in which no other method is both better and cheaper.
+        tuning: Gradient equivalents that the search for its settings has used, finalists included, where that is known.
+        on_test: Whether its settings were chosen on test data.
         entries: Its runs, by seed.
     """
 
@@ -87,6 +52,8 @@ class Line:
     costs: Mapping[str, float]
     matched: Mapping[str, float]
     front: frozenset[str]
+    tuning: float | None
+    on_test: bool
     entries: tuple[Entry, ...]
 
 
@@ -95,17 +62,21 @@ class Board:
     """The methods on one workload by one metric.
 
     Attributes:
+        key: What the workload goes by among all submissions.
+        held_out_of: The key of the workload of which it is a held-out variant, or empty.
         workload: The workload's label.
         group: What it is grouped under, or empty.
         metric: The metric of the results.
         curve_metric: The metric that was measured after every epoch, or empty where no curve is known.
-        target: Value of the curve's metric that profiles ask for, in its own unit: half of the methods end up there or
-            beyond it.
+        target: Value of the curve's metric that profiles ask for, in its own unit: the suite's, or else one that half
+            of the methods end up at or beyond.
         lines: The methods: ranked ones in the order of their places, then the others.
         undecided: Whether there are too few seeds for any test.
         notes: What a reader must know.
     """
 
+    key: str
+    held_out_of: str
     workload: str
     group: str
     metric: str
@@ -136,40 +107,12 @@ def boards(suite: Suite, entries: Sequence[Entry]) -> list[Board]:
     by_workload: dict[str, dict[str, list[Entry]]] = defaultdict(lambda: defaultdict(list))
     for entry in entries:
         by_workload[entry.spec.workload_label][entry.spec.method].append(entry)
-    categories = {method.label: method.category for method in suite.methods}
+    methods = {method.label: method for method in suite.methods}
     return [
-        _board(suite, workload, metric, by_method, categories)
+        _board(suite, workload, metric, by_method, methods)
         for workload, by_method in by_workload.items()
         for metric in _metrics(suite, workload, by_method)
     ]
-
-
-def scores(found: Sequence[Board]) -> dict[str, tuple[Score, ...]]:
-    """Return the scores of the methods over all boards with a target, by the currency that costs are counted in.
-
-    They are AlgoPerf's, with seeds in the place of studies. A method that has not been run on a workload misses there.
-
-    Args:
-        found: The boards.
-    """
-    reached = {
-        (line.method, str(number), entry.spec.seed, 0): _reached(entry, board)
-        for number, board in enumerate(found)
-        if board.target is not None
-        for line in board.lines
-        for entry in line.entries
-    }
-    return {
-        currency.name: score(
-            {
-                # Scores need positive costs; a method without any gradient pays nothing in some currencies.
-                trial: Hit(index=record.epoch, cost=max(currency.of(record.cost), 1e-9)) if record else None
-                for trial, record in reached.items()
-            },
-            {},
-        )
-        for currency in CURRENCIES
-    }
 
 
 def _metrics(suite: Suite, workload: str, by_method: Mapping[str, Sequence[Entry]]) -> list[str]:
@@ -183,33 +126,51 @@ def _board(
     workload: str,
     metric: str,
     by_method: Mapping[str, list[Entry]],
-    categories: Mapping[str, str],
+    methods: Mapping[str, Method],
 ) -> Board:
     values = {method: {run.spec.seed: _value(run, metric) for run in runs} for method, runs in by_method.items()}
     lower = describe(metric).better == "lower"
     ranking = rank(values, lower_is_better=lower)
-    curve_metric = _curve_metric(metric, by_method)
-    costs = {method: _costs(runs) for method, runs in by_method.items()}
-    fronts = _fronts(ranking, costs, lower_is_better=lower)
-    matched = _matched(by_method, curve_metric, costs, lower_is_better=lower)
+    curve = curve_metric(metric, by_method)
+    costs = {method: mean_costs(runs) for method, runs in by_method.items()}
+    on_front = fronts(ranking, costs, lower_is_better=lower)
+    at_equal_cost = matched(by_method, curve, costs, lower_is_better=lower)
     names = [*(each.name for each in ranking.methods), *(each.name for each in ranking.unranked)]
     lines = tuple(
         _line(
-            name, categories[name], metric, values[name], ranking, by_method[name], costs[name], matched[name], fronts
+            methods[name],
+            workload,
+            metric,
+            values[name],
+            ranking,
+            by_method[name],
+            costs[name],
+            at_equal_cost[name],
+            on_front,
         )
         for name in names
     )
     heading = suite.heading(workload)
     return Board(
+        key=workload,
+        held_out_of=suite.held_out.get(workload, ""),
         workload=heading.label,
         group=heading.group,
         metric=metric,
-        curve_metric=curve_metric,
-        target=_target(curve_metric, by_method),
+        curve_metric=curve,
+        target=_target(suite, workload, curve, by_method),
         lines=lines,
         undecided=any(line.n < MINIMUM_N for line in lines),
         notes=tuple(_notes(ranking, metric, by_method)),
     )
+
+
+def _target(suite: Suite, workload: str, curve_metric: str, by_method: Mapping[str, Sequence[Entry]]) -> float | None:
+    """Return the target that the suite names for the metric that chooses the best epoch, else where the curves end."""
+    chosen_by = {run.stored.result.selection_metric for runs in by_method.values() for run in runs if run.stored}
+    if workload in suite.targets and chosen_by == {curve_metric}:
+        return suite.targets[workload]
+    return median_end(curve_metric, by_method)
 
 
 def _value(run: Entry, metric: str) -> float | None:
@@ -217,8 +178,8 @@ def _value(run: Entry, metric: str) -> float | None:
 
 
 def _line(
-    name: str,
-    category: str,
+    method: Method,
+    workload: str,
     metric: str,
     values: Mapping[int, float | None],
     ranking: Ranking,
@@ -227,13 +188,14 @@ def _line(
     matched: Mapping[str, float],
     fronts: Mapping[str, tuple[str, ...]],
 ) -> Line:
-    ranked = next((each for each in ranking.methods if each.name == name), None)
+    ranked = next((each for each in ranking.methods if each.name == method.label), None)
+    tuned = method.tuned.get(workload)
     known = [value for value in values.values() if value is not None and math.isfinite(value)]
     shown = figure(metric, known) if ranked else None
     interval = t_interval([describe(metric).scale * value for value in known]) if ranked else "n < 2"
     return Line(
-        method=name,
-        category=category,
+        method=method.label,
+        category=method.category,
         places=(ranked.first_place, ranked.last_place) if ranked else None,
         groups=" ".join(_letter(number) for number in ranked.groups) if ranked else "",
         value=shown.mean if shown else None,
@@ -243,7 +205,9 @@ def _line(
         remark=_remark(runs, len(values) - len(known)),
         costs=costs,
         matched=matched,
-        front=frozenset(currency for currency, names in fronts.items() if name in names),
+        front=frozenset(currency for currency, names in fronts.items() if method.label in names),
+        tuning=tuned.trials.gc + tuned.finals.gc if tuned else None,
+        on_test=method.tuned_on == "test",
         entries=tuple(sorted(runs, key=lambda run: run.spec.seed)),
     )
 
@@ -258,107 +222,6 @@ def _remark(runs: Sequence[Entry], lost: int) -> str:
     parts = [f"{count} {what}" for what, count in sorted(counts.items())]
     without = lost - (len(runs) - finished)
     return ", ".join([*parts, *([f"{without} without a number"] if without > 0 else [])])
-
-
-def _costs(runs: Sequence[Entry]) -> dict[str, float]:
-    spent = [run.stored.result.cost for run in runs if run.finished and run.stored]
-    return {currency.name: mean(map(currency.of, spent)) for currency in CURRENCIES} if spent else {}
-
-
-def _fronts(
-    ranking: Ranking, costs: Mapping[str, Mapping[str, float]], *, lower_is_better: bool
-) -> dict[str, tuple[str, ...]]:
-    return {
-        currency.name: pareto_front(
-            {each.name: (costs[each.name][currency.name], each.mean) for each in ranking.methods},
-            lower_is_better=lower_is_better,
-        )
-        for currency in CURRENCIES
-    }
-
-
-def _curve_metric(metric: str, by_method: Mapping[str, Sequence[Entry]]) -> str:
-    """Return the metric of the curves that is nearest to that of the results; test data may be read once only."""
-    candidates = (metric, f"validation/{metric.partition('/')[2]}", "validation/loss", "train/loss")
-    measured = [
-        set(run.stored.records[0].metrics)
-        for runs in by_method.values()
-        for run in runs
-        if run.stored and run.stored.records
-    ]
-    shared = set.intersection(*measured) if measured else set()
-    return next((name for name in candidates if name in shared), "")
-
-
-def falls(curve_metric: str, metric: str) -> bool:
-    """Return whether a lower value is better for the metric of a curve."""
-    return curve_metric.endswith("/loss") or (
-        curve_metric.partition("/")[2] == metric.partition("/")[2] and describe(metric).better == "lower"
-    )
-
-
-def _curve(records: Sequence[EpochRecord], metric: str, currency: Currency) -> list[Evaluation]:
-    return [
-        Evaluation(index=record.epoch, cost=currency.of(record.cost), metric=record.metrics.get(metric, math.nan))
-        for record in records
-    ]
-
-
-def _matched(
-    by_method: Mapping[str, Sequence[Entry]],
-    curve_metric: str,
-    costs: Mapping[str, Mapping[str, float]],
-    *,
-    lower_is_better: bool,
-) -> dict[str, dict[str, float]]:
-    found: dict[str, dict[str, float]] = {method: {} for method in by_method}
-    if not curve_metric:
-        return found
-    for currency in CURRENCIES:
-        budget = min((here[currency.name] for here in costs.values() if here), default=0.0)
-        for method, runs in by_method.items():
-            at_budget = [
-                metric_within(
-                    _curve(run.stored.records, curve_metric, currency),
-                    budget,
-                    pick="last",
-                    lower_is_better=lower_is_better,
-                )
-                for run in runs
-                if run.finished and run.stored and run.stored.records
-            ]
-            reached = [point.metric for point in at_budget if point]
-            if reached and len(reached) == len(runs):
-                found[method][currency.name] = mean(reached)
-    return found
-
-
-def curve_scale(metric: str) -> float:
-    """Return what values of a curve's metric are multiplied with: the scale of the same metric of the test data."""
-    return describe(f"test/{metric.partition('/')[2]}").scale
-
-
-def _target(curve_metric: str, by_method: Mapping[str, Sequence[Entry]]) -> float | None:
-    ends = []
-    for runs in by_method.values():
-        last = [
-            run.stored.records[-1].metrics.get(curve_metric, math.nan)
-            for run in runs
-            if run.finished and run.stored and run.stored.records
-        ]
-        if last and len(last) == len(runs) and all(map(math.isfinite, last)):
-            ends.append(mean(last))
-    return statistics.median(ends) if ends and curve_metric else None
-
-
-def _reached(entry: Entry, board: Board) -> EpochRecord | None:
-    """Return the epoch after which a run had reached the target of its board."""
-    if entry.stored is None or board.target is None:
-        return None
-    records = entry.stored.records
-    curve = _curve(records, board.curve_metric, CURRENCIES[0])
-    hit = time_to_target(curve, board.target, lower_is_better=falls(board.curve_metric, board.metric))
-    return next(record for record in records if record.epoch == hit.index) if hit else None
 
 
 def _notes(ranking: Ranking, metric: str, by_method: Mapping[str, Sequence[Entry]]) -> list[str]:

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from benchbench.leaderboard.collector import without_collector
 from benchbench.leaderboard.submission import Declaration, Manifest, StoredRun, Submission
 from benchbench.problems import BadInputError, Problem, shorten
 from benchbench.suite.schema import check_label
@@ -81,6 +82,7 @@ def declare(words: Mapping[str, str]) -> Declaration:
     return _validated(Declaration, words)
 
 
+@without_collector()
 def read(path: Path) -> Submission:
     """Read a bundle and check it: its form, its sums, and whether every run that its suite asks for has its result.
 
@@ -225,7 +227,7 @@ def _contradiction(folder: str, result: RunResult, records: tuple[EpochRecord, .
 
 
 def _payable(cost: Cost) -> bool:
-    return all(math.isfinite(amount) and amount >= 0 for _, amount in cost)
+    return all(0 <= amount < math.inf for amount in vars(cost).values())
 
 
 def _label_problems(suite: Suite, path: Path) -> Iterator[Problem]:

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from benchbench.leaderboard.boards import CURRENCIES, Board, Line, curve_scale
+from benchbench.leaderboard.boards import Board, Line
+from benchbench.leaderboard.costs import CURRENCIES
+from benchbench.leaderboard.curves import curve_scale
 from benchbench.leaderboard.merge import Entry
 from benchbench.problems import printable
 from benchbench.reporting.metrics import describe

@@ -6,23 +6,25 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchbench.leaderboard import bundle, plots
-from benchbench.leaderboard.boards import CURRENCIES, Board, boards, scores
+from benchbench.leaderboard.boards import Board, boards
+from benchbench.leaderboard.collector import without_collector
+from benchbench.leaderboard.costs import CURRENCIES
 from benchbench.leaderboard.merge import Entry, merge
+from benchbench.leaderboard.rendering import amount, block, environment
+from benchbench.leaderboard.scores import scores
 from benchbench.leaderboard.submission import Submission
-from benchbench.problems import BadInputError, Problem, printable
-from benchbench.reporting.metrics import describe, figure
+from benchbench.problems import BadInputError, Problem
 from benchbench.stats import MINIMUM_N
 from benchbench.values import EpochRecord, RunSpec, Suite
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
     from markupsafe import Markup
 
 LOG_LINES = 40
@@ -32,6 +34,7 @@ _MARK = '<meta name="generator" content="benchbench leaderboard">'
 """Stands in every page, and says of a folder that it may be built anew."""
 
 
+@without_collector()
 def build(submissions: Sequence[Submission], out: Path, title: str) -> int:
     """Write the site of submissions.
 
@@ -90,8 +93,8 @@ class _Pages:
     def __init__(self, out: Path, title: str, suite: Suite) -> None:
         first = {(spec.method, spec.workload_label): spec for spec in reversed(suite.specs)}
         self._out = out
-        self._environment = _environment()
-        self._settings = {place: _block(_settings(spec)) for place, spec in first.items()}
+        self._environment = environment()
+        self._settings = {place: block(_settings(spec)) for place, spec in first.items()}
         self._environment.globals.update(
             site_title=title, software=f"benchbench {version('benchbench')}", currencies=CURRENCIES, slug=slug
         )
@@ -140,7 +143,7 @@ class _Pages:
             methods=sorted(methods.items()),
             categories=sorted(set(methods.values()) - {""}),
             scores=table,
-            scored=sum(board.target is not None for board in found),
+            scored=max((len(each.times) for scored in by_currency.values() for each in scored), default=0),
             submissions=submissions,
             commits={each.name: _commits(each) for each in submissions},
             runs=sum(entry.stored is not None for entry in entries),
@@ -181,7 +184,7 @@ class _Pages:
         self._write(path, self._environment.get_template(template).render(mark=_MARK, **values))
 
     def _write(self, path: str, text: str) -> None:
-        (self._out / path).write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+        (self._out / path).write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
 def _settings(spec: RunSpec) -> str:
@@ -194,7 +197,7 @@ def _epoch_cells(record: EpochRecord, names: Sequence[str]) -> Markup:
 
     metrics = [f"{record.metrics[name]:.6g}" if name in record.metrics else "–" for name in names]
     cost = record.cost
-    return Markup("</td><td>").join([*metrics, str(cost.gradients), str(cost.hvps), _amount(cost.train_seconds)])
+    return Markup("</td><td>").join([*metrics, str(cost.gradients), str(cost.hvps), amount(cost.train_seconds)])
 
 
 def _commits(submission: Submission) -> list[str]:
@@ -208,64 +211,3 @@ def _clear(out: Path) -> None:
         shutil.rmtree(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BadInputError([Problem("is neither empty nor a site that can be replaced", file=str(out))])
-
-
-def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("benchbench.leaderboard"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_shown,
-        auto_reload=False,  # or every page looks whether its template has changed
-    )
-    environment.filters.update(
-        amount=_amount,
-        number=lambda value: f"{value:.6g}",
-        in_words=lambda metric: describe(metric).full_title,
-        metric_value=_metric_value,
-        at_decimals_of=_at_decimals_of,
-        ranges=lambda board: dict(_ranges(board)),
-        block=_block,
-    )
-    return environment
-
-
-def _shown(value: Any) -> Any:
-    """Return what a template prints: texts without control characters; `Markup` is a type of its own."""
-    return printable(value) if type(value) is str else value
-
-
-def _block(text: str) -> Markup:
-    """Return a text of several lines, escaped as a whole."""
-    from markupsafe import escape
-
-    return escape("\n".join(map(printable, text.splitlines())))
-
-
-def _amount(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
-
-
-def _metric_value(value: float, metric: str) -> str:
-    """Return a value of a curve's metric in the unit in which the same metric of the test data is shown."""
-    return figure(f"test/{metric.partition('/')[2]}", [value]).value
-
-
-def _at_decimals_of(value: float, text: str) -> str:
-    return f"{value:.{len(text.partition(' ')[0].partition('.')[2])}f}"
-
-
-def _ranges(board: Board) -> Iterator[tuple[str, tuple[float, float, float]]]:
-    """Yield for each ranked method where its interval begins, its mean lies and its interval ends, from 0 to 100."""
-    ranked = [(line.method, line.value, line.interval) for line in board.lines if line.value is not None]
-    ends = {method: interval or (value, value) for method, value, interval in ranked}
-    low = min((first for first, _ in ends.values()), default=0.0)
-    width = max((last for _, last in ends.values()), default=0.0) - low or 1.0
-    for method, value, _ in ranked:
-        first, last = ends[method]
-        from_, mean, to = (round(2 + 96 * (each - low) / width, 1) for each in (first, value, last))
-        yield method, (from_, mean, to)

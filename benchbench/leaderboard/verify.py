@@ -12,10 +12,14 @@ from pathlib import Path
 
 from benchbench.leaderboard.submission import Submission
 from benchbench.problems import BadInputError
+from benchbench.stats import sample_std
 from benchbench.values import RunResult, RunSpec
 
 _DECISIVE = ("device", "threads", "platform", "python", "torch")
 """What of an environment decides the bits of a result, as far as it is recorded."""
+
+SPREADS = 4.0
+"""Standard deviations over seeds that a run on other hardware may lie off: two seeds do in 1 of 200 cases."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Check:
         name: What the number is.
         claimed: The bundle's number.
         measured: The number of the run that was made now, or `None` where there is none.
-        tolerance: Largest difference, as a share of the claimed number.
+        tolerance: Largest difference.
     """
 
     spec: RunSpec
@@ -56,7 +60,7 @@ class Check:
             return False
         if self.measured == self.claimed or (math.isnan(self.measured) and math.isnan(self.claimed)):
             return True
-        return abs(self.measured - self.claimed) <= self.tolerance * abs(self.claimed)
+        return abs(self.measured - self.claimed) <= self.tolerance
 
     def as_row(self) -> dict[str, object]:
         """Return it as a row of a listing."""
@@ -67,7 +71,7 @@ class Check:
             "number": self.name,
             "claimed": repr(self.claimed),
             "measured": "–" if self.measured is None else repr(self.measured),
-            "tolerance": f"{self.tolerance:.0%}" if self.tolerance else "equal bits",
+            "tolerance": f"± {self.tolerance:.2g}" if self.tolerance else "equal bits",
             "verdict": "as claimed" if self.holds else "DIFFERS",
         }
 
@@ -89,7 +93,8 @@ def verify(submission: Submission, specs: Sequence[RunSpec], data: Path, toleran
     """Run specs again, in this process, and compare their numbers with those of a submission.
 
     Counts have to be equal. Metrics have to be equal in every bit where device, threads, platform, Python and torch are
-    those of the claim; elsewhere, roundings differ and grow, and metrics may differ by the tolerance.
+    those of the claim. Elsewhere, roundings differ, and a training makes of them what another seed would make: metrics
+    may differ by the tolerance, or by `SPREADS` standard deviations over the claim's own seeds where that is more.
 
     Args:
         submission: The submission.
@@ -112,8 +117,12 @@ def verify(submission: Submission, specs: Sequence[RunSpec], data: Path, toleran
     for spec in specs:
         claimed = submission.runs[spec.key].result
         measured = _run(spec, data, _threads(claimed))
-        allowed = 0.0 if _same_build(claimed, measured) else tolerance
-        yield from _compare(spec, claimed, measured, allowed)
+        seeds = [submission.runs[each.key].result for each in submission.suite.specs if _is_repetition(each, spec)]
+        yield from _compare(spec, claimed, measured, seeds, None if _same_build(claimed, measured) else tolerance)
+
+
+def _is_repetition(one: RunSpec, other: RunSpec) -> bool:
+    return (one.method, one.workload_label) == (other.method, other.workload_label)
 
 
 def _threads(claimed: RunResult) -> int:
@@ -147,7 +156,10 @@ def _same_build(claimed: RunResult, measured: RunResult) -> bool:
     return one.get("device", "").startswith("cpu") and all(one.get(name) == other.get(name) for name in _DECISIVE)
 
 
-def _compare(spec: RunSpec, claimed: RunResult, measured: RunResult, tolerance: float) -> Iterator[Check]:
+def _compare(
+    spec: RunSpec, claimed: RunResult, measured: RunResult, seeds: Sequence[RunResult], tolerance: float | None
+) -> Iterator[Check]:
+    """Yield every number; `seeds` are the claimed results of all seeds, a tolerance of `None` asks for equal bits."""
     ended = measured.outcome == claimed.outcome
     yield Check(spec, f"outcome {claimed.outcome}", 1.0, float(ended), 0.0)
     counts = ("steps", "forwards", "gradients", "hvps")
@@ -156,4 +168,12 @@ def _compare(spec: RunSpec, claimed: RunResult, measured: RunResult, tolerance: 
     for part in ("final", "best"):
         here = getattr(measured, part)
         for name, value in getattr(claimed, part).items():
-            yield Check(spec, f"{part} {name}", value, here.get(name), tolerance)
+            known = [getattr(each, part).get(name, math.nan) for each in seeds if each.outcome == "finished"]
+            allowed = 0.0 if tolerance is None else max(tolerance * abs(value), SPREADS * _spread(known))
+            yield Check(spec, f"{part} {name}", value, here.get(name), allowed)
+
+
+def _spread(values: Sequence[float]) -> float:
+    """Return the sample standard deviation, 0 where there is none."""
+    found = sample_std(values)
+    return found if found is not None and math.isfinite(found) else 0.0

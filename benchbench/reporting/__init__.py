@@ -20,6 +20,7 @@ from benchbench.reporting.sharpness import sharpness_table
 from benchbench.reporting.table import Table
 from benchbench.reporting.targets import profile_table, targets_table
 from benchbench.reporting.terminal import to_terminal
+from benchbench.reporting.tuning import marked, tuning_table
 from benchbench.values import Row, Suite
 
 __all__ = [
@@ -49,6 +50,7 @@ BUILDERS: Mapping[str, tuple[Builder, ...]] = {
     "cost": (cost_table,),
     "cost-summary": (cost_summary_table,),
     "sharpness": (sharpness_table,),
+    "tuning": (tuning_table,),
 }
 """What a suite can name under `tables`, and the tables that it gets for it."""
 
@@ -81,7 +83,7 @@ def tables(suite: Suite, rows: Sequence[Row]) -> list[Table]:
     ]
     if problems:
         raise BadInputError(problems)
-    return [build(suite, rows) for name in suite.tables for build in BUILDERS[name]]
+    return [marked(suite, build(suite, rows)) for name in suite.tables for build in BUILDERS[name]]
 
 
 def joint_tables(suites: Sequence[Suite], rows: Sequence[Sequence[Row]]) -> list[Table]:

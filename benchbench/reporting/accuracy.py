@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from benchbench.reporting.metrics import describe, figure, headline_metrics
 from benchbench.reporting.results import Place, lay_out
 from benchbench.reporting.runs import Runs, best_metrics, count_seeds, final_metrics, gather, titled
-from benchbench.reporting.significance import ranking, significance_note, tied_with_best
+from benchbench.reporting.significance import ranking, significance_note, with_ties
 from benchbench.reporting.table import Cell, Figure, Table
+from benchbench.stats import Ranking
 from benchbench.values import Metrics, Row, RunResult, Suite
 
 _USUAL = "test/accuracy"
@@ -51,14 +52,13 @@ def places(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> list[Place]:
     ]
 
 
-def cell(runs: Runs, names: Sequence[str], metrics: Callable[[RunResult], Metrics], usual_n: int) -> Cell:
+def cell(runs: Runs, names: Sequence[str], metrics: Callable[[RunResult], Metrics]) -> Cell:
     """Return the cell of one method on one workload.
 
     Args:
         runs: The method's runs there.
         names: The metrics to show.
         metrics: Which metrics of a result count: those after the final or after the best epoch.
-        usual_n: Number of runs behind a cell that needs no remark.
     """
     values = {name: [metrics(run)[name] for run in runs.finished if name in metrics(run)] for name in names}
     lacking = " and ".join(name for name, found in values.items() if len(found) < len(runs.finished))
@@ -66,53 +66,32 @@ def cell(runs: Runs, names: Sequence[str], metrics: Callable[[RunResult], Metric
         return Cell(reason=runs.absence(lacking))
     return Cell(
         figures=tuple(figure(name, found) if found else Figure(value="–") for name, found in values.items()),
-        remark=runs.remark(min(map(len, values.values())), usual_n, lacking),
+        remark=runs.remark(min(map(len, values.values())), lacking),
     )
 
 
 def _table(suite: Suite, rows: Sequence[Row], name: str, when: str, metrics: Callable[[RunResult], Metrics]) -> Table:
     runs = gather(suite, rows)
     columns = places(suite, runs)
-    cells = {
-        (place.workload, method.label): cell(
-            runs[place.workload, method.label], place.metrics, metrics, len(suite.seeds)
-        )
-        for place in columns
-        for method in suite.methods
-    }
-    rankings = {
-        (place.workload, name): ranking(
-            {method.label: runs[place.workload, method.label] for method in suite.methods}, metrics, name
-        )
-        for place in columns
-        for name in place.metrics
-    }
+    cells: dict[tuple[str, str], Cell] = {}
+    rankings: list[Ranking | None] = []
     for place in columns:
-        tied = [tied_with_best(name, rankings[place.workload, name]) for name in place.metrics]
-        for method in suite.methods:
-            here = cells[place.workload, method.label]
-            cells[place.workload, method.label] = _with_ties(here, [method.label in names for names in tied])
+        here = {method.label: runs[place.workload, method.label] for method in suite.methods}
+        orders = {name: ranking(here, metrics, name) for name in place.metrics}
+        found = {method: cell(of_method, place.metrics, metrics) for method, of_method in here.items()}
+        cells |= {(place.workload, method): tied for method, tied in with_ties(found, orders).items()}
+        rankings += orders.values()
     shown = {name for place in columns for name in place.metrics}
     what = describe(shown.pop()).full_title if len(shown) == 1 else "Test results"
     table = lay_out(name, titled(suite, f"{what} {when}"), suite.methods, columns, cells)
     notes = (
-        *_notes(suite, cells),
+        *_notes(suite, runs, cells),
         *_unit_notes(columns),
         *_baseline_notes(columns, runs),
-        *_thin_bests(suite, table),
-        *significance_note(rankings.values()),
+        *significance_note(rankings),
         *table.notes,
     )
     return table.model_copy(update={"notes": notes})
-
-
-def _with_ties(cell: Cell, tied: Sequence[bool]) -> Cell:
-    """Return the cell with a mark on each figure that is tied with the best of its metric."""
-    figures = tuple(
-        figure.model_copy(update={"marks": ("tied",)}) if is_tied else figure
-        for figure, is_tied in zip(cell.figures, tied, strict=False)
-    )
-    return cell.model_copy(update={"figures": figures})
 
 
 def _metrics(suite: Suite, workload: str, runs: Mapping[tuple[str, str], Runs]) -> tuple[str, ...]:
@@ -127,14 +106,12 @@ def _label(workload: str, metrics: Sequence[str]) -> str:
     return f"{workload} {' / '.join(describe(name).label for name in metrics)}" if metrics else workload
 
 
-def _notes(suite: Suite, cells: Mapping[tuple[str, str], Cell]) -> list[str]:
-    numbers = {figure.n for cell in cells.values() for figure in cell.figures}
-    if not numbers:
+def _notes(suite: Suite, runs: Mapping[tuple[str, str], Runs], cells: Mapping[tuple[str, str], Cell]) -> list[str]:
+    if not any(cell.figures for cell in cells.values()):
         return []
-    usual_n = len(suite.seeds)
-    what = "Mean ± sample standard deviation (ddof = 1)" if usual_n > 1 else "One run each"
-    seeds = count_seeds(suite) + ("" if numbers == {usual_n} else " unless a cell says otherwise")
-    return [f"{what}; {seeds}."]
+    what = "Mean ± sample standard deviation (ddof = 1)" if len(suite.seeds) > 1 else "One run each"
+    usual = all(figure.n == runs[place].usual for place, cell in cells.items() for figure in cell.figures)
+    return [f"{what}; {count_seeds(suite)}{'' if usual else ' unless a cell says otherwise'}."]
 
 
 def _unit_notes(columns: Sequence[Place]) -> list[str]:
@@ -165,17 +142,6 @@ def _baseline_notes(columns: Sequence[Place], runs: Mapping[tuple[str, str], Run
                 text = spread.value if min(values) == max(values) else spread.text
                 notes.append(f"To be beaten in {place.full_label}: {describe(name).title.lower()}, {text}.")
     return notes
-
-
-def _thin_bests(suite: Suite, table: Table) -> list[str]:
-    usual_n = len(suite.seeds)
-    return [
-        f"The best of {column.full_label}, {row.headers[-1]}, rests on {figure.n} of {usual_n} seeds."
-        for i, column in enumerate(table.columns)
-        for row in table.rows
-        for figure in row.cells[i].figures
-        if "best" in figure.marks and (figure.n or 0) < usual_n
-    ]
 
 
 def _selection_note(suite: Suite, rows: Sequence[Row]) -> str:

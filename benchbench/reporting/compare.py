@@ -64,7 +64,8 @@ def comparison(suite: Suite, rows: Sequence[Row], publication: Publication, *, b
         rows=tuple(lines),
         notes=(
             *_notes(suite, publication),
-            *absence_notes(reasons, methods, list(dict.fromkeys(line.headers[1] for line in lines))),
+            *_published_notes(pairs),
+            *absence_notes(reasons, methods, dict.fromkeys((line.headers[1] for line in lines), "")),
             *_unmatched(suite, publication, pairs),
         ),
     )
@@ -169,6 +170,12 @@ def _notes(suite: Suite, publication: Publication) -> tuple[str, ...]:
         f"deviations s and t of n and k runs; within {AGREEMENT:g} counts as agreement.",
         f"Protocol of the measured runs: {suite.protocol}.",
     )
+
+
+def _published_notes(pairs: Sequence[_Pair]) -> list[str]:
+    """Return what has to be known about the published tables that were compared with."""
+    tables = {pair.table.name: pair.table for pair in pairs if pair.workload is not None}
+    return [f"{name}: {note}" for name, table in tables.items() for note in table.notes]
 
 
 def _unmatched(suite: Suite, publication: Publication, pairs: Sequence[_Pair]) -> list[str]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from benchbench.reporting.cost import comparable_seconds, decimals, timing_notes
 from benchbench.reporting.currencies import GC_PER_HVP
 from benchbench.reporting.results import Place, lay_out
 from benchbench.reporting.runs import NOTHING, Runs, count_seeds, gather, titled
 from benchbench.reporting.table import Cell, Figure, Table
+from benchbench.reporting.timing import comparable_seconds, decimals, timing_notes
 from benchbench.values import Cost, Row, Suite
 
 _PRICES: Mapping[str, tuple[Callable[[float, float], float], str]] = {
@@ -53,13 +53,13 @@ def _key(part: str) -> str:
 
 
 def _price(part: str, runs: Sequence[Runs]) -> Cell:
-    """Return a part of a method's cost, if its steps have the same counts on all workloads."""
+    """Return a part of a method's cost, as a range where its steps have other counts on other workloads."""
     price, unit = _PRICES[part]
     prices = [price(*counts) for here in runs if (counts := _counts([run.cost for run in here.finished]))]
-    shown = {f"{value:.4g} {unit}" for value in (round(value, 2) for value in prices)}
+    shown = dict.fromkeys(f"{round(value, 2):.4g}" for value in sorted(prices))
     if len(shown) == 1:
-        return Cell(figures=(Figure(value=shown.pop(), mean=prices[0]),))
-    return Cell(remark="varies" if shown else NOTHING)
+        return Cell(figures=(Figure(value=f"{next(iter(shown))} {unit}", mean=prices[0]),))
+    return Cell(remark=f"{next(iter(shown))} to {next(reversed(shown))} {unit}" if shown else NOTHING)
 
 
 def _counts(costs: Sequence[Cost]) -> tuple[float, float] | None:

@@ -28,14 +28,20 @@ def html_page(title: str, tables: Sequence[Table]) -> str:
 
 @cache
 def _environment() -> Environment:
+    made = template_environment("benchbench.reporting")
+    made.filters["printable"] = printable
+    return made
+
+
+def template_environment(package: str) -> Environment:
+    """Return the environment of a package's templates: everything is escaped, and nothing may be undefined."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    environment = Environment(
-        loader=PackageLoader("benchbench.reporting"),
+    return Environment(
+        loader=PackageLoader(package),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        auto_reload=False,  # or every page looks whether its template has changed
     )
-    environment.filters["printable"] = printable
-    return environment

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from benchbench.reporting.tuning import tuned_on_test
 from benchbench.values import Heading, Method, RunSpec, Suite
 
 
@@ -22,9 +23,9 @@ def join(suites: Sequence[Suite]) -> Suite:
     held_out: dict[str, str] = {}
     specs: dict[tuple[str, str, str], RunSpec] = {}
     for suite in suites:
-        for method in suite.methods:
-            methods.setdefault(method.label, method)
         labels = {label: _label(suites, suite, label) for label in suite.workloads}
+        for method in suite.methods:
+            methods[method.label] = _joined(suite, method, labels, methods.get(method.label))
         for old, new in labels.items():
             heading = suite.heading(old)
             shown = heading.label if new == old else f"{heading.label} ({suite.name})"
@@ -47,6 +48,15 @@ def join(suites: Sequence[Suite]) -> Suite:
         tables=tuple(dict.fromkeys(table for suite in suites for table in suite.tables)),
         specs=tuple(specs.values()),
     )
+
+
+def _joined(suite: Suite, method: Method, labels: Mapping[str, str], known: Method | None) -> Method:
+    """Return a method with how it was tuned in its own suite added to what is known from others."""
+    tuned = {labels[workload]: tuned for workload, tuned in method.tuned.items() if workload in labels}
+    on_test = tuned_on_test(suite, method) or (known is not None and known.tuned_on == "test")
+    # Said for each method, for the protocols of the suites may differ.
+    said = {"tuned": {**tuned, **(known.tuned if known else {})}, "tuned_on": "test" if on_test else "validation"}
+    return (known or method).model_copy(update=said)
 
 
 def _label(suites: Sequence[Suite], suite: Suite, label: str) -> str:

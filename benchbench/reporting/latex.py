@@ -7,9 +7,13 @@ import re
 from benchbench.problems import printable
 from benchbench.reporting.table import FIGURE_GAP, Cell, Figure, Table, marks_note, shown_headers
 
-PACKAGES = ("booktabs",)
+PACKAGES = ("booktabs", "graphicx")
 """What a document has to load."""
 
+_GREEK = (
+    "alpha", "beta", "gamma", "delta", "varepsilon", "zeta", "eta", "theta", "kappa", "lambda", "mu", "nu", "xi", "pi",
+    "rho", "sigma", "tau", "varphi", "chi", "psi", "omega",
+)  # fmt: skip
 _COMMANDS = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -34,14 +38,14 @@ _COMMANDS = {
     ",": ",{}",  # before another one: two would become a quotation mark
     "±": r"$\pm$",
     "†": r"$^\dagger$",
+    "‡": r"$^\ddagger$",
     "×": r"$\times$",
+    "✓": r"$\surd$",
     "–": "--",
-    "λ": r"$\lambda$",
-    "δ": r"$\delta$",
-    "₁": r"$_1$",
-    "²": r"$^2$",
-    "³": r"$^3$",
     "⁻": r"$^-$",
+    **{sign: rf"$^{digit}$" for digit, sign in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
+    **{sign: rf"$_{digit}$" for digit, sign in enumerate("₀₁₂₃₄₅₆₇₈₉")},
+    **{sign: rf"$\{name}$" for sign, name in zip("αβγδεζηθκλμνξπρστφχψω", _GREEK, strict=True)},
 }
 _PAIRED = {"-", ","}
 _SPECIAL = re.compile(
@@ -51,9 +55,11 @@ _MARKUP = {"best": r"\textbf", "second": r"\underline"}
 
 
 def to_latex(table: Table) -> str:
-    """Return the table as a `table` environment that needs the package booktabs, without a line end.
+    """Return the table as a `table` environment that needs booktabs and graphicx, without a line end.
 
-    Letters outside Latin-1 that users wrote are passed on; pdfLaTeX knows few of them, LuaLaTeX all that its font has.
+    A table that is wider than the line is shrunk to it. Small Greek letters and raised or lowered digits are written as
+    mathematics. Other letters outside Latin-1 that users wrote are passed on; pdfLaTeX knows few of them, LuaLaTeX all
+    that its font has.
     """
     names = len(table.headers)
     body: list[str] = []
@@ -65,13 +71,14 @@ def to_latex(table: Table) -> str:
         r"\begin{table}",
         r"\centering",
         rf"\caption{{{escape(table.title)}}}",
-        rf"\begin{{tabular}}{{{'l' * names}{'r' * len(table.columns)}}}",
+        rf"\sbox0{{\begin{{tabular}}{{{'l' * names}{'r' * len(table.columns)}}}",
         r"\toprule",
         *_group_lines(table),
         _line([escape(name) for name in (*table.headers, *(column.label for column in table.columns))]),
         *body,
         r"\bottomrule",
-        r"\end{tabular}",
+        r"\end{tabular}}",
+        r"\ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi",
         *_note_lines(table),
         r"\end{table}",
     ]

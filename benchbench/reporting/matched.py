@@ -8,8 +8,9 @@ from benchbench.reporting.currencies import Currency, curves
 from benchbench.reporting.metrics import describe, figure
 from benchbench.reporting.results import Place, lay_out
 from benchbench.reporting.runs import Runs, count_seeds, gather, selection_metric, titled
+from benchbench.reporting.significance import order, significance_note, with_ties
 from benchbench.reporting.table import Cell, Table
-from benchbench.stats import Evaluation, metric_within
+from benchbench.stats import Evaluation, Ranking, metric_within
 from benchbench.values import Row, Suite
 
 _LABELS: Mapping[Currency, str] = {"steps": "{:,.0f} steps", "gc": "{:,.0f} GC", "seconds": "{:.3g} s"}
@@ -29,20 +30,27 @@ def matched_table(suite: Suite, rows: Sequence[Row]) -> Table:
     runs = gather(suite, rows)
     places: list[Place] = []
     cells: dict[tuple[str, str], Cell] = {}
+    rankings: list[Ranking | None] = []
     for workload in suite.workloads:
         here = {method.label: runs[workload, method.label] for method in suite.methods}
         name = selection_metric(here.values())
         for currency, label in _LABELS.items() if name else ():
             found = {method: _finished(of_method, name, currency) for method, of_method in here.items()}
-            costs = [points[-1].cost for of_seeds in found.values() for points in of_seeds if points]
+            costs = [points[-1].cost for of_seeds in found.values() for points in of_seeds.values() if points]
             if not costs:
                 continue
+            values = {method: _within(here[method], name, found[method], min(costs)) for method in here}
+            rankings.append(order(name, {method: by_seed for method, by_seed in values.items() if by_seed}))
             key = f"{workload}\n{currency}"  # a column of its own; labels have no line breaks
             group = f"{suite.heading(workload).full_label}: {describe(name).title}"
             places.append(Place(workload=key, label=label.format(min(costs)), group=group, metrics=(name,)))
-            for method, of_seeds in found.items():
-                cells[key, method] = _cell(here[method], name, of_seeds, min(costs), len(suite.seeds))
-    notes = [_NOTE, f"Mean ± sample standard deviation (ddof = 1); {count_seeds(suite)} unless a cell says otherwise."]
+            made = {method: _cell(here[method], name, by_seed) for method, by_seed in values.items()}
+            cells |= {(key, method): cell for method, cell in with_ties(made, {name: rankings[-1]}).items()}
+    notes = [
+        _NOTE,
+        f"Mean ± sample standard deviation (ddof = 1); {count_seeds(suite)} unless a cell says otherwise.",
+        *significance_note(rankings),
+    ]
     if not places:
         notes = ["No finished run has left a curve."]
     return lay_out("matched", titled(suite, "At equal cost"), suite.methods, places, cells, notes)
@@ -54,17 +62,28 @@ _NOTE = (
 )
 
 
-def _finished(runs: Runs, name: str, currency: Currency) -> list[list[Evaluation]]:
-    """Return the curves of the runs that finished."""
+_EVALUATION = "an evaluation in time"
+
+
+def _finished(runs: Runs, name: str, currency: Currency) -> dict[int, list[Evaluation]]:
+    """Return the curves of the runs that finished, by seed."""
     found = curves(runs, name, currency) or []
-    return [points for run, points in zip(runs.results, found, strict=False) if run.outcome == "finished"]
+    return {
+        seed: points
+        for seed, run, points in zip(runs.seeds, runs.results, found, strict=False)
+        if run.outcome == "finished"
+    }
 
 
-def _cell(runs: Runs, name: str, found: Sequence[list[Evaluation]], budget: float, usual_n: int) -> Cell:
-    better = describe(name).better
-    last = [metric_within(points, budget, pick="last", lower_is_better=better == "lower") for points in found]
-    values = [evaluation.metric for evaluation in last if evaluation is not None]
+def _within(runs: Runs, name: str, found: Mapping[int, list[Evaluation]], budget: float) -> dict[int, float | None]:
+    """Return the last value within a budget by seed, `None` for a run that has none."""
+    lower = describe(name).better == "lower"
+    last = {seed: metric_within(found.get(seed, []), budget, pick="last", lower_is_better=lower) for seed in runs.seeds}
+    return {seed: None if evaluation is None else evaluation.metric for seed, evaluation in last.items()}
+
+
+def _cell(runs: Runs, name: str, by_seed: Mapping[int, float | None]) -> Cell:
+    values = [value for value in by_seed.values() if value is not None]
     if not values:
-        return Cell(reason=runs.absence("an evaluation within the budget"))
-    remark = runs.remark(len(values), usual_n, "an evaluation within the budget")
-    return Cell(figures=(figure(name, values),), remark=remark)
+        return Cell(reason=runs.absence(_EVALUATION))
+    return Cell(figures=(figure(name, values),), remark=runs.remark(len(values), _EVALUATION))

@@ -101,6 +101,11 @@ def headline_metrics(held: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name, metric in METRICS.items() if metric.headline and name in names)
 
 
+def shown(name: str, value: float) -> str:
+    """Return a value of a metric as text, in the unit in which it is shown."""
+    return _text(describe(name), describe(name).scale * value)
+
+
 def figure(name: str, values: Iterable[float], *, scale: float = 1.0) -> Figure:
     """Return mean and sample standard deviation (ddof = 1) of the values of a metric, one per seed.
 
@@ -111,13 +116,19 @@ def figure(name: str, values: Iterable[float], *, scale: float = 1.0) -> Figure:
     """
     metric = describe(name)
     summary = summarize(metric.scale * scale * value for value in values)
-    decimals = _decimals(summary.mean) if metric.decimals is None else metric.decimals
+    decimals = _decimals(metric, summary.mean)
     spread = "" if summary.std is None or not math.isfinite(summary.mean) else f"{summary.std:.{decimals}f}"
-    return Figure(value=f"{summary.mean:.{decimals}f}", spread=spread, mean=summary.mean, std=summary.std, n=summary.n)
+    return Figure(value=_text(metric, summary.mean), spread=spread, mean=summary.mean, std=summary.std, n=summary.n)
 
 
-def _decimals(value: float) -> int:
-    """Return how many decimals show four significant digits of `value`: none for large numbers, six at most."""
+def _text(metric: Metric, value: float) -> str:
+    return f"{value:.{_decimals(metric, value)}f}"
+
+
+def _decimals(metric: Metric, value: float) -> int:
+    """Return the metric's decimals, or those of four significant digits: none for large numbers, six at most."""
+    if metric.decimals is not None:
+        return metric.decimals
     if value == 0 or not math.isfinite(value):
         return 2
     return min(max(3 - math.floor(math.log10(abs(value))), 0), 6)

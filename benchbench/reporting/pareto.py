@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from benchbench.reporting.accuracy import places
 from benchbench.reporting.currencies import Currency, spent
 from benchbench.reporting.metrics import describe, figure
-from benchbench.reporting.results import by_category, row_headers
+from benchbench.reporting.results import absence_notes, by_category, method_table
 from benchbench.reporting.runs import NOTHING, Runs, count_seeds, gather, titled
-from benchbench.reporting.table import Cell, Column, Figure, Table, TableRow
+from benchbench.reporting.table import Cell, Column, Figure, Table
 from benchbench.stats import mean, pareto_front
 from benchbench.values import Row, Suite
 
@@ -21,40 +21,44 @@ def pareto_table(suite: Suite, rows: Sequence[Row]) -> Table:
     """Return each method's result after the final epoch, its whole cost, and whether it is on the front of both."""
     runs = gather(suite, rows)
     methods = by_category(suite.methods)
-    headers = row_headers(methods)
     columns: list[Column] = []
     cells: dict[str, list[Cell]] = {method.label: [] for method in methods}
+    reasons: dict[tuple[str, str], str] = {}
+    groups: dict[str, str] = {}
     for place in places(suite, runs):
         name = place.metrics[0]
         here = {method.label: runs[place.workload, method.label] for method in methods}
         columns.append(Column(label=describe(name).label, group=place.full_label))
+        groups[place.full_label] = place.group
         for method, found in here.items():
-            cells[method].append(_quality(found, name))
+            quality = _quality(found, name)
+            cells[method].append(quality)
+            reasons |= {(method, place.full_label): quality.reason} if quality.reason else {}
         for currency, label in _CURRENCIES.items():
             columns += [Column(label=label, group=place.full_label), Column(label="front", group=place.full_label)]
             front = _front(here, name, currency)
             for method, found in here.items():
                 cells[method] += [_cost(found, currency), Cell(remark=_ON_FRONT if method in front else NOTHING)]
-    return Table(
-        name="pareto",
-        title=titled(suite, "Quality against cost"),
-        headers=headers,
-        columns=tuple(columns),
-        rows=tuple(
-            TableRow(headers=(method.category, method.label)[-len(headers) :], cells=tuple(cells[method.label]))
-            for method in methods
-        ),
-        notes=(
-            f"Means after the final epoch, {count_seeds(suite)}; GC and seconds are those of a whole run. GC: a "
-            "gradient counts 1, a Hessian-vector product 3.",
+    return method_table(
+        "pareto",
+        titled(suite, "Quality against cost"),
+        methods,
+        columns,
+        cells,
+        (
+            f"Mean ± sample standard deviation (ddof = 1) after the final epoch; {count_seeds(suite)} unless a cell "
+            "says otherwise. GC, seconds: means of whole runs; a gradient counts 1 GC, a Hessian-vector product 3.",
             f"{_ON_FRONT}: no other method is at least as good at no more cost. Only methods whose runs all finished.",
+            *absence_notes(reasons, list(cells), groups),
         ),
     )
 
 
 def _quality(runs: Runs, name: str) -> Cell:
     values = [run.final[name] for run in runs.finished if name in run.final]
-    return Cell(figures=(figure(name, values),)) if values else Cell(reason=runs.absence(name))
+    if not values:
+        return Cell(reason=runs.absence(name))
+    return Cell(figures=(figure(name, values),), remark=runs.remark(len(values), name))
 
 
 def _cost(runs: Runs, currency: Currency) -> Cell:

@@ -50,7 +50,7 @@ def ranking_table(suite: Suite, rows: Sequence[Row]) -> Table:
             unranked = [method for method in here if method not in {each.name for each in found.methods}]
             reasons |= {(method, where): _unranked(here[method], name) for method in unranked}
             lines += [TableRow(headers=(where, method), cells=_absent(reasons[method, where])) for method in unranked]
-    workloads = list(dict.fromkeys(line.headers[0] for line in lines))
+    workloads = dict.fromkeys((line.headers[0] for line in lines), "")
     return Table(
         name="ranking",
         title=titled(suite, "Order of the methods after the final epoch"),

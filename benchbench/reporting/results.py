@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 
 from benchbench.reporting.metrics import describe
 from benchbench.reporting.table import ABSENT, Cell, Column, Figure, Mark, Table, TableRow
@@ -44,9 +44,30 @@ def by_category(methods: Sequence[Method]) -> list[Method]:
     return sorted(methods, key=lambda method: categories.index(method.category))
 
 
-def row_headers(methods: Sequence[Method]) -> tuple[str, ...]:
-    """Return the names of the header columns; methods without categories need no column for them."""
-    return ("Category", "Method") if any(method.category for method in methods) else ("Method",)
+def method_table(
+    name: str,
+    title: str,
+    methods: Sequence[Method],
+    columns: Sequence[Column],
+    cells: Mapping[str, Sequence[Cell]],
+    notes: Sequence[str],
+) -> Table:
+    """Return a table with a row per method; methods without categories need no header column for them.
+
+    Args:
+        name: What kind of table it is.
+        title: Its headline.
+        methods: Its rows, those of a category next to each other.
+        columns: Its columns.
+        cells: The cells of each method, by its label.
+        notes: What a reader must know.
+    """
+    headers = ("Category", "Method") if any(method.category for method in methods) else ("Method",)
+    rows = tuple(
+        TableRow(headers=(method.category, method.label)[-len(headers) :], cells=tuple(cells[method.label]))
+        for method in methods
+    )
+    return Table(name=name, title=title, headers=headers, columns=tuple(columns), rows=rows, notes=tuple(notes))
 
 
 def lay_out(
@@ -65,43 +86,33 @@ def lay_out(
         methods: Its rows.
         places: Its columns.
         cells: Cell by label of the workload and label of the method, with one figure per metric of the place.
-        notes: What a reader must know; why figures are missing is added.
+        notes: What a reader must know; which best figures rest on fewer seeds than others, and why figures are missing,
+            is added.
     """
     methods, places = by_category(methods), by_group(places)
-    headers = row_headers(methods)
-    columns = [_marked([cells[place.workload, method.label] for method in methods], place.metrics) for place in places]
-    rows = tuple(
-        TableRow(headers=(method.category, method.label)[-len(headers) :], cells=tuple(column[i] for column in columns))
-        for i, method in enumerate(methods)
-    )
+    columns = tuple(Column(label=place.label, group=place.group) for place in places)
+    marked = [_marked([cells[place.workload, method.label] for method in methods], place.metrics) for place in places]
+    rows = {method.label: [column[i] for column in marked] for i, method in enumerate(methods)}
     reasons = {
-        (method.label, place.full_label): reason
-        for method in methods
-        for place in places
-        if (reason := cells[place.workload, method.label].reason)
+        (method, place.full_label): cell.reason
+        for method, of_method in rows.items()
+        for place, cell in zip(places, of_method, strict=True)
+        if cell.reason
     }
-    return Table(
-        name=name,
-        title=title,
-        headers=headers,
-        columns=tuple(Column(label=place.label, group=place.group) for place in places),
-        rows=rows,
-        notes=(
-            *notes,
-            *absence_notes(reasons, [m.label for m in methods], [place.full_label for place in places]),
-        ),
-    )
+    groups = {place.full_label: place.group for place in places}
+    below = (*notes, *_thin_bests(columns, rows), *absence_notes(reasons, list(rows), groups))
+    return method_table(name, title, methods, columns, rows, below)
 
 
 def absence_notes(
-    reasons: Mapping[tuple[str, str], str], methods: Sequence[str], workloads: Sequence[str]
+    reasons: Mapping[tuple[str, str], str], methods: Sequence[str], workloads: Mapping[str, str]
 ) -> list[str]:
     """Return why figures are missing, what is missing for the same reason together.
 
     Args:
         reasons: Reason by method and workload.
         methods: All methods of the table.
-        workloads: All workloads of the table.
+        workloads: All workloads (or columns) of the table, with the group of each, which stands for all in it.
     """
     lacking: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for (method, workload), reason in reasons.items():
@@ -109,12 +120,33 @@ def absence_notes(
     notes = []
     for reason, found in lacking.items():
         where = [
-            method if len(places) == len(workloads) else f"{method} on {', '.join(places)}"
+            method if len(places) == len(workloads) else f"{method} on {', '.join(_by_group(places, workloads))}"
             for method, places in found.items()
         ]
         everywhere = where == list(methods)
         notes.append(f"{ABSENT}: {reason}: {'all methods' if everywhere and len(methods) > 1 else '; '.join(where)}.")
     return notes
+
+
+def _by_group(found: Sequence[str], groups: Mapping[str, str]) -> list[str]:
+    """Return the labels with those of each group that are all there replaced by the group's."""
+    whole = {
+        group
+        for group, size in Counter(groups.values()).items()
+        if group and 1 < size == sum(groups[label] == group for label in found)
+    }
+    return list(dict.fromkeys(groups[label] if groups[label] in whole else label for label in found))
+
+
+def _thin_bests(columns: Sequence[Column], rows: Mapping[str, Sequence[Cell]]) -> Iterator[str]:
+    """Yield which best figures rest on fewer seeds than others of their column."""
+    for i, column in enumerate(columns):
+        most = max((figure.n or 0 for cells in rows.values() for figure in cells[i].figures), default=0)
+        for method, cells in rows.items():
+            best = [figure.n for figure in cells[i].figures if "best" in figure.marks and figure.n]
+            if best and min(best) < most:
+                seeds = "1 seed" if min(best) == 1 else f"{min(best)} seeds"
+                yield f"The best of {column.full_label}, {method}, rests on {seeds}, others on up to {most}."
 
 
 def _marked(cells: Sequence[Cell], metrics: Sequence[str]) -> list[Cell]:

@@ -18,12 +18,14 @@ class Runs(Frozen):
 
     Attributes:
         expected: How many the suite asks for.
+        usual: How many it asks for of any method on the workload: a figure that rests on so many needs no remark.
         results: Results of those that ended, in the order of the suite.
         seeds: Their seeds.
         records: What they recorded after each epoch, empty where it is not known.
     """
 
     expected: int
+    usual: int
     results: tuple[RunResult, ...]
     seeds: tuple[int, ...]
     records: tuple[tuple[EpochRecord, ...], ...]
@@ -45,19 +47,18 @@ class Runs(Frozen):
             for seed, run in zip(self.seeds, self.results, strict=True)
         }
 
-    def remark(self, n: int, usual_n: int, lacking: str = "") -> str:
+    def remark(self, n: int, lacking: str = "") -> str:
         """Account for the runs that are not behind a figure, such as `(n=2; 1 diverged)`.
 
         Args:
             n: Number of runs behind the figure.
-            usual_n: Number of runs behind a figure that needs no remark.
             lacking: What a finished run that is not behind the figure is without.
 
         Returns:
             The remark in parentheses, or an empty text if there is nothing to say.
         """
         losses = ", ".join(f"{count} {what}" for what, count in self._losses(n, lacking))
-        number = f"n={n}" if n != usual_n and (losses or not self._missing) else ""
+        number = f"n={n}" if n != self.usual and (losses or not self._missing) else ""
         parts = [part for part in (number, losses, self._missing) if part]
         return f"({'; '.join(parts)})" if parts else ""
 
@@ -100,8 +101,23 @@ def selection_metric(all_runs: Iterable[Runs]) -> str:
 
 
 def count_seeds(suite: Suite) -> str:
-    """Return how many seeds the suite has, in the words of a note."""
-    return "n = 1 seed" if len(suite.seeds) == 1 else f"n = {len(suite.seeds)} seeds"
+    """Return how many seeds the suite has, in the words of a note; of a joint one, on which workloads."""
+    workloads: dict[int, list[str]] = {}
+    for workload, n in _usual(suite).items():
+        workloads.setdefault(n, []).append(suite.heading(workload).full_label)
+    if len(workloads) < 2:
+        n = next(iter(workloads), len(suite.seeds))
+        return f"n = {n} {'seed' if n == 1 else 'seeds'}"
+    return "; ".join(f"n = {n} on {', '.join(labels)}" for n, labels in workloads.items())
+
+
+def _usual(suite: Suite) -> dict[str, int]:
+    """Return the number of seeds by workload; results that were imported do not raise it."""
+    counts = Counter((spec.workload_label, spec.method) for spec in suite.specs)
+    most = dict.fromkeys(suite.workloads, 0)
+    for (workload, _), n in counts.items():
+        most[workload] = max(most[workload], n)
+    return {workload: min(n, len(suite.seeds)) for workload, n in most.items()}
 
 
 def gather(suite: Suite, rows: Sequence[Row]) -> dict[tuple[str, str], Runs]:
@@ -112,6 +128,7 @@ def gather(suite: Suite, rows: Sequence[Row]) -> dict[tuple[str, str], Runs]:
     }
     for spec in suite.specs:
         specs[spec.workload_label, spec.method].append(spec)
+    usual = _usual(suite)
     found = {}
     for place, wanted in specs.items():
         ended = [
@@ -120,7 +137,7 @@ def gather(suite: Suite, rows: Sequence[Row]) -> dict[tuple[str, str], Runs]:
             if (row := known.get(spec.key)) is not None and row.result is not None
         ]
         seeds, results, records = zip(*ended, strict=True) if ended else ((), (), ())
-        found[place] = Runs(expected=len(wanted), results=results, seeds=seeds, records=records)
+        found[place] = Runs(expected=len(wanted), usual=usual[place[0]], results=results, seeds=seeds, records=records)
     return found
 
 

@@ -8,10 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from benchbench.reporting.metrics import describe, figure
 from benchbench.reporting.results import Place, lay_out
-from benchbench.reporting.runs import Runs, count_seeds, gather, titled
+from benchbench.reporting.runs import Runs, count_seeds, final_metrics, gather, titled
+from benchbench.reporting.significance import ranking, significance_note, with_ties
 from benchbench.reporting.table import Cell, Table
 from benchbench.sharpness import RunSharpness, SharpnessSettings
 from benchbench.sharpness.values import PREFIX, Eigenvalue
+from benchbench.stats import Ranking
 from benchbench.values import Row, RunResult, Suite
 
 _MEASURES = tuple(f"{PREFIX}{name}" for name in ("lambda_max", "trace", "gradient_rise", "average_rise"))
@@ -26,6 +28,7 @@ def sharpness_table(suite: Suite, rows: Sequence[Row]) -> Table:
     runs = gather(suite, rows)
     places: list[Place] = []
     cells: dict[tuple[str, str], Cell] = {}
+    rankings: list[Ranking | None] = []
     for workload in suite.workloads:
         here = {method.label: runs[workload, method.label] for method in suite.methods}
         for name in _columns(here.values()):
@@ -34,10 +37,11 @@ def sharpness_table(suite: Suite, rows: Sequence[Row]) -> Table:
             places.append(
                 Place(workload=key, label=_label(name, exponent), group=_group(suite, workload, name), metrics=(name,))
             )
-            for method, found in here.items():
-                cells[key, method] = _cell(found, name, exponent, len(suite.seeds))
+            rankings.append(ranking(here, final_metrics, name))
+            found = {method: _cell(of_method, name, exponent) for method, of_method in here.items()}
+            cells |= {(key, method): cell for method, cell in with_ties(found, {name: rankings[-1]}).items()}
     notes = [*_notes(suite, rows)] if places else ["No result holds a measure of sharpness."]
-    notes += _missing(suite, rows)
+    notes += [*significance_note(rankings), *_missing(suite, rows)]
     return lay_out("sharpness", titled(suite, "Sharpness of the solutions"), suite.methods, places, cells, notes)
 
 
@@ -73,11 +77,11 @@ def _exponent(means: Sequence[float]) -> int:
     return 3 * math.floor((math.log10(min(sizes)) - math.log10(0.2)) / 3) if sizes else 0
 
 
-def _cell(runs: Runs, name: str, exponent: int, usual_n: int) -> Cell:
+def _cell(runs: Runs, name: str, exponent: int) -> Cell:
     values = _values(runs, name)
     if not values:
         return Cell(reason=runs.absence(name))
-    return Cell(figures=(figure(name, values, scale=10.0**-exponent),), remark=runs.remark(len(values), usual_n, name))
+    return Cell(figures=(figure(name, values, scale=10.0**-exponent),), remark=runs.remark(len(values), name))
 
 
 def _notes(suite: Suite, rows: Sequence[Row]) -> Iterator[str]:

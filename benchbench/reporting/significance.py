@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from benchbench.reporting.metrics import describe
 from benchbench.reporting.runs import Runs
+from benchbench.reporting.table import Cell
 from benchbench.stats import MINIMUM_N, RankedMethod, Ranking, rank
 from benchbench.values import Metrics, RunResult
 
@@ -24,11 +25,13 @@ def ranking(runs: Mapping[str, Runs], metrics: Callable[[RunResult], Metrics], n
     Returns:
         The order, or `None` where it is not known which way is better.
     """
+    return order(name, {method: here.by_seed(metrics, name) for method, here in runs.items() if here.results})
+
+
+def order(name: str, values: Mapping[str, Mapping[int, float | None]]) -> Ranking | None:
+    """Return the order of methods by a metric, as `ranking` does, from their values by seed (`None` for a lost one)."""
     better = describe(name).better
-    if better is None:
-        return None
-    values = {method: here.by_seed(metrics, name) for method, here in runs.items() if here.results}
-    return rank(values, lower_is_better=better == "lower", alpha=ALPHA)
+    return None if better is None else rank(values, lower_is_better=better == "lower", alpha=ALPHA)
 
 
 def best_of(name: str, found: Ranking) -> RankedMethod | None:
@@ -61,6 +64,27 @@ def tied_with_best(name: str, found: Ranking | None) -> frozenset[str]:
     return frozenset(tied & tested - {best.name})
 
 
+def with_ties(cells: Mapping[str, Cell], rankings: Mapping[str, Ranking | None]) -> dict[str, Cell]:
+    """Return the cells of a column with a mark on each figure that is tied with the best of its metric.
+
+    Args:
+        cells: Cell by method.
+        rankings: The order of the methods by each metric of the column, in the order of its figures.
+    """
+    tied = [tied_with_best(name, found) for name, found in rankings.items()]
+    return {
+        method: cell.model_copy(
+            update={
+                "figures": tuple(
+                    figure.model_copy(update={"marks": ("tied",)}) if method in methods else figure
+                    for figure, methods in zip(cell.figures, tied, strict=False)
+                )
+            }
+        )
+        for method, cell in cells.items()
+    }
+
+
 def significance_note(rankings: Iterable[Ranking | None]) -> list[str]:
     """Return how differences were tested, or why none was.
 
@@ -73,4 +97,8 @@ def significance_note(rankings: Iterable[Ranking | None]) -> list[str]:
     tests = dict.fromkeys(pair.comparison.test for pair in pairs if not isinstance(pair.corrected_p, str))
     if not tests:
         return [f"Differences are not tested: that takes {MINIMUM_N} seeds."]
-    return [f"Tests: {' and '.join(tests)}, Holm's correction over all pairs of a column, alpha = {ALPHA:g}."]
+    few = any(pair.corrected_p == "n < 5" for pair in pairs)
+    return [
+        f"Tests: {' and '.join(tests)}, Holm's correction over all pairs of a column, alpha = {ALPHA:g}"
+        f"{f'; none below {MINIMUM_N} seeds' if few else ''}."
+    ]

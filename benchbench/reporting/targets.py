@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 
 from benchbench.reporting.currencies import Currency, curves
 from benchbench.reporting.metrics import TIME_TO_TARGET, describe, figure
-from benchbench.reporting.results import Place, by_category, lay_out, row_headers
+from benchbench.reporting.results import Place, absence_notes, by_category, lay_out, method_table
 from benchbench.reporting.runs import Runs, count_seeds, gather, selection_metric, titled
-from benchbench.reporting.table import Cell, Column, Figure, Table, TableRow
+from benchbench.reporting.table import Cell, Column, Figure, Table
 from benchbench.stats import Hit, performance_profile, score, time_to_target
 from benchbench.values import Row, Suite
 
@@ -22,7 +22,7 @@ _LABELS: Mapping[Currency, str] = {
     "flops": "GC FLOPs",
     "seconds": "seconds",
 }
-_SCORED: Sequence[Currency] = ("steps", "gc", "seconds")
+_SCORED: Sequence[Currency] = ("steps", "gradients", "gc", "flops", "seconds")
 _TAUS = (1.0, 1.5, 2.0)
 
 
@@ -62,11 +62,15 @@ def profile_table(suite: Suite, rows: Sequence[Row]) -> Table:
     """
     runs = gather(suite, rows)
     methods = by_category(suite.methods)
-    headers = row_headers(methods)
     columns: list[Column] = []
     shares: dict[str, list[Cell]] = {method.label: [] for method in methods}
+    notes = [_PROFILE_NOTE, _counted(suite)] if suite.targets else [_no_target(suite)]
     for currency in _SCORED if suite.targets else ():
         hits = _all_hits(suite, runs, currency)
+        if hits is None:
+            if any(run.gc_measured is not None for here in runs.values() for run in here.results):
+                notes.append(f"No score in {_LABELS[currency]}: not measured for every method.")
+            continue
         scored = {each.submission: each for each in score(hits, suite.held_out)}
         of_taus = performance_profile({name: each.times for name, each in scored.items()}, _TAUS)
         columns += [Column(label="score", group=_LABELS[currency])]
@@ -75,29 +79,38 @@ def profile_table(suite: Suite, rows: Sequence[Row]) -> Table:
             found = scored.get(method)
             values = (found.score, *of_taus[method]) if found else ()
             shown = [Cell(figures=(Figure(value=f"{value:.2f}", mean=value),)) for value in values]
-            cells.extend(shown or [Cell(reason="not run")] * (1 + len(_TAUS)))
-    return Table(
-        name="profile",
-        title=titled(suite, "Score and performance profile"),
-        headers=headers,
-        columns=tuple(columns),
-        rows=tuple(
-            TableRow(headers=(method.category, method.label)[-len(headers) :], cells=tuple(shares[method.label]))
-            for method in methods
-        ),
-        notes=(_PROFILE_NOTE, f"Workloads with targets: {len(suite.targets)}.") if columns else (_no_target(suite),),
+            cells.extend(shown or [Cell(reason=_NOT_RUN)] * (1 + len(_TAUS)))
+    unscored = {(method, ""): _NOT_RUN for method, cells in shares.items() if any(cell.reason for cell in cells)}
+    return method_table(
+        "profile",
+        titled(suite, "Score and performance profile"),
+        methods,
+        columns,
+        shares,
+        (*notes, *absence_notes(unscored, list(shares), {"": ""})),
     )
 
 
 _TARGETS_NOTE = (
-    "Cost of the first evaluation that reaches the target: median over seeds, where a seed that misses it, breaks or "
-    "diverges counts as infinite. Runs are evaluated once per epoch."
+    "Cost of the first evaluation that reaches the target: median over seeds, where a seed that misses it, fails or "
+    "diverges before it counts as infinite. Runs are evaluated once per epoch."
 )
 _PROFILE_NOTE = (
     "Score: AlgoPerf's, the area under the performance profile up to 4 times the best cost; 1 is the fastest "
     "everywhere. Within: share of the workloads on which the target is reached within so many times the best cost. "
-    "Each seed counts as a study."
+    "Each seed counts as a study; a method that was not run on a workload has missed its target there."
 )
+_NOT_RUN = "not run"
+
+
+def _counted(suite: Suite) -> str:
+    """Return how many workloads the shares are of, and which held-out variants decide about them."""
+    variants = {variant: base for variant, base in suite.held_out.items() if variant in suite.targets}
+    names = [
+        f"{suite.heading(variant).full_label} of {suite.heading(base).full_label}" for variant, base in variants.items()
+    ]
+    held_out = f"; held-out variants, which count with their base: {', '.join(names)}" if names else ""
+    return f"Workloads with targets: {len(suite.targets) - len(variants)}{held_out}. {count_seeds(suite)}."
 
 
 def _no_target(suite: Suite) -> str:
@@ -118,23 +131,30 @@ def _hits(runs: Runs, name: str, target: float, currency: Currency) -> dict[int,
 
 def _all_hits(
     suite: Suite, runs: Mapping[tuple[str, str], Runs], currency: Currency
-) -> dict[tuple[str, str, int, int], Hit | None]:
-    """Return the hits of all methods on all workloads with a target: every seed a study, with one trial."""
+) -> dict[tuple[str, str, int, int], Hit | None] | None:
+    """Return the hits of all methods on all workloads with a target: every seed a study, with one trial.
+
+    `None` if the cost of some runs was not measured in the currency, which is no miss.
+    """
     found = {}
     for workload, target in suite.targets.items():
         here = {method.label: runs[workload, method.label] for method in suite.methods}
         name = selection_metric(here.values())
         for method, of_method in here.items():
-            for seed, hit in (_hits(of_method, name, target, currency) or {}).items():
-                found[method, workload, seed, 0] = hit
+            hits = _hits(of_method, name, target, currency)
+            if hits is None and of_method.results:
+                return None
+            for seed, hit in (hits or {}).items():
+                # Scores need positive costs; who pays nothing in a currency is the cheapest in it.
+                found[method, workload, seed, 0] = hit and Hit(index=hit.index, cost=max(hit.cost, 1e-9))
     return found
 
 
 def _cell(runs: Runs, hits: Mapping[int, Hit | None] | None) -> Cell:
-    if hits is None:
-        return Cell(reason="not measured in this currency")
-    if not hits:
+    if not runs.results:
         return Cell(reason=runs.absence())
+    if not hits:
+        return Cell(reason="not measured in this currency")
     costs = [math.inf if hit is None else hit.cost for hit in hits.values()]
     reached = sum(map(math.isfinite, costs))
     median = statistics.median(costs)

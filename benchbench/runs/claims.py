@@ -70,19 +70,26 @@ class Holder:
 
         Returns:
             The number of the claim, or `None` while somebody else has the run.
+
+        Raises:
+            OSError: The claim cannot be written.
         """
         claims = _claims(run)
         claims.mkdir(parents=True, exist_ok=True)
         latest = current(run)
         if latest and not self._is_over(claims / str(latest)):
             return None
+        claim = claims / str(latest + 1)
         try:
-            with (claims / str(latest + 1)).open("x", encoding="utf-8") as file:
+            with claim.open("x", encoding="utf-8") as file:
                 file.write(self._token)
         except FileExistsError:
             return None
+        except OSError:  # a full disk, say: a claim that names nobody would hold the run for as long as a lease
+            claim.unlink(missing_ok=True)
+            raise
         if current(run) != latest + 1:  # this one has been slow: others have come and gone meanwhile
-            (claims / str(latest + 1)).unlink(missing_ok=True)
+            claim.unlink(missing_ok=True)
             return None
         (claims / str(latest)).unlink(missing_ok=True)
         return latest + 1

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import ValidationError
 
@@ -13,6 +14,10 @@ from benchbench.runs import claims
 from benchbench.runs.checkpoint import Checkpoints
 from benchbench.sharpness import RunSharpness
 from benchbench.values import DiagnosticRecord, EpochRecord, RunResult, RunSpec, Submission
+
+_Record = TypeVar("_Record", EpochRecord, DiagnosticRecord)
+
+_LONGEST_TAIL = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,7 @@ class RunFolder:
         if not self.held:
             return
         self.path.mkdir(parents=True, exist_ok=True)
+        self.path.chmod(0o700)  # logs and weights are the user's own affair
         left = (self.result_file, self.metrics_file, self.diagnostics_file, self.sharpness_file, self.log_file)
         for file in () if self.measurable(spec) else (*left, self.weights_file):
             file.unlink(missing_ok=True)
@@ -179,10 +185,12 @@ class RunFolder:
             return None
 
     def log_tail(self, lines: int) -> str:
-        """Return the last `lines` lines of the log."""
+        """Return the last `lines` lines of the log, as far as they are within its last 64 KiB."""
         if not self.log_file.exists():
             return ""
-        text = self.log_file.read_text(encoding="utf-8", errors="replace")
+        with self.log_file.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _LONGEST_TAIL))
+            text = file.read().decode("utf-8", errors="replace")
         return "\n".join(text.splitlines()[-lines:])
 
     def records(self) -> list[EpochRecord]:
@@ -191,7 +199,10 @@ class RunFolder:
 
     def diagnostics(self) -> list[DiagnosticRecord]:
         """Return the complete lines of the diagnostics, none where none were asked for."""
-        return [DiagnosticRecord.model_validate_json(line) for line in _complete_lines(self.diagnostics_file)]
+        try:
+            return _records(DiagnosticRecord, _complete_lines(self.diagnostics_file.read_bytes()))
+        except FileNotFoundError:
+            return []
 
 
 class Tail:
@@ -218,17 +229,24 @@ class Tail:
         except FileNotFoundError:
             return []
         self._state = state
-        lines = content[: content.rfind(b"\n") + 1].splitlines()[self._count :]
-        self._count += len(lines)
-        return [EpochRecord.model_validate_json(line) for line in lines]
+        found = _records(EpochRecord, _complete_lines(content)[self._count :])
+        self._count += len(found)
+        return found
 
 
-def _complete_lines(path: Path) -> list[str]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return []
-    return text[: text.rfind("\n") + 1].splitlines()
+def _complete_lines(content: bytes) -> list[bytes]:
+    return content[: content.rfind(b"\n") + 1].splitlines()
+
+
+def _records(model: type[_Record], lines: Sequence[bytes]) -> list[_Record]:
+    """Return what the lines say, up to the first one that is damaged: what follows it is not believed either."""
+    found = []
+    for line in lines:
+        try:
+            found.append(model.model_validate_json(line))
+        except ValidationError:
+            break
+    return found
 
 
 def _write(path: Path, text: str) -> None:

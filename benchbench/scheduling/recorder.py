@@ -108,6 +108,7 @@ class Recorder:
             action()
         except TrackingError as error:
             self._open.clear()
+            self._tracker.forget_listing()
             if not self._pause:
                 self._warn(f"{error}; runs go on, and are written to it when it is back")
             self._pause = min(2 * self._pause or 1.0, LONGEST_PAUSE)

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -111,20 +111,21 @@ class Runner:
             try:
                 self._work_off(queue)
             except BaseException:
+                self._stop()
                 with _uninterruptible():
-                    self._interrupt()
+                    self._track_interrupted()
                 raise
             self._recorder.close(finished=True)
 
     def _work_off(self, queue: deque[PlannedRun]) -> None:
         while queue or self._active:
             self._claim_what_fits(queue)
+            if not self._active and queue:  # all that is left is being run elsewhere
+                time.sleep(_POLL_SECONDS)
             for active in self._active.values():
                 self._show(active)
                 self._recorder.follow(active.spec, active.folder)
             self._recorder.catch_up()
-            if not self._active:  # all that is left is being run elsewhere
-                time.sleep(_POLL_SECONDS)
             for result in self.engine.poll(_POLL_SECONDS):
                 self._settle(self._active[result.key], result, queue)
 
@@ -221,7 +222,7 @@ class Runner:
         self.engine.submit(Job(active.spec, active.folder, self.data, self._memory.expected(active.spec)))
 
     def _show(self, active: _Active) -> None:
-        """Show what the run has written since the last time."""
+        """Tell about what the run has written since the last time."""
         for record in active.tail.new():
             self.observe(Event("epoch", active.spec, record=record))
 
@@ -264,8 +265,16 @@ class Runner:
         self._memory.learn(active.spec, result)
         self.observe(Event("ended", active.spec, result=result))
 
-    def _interrupt(self) -> None:
-        self.engine.stop()
+    def _stop(self) -> None:
+        """End all runs, which may leave a checkpoint first; after another Ctrl-C they may not."""
+        try:
+            with _ignored(signal.SIGTERM):
+                self.engine.stop()
+        except KeyboardInterrupt:
+            with _uninterruptible():
+                self.engine.stop(at_once=True)
+
+    def _track_interrupted(self) -> None:
         for active in self._active.values():
             if not active.folder.held:
                 self._recorder.discard(active.spec.key)
@@ -273,7 +282,8 @@ class Runner:
             result = active.folder.result()
             if result is None:
                 result = RunResult(key=active.spec.key, outcome="interrupted", message="stopped by the user")
-                active.folder.finish(result)
+                with suppress(OSError):  # a full disk, say, which may be why this command ends
+                    active.folder.finish(result)
             self._record(active, result)
         try:
             self._recorder.close(finished=False)
@@ -298,13 +308,18 @@ def _sigterm_as_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def _uninterruptible() -> AbstractContextManager[None]:
+    """Keep another Ctrl-C from breaking off the clean-up."""
+    return _ignored(signal.SIGINT, signal.SIGTERM)
+
+
 @contextmanager
-def _uninterruptible() -> Iterator[None]:
-    """Keep a second Ctrl-C from breaking off the clean-up."""
+def _ignored(*numbers: signal.Signals) -> Iterator[None]:
+    """Ignore signals, in the main thread, which they reach."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     try:
         yield
     finally:

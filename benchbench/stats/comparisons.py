@@ -185,14 +185,14 @@ def _without_test(pairs: Pairs) -> _Found | None:
 
 
 def _t_of_differences(pairs: Pairs) -> _Found:
-    from scipy import stats
+    from scipy import special  # its distribution functions alone: scipy.stats takes a second to import
 
     if not has_spread(pairs.differences, pairs.magnitude):
         return "no spread"
     summary = summarize(pairs.differences)
     assert summary.std
     t = summary.mean / (summary.std / math.sqrt(summary.n))
-    return t, float(2 * stats.t.sf(abs(t), summary.n - 1))
+    return t, float(2 * special.stdtr(summary.n - 1, -abs(t)))
 
 
 def _signed_rank(pairs: Pairs) -> _Found:

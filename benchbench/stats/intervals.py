@@ -49,10 +49,10 @@ def t_interval(values: Iterable[float], level: float = 0.95) -> Interval | Withh
         return "n < 2"
     if not all_finite(numbers):
         return "not finite"
-    from scipy import stats
+    from scipy import special
 
     summary = summarize(numbers)
-    half = float(stats.t.isf((1 - level) / 2, summary.n - 1)) * (summary.std or 0.0) / math.sqrt(summary.n)
+    half = -float(special.stdtrit(summary.n - 1, (1 - level) / 2)) * (summary.std or 0.0) / math.sqrt(summary.n)
     return Interval(low=summary.mean - half, high=summary.mean + half, level=level)
 
 

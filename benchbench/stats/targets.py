@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from benchbench.values import Frozen
 
-
-class Evaluation(Frozen):
+@dataclass(frozen=True, slots=True)
+class Evaluation:
     """One point of a run's curve.
 
     Attributes:
@@ -24,7 +24,8 @@ class Evaluation(Frozen):
     metric: float
 
 
-class Hit(Frozen):
+@dataclass(frozen=True, slots=True)
+class Hit:
     """When a run reached its target.
 
     Attributes:

@@ -16,13 +16,14 @@ from typing import TypeVar
 from pydantic import JsonValue
 
 from benchbench.problems import Place, Problem, nearest_name
+from benchbench.suite import searching
 from benchbench.suite.schema import MethodEntry, OverrideEntry, SuiteFile, WorkloadEntry, check_label
 from benchbench.suite.yaml_source import Document, FieldPath
 from benchbench.values import Component, Execution, Heading, Method, Origin, RunSpec, Schedule, Suite
 
 MOST_RUNS = 100_000
 
-_FILE_TARGET = re.compile(r"(?P<file>[^:]+\.py|[A-Za-z]:[^:]+\.py):(?P<attribute>[\w.]+)")
+FILE_TARGET = re.compile(r"(?P<file>[^:]+\.py|[A-Za-z]:[^:]+\.py):(?P<attribute>[\w.]+)")
 
 _Entry = TypeVar("_Entry", WorkloadEntry, MethodEntry)
 
@@ -49,7 +50,14 @@ class _Row:
     def method(self) -> Method:
         """The row as the suite knows it."""
         category = self.entry.category or ""
-        return Method(label=self.label, category=category, base=self.base if self.swept else "", swept=dict(self.swept))
+        return Method(
+            label=self.label,
+            category=category,
+            base=self.base if self.swept else "",
+            swept=dict(self.swept),
+            tuned=self.entry.tuned,
+            tuned_on=self.entry.tuned_on,
+        )
 
 
 class Expansion:
@@ -80,6 +88,7 @@ class Expansion:
         self._require("methods", self._methods, ("optimizer",))
         self._check_overrides()
         self._check_held_out()
+        searching.check(file, self._methods, self._complain)
         rows = self._rows()
         self._check_labels(rows)
         self._note_diagnostics()
@@ -99,6 +108,8 @@ class Expansion:
             exclusive=file.exclusive,
             mixed_devices=file.mixed_devices,
             tables=tuple(file.tables),
+            tuning=file.tuning,
+            spaces=searching.spaces(self._methods, self._workloads),
             specs=tuple(self._specs(rows)),
             engine_options={"slurm": file.slurm, "ray": file.ray.model_dump(exclude_none=True)},
         ).with_origin(Origin(self._places))
@@ -202,7 +213,7 @@ class Expansion:
 
     def _located(self, target: str, path: FieldPath) -> tuple[str, bytes]:
         """Return a file target with its absolute path, and the file's content; any other target as it is."""
-        match = _FILE_TARGET.fullmatch(target)
+        match = FILE_TARGET.fullmatch(target)
         if match is None:
             return target, b""
         file = (self._folder / match["file"]).resolve()
@@ -293,6 +304,8 @@ class Expansion:
         self._note(row.label, "", "", ("methods", row.base))
         for name in ("optimizer", "create_graph", *row.entry.execution, *row.entry.parameters):
             self._note(row.label, "", name, self._path("methods", row.base, name))
+        for name in row.entry.search:
+            self._note(row.label, "", name, (*self._path("methods", row.base, "search"), name))
         for name, path in row.paths.items():
             self._note(row.label, "", name, path)
         for name in self._file.methods[row.base].schedule:
@@ -301,6 +314,8 @@ class Expansion:
         for workload, override in row.entry.overrides.items():
             for name in (*override.execution, *override.parameters):
                 self._note(row.label, workload, name, (*overrides, workload, name))
+            for name in override.search:
+                self._note(row.label, workload, name, (*overrides, workload, "search", name))
             for name in override.schedule:
                 self._note(row.label, workload, f"schedule.{name}", (*overrides, workload, "schedule", name))
 

@@ -9,9 +9,21 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from benchbench.sharpness import SharpnessSettings
-from benchbench.values import Diagnostics, Execution, Protocol, Schedule
+from benchbench.values import Diagnostics, Execution, Protocol, Schedule, Space, Tuned, Tuning
+from benchbench.values.tuning import MOST_SEARCHED
 
-TABLES = ("accuracy", "ranking", "matched", "targets", "profile", "pareto", "cost", "cost-summary", "sharpness")
+TABLES = (
+    "accuracy",
+    "ranking",
+    "matched",
+    "targets",
+    "profile",
+    "pareto",
+    "cost",
+    "cost-summary",
+    "sharpness",
+    "tuning",
+)
 """Tables a suite can ask for."""
 
 MEASUREMENTS = ("flops", "sharpness")
@@ -105,6 +117,10 @@ def _allow_short_form(schema: dict[str, Any]) -> None:
     schema["anyOf"] = [full["additionalProperties"], full]
 
 
+Search = Annotated[
+    dict[Annotated[str, Field(min_length=1, max_length=LONGEST_LABEL)], Space], Field(max_length=MOST_SEARCHED)
+]
+
 Schedules = Annotated[dict[str, Schedule], Field(json_schema_extra=_allow_short_form)]
 
 
@@ -143,6 +159,8 @@ class _Entry(BaseModel):
 class OverrideEntry(_Entry):
     """What a method changes on one workload: hyperparameters, schedules, budget, how gradients are computed."""
 
+    search: Search = {}
+
 
 class WorkloadEntry(_Entry):
     """A workload, its budget and its parameters."""
@@ -163,6 +181,9 @@ class MethodEntry(_Entry):
     optimizer: Target | None = None
     overrides: dict[Label, OverrideEntry] = {}
     sweep: dict[str, Annotated[list[JsonValue], Field(min_length=1)]] = {}
+    search: Search = {}
+    tuned: dict[Label, Tuned] = {}
+    tuned_on: Literal["validation", "test"] | None = None
     create_graph: bool | None = None
 
 
@@ -202,6 +223,7 @@ class SuiteFile(_Model):
     mixed_devices: bool = False
     sharpness: SharpnessSettings = SharpnessSettings()
     diagnostics: Annotated[Diagnostics, AfterValidator(_check_distinct_names)] | None = None
+    tuning: Tuning | None = None
     slurm: Annotated[dict[str, JsonValue], AfterValidator(_check_slurm)] = {}
     ray: RayRequest = RayRequest()
     defaults: Defaults = Defaults()

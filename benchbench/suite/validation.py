@@ -22,7 +22,21 @@ from benchbench.sharpness.settings import (
 )
 from benchbench.suite.schema import MEASUREMENTS, TABLES, Defaults, RayRequest, SuiteFile
 from benchbench.suite.yaml_source import Document, FieldPath
-from benchbench.values import Constant, Cosine, Diagnostics, Linear, MultiStep, Piecewise, Plateau, Polynomial
+from benchbench.values import (
+    Budget,
+    Constant,
+    Cosine,
+    Diagnostics,
+    Finalists,
+    Linear,
+    MultiStep,
+    Piecewise,
+    Plateau,
+    Polynomial,
+    Space,
+    Tuned,
+    Tuning,
+)
 
 _SCHEDULES: dict[str, type[BaseModel]] = {
     "constant": Constant,
@@ -40,6 +54,8 @@ _SHARPNESS: dict[str, type[BaseModel]] = {
     "density": DensitySettings,
     "landscape": LandscapeSettings,
 }
+
+_TUNING: dict[str, type[BaseModel]] = {"budget": Budget, "finalists": Finalists}
 
 _STAND_INS = {"name": "suite", "seeds": [0]}
 
@@ -142,9 +158,13 @@ def _scalars(value: object, path: FieldPath) -> Iterator[tuple[FieldPath, object
 
 
 def _remove(data: dict[str, Any], paths: Iterable[FieldPath]) -> None:
-    """Remove what stands at the paths; schedules, sweeps and lists as a whole."""
+    """Remove what stands at the paths; schedules, sweeps, search spaces and lists as a whole."""
     for path in paths:
-        ends = [index for index, key in enumerate(path) if key in ("schedule", "sweep") or isinstance(key, int)]
+        ends = [
+            index
+            for index, key in enumerate(path)
+            if key in ("schedule", "sweep", "search", "tuned", "tuning") or isinstance(key, int)
+        ]
         whole = path[: ends[0] + (not isinstance(path[ends[0]], int))] if ends else path
         node: Any = data
         for key in whole[:-1]:
@@ -157,7 +177,7 @@ def _path(details: ErrorDetails, top: object) -> FieldPath:
     data: Any = top
     path: list[str | int] = []
     for part in details["loc"]:
-        inside = part in data if isinstance(data, dict) else isinstance(data, list) and isinstance(part, int)
+        inside = part in data if isinstance(data, dict) else isinstance(data, list) and part in range(len(data))
         if inside:
             path.append(part)
             data = data[part]
@@ -192,6 +212,12 @@ def _allowed_keys(location: tuple[str | int, ...]) -> list[str]:
         model = _SHARPNESS.get(str(location[-2]), SharpnessSettings)
     elif location[0] == "diagnostics":
         model = Diagnostics
+    elif location[0] == "tuning":
+        model = _TUNING.get(str(location[-2]), Tuning)
+    elif "search" in location[:-1]:
+        model = Space
+    elif "tuned" in location[:-1]:
+        model = Budget if location[-2] == "budget" else Tuned
     elif location[0] == "ray":
         model = RayRequest
     elif len(location) > 1:

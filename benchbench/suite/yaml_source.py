@@ -32,7 +32,7 @@ _LONGEST_INTEGER = 100
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
-_TAG = "tag:yaml.org,2002:"
+TAG = "tag:yaml.org,2002:"
 
 
 @dataclass
@@ -184,9 +184,9 @@ _SCALARS = {
     "float": r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
     "merge": r"<<",
 }
-_PATTERNS = {name: re.compile(f"(?:{pattern})\\Z") for name, pattern in _SCALARS.items()}
-for _name, _pattern in _PATTERNS.items():
-    _Loader.add_implicit_resolver(_TAG + _name, _pattern, None)
+PATTERNS = {name: re.compile(f"(?:{pattern})\\Z") for name, pattern in _SCALARS.items()}
+for _name, _pattern in PATTERNS.items():
+    _Loader.add_implicit_resolver(TAG + _name, _pattern, None)
 
 
 class _Builder:
@@ -212,12 +212,12 @@ class _Builder:
             self._counted(node)
             return self._scalar(node, path)
         with self._entered(node, path):
-            if node.tag == _TAG + "map" and isinstance(node, yaml.MappingNode):
+            if node.tag == TAG + "map" and isinstance(node, yaml.MappingNode):
                 pairs = self._pairs(node, path)
                 for key, (key_node, _) in pairs.items():
                     self._note((*path, key), key_node)
                 return {key: self._value(value, (*path, key)) for key, (_, value) in pairs.items()}
-            if node.tag == _TAG + "seq" and isinstance(node, yaml.SequenceNode):
+            if node.tag == TAG + "seq" and isinstance(node, yaml.SequenceNode):
                 for index, item in enumerate(node.value):
                     self._note((*path, index), item)
                 return [self._value(item, (*path, index)) for index, item in enumerate(node.value)]
@@ -230,7 +230,7 @@ class _Builder:
         own: dict[str, tuple[yaml.Node, yaml.Node]] = {}
         for key_node, value_node in node.value:
             self._counted(key_node)
-            if key_node.tag == _TAG + "merge":
+            if key_node.tag == TAG + "merge":
                 for source in self._sources(value_node, path):
                     with self._entered(source, path):
                         merged = self._pairs(source, path) | merged
@@ -253,13 +253,13 @@ class _Builder:
                 self._complain(path, source, "`<<` merges mappings only")
 
     def _scalar(self, node: yaml.ScalarNode, path: FieldPath) -> JsonValue:
-        kind = node.tag.removeprefix(_TAG)
+        kind = node.tag.removeprefix(TAG)
         text: str = node.value
         if kind in ("str", "merge"):  # a value that reads `<<` is text
             return text
         if kind == node.tag or kind not in _CONSTRUCT:
             self._complain(path, node, f"the tag {_short(node.tag)} is not allowed")
-        elif not _PATTERNS[kind].match(text):
+        elif not PATTERNS[kind].match(text):
             self._complain(path, node, f"this is not of the type !!{kind}")
         elif kind == "int" and len(text) > _LONGEST_INTEGER:
             self._complain(path, node, f"a number of more than {_LONGEST_INTEGER} digits")
@@ -312,4 +312,4 @@ _CONSTRUCT: dict[str, Callable[[str], JsonValue]] = {
 
 
 def _short(tag: str) -> str:
-    return shorten(tag.replace(_TAG, "!!"))
+    return shorten(tag.replace(TAG, "!!"))

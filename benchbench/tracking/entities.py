@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 import time
 from typing import TYPE_CHECKING, TypeVar
 
 from benchbench.values import (
+    CONCLUSIVE,
     Cost,
     EpochRecord,
     Frozen,
@@ -67,6 +69,7 @@ def result_tags(result: RunResult) -> dict[str, object]:
         f"{TAG}outcome": result.outcome,
         f"{TAG}message": result.message,
         f"{TAG}selection_metric": result.selection_metric,
+        f"{TAG}higher_is_better": result.higher_is_better,
         f"{TAG}epochs": result.epochs,
         f"{TAG}best_epoch": result.best_epoch,
         f"{TAG}unmetered": result.unmetered,
@@ -74,6 +77,16 @@ def result_tags(result: RunResult) -> dict[str, object]:
         f"{TAG}sharpness_missing": result.sharpness_missing,
         **{f"{TAG}environment.{name}": value for name, value in result.environment.items()},
     }
+
+
+def has_ended(run: Run) -> bool:
+    """Return whether a run of MLflow has a result."""
+    return run.data.tags.get(f"{TAG}outcome") not in (None, "running")
+
+
+def is_conclusive(run: Run) -> bool:
+    """Return whether a run of MLflow has answered what it asked."""
+    return run.data.tags.get(f"{TAG}outcome") in CONCLUSIVE
 
 
 def read_result(run: Run) -> RunResult:
@@ -86,6 +99,7 @@ def read_result(run: Run) -> RunResult:
             "outcome": tags["outcome"],
             "message": tags.get("message", ""),
             "selection_metric": tags.get("selection_metric", ""),
+            "higher_is_better": json.loads(tags.get("higher_is_better", "null")),
             "epochs": tags.get("epochs", 0),
             "best_epoch": tags.get("best_epoch", 0),
             "final": _below("final/", metrics),

@@ -1,13 +1,11 @@
-"""One tracking store: runs are written from their folders and read back as results."""
+"""Runs are written from their folders to a tracking store, and read back as results."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from benchbench.runs.folder import RunFolder, Tail
 from benchbench.sharpness.values import PREFIX
-from benchbench.tracking.collector import paused_collector
 from benchbench.tracking.entities import (
     TAG,
     epoch_metrics,
+    has_ended,
+    is_conclusive,
     metric,
     parameters,
     read_result,
@@ -26,26 +25,15 @@ from benchbench.tracking.entities import (
     result_tags,
     text,
 )
-from benchbench.tracking.errors import TrackingError, without_passwords
+from benchbench.tracking.store import Store
 from benchbench.values import Outcome, RunResult, RunSpec, Suite
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import Metric, Param, Run, RunTag
+    from mlflow.entities import Metric
 
-
-_SQLITE = "sqlite:///"
-_DEFAULT_URI = f"{_SQLITE}mlflow.db"
-"""MLflow's own default: a file in the current folder."""
-_DATABASE_SERVERS = ("postgresql", "mysql", "mssql")
 _GIT_COMMIT = "mlflow.source.git.commit"
-_PAGE = 1000
-_PATIENCE = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
-}
-"""MLflow's own patience is minutes, in which no run would be started; folders can wait for a store that is away."""
+_MOST_METRICS = 1000
+"""Metrics that MLflow takes in one call."""
 
 _STATUS: dict[Outcome, str] = {"finished": "FINISHED", "diverged": "FINISHED", "interrupted": "KILLED"}
 
@@ -57,13 +45,17 @@ class TrackedRun:
     Attributes:
         run_id: MLflow's identifier.
         folder: The run's files.
-        params: Its parameters, as long as they are still to be written.
+        parameters: What MLflow shows as the run's parameters, until they are written.
+        earlier: Whether it has had a result before, to which something is added.
+        looks: How often it has been looked at for something new.
         tail: The epochs that are still to be written.
     """
 
     run_id: str
     folder: RunFolder
-    params: list[Param] = field(default_factory=list)
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    earlier: bool = False
+    looks: int = 0
     tail: Tail = field(init=False)
 
     def __post_init__(self) -> None:
@@ -71,22 +63,16 @@ class TrackedRun:
 
 
 class Tracker:
-    """Reads and writes one MLflow tracking store; nothing is opened before it is needed.
+    """Reads and writes one MLflow tracking store.
 
     Args:
         uri: Tracking URI; by default `MLFLOW_TRACKING_URI`, or a SQLite file in the current folder.
     """
 
     def __init__(self, uri: str | None = None) -> None:
-        uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or _DEFAULT_URI
-        self._file: Path | None = None
-        if uri.startswith(_SQLITE):
-            # MLflow keeps stores open by their URI, so a relative path would outlive a change of folder.
-            self._file = Path(uri.removeprefix(_SQLITE)).absolute()
-            uri = f"{_SQLITE}{self._file}"
-        self.uri = uri
-        self._experiments: dict[str, str] = {}
-        self._known: list[str] = []
+        self._store = Store(uri)
+        self._listed: dict[str, dict[str, bool]] = {}
+        """By key, what the store held when it was last listed: whether a run is conclusive, by MLflow's identifier."""
 
     def results(self, keys: Sequence[str]) -> dict[str, RunResult]:
         """Return the latest result of each run key that the store has brought to an end.
@@ -97,21 +83,24 @@ class Tracker:
         Raises:
             TrackingError: The store cannot be read.
         """
-        if self._file is not None and not self._file.exists():
+        if self._store.is_new:
             return {}
         wanted, found = set(keys), dict[str, RunResult]()
-        condition = f"tags.`{TAG}outcome` != 'running'"
-        if len(wanted) == 1:
-            condition += f" and tags.`{TAG}key` = '{keys[0]}'"
-        with self._reporting(), paused_collector():
-            for run in self._search(condition):
-                key = run.data.tags[f"{TAG}key"]
-                if key in wanted:
-                    kept = found.get(key)
-                    result = read_result(run)
-                    if kept is None or (result.conclusive and not kept.conclusive):
-                        found[key] = result
+        with self._store.reporting():
+            runs = self._store.runs(*([f"tags.`{TAG}key` = '{keys[0]}'"] if len(wanted) == 1 else []))
+        self._listed |= {key: {} for key in wanted}
+        for run in runs:
+            key = run.data.tags[f"{TAG}key"]
+            if key not in wanted:
+                continue
+            self._listed[key][run.info.run_id] = is_conclusive(run)
+            if has_ended(run) and (key not in found or (is_conclusive(run) and not found[key].conclusive)):
+                found[key] = read_result(run)
         return found
+
+    def forget_listing(self) -> None:
+        """Rely no more on what the store held when it was listed: it may have taken more than it has said."""
+        self._listed.clear()
 
     def artifacts(self, key: str, names: Sequence[str]) -> dict[str, str]:
         """Return the text of files that were kept with the run of a key, by name; those that are missing are left out.
@@ -123,16 +112,16 @@ class Tracker:
         Raises:
             TrackingError: The store cannot be read.
         """
-        if self._file is not None and not self._file.exists():
+        if self._store.is_new:
             return {}
-        with self._reporting(), tempfile.TemporaryDirectory() as folder:
-            runs = list(self._search(f"tags.`{TAG}key` = '{key}' AND tags.`{TAG}outcome` != 'running'"))
-            run = next((run for run in runs if read_result(run).conclusive), None)
+        client = self._store.client
+        with self._store.reporting(), tempfile.TemporaryDirectory() as folder:
+            run = next(filter(is_conclusive, self._store.runs(f"tags.`{TAG}key` = '{key}'")), None)
             if run is None:
                 return {}
-            kept = {file.path for file in self._client.list_artifacts(run.info.run_id)}
+            kept = {file.path for file in client.list_artifacts(run.info.run_id)}
             return {
-                name: Path(self._client.download_artifacts(run.info.run_id, name, folder)).read_text(encoding="utf-8")
+                name: Path(client.download_artifacts(run.info.run_id, name, folder)).read_text(encoding="utf-8")
                 for name in names
                 if name in kept
             }
@@ -146,12 +135,12 @@ class Tracker:
         Raises:
             TrackingError: The store cannot be read.
         """
-        if self._file is not None and not self._file.exists():
+        if self._store.is_new:
             return {}
         wanted = set(keys)
         found = dict[str, str]()
-        with self._reporting(), paused_collector():
-            for run in self._search(f"tags.`{_GIT_COMMIT}` != ''"):
+        with self._store.reporting():
+            for run in self._store.runs(f"tags.`{_GIT_COMMIT}` != ''"):
                 key = run.data.tags.get(f"{TAG}key")
                 if key in wanted:
                     found.setdefault(key, run.data.tags[_GIT_COMMIT])
@@ -168,8 +157,8 @@ class Tracker:
         """
         tags = {f"{TAG}engine": engine, f"{TAG}suite": suite.name, **self._commit}
         run_name = time.strftime(f"{suite.name} %Y-%m-%d %H:%M:%S")
-        with self._reporting():
-            run = self._client.create_run(self._experiment(suite.name), tags=tags, run_name=run_name)
+        with self._store.reporting():
+            run = self._store.client.create_run(self._store.experiment(suite.name), tags=tags, run_name=run_name)
         return str(run.info.run_id)
 
     def end_invocation(self, parent_id: str, *, finished: bool) -> None:
@@ -178,16 +167,15 @@ class Tracker:
         Raises:
             TrackingError: The store cannot be used.
         """
-        with self._reporting():
-            self._client.set_terminated(parent_id, "FINISHED" if finished else "KILLED")
+        with self._store.reporting():
+            self._store.client.set_terminated(parent_id, "FINISHED" if finished else "KILLED")
 
     def begin_run(self, parent_id: str, spec: RunSpec, folder: RunFolder) -> TrackedRun:
-        """Create the MLflow run of a spec, with its labels; its parameters are written along with what comes first.
+        """Create the MLflow run of a spec, with its labels; its parameters follow with what is written next.
 
         Raises:
             TrackingError: The store cannot be used.
         """
-        from mlflow.entities import Param
         from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
         tags = {
@@ -200,10 +188,9 @@ class Tracker:
             **self._commit,
         }
         name = f"{spec.method} · {spec.workload_label} · seed {spec.seed}"
-        params = [Param(key, text(value)) for key, value in parameters(spec).items()]
-        with self._reporting():
-            run = self._client.create_run(self._experiment(spec.suite), tags=tags, run_name=name)
-        return TrackedRun(run.info.run_id, folder, params)
+        with self._store.reporting():
+            run = self._store.client.create_run(self._store.experiment(spec.suite), tags=tags, run_name=name)
+        return TrackedRun(run.info.run_id, folder, parameters(spec))
 
     def unmeasured_run(self, folder: RunFolder) -> TrackedRun | None:
         """Return the run that has the training in a folder, but no sharpness, so that its measures can be added to it.
@@ -216,14 +203,14 @@ class Tracker:
         trained = folder.result()
         if trained is None or not trained.conclusive:
             return None
-        with self._reporting():
-            for run in self._search(f"tags.`{TAG}key` = '{trained.key}'"):
-                result = read_result(run)
-                measured = any(name.startswith(PREFIX) for name in result.final)
-                if result.conclusive and result.cost == trained.cost and not measured:
-                    tracked = TrackedRun(run.info.run_id, folder)
-                    tracked.tail.new()  # these are there already
-                    return tracked
+        with self._store.reporting():
+            runs = self._store.runs(f"tags.`{TAG}key` = '{trained.key}'")
+        for run in filter(is_conclusive, runs):
+            result = read_result(run)
+            if result.cost == trained.cost and not any(name.startswith(PREFIX) for name in result.final):
+                tracked = TrackedRun(run.info.run_id, folder, earlier=True)
+                tracked.tail.new()  # these are there already
+                return tracked
         return None
 
     def discard_run(self, tracked: TrackedRun) -> None:
@@ -232,16 +219,21 @@ class Tracker:
         Raises:
             TrackingError: The store cannot be used.
         """
-        with self._reporting():
-            self._client.delete_run(tracked.run_id)
+        with self._store.reporting():
+            self._store.client.delete_run(tracked.run_id)
 
     def follow(self, tracked: TrackedRun) -> None:
         """Write the epochs that the run's folder has gained.
 
+        The parameters of a run that has nothing to write yet are written at the second look at it: a run that ends at
+        once is written in one piece, for most of what a short run costs are the calls to the store.
+
         Raises:
             TrackingError: The store cannot be used.
         """
-        if metrics := _new_epochs(tracked):
+        tracked.looks += 1
+        metrics = _new_metrics(tracked)
+        if metrics or tracked.looks > 1:
             self._write(tracked, metrics)
 
     def end_run(self, tracked: TrackedRun, result: RunResult) -> None:
@@ -250,134 +242,58 @@ class Tracker:
         Raises:
             TrackingError: The store cannot be used.
         """
-        from mlflow.entities import RunTag
-
-        metrics = [*_new_epochs(tracked), *_diagnostics(tracked)]
-        metrics += [metric(name, value, result.epochs) for name, value in result_metrics(result).items()]
-        tags = [RunTag(name, text(value)) for name, value in result_tags(result).items()]
-        with self._reporting():
+        metrics = [metric(name, value, result.epochs) for name, value in result_metrics(result).items()]
+        # Most runs have nothing to say about most of it, and every tag costs time; what is measured later replaces all.
+        tags = {name: value for name, value in result_tags(result).items() if value != "" or tracked.earlier}
+        self._write(tracked, [*_new_metrics(tracked), *_diagnostics(tracked.folder), *metrics], tags)
+        client = self._store.client
+        with self._store.reporting():
             for file in tracked.folder.tracked_files:
-                self._client.log_artifact(tracked.run_id, str(file))
-        self._write(tracked, metrics, tags)
-        with self._reporting():
-            self._client.set_terminated(tracked.run_id, _STATUS.get(result.outcome, "FAILED"))
-            self._remove_superseded(tracked.run_id, result)
+                client.log_artifact(tracked.run_id, str(file))
+            client.set_terminated(tracked.run_id, _STATUS.get(result.outcome, "FAILED"))
+            self._remove_superseded(tracked, result)
 
-    def _write(self, tracked: TrackedRun, metrics: Sequence[Metric], tags: Sequence[RunTag] = ()) -> None:
-        """Write metrics in as few calls as MLflow takes, parameters with the first one and tags with the last one."""
-        pages = [metrics[start : start + _PAGE] for start in range(0, len(metrics), _PAGE)] or [[]]
-        with self._reporting():
-            for page in pages:
-                last = tags if page is pages[-1] else ()
-                self._client.log_batch(tracked.run_id, metrics=page, params=tracked.params, tags=last)
-                tracked.params = []
+    def _write(self, tracked: TrackedRun, metrics: Sequence[Metric], tags: Mapping[str, object] | None = None) -> None:
+        from mlflow.entities import Param, RunTag
 
-    def _remove_superseded(self, run_id: str, result: RunResult) -> None:
+        params = [Param(name, text(value)) for name, value in tracked.parameters.items()]
+        if not (metrics or params or tags):
+            return
+        first, rest = metrics[:_MOST_METRICS], metrics[_MOST_METRICS:]
+        with self._store.reporting():
+            for start in range(0, len(rest), _MOST_METRICS):
+                self._store.client.log_batch(tracked.run_id, metrics=rest[start : start + _MOST_METRICS])
+            # How the run ended comes last, so that it is never there without what belongs to it.
+            all_tags = [RunTag(name, text(value)) for name, value in (tags or {}).items()]
+            self._store.client.log_batch(tracked.run_id, metrics=first, params=params, tags=all_tags)
+        tracked.parameters = {}
+
+    def _remove_superseded(self, tracked: TrackedRun, result: RunResult) -> None:
         """Delete other runs of the key (restorable in MLflow): one run per key remains, conclusive if any is."""
-        for run in self._search(f"tags.`{TAG}key` = '{result.key}'", self._known):
-            superseded = result.conclusive or not read_result(run).conclusive
-            if superseded and run.info.run_id != run_id:
-                self._client.delete_run(run.info.run_id)
-
-    @cached_property
-    def _client(self) -> MlflowClient:
-        # Usage telemetry is the user's choice, so it is off unless the user has said something about it.
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        import logging
-
-        from mlflow import MlflowClient
-
-        for noisy in ("mlflow", "alembic"):
-            logging.getLogger(noisy).setLevel(logging.WARNING)
-        for name, value in _PATIENCE.items():
-            os.environ.setdefault(name, value)
-        try:
-            _connect(self.uri)
-            client = MlflowClient(self.uri)
-            client.search_experiments(max_results=1)
-        except Exception as error:
-            raise self._unusable(error) from error
-        return client
-
-    @contextmanager
-    def _reporting(self) -> Iterator[None]:
-        """Say in one line what is wrong with the store."""
-        from mlflow.exceptions import MlflowException
-
-        try:
-            yield
-        except (MlflowException, OSError) as error:
-            raise self._unusable(error) from error
-
-    def _unusable(self, error: Exception) -> TrackingError:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        return TrackingError(without_passwords(f"tracking store {self.uri} cannot be used: {lines[0]}"))
+        if tracked.folder.claim == 1 and result.key in self._listed:
+            # Nobody has ever worked in this folder, so there is nothing new since the store was listed.
+            others = self._listed[result.key]
+        else:
+            runs = self._store.runs(f"tags.`{TAG}key` = '{result.key}'")
+            others = {run.info.run_id: is_conclusive(run) for run in runs}
+        for run_id, conclusive in others.items():
+            if run_id != tracked.run_id and (result.conclusive or not conclusive):
+                self._store.client.delete_run(run_id)
 
     @cached_property
     def _commit(self) -> dict[str, str]:
         return _git_commit()
 
-    def _experiment(self, name: str) -> str:
-        if name not in self._experiments:
-            self._experiments[name] = self._find_or_create_experiment(name)
-            self._list_experiments()
-        return self._experiments[name]
 
-    def _find_or_create_experiment(self, name: str) -> str:
-        from mlflow.exceptions import MlflowException
-
-        experiment = self._client.get_experiment_by_name(name)
-        if experiment is None:
-            try:
-                return str(self._client.create_experiment(name))
-            except MlflowException:  # another invocation was faster
-                experiment = self._client.get_experiment_by_name(name)
-                if experiment is None:
-                    raise
-        return str(experiment.experiment_id)
-
-    def _list_experiments(self) -> list[str]:
-        self._known = [experiment.experiment_id for experiment in self._client.search_experiments()]
-        return self._known
-
-    def _search(self, condition: str, experiments: list[str] | None = None) -> Iterator[Run]:
-        """Yield the runs that this harness wrote and that satisfy a condition, the latest first.
-
-        Args:
-            condition: In MLflow's words.
-            experiments: Where to search (default: in all that there are now).
-        """
-        experiments = experiments or self._list_experiments()
-        token = None
-        while True:
-            page = self._client.search_runs(
-                experiments, condition, max_results=_PAGE, order_by=["start_time DESC"], page_token=token
-            )
-            yield from page
-            token = page.token
-            if not token:
-                return
-
-
-def _connect(uri: str) -> None:
-    """Connect to a database server once, for MLflow tries again for minutes, even where there is no such database."""
-    if uri.partition(":")[0].partition("+")[0] in _DATABASE_SERVERS:
-        from sqlalchemy import create_engine
-
-        engine = create_engine(uri)
-        engine.connect().close()
-        engine.dispose()
-
-
-def _new_epochs(tracked: TrackedRun) -> list[Metric]:
+def _new_metrics(tracked: TrackedRun) -> list[Metric]:
     return [metric for record in tracked.tail.new() for metric in epoch_metrics(record)]
 
 
-def _diagnostics(tracked: TrackedRun) -> list[Metric]:
+def _diagnostics(folder: RunFolder) -> list[Metric]:
     """Return the numbers of the diagnostic records, by training step; histograms are in the file alone."""
     return [
         metric(f"diagnostics/{name}", value, record.step)
-        for record in tracked.folder.diagnostics()
+        for record in folder.diagnostics()
         for name, value in record.values.items()
     ]
 

@@ -1,13 +1,11 @@
-"""An attempt at a run: how far it has come, and what it leaves on the disk so that the next one can go on."""
+"""An attempt at a run: its parts, how far it has come, and the time and memory it has used."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,25 +14,12 @@ import torch
 
 from benchbench.cost import memory
 from benchbench.execution.ranks import Ranks
-from benchbench.plugins import describe_exception
-from benchbench.runs.checkpoint import Checkpoints, UnusableCheckpointError, save_tensors
-from benchbench.runs.folder import RunFolder
 from benchbench.training.diagnostics import Recorder
 from benchbench.training.selection import Best
 from benchbench.training.steps import Training
 from benchbench.values import DiagnosticRecord, EpochRecord, RunSpec
 
-SHORTEST_SECONDS = 5.0
-"""Seconds since the last checkpoint below which the end of an epoch goes without one: they are repeated soon enough."""
-
-_FORMAT = 1
-"""Number of the layout of checkpoints."""
-
 _T = TypeVar("_T")
-
-
-class Stopped(Exception):
-    """The run was asked to stop, and has; the message says where."""
 
 
 class Usage:
@@ -117,7 +102,9 @@ class Progress:
         task = self.training.task
         self.judged = "validation" if spec.protocol == "holdout" else "test"
         self.best = Best(
-            f"{self.judged}/{task.selection_metric}", task.higher_is_better, keep_weights=self.judged != "test"
+            f"{self.judged}/{task.selection_metric}",
+            task.higher_is_better,
+            keep_weights=self.judged != "test" and spec.reads_test,
         )
         self.usage = Usage(device)
         self.recorder = (
@@ -186,162 +173,3 @@ class Progress:
         self.resumed = state["resumed"] + 1
         if self.recorder is not None:
             self.recorder.load_state_dict(state["recorder"])
-
-
-def never() -> bool:
-    """Say that nobody asks for a stop."""
-    return False
-
-
-class Keeper:
-    """Keeps an attempt's progress in the run's folder, and stops it there when it is asked to.
-
-    Args:
-        spec: The run.
-        device: Where it trains.
-        folder: The run's folder; without one nothing is kept.
-        stop: Looked at after every step: whether the run shall stop.
-    """
-
-    def __init__(
-        self, spec: RunSpec, device: torch.device, folder: RunFolder | None = None, stop: Callable[[], bool] = never
-    ) -> None:
-        self._folder = folder
-        self._stop = stop
-        self._interval = 60 * spec.checkpoint_minutes
-        # What a checkpoint must agree in, or it would continue another run, or with another arithmetic.
-        self._made_for = {
-            "format": _FORMAT,
-            "run": spec.key,
-            "device": device.type,
-            "torch": str(torch.__version__),  # a class of its own
-            "benchbench": version("benchbench"),
-        }
-        self._saved_at = time.monotonic()
-        self._tried = False
-        self._refused = False
-        self._resumed = 0
-        self._remarks: list[str] = []
-
-    def begin(self, fresh: Callable[[], Progress]) -> Progress:
-        """Return the progress of the newest checkpoint that can be used, or else that of a run that begins.
-
-        Args:
-            fresh: Sets the run up.
-
-        Raises:
-            Stopped: A stop was asked for meanwhile.
-        """
-        progress = self._newest(fresh) or fresh()
-        self._resumed = progress.resumed
-        self._saved_at = time.monotonic()
-        if self._stop():
-            raise Stopped("stopped before its first step")
-        return progress
-
-    def _newest(self, fresh: Callable[[], Progress]) -> Progress | None:
-        if self._folder is None:
-            return None
-        checkpoints = self._folder.checkpoints
-        files = checkpoints.files()
-        for path in files:
-            try:
-                content = self._load(checkpoints, path)
-                progress = fresh()
-                progress.load_state_dict(content["progress"])
-            except Exception as error:  # noqa: BLE001 - whatever is in the file, and what foreign code makes of it
-                self._remark(f"checkpoint {path.name} is not used: {_reason(error)}")
-            else:
-                self._folder.rewind(progress.records, progress.recorder.records if progress.recorder else ())
-                return progress
-        if files:
-            self._remark("no checkpoint can be used: the run begins anew")
-        return None
-
-    def _load(self, checkpoints: Checkpoints, path: Path) -> dict[str, Any]:
-        content = checkpoints.load(path)
-        made_for = content["made_for"]
-        different = [name for name in self._made_for if made_for.get(name) != self._made_for[name]]
-        if different:
-            listed = ", ".join(f"{name} {made_for.get(name)} instead of {self._made_for[name]}" for name in different)
-            raise UnusableCheckpointError(f"made for {listed}")
-        return content
-
-    def note(self, record: DiagnosticRecord) -> None:
-        """Keep a diagnostic record."""
-        if self._folder is not None:
-            self._folder.append_diagnostics(record)
-
-    def after_step(self, progress: Progress) -> None:
-        """Save a checkpoint if one is due, and stop if that is asked for.
-
-        Raises:
-            Stopped: A stop was asked for.
-        """
-        stop = self._stop()
-        if stop or self._seconds_since_checkpoint() >= self._interval:
-            with progress.usage.paused():
-                self._save(progress)
-        if stop:
-            self._raise_stopped(progress)
-
-    def after_epoch(self, progress: Progress) -> None:
-        """Do the same at the end of an epoch, where a checkpoint is always due, unless the last one is very young.
-
-        Raises:
-            Stopped: A stop was asked for, or somebody else has taken the run over.
-        """
-        stop = self._stop() or (self._folder is not None and not self._folder.held)
-        if stop or self._seconds_since_checkpoint() >= min(self._interval, SHORTEST_SECONDS):
-            self._save(progress)
-        if stop:
-            self._raise_stopped(progress)
-
-    def keep_weights(self, progress: Progress) -> None:
-        """Write the model's state, as it is now, for whoever wants to measure something at the end of the run."""
-        if self._folder is None or not self._folder.held:
-            return
-        try:
-            save_tensors(self._folder.weights_file, progress.training.task.model.state_dict())
-        except OSError as error:
-            self._remark(f"the weights could not be kept: {error}")
-
-    def account(self) -> dict[str, str]:
-        """Say how often the run was taken up from a checkpoint, and what was wrong with checkpoints, if anything."""
-        resumed = {"resumed": str(self._resumed)} if self._resumed else {}
-        return resumed | ({"checkpoints": "; ".join(self._remarks)} if self._remarks else {})
-
-    def _seconds_since_checkpoint(self) -> float:
-        return time.monotonic() - self._saved_at
-
-    def _save(self, progress: Progress) -> None:
-        if self._folder is not None and not self._refused and self._folder.held:
-            self._write(self._folder.checkpoints, progress)
-        self._saved_at = time.monotonic()
-
-    def _write(self, checkpoints: Checkpoints, progress: Progress) -> None:
-        steps = progress.training.ledger.steps
-        try:
-            path = checkpoints.save(steps, {"made_for": self._made_for, "progress": progress.state_dict()})
-            if not self._tried:
-                checkpoints.load(path)
-        except OSError as error:  # a full disk, say, which may have room the next time
-            self._remark(f"no checkpoint after step {steps}: {error}")
-        except Exception as error:  # noqa: BLE001 - the state of foreign optimizers can be anything
-            self._refused = True
-            self._remark(f"this run cannot be resumed, for its state cannot be saved: {_reason(error)}")
-            checkpoints.clear()
-        else:
-            self._tried = True
-
-    def _raise_stopped(self, progress: Progress) -> None:
-        raise Stopped(f"stopped after {progress.training.ledger.steps} steps")
-
-    def _remark(self, text: str) -> None:
-        if text not in self._remarks:
-            print(text, file=sys.stderr, flush=True)  # to the run's log
-            self._remarks.append(text)
-
-
-def _reason(error: Exception) -> str:
-    return str(error) if isinstance(error, UnusableCheckpointError) else describe_exception(error)

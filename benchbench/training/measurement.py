@@ -22,7 +22,7 @@ from benchbench.runs.folder import RunFolder
 from benchbench.sharpness import SharpnessSettings
 from benchbench.sharpness.values import PREFIX, RunSharpness
 from benchbench.streams import Streams
-from benchbench.training.attempt import Stopped, never
+from benchbench.training.keeper import Stopped, never
 from benchbench.values import Execution, RunResult, RunSpec
 from benchbench.workloads import DATA, Setup, Task
 

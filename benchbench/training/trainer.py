@@ -17,8 +17,9 @@ from benchbench.execution import backends
 from benchbench.execution.ranks import RankEndedError
 from benchbench.runs.folder import RunFolder
 from benchbench.training import measurement, probe
-from benchbench.training.attempt import Keeper, Progress, Stopped, never
+from benchbench.training.attempt import Progress
 from benchbench.training.followers import following
+from benchbench.training.keeper import Keeper, Stopped, never
 from benchbench.values import EpochRecord, Memory, Metrics, Outcome, RunResult, RunSpec
 from benchbench.workloads import DATA, Task
 
@@ -92,6 +93,7 @@ def run(
         outcome=outcome,
         message=message,
         selection_metric=progress.best.metric,
+        higher_is_better=task.higher_is_better,
         epochs=final.epoch,
         final=final.metrics,
         best=at_best.metrics,
@@ -111,7 +113,9 @@ def run(
 
 
 def _tested(progress: Progress, keeper: Keeper) -> tuple[EpochRecord, EpochRecord]:
-    """Return the last and the best epoch with the metrics of the test split, read now unless it chose the epoch.
+    """Return the last and the best epoch with the metrics of the test split, read now if at all.
+
+    They are not read again where they chose the epoch, and never where the spec leaves them alone.
 
     The last epoch's weights are kept; the best epoch's are left in the model.
     """

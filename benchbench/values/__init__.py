@@ -2,6 +2,7 @@
 
 from benchbench.frozen import Frozen, canonical_json
 from benchbench.values.results import (
+    CONCLUSIVE,
     Cost,
     DiagnosticRecord,
     EpochRecord,
@@ -15,8 +16,11 @@ from benchbench.values.results import (
 from benchbench.values.schedules import Constant, Cosine, Linear, MultiStep, Piecewise, Plateau, Polynomial, Schedule
 from benchbench.values.specs import Component, DiagnosticName, Diagnostics, Execution, Measurement, Protocol, RunSpec
 from benchbench.values.suites import Heading, Method, Origin, Row, Suite
+from benchbench.values.tuning import Budget, Finalists, Space, Spent, Tuned, Tuning
 
 __all__ = [
+    "CONCLUSIVE",
+    "Budget",
     "Component",
     "Constant",
     "Cosine",
@@ -26,6 +30,7 @@ __all__ = [
     "Diagnostics",
     "EpochRecord",
     "Execution",
+    "Finalists",
     "Frozen",
     "Heading",
     "Histogram",
@@ -45,7 +50,11 @@ __all__ = [
     "RunResult",
     "RunSpec",
     "Schedule",
+    "Space",
+    "Spent",
     "Submission",
     "Suite",
+    "Tuned",
+    "Tuning",
     "canonical_json",
 ]

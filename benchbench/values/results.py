@@ -10,6 +10,9 @@ from benchbench.frozen import canonical_json as canonical_json  # noqa: PLC0414
 Outcome = Literal["finished", "diverged", "failed", "crashed", "timeout", "interrupted"]
 """How a run ended. `diverged` (a loss that is NaN or infinite) is a result; the four last ones are run again."""
 
+CONCLUSIVE: frozenset[Outcome] = frozenset({"finished", "diverged"})
+"""Outcomes of runs that have answered what they asked."""
+
 Metrics = dict[str, float]
 """Metric name (`split/metric`, such as `test/accuracy`) to its value; accuracies are fractions in [0, 1]."""
 
@@ -99,6 +102,7 @@ class RunResult(Frozen):
         outcome: How it ended.
         message: For anything but `finished`: why, in one or a few lines.
         selection_metric: Metric that chose `best`, on the split that the run's protocol says.
+        higher_is_better: Direction of that metric, where it is known.
         epochs: Epochs completed.
         final: Metrics after the last completed epoch, with those of the test split.
         best: Metrics after the epoch with the best selection metric, with those of the test split.
@@ -117,6 +121,7 @@ class RunResult(Frozen):
     outcome: Outcome
     message: str = ""
     selection_metric: str = ""
+    higher_is_better: bool | None = None
     epochs: int = 0
     final: Metrics = {}
     best: Metrics = {}
@@ -132,7 +137,7 @@ class RunResult(Frozen):
     @property
     def conclusive(self) -> bool:
         """Whether the run has answered what it asked; such a run is never repeated unless forced."""
-        return self.outcome in ("finished", "diverged")
+        return self.outcome in CONCLUSIVE
 
 
 class Submission(Frozen):

@@ -106,6 +106,7 @@ class RunSpec(Frozen):
         batch_size: Examples per step.
         schedule: Schedule per hyperparameter of the optimizer's parameter groups, `lr` among them.
         protocol: What chooses the best epoch.
+        reads_test: Whether the test data are read; the trials of a tuning leave them alone.
         synthetic: Whether the workload makes up data of the right shapes instead of reading its own.
         execution: How gradients are computed.
         diagnostics: What is recorded beside the steps, if anything; part of the key, for a run without it cannot answer
@@ -127,6 +128,7 @@ class RunSpec(Frozen):
     batch_size: int
     schedule: dict[str, Schedule] = {}
     protocol: Protocol = "holdout"
+    reads_test: bool = True
     synthetic: bool = False
     execution: Execution = Execution()
     diagnostics: Diagnostics | None = None
@@ -142,6 +144,8 @@ class RunSpec(Frozen):
         content = self.model_dump(mode="json", exclude=_NOT_IN_KEY)
         if self.diagnostics is None:
             del content["diagnostics"]
+        if self.reads_test:
+            del content["reads_test"]
         for component in (content["workload"], content["optimizer"]):
             if component["digest"]:  # a file is known by its content, wherever it lies
                 component.update(_without_folders(component))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from pydantic import JsonValue, PrivateAttr
 
@@ -12,6 +13,7 @@ from benchbench.frozen import canonical_json as canonical_json  # noqa: PLC0414
 from benchbench.problems import Place
 from benchbench.values.results import EpochRecord, RunResult
 from benchbench.values.specs import Protocol, RunSpec
+from benchbench.values.tuning import Space, Tuned, Tuning
 
 
 class Method(Frozen):
@@ -22,12 +24,16 @@ class Method(Frozen):
         category: What it is grouped under.
         base: Its label in the suite file, shared by all combinations of a sweep; empty where nothing is swept.
         swept: The combination of swept values, by hyperparameter.
+        tuned: How its settings were chosen, by label of the workload, where they were tuned.
+        tuned_on: The data that its settings were chosen on, where that is declared.
     """
 
     label: str
     category: str = ""
     base: str = ""
     swept: dict[str, JsonValue] = {}
+    tuned: dict[str, Tuned] = {}
+    tuned_on: Literal["validation", "test"] | None = None
 
 
 class Heading(Frozen):
@@ -86,6 +92,8 @@ class Suite(Frozen):
         exclusive: Whether a run shall have its device, or on a CPU the machine, to itself, for the sake of its times.
         mixed_devices: Whether tables of seconds may put those of different devices beside each other.
         tables: Names of the tables it wants.
+        tuning: How hyperparameters shall be chosen, if they shall.
+        spaces: What is to be chosen: a search space by hyperparameter, by label of a workload and of a method.
         specs: Every run: for each workload, each method, each seed.
         engine_options: What an engine shall ask for on behalf of every run, by the engine's name.
     """
@@ -102,6 +110,8 @@ class Suite(Frozen):
     exclusive: bool = False
     mixed_devices: bool = False
     tables: tuple[str, ...]
+    tuning: Tuning | None = None
+    spaces: dict[str, dict[str, dict[str, Space]]] = {}
     specs: tuple[RunSpec, ...]
     engine_options: dict[str, dict[str, JsonValue]] = {}
     _origin: Origin = PrivateAttr(default_factory=Origin)

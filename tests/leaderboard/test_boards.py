@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from benchbench.leaderboard import site
-from benchbench.leaderboard.boards import boards, scores
+from benchbench.leaderboard.boards import boards
 from benchbench.leaderboard.merge import merge
+from benchbench.leaderboard.scores import scores
 from benchbench.leaderboard.submission import Declaration, Manifest, StoredRun, Submission
 from benchbench.problems import BadInputError
 from tests.leaderboard.made import stored, submission
@@ -68,6 +69,29 @@ def test_scores_are_shares_of_workloads_solved_early() -> None:
     assert all(board.target == pytest.approx(0.8) for board in found)  # the median of two is in the middle
     by_currency = scores(found)
     assert {score.submission: score.score for score in by_currency["steps"]} == {"A": 1.0, "B": 0.0}
+
+
+def test_the_target_of_a_suite_counts_and_a_missed_variant_takes_its_base_along() -> None:
+    made = submission({"A": 0.9, "B": 0.7}, workloads=("one", "one held out"), spread=0.0)
+    suite = made.suite.model_copy(
+        update={"targets": {"one": 0.3, "one held out": 0.8}, "held_out": {"one held out": "one"}}
+    )
+    chosen = {"selection_metric": "validation/accuracy"}
+    runs = {key: StoredRun(run.result.model_copy(update=chosen), run.records) for key, run in made.runs.items()}
+    found = boards(*merge([Submission("made", suite, runs)]))
+    assert [board.target for board in found] == [0.3, 0.8]
+    of_steps = {score.submission: score for score in scores(found)["steps"]}
+    assert {name: score.score for name, score in of_steps.items()} == {"A": 1.0, "B": 0.0}  # B is first on the base
+    assert len(of_steps["A"].times) == 1
+
+
+def test_a_run_that_failed_has_reached_nothing() -> None:
+    made = submission({"A": 0.9, "B": 0.9}, spread=0.0)
+    runs = {
+        spec.key: stored(spec, 0.9, outcome="failed" if spec.method == "A" else "finished") for spec in made.suite.specs
+    }
+    by_currency = scores(boards(*merge([Submission("made", made.suite, runs)])))
+    assert {score.submission: score.score for score in by_currency["steps"]} == {"A": 0.0, "B": 1.0}
 
 
 def test_a_method_without_gradients_has_a_score_too() -> None:

@@ -109,6 +109,34 @@ def test_a_claim_that_is_too_good_is_found(exported: Path, tmp_path: Path) -> No
     assert "final test/accuracy" in line
 
 
+@pytest.mark.parametrize(("scattered", "shift", "holds"), [(0.1, 0.3, True), (0.1, 0.6, False), (0.0, 0.3, False)])
+def test_elsewhere_a_claim_may_lie_off_as_far_as_its_seeds_scatter(
+    scattered: float, shift: float, holds: bool, exported: Path, tmp_path: Path
+) -> None:
+    from benchbench.leaderboard import bundle
+    from benchbench.leaderboard.submission import StoredRun, Submission
+
+    honest = bundle.read(exported / "lines.zip")
+    assert honest.manifest
+    claimed = {}
+    first = {spec.method: honest.runs[spec.key].result for spec in honest.suite.specs if spec.seed == 0}
+    for spec in honest.suite.specs:
+        run = honest.runs[spec.key]
+        apart = scattered * 2**0.5  # of two seeds with that standard deviation
+        value = first[spec.method].final["test/accuracy"] + shift + apart * spec.seed
+        elsewhere = {
+            "environment": {**run.result.environment, "platform": "elsewhere"},
+            "final": {**run.result.final, "test/accuracy": value},
+        }
+        claimed[spec.key] = StoredRun(run.result.model_copy(update=elsewhere), run.records, run.log)
+    bundle.write(Submission("c", honest.suite, claimed), honest.manifest.declaration, "2026-01-31", tmp_path / "c.zip")
+    result = call("leaderboard", "verify", tmp_path / "c.zip", "--runs", 4, "--tolerance", 0.01)
+    lines = [line for line in result.stdout.splitlines() if "final test/accuracy" in line and line.split()[2] == "0"]
+    assert len(lines) == len(first)
+    assert all(("as claimed" in line) == holds for line in lines), result.stdout
+    assert "± " in result.stdout
+
+
 @pytest.mark.usefixtures("exported")
 def test_reading_a_bundle_imports_nothing_that_it_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / STUBS.name).write_text("raise SystemExit('imported')")

@@ -125,3 +125,12 @@ def test_runs_of_a_shared_workload_are_not_counted_twice():
     both = join([named("one", first), named("two", first)])
     assert len(both.specs) == 3
     assert {each.key for each in both.specs} == {spec("A", "x", seed).key for seed in range(3)}
+
+
+def test_what_is_known_about_a_published_table_stands_below():
+    made = suite({"Shampoo": ""}, workloads=("CIFAR-10 0%",))
+    notes = comparison(
+        made, rows("Shampoo", 0.9, 0.9, 0.9, workload="CIFAR-10 0%"), published.load("sassha-paper")
+    ).notes
+    assert any("(0.83) differs from that of the same result in Table 1 (0.24)" in note for note in notes)
+    assert not any(note.startswith("language: ") for note in notes)

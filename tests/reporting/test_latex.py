@@ -17,8 +17,15 @@ COMMANDS = {
     "textbackslash": "\\", "textasciicircum": "^", "textasciitilde": "~", "textless": "<", "textgreater": ">",
     "textbar": "|", "textquotedbl": '"', "textquotesingle": "'", "textasciigrave": "`",
 }  # fmt: skip
-SIGNS = {r"$\pm$": "±", r"$\times$": "×", r"$\lambda$": "λ", r"$\delta$": "δ", "$_1$": "₁", "$^2$": "²", "$^3$": "³",
-         "$^-$": "⁻"}  # fmt: skip
+GREEK = {
+    "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "varepsilon", "ζ": "zeta", "η": "eta", "θ": "theta",
+    "κ": "kappa", "λ": "lambda", "μ": "mu", "ν": "nu", "ξ": "xi", "π": "pi", "ρ": "rho", "σ": "sigma", "τ": "tau",
+    "φ": "varphi", "χ": "chi", "ψ": "psi", "ω": "omega",
+}  # fmt: skip
+SIGNS = {r"$\pm$": "±", r"$\times$": "×", r"$\surd$": "✓", r"$^\dagger$": "†", r"$^\ddagger$": "‡", "$^-$": "⁻",
+         **{f"$\\{name}$": sign for sign, name in GREEK.items()},
+         **{f"$^{digit}$": sign for digit, sign in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
+         **{f"$_{digit}$": sign for digit, sign in enumerate("₀₁₂₃₄₅₆₇₈₉")}}  # fmt: skip
 TOKEN = re.compile(
     r"\\(text\w+)\{\}|\\([{}$&#%_])|(\$[^$]+\$)|\{([\[\]*])\}|(-)\{\}|(,)\{\}|(--)|([^\\{}$&#%_^~])", re.S
 )
@@ -79,7 +86,7 @@ def test_the_whole_of_a_small_table():
         r"\begin{table}",
         r"\centering",
         r"\caption{Title}",
-        r"\begin{tabular}{llrr}",
+        r"\sbox0{\begin{tabular}{llrr}",
         r"\toprule",
         r" &  & \multicolumn{2}{c}{G} \\",
         r"\cmidrule(lr){3-4}",
@@ -88,7 +95,8 @@ def test_the_whole_of_a_small_table():
         r"One & A\_1 & \textbf{9.50 $\pm$ 0.25} & {*} \\",
         r" & B & \underline{8.00} / 7.00 & varies \\",
         r"\bottomrule",
-        r"\end{tabular}",
+        r"\end{tabular}}",
+        r"\ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi",
         r"\par\medskip",
         r"\begin{minipage}{\linewidth}\footnotesize",
         r"Bold: best of its column; underlined: second best.\par",

@@ -58,8 +58,8 @@ def test_the_whole_of_a_small_table():
         "",
         "- Bold: best of its column; italic: second best.",
         "- Mean ± sample standard deviation (ddof = 1); n = 3 seeds unless a cell says otherwise.",
-        "- The best of digits, B, rests on 2 of 3 seeds.",
         "- Differences are not tested: that takes 5 seeds.",
+        "- The best of digits, B, rests on 2 seeds, others on up to 3.",
         "- \\*: diverged (3): C.",
     ]
 

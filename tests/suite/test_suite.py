@@ -277,7 +277,7 @@ def test_a_missing_file_is_a_problem(write: Write, tmp_path: Path) -> None:
         (
             "name: small",
             "name: small\ntables: [costs]",
-            "pareto, cost, cost-summary, sharpness (got \"costs\"); did you mean 'cost'?",
+            "pareto, cost, cost-summary, sharpness, tuning (got \"costs\"); did you mean 'cost'?",
         ),
         ("name: small", "name: small\ntables: [cost, cost]", "2: tables: 'cost' is listed twice"),
         ("name: small", "name: small\nmeasure: flops", '2: measure: must be a list (got "flops")'),

@@ -12,6 +12,7 @@ import torch
 from benchbench.runs.checkpoint import load_tensors, same
 from benchbench.runs.folder import RunFolder
 from benchbench.training import attempt
+from benchbench.training.keeper import Keeper
 from benchbench.training.trainer import run_in_folder
 from benchbench.values import Cosine, Plateau, RunResult, RunSpec
 from tests.conftest import STUBS
@@ -242,13 +243,13 @@ def test_a_checkpoint_is_due_by_time_and_at_the_end_of_an_epoch(
     clock = 0.0
     monkeypatch.setattr(attempt.time, "monotonic", lambda: clock)
     saved: list[int] = []
-    save = attempt.Keeper._save
+    save = Keeper._save
 
-    def note(keeper: attempt.Keeper, progress: attempt.Progress) -> None:
+    def note(keeper: Keeper, progress: attempt.Progress) -> None:
         saved.append(progress.training.ledger.steps)
         save(keeper, progress)
 
-    monkeypatch.setattr(attempt.Keeper, "_save", note)
+    monkeypatch.setattr(Keeper, "_save", note)
 
     def tick(seconds: float) -> Callable[[], bool]:
         def look() -> bool:

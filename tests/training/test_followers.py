@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from benchbench.runs.folder import RunFolder
-from benchbench.training.attempt import Keeper, Stopped, never
 from benchbench.training.followers import following
+from benchbench.training.keeper import Keeper, Stopped, never
 from benchbench.training.trainer import run, run_in_folder
 from benchbench.values import Component, EpochRecord, Execution, Plateau, RunSpec
 from benchbench.workloads import DATA

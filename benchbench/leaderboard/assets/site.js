@@ -111,10 +111,11 @@ window.benchbench = (() => {
     };
   };
 
+  // Its name stands on the side of the line where the curves are, and so within the figure.
   const targetLine = (given) => (given.target === null ? [] : [{
     type: "line", xref: "paper", x0: 0, x1: 1, y0: given.target, y1: given.target,
     line: { color: style("--soft"), width: 1, dash: "dot" },
-    label: { text: "target", textposition: "end", font: { color: style("--soft"), size: 11 } },
+    label: { text: "target", textposition: "end", yanchor: given.methods.some((each) => each.curve?.mean.some((value) => value > given.target)) ? "bottom" : "top", font: { color: style("--soft"), size: 11 } },
   }]);
 
   const FIGURES = {

@@ -1,0 +1,217 @@
+"""Choosing hyperparameters."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchbench import suite as suites
+from benchbench.api.folders import DATA, RUNS_DIR
+from benchbench.api.suites import check, plugin_modules
+from benchbench.problems import BadInputError, Problem
+from benchbench.values import RunSpec, Suite, Tuning
+
+if TYPE_CHECKING:
+    from benchbench.scheduling.runner import Observer
+    from benchbench.tuning.study import Standing
+    from benchbench.tuning.tuner import Tuner
+
+
+def tune(
+    suite: Suite,
+    *,
+    engine: str = "local",
+    slots: int | None = None,
+    devices: Sequence[str] = (),
+    address: str | None = None,
+    tracking_uri: str | None = None,
+    runs_dir: Path | None = None,
+    data: Path = DATA,
+    observe: Observer = lambda event: None,
+    warn: Callable[[str], None] = lambda text: None,
+) -> list[Standing]:
+    """Search the hyperparameters of a suite to the end of its budget, and train the best again on other seeds.
+
+    What an earlier call has done is not repeated. No run of it reads test data.
+
+    Args:
+        suite: A suite with search spaces and a section `tuning`.
+        engine: As for `run`, like all that follows.
+        slots: Runs at a time.
+        devices: What to use of this machine.
+        address: For `ray`: the cluster.
+        tracking_uri: MLflow store.
+        runs_dir: Folder of the runs' files.
+        data: The folder in which data sets lie.
+        observe: Told about everything that happens.
+        warn: Told what goes wrong beside the runs, in one line.
+
+    Returns:
+        What each search has come to.
+
+    Raises:
+        BadInputError: The suite cannot be tuned; no run was started.
+        EngineError: The engine cannot be used.
+        TrackingError: The tracking store cannot be used.
+        KeyboardInterrupt: On Ctrl-C or SIGTERM, after everything has been put in order.
+    """
+    from benchbench.engines import create
+    from benchbench.engines.slots import available_slots
+
+    tuner = _tuner(suite, tracking_uri, runs_dir)
+    check(_samples(suite, tuner), data=data)
+    chosen = create(
+        engine,
+        available_slots(slots, devices, exclusive=suite.exclusive),
+        plugin_modules(suite.specs),
+        limit=slots,
+        address=address,
+        options=suite.engine_options.get(engine, {}),
+    )
+    try:
+        return tuner.run(chosen, data, observe, warn)
+    finally:
+        chosen.stop()
+
+
+def tuning_state(suite: Suite, *, tracking_uri: str | None = None, runs_dir: Path | None = None) -> list[Standing]:
+    """Say how far the searches of a suite are. Runs nothing.
+
+    Args:
+        suite: A suite with search spaces and a section `tuning`.
+        tracking_uri: MLflow store.
+        runs_dir: Folder of the runs' files.
+
+    Raises:
+        BadInputError: The suite cannot be tuned.
+        TrackingError: The tracking store cannot be read.
+    """
+    return _tuner(suite, tracking_uri, runs_dir).standings()
+
+
+def write_tuned(path: str | Path, standings: Sequence[Standing], out: Path, *, overrides: Sequence[str] = ()) -> None:
+    """Write a suite file with what was chosen, ready for `run`.
+
+    Args:
+        path: The suite that was tuned: its file, or the name of a bundled one.
+        standings: What its searches have come to.
+        out: The file to write.
+        overrides: The changes with which the suite was loaded.
+
+    Raises:
+        BadInputError: A search has no winner, or the file cannot be written.
+    """
+    from benchbench.tuning.emission import tuned_suite
+
+    without = [f"{each.study.method} on {each.study.workload}" for each in standings if each.winner is None]
+    if without:
+        raise BadInputError([Problem(f"no trial has come to a result: {', '.join(without)}", file=str(out))])
+    file, data = _source(path, overrides, out)
+    today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
+    _write(out, tuned_suite(data, file.parent, standings, out, version=version("benchbench"), date=today))
+
+
+def write_matched(path: str | Path, suite: Suite, out: Path, *, overrides: Sequence[str] = ()) -> None:
+    """Write a suite file in which every method trains for as many epochs as the same gradients pay for.
+
+    What a step of a method takes is found on a problem of a few numbers. Values may still be to be searched.
+
+    Args:
+        path: The suite: its file, or the name of a bundled one.
+        suite: The same, loaded.
+        out: The file to write.
+        overrides: The changes with which the suite was loaded.
+
+    Raises:
+        BadInputError: What a method takes cannot be found out, it is swept, or the file cannot be written.
+    """
+    from benchbench.training.estimate import evaluations
+    from benchbench.tuning.matching import matched_suite, price
+
+    specs: dict[tuple[str, str], RunSpec] = {}
+    for spec in suite.specs:
+        specs.setdefault((spec.workload_label, spec.method), spec)
+    asked = {pair: evaluations(spec) for pair, spec in specs.items()}
+    problems = [suite.origin.find(method=each.label, name="sweep") for each in suite.methods if each.swept]
+    found = [place.problem("a swept method has no epochs of its own: list its combinations") for place in problems]
+    found += [
+        suite.origin.find(method=method).problem("what a step takes cannot be found out on a problem of a few numbers")
+        for (_, method), each in asked.items()
+        if each is None
+    ]
+    if found:
+        raise BadInputError(list(dict.fromkeys(found)))
+    file, data = _source(path, overrides, out)
+    prices = {pair: price(each) for pair, each in asked.items() if each is not None}
+    _write(out, matched_suite(data, file.parent, specs, prices, out))
+
+
+def _source(path: str | Path, overrides: Sequence[str], out: Path) -> tuple[Path, dict[str, Any]]:
+    """Return a suite's file and its content, changed as asked for.
+
+    Raises:
+        BadInputError: It is the file to write.
+    """
+    from benchbench.suite import changes, yaml_source
+
+    file = suites.find(path)
+    if out.exists() and out.samefile(file):
+        raise BadInputError([Problem("is the suite itself: write to another file", file=str(out))])
+    document = yaml_source.read(file)
+    changes.apply(document, overrides)
+    return file, document.data
+
+
+def _write(out: Path, text: str) -> None:
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BadInputError([Problem(f"cannot be written: {error.strerror}", file=str(out))]) from None
+
+
+def _tuner(suite: Suite, tracking_uri: str | None, runs_dir: Path | None) -> Tuner:
+    from benchbench.tracking import Tracker
+    from benchbench.tuning.tuner import Tuner, studies
+
+    return Tuner(suite, studies(suite, _settings(suite)), Tracker(tracking_uri), runs_dir or RUNS_DIR)
+
+
+def _settings(suite: Suite) -> Tuning:
+    """Return how the suite wants to be tuned.
+
+    Raises:
+        BadInputError: It does not say so, there is nothing to search, or a grid is too large.
+    """
+    from benchbench.tuning.samplers import LARGEST_GRID
+    from benchbench.tuning.spaces import grid_size
+
+    place = suite.origin.find()
+    if suite.tuning is None:
+        message = "nothing says how to tune: a section such as `tuning: {budget: {trials: 20}}` is required"
+        raise BadInputError([replace(place, field="tuning").problem(message)])
+    if not suite.spaces:
+        message = "nothing to tune: no method has a search space, such as `search: {lr: {log_uniform: [1e-3, 1]}}`"
+        raise BadInputError([replace(place, field="methods").problem(message)])
+    for of_methods in suite.spaces.values() if suite.tuning.sampler == "grid" else ():
+        for method, space in of_methods.items():
+            if (size := grid_size(space, suite.tuning.grid_points)) > LARGEST_GRID:
+                message = f"a grid of {size:,} points; at most {LARGEST_GRID:,} are allowed"
+                raise BadInputError([suite.origin.find(method=method).problem(message)])
+    return suite.tuning
+
+
+def _samples(suite: Suite, tuner: Tuner) -> Suite:
+    """Return a suite whose runs have the ends of all intervals and every choice: what can be checked beforehand."""
+    from benchbench.tuning.spaces import extremes
+
+    specs = tuple(
+        spec.model_copy(update={"method": study.method, "seed": suite.seeds[0]})
+        for study in tuner.studies
+        for values in extremes(study.space)
+        for spec in study.specs(0, values, suite.seeds[:1])
+    )
+    return suite.model_copy(update={"spaces": {}, "specs": specs}).with_origin(suite.origin)

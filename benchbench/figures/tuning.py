@@ -1,0 +1,133 @@
+"""How hard methods are to tune: the best of k trials, and what came of each value that was tried."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import JsonValue
+
+from benchbench.figures.labels import axis, scaled, spans_decades
+from benchbench.figures.sweeps import is_numeric, text
+from benchbench.figures.values import Axis, LineFigure, Panel, Series
+from benchbench.stats.best_of import expected_best
+from benchbench.tuning.study import Standing, Trial, total
+from benchbench.values import canonical_json
+
+UNITS = {"gc": "Gradients of training (GC)", "seconds": "Training time (s)", "trials": "Trials"}
+"""Labels of what a budget is counted in."""
+
+_DECADES = 0.9
+
+
+def tuning_figures(standings: Sequence[Standing]) -> list[LineFigure]:
+    """Return the figures of searches: for each workload the best of k trials, then a figure per hyperparameter."""
+    labels = list(dict.fromkeys(each.study.method for each in standings))
+    made = []
+    for workload in dict.fromkeys(each.study.workload for each in standings):
+        searches = [each for each in standings if each.study.workload == workload]
+        here = [each for each in searches if each.metric]
+        if not here:
+            continue
+        made.append(_best_of(workload, labels, here, [each.study.method for each in searches if not each.metric]))
+        names = dict.fromkeys(name for each in here for name in each.study.space)
+        made += [_sensitivity(workload, labels, here, name) for name in names]
+    return made
+
+
+def _best_of(workload: str, labels: Sequence[str], here: Sequence[Standing], lost: Sequence[str]) -> LineFigure:
+    unit = here[0].study.tuning.budget.unit
+    by_trials = tuple(_curve(labels, each, 1.0) for each in here)
+    panels = [_panel("Trials", here[0].metric, by_trials)]
+    if unit != "trials":
+        by_cost = tuple(_curve(labels, each, _mean_cost(each)) for each in here)
+        panels.append(_panel(UNITS[unit], here[0].metric, by_cost))
+    return LineFigure(
+        kind="best-of",
+        workload=workload,
+        title=f"Best of k trials, {workload}",
+        panels=tuple(panels),
+        notes=(
+            "Line: expected best of so many trials; band: its 95 % interval (bootstrap over trials).",
+            "A trial that diverged or broke counts as the worst of its method.",
+            *([f"No trial has come to a value: {', '.join(lost)}."] if lost else []),
+        ),
+    )
+
+
+def _mean_cost(standing: Standing) -> float:
+    spent = total(standing.results)
+    ended = sum(trial.ended for trial in standing.trials)
+    return (spent.gc if standing.study.tuning.budget.unit == "gc" else spent.seconds) / max(ended, 1)
+
+
+def _curve(labels: Sequence[str], standing: Standing, cost: float) -> Series:
+    shown, direction = scaled(standing.metric), standing.sign
+    points = expected_best(standing.scores)
+    ends = [sorted((shown(direction * point.low), shown(direction * point.high))) for point in points]
+    return Series(
+        style=labels.index(standing.study.method),
+        label=standing.study.method,
+        x=tuple(cost * point.k for point in points),
+        y=tuple(shown(direction * point.expected) for point in points),
+        low=tuple(low for low, _ in ends),
+        high=tuple(high for _, high in ends),
+        n=tuple(len(points) for _ in points),
+    )
+
+
+def _panel(label: str, metric: str, series: tuple[Series, ...]) -> Panel:
+    values = [value for each in series for value in each.y]
+    return Panel(x=Axis(label=label), y=axis(metric, values), series=series, form="band")
+
+
+def _sensitivity(workload: str, labels: Sequence[str], here: Sequence[Standing], name: str) -> LineFigure:
+    searching = [each for each in here if name in each.study.space]
+    tried = [trial.values[name] for each in searching for trial in each.trials if name in trial.values]
+    numeric = is_numeric(tried)
+    words = [] if numeric else list(dict.fromkeys(map(canonical_json, tried)))
+    series = tuple(_points(labels, each, name, words) for each in searching)
+    places = [place for each in series for place in (*each.x, *each.lost)]
+    ticks = tuple((float(i), text(value)) for i, value in enumerate(_each_once(tried))) if words else ()
+    return LineFigure(
+        kind="sensitivity",
+        name=name,
+        workload=workload,
+        title=f"Trials by {name}, {workload}",
+        panels=(
+            Panel(
+                x=Axis(
+                    label=name, scale="log" if not words and spans_decades(places, _DECADES) else "linear", ticks=ticks
+                ),
+                y=axis(searching[0].metric, [value for each in series for value in each.y]),
+                series=series,
+                form="points",
+            ),
+        ),
+        notes=("A point per trial, whatever its other hyperparameters; ×: diverged or broke.",),
+    )
+
+
+def _each_once(values: Sequence[JsonValue]) -> list[JsonValue]:
+    return list({canonical_json(value): value for value in values}.values())
+
+
+def _points(labels: Sequence[str], standing: Standing, name: str, words: Sequence[str]) -> Series:
+    shown = scaled(standing.metric)
+    trials = [trial for trial in standing.trials if trial.ended and name in trial.values]
+
+    def place(trial: Trial) -> float:
+        value = trial.values[name]
+        return float(words.index(canonical_json(value))) if words else float(str(value))
+
+    found = sorted((place(trial), shown(trial.value)) for trial in trials if trial.value is not None)
+    y = tuple(value for _, value in found)
+    return Series(
+        style=labels.index(standing.study.method),
+        label=standing.study.method,
+        x=tuple(x for x, _ in found),
+        y=y,
+        low=y,
+        high=y,
+        n=(1,) * len(y),
+        lost=tuple(place(trial) for trial in trials if trial.value is None),
+    )

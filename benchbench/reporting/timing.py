@@ -1,0 +1,88 @@
+"""Seconds of training: which runs have comparable ones, on which devices, and what a reader of them must know."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+from benchbench.reporting.runs import Runs
+from benchbench.stats import Summary, summarize
+from benchbench.values import RunResult, Suite
+
+
+def _seconds_per_epoch(runs: Runs) -> Summary | None:
+    """Return what is known of the seconds of training per epoch, evaluation left out.
+
+    Runs that shared a GPU have waited for each other: their seconds do not count.
+    """
+    seconds = [run.cost.train_seconds / run.epochs for run in runs.finished if run.epochs and not _is_packed(run)]
+    return summarize(seconds) if seconds else None
+
+
+def comparable_seconds(runs: Mapping[str, Runs], *, mixed_devices: bool) -> dict[str, Summary | None]:
+    """Return the seconds per epoch of each method on one workload.
+
+    Args:
+        runs: The runs, by method.
+        mixed_devices: Whether there are seconds where devices differ, too.
+    """
+    comparable = mixed_devices or len(_devices(runs.values())) <= 1
+    return {method: _seconds_per_epoch(here) if comparable else None for method, here in runs.items()}
+
+
+def _is_packed(run: RunResult) -> bool:
+    return not _device(run).startswith("cpu") and _company(run) > 1
+
+
+def _company(run: RunResult) -> int:
+    return int(run.environment.get("concurrent_runs", "1"))
+
+
+def decimals(seconds: Iterable[float]) -> int:
+    """Return how many decimals show three digits of the smallest number: two at least, as in the paper."""
+    smallest = min((value for value in seconds if value > 0), default=1.0)
+    return min(max(2, 2 - math.floor(math.log10(smallest))), 6)
+
+
+def _devices(runs: Iterable[Runs]) -> list[str]:
+    return sorted({_device(run) for here in runs for run in here.finished})
+
+
+def _device(run: RunResult) -> str:
+    return run.environment.get("device", "unknown")
+
+
+def timing_notes(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> list[str]:
+    """Return what a reader of seconds must know: devices, and whether runs shared them."""
+    finished = [run for here in runs.values() for run in here.finished]
+    return [*sharing_note(finished), *device_notes(suite, runs)] if finished else []
+
+
+def sharing_note(finished: Sequence[RunResult]) -> list[str]:
+    """Return how many of the finished runs shared a device with others, if any did."""
+    packed = sum(map(_is_packed, finished))
+    notes = [f"{packed} runs shared a GPU with others: their seconds are left out."] if packed else []
+    most = max((_company(run) for run in finished if not _is_packed(run)), default=1)
+    return [
+        *notes,
+        *([f"Up to {most} runs shared the machine at a time: seconds are only indicative."] if most > 1 else []),
+    ]
+
+
+def device_notes(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> list[str]:
+    """Return what the runs were made on, and where seconds are missing because it was not the same."""
+    devices = _devices(runs.values())
+    if len(devices) == 1:
+        return [f"Device: {devices[0]}."]
+    by_workload = {
+        suite.heading(workload).full_label: _devices(here for (place, _), here in runs.items() if place == workload)
+        for workload in suite.workloads
+    }
+    listed = "; ".join(f"{label} on {' and '.join(names)}" for label, names in by_workload.items() if names)
+    notes = [f"Devices: {listed}."]
+    mixed = [workload for workload, names in by_workload.items() if len(names) > 1]
+    if mixed and suite.mixed_devices:
+        notes.append(f"Seconds of different devices side by side, as asked for: {', '.join(mixed)}.")
+    elif mixed:
+        notes.append(f"No seconds where devices differ: {', '.join(mixed)}.")
+    return notes

@@ -1,0 +1,150 @@
+"""A tracking store as MLflow opens it: its client, its experiments, and the runs of this harness in it."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchbench.tracking.entities import TAG
+from benchbench.tracking.errors import TrackingError, without_passwords
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+_SQLITE = "sqlite:///"
+_DEFAULT_URI = f"{_SQLITE}mlflow.db"
+"""MLflow's own default: a file in the current folder."""
+_DATABASE_SERVERS = ("postgresql", "mysql", "mssql")
+_PAGE = 1000
+_PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+}
+"""MLflow's own patience is minutes, in which no run would be started; folders can wait for a store that is away."""
+
+
+class Store:
+    """One MLflow tracking store; nothing is opened before it is needed.
+
+    Args:
+        uri: Tracking URI; by default `MLFLOW_TRACKING_URI`, or a SQLite file in the current folder.
+
+    Attributes:
+        uri: The same, with an absolute path.
+    """
+
+    def __init__(self, uri: str | None = None) -> None:
+        uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or _DEFAULT_URI
+        self._file: Path | None = None
+        if uri.startswith(_SQLITE):
+            # MLflow keeps stores open by their URI, so a relative path would outlive a change of folder.
+            self._file = Path(uri.removeprefix(_SQLITE)).absolute()
+            uri = f"{_SQLITE}{self._file}"
+        self.uri = uri
+        self._experiments: dict[str, str] = {}
+
+    @property
+    def is_new(self) -> bool:
+        """Whether there is nothing in it yet, not even a file."""
+        return self._file is not None and not self._file.exists()
+
+    @cached_property
+    def client(self) -> MlflowClient:
+        """MLflow's client."""
+        # Usage telemetry is the user's choice, so it is off unless the user has said something about it.
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        from mlflow import MlflowClient
+
+        for noisy in ("mlflow", "alembic"):
+            logging.getLogger(noisy).setLevel(logging.WARNING)
+        for name, value in _PATIENCE.items():
+            os.environ.setdefault(name, value)
+        try:
+            _connect(self.uri)
+            client = MlflowClient(self.uri)
+            client.search_experiments(max_results=1)
+        except Exception as error:
+            raise self._unusable(error) from error
+        return client
+
+    @contextmanager
+    def reporting(self) -> Iterator[None]:
+        """Say in one line what is wrong with the store.
+
+        Raises:
+            TrackingError: It cannot be used.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            yield
+        except (MlflowException, OSError) as error:
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: Exception) -> TrackingError:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        return TrackingError(without_passwords(f"tracking store {self.uri} cannot be used: {lines[0]}"))
+
+    def experiment(self, name: str) -> str:
+        """Return MLflow's identifier of an experiment, which is created if there is none of that name."""
+        if name not in self._experiments:
+            self._experiments[name] = self._find_or_create_experiment(name)
+        return self._experiments[name]
+
+    def _find_or_create_experiment(self, name: str) -> str:
+        from mlflow.exceptions import MlflowException
+
+        experiment = self.client.get_experiment_by_name(name)
+        if experiment is None:
+            try:
+                return str(self.client.create_experiment(name))
+            except MlflowException:  # another invocation was faster
+                experiment = self.client.get_experiment_by_name(name)
+                if experiment is None:
+                    raise
+        return str(experiment.experiment_id)
+
+    def runs(self, condition: str = f"tags.`{TAG}key` != ''") -> list[Run]:
+        """Return the runs that this harness wrote and that satisfy a condition, the latest first."""
+        experiments = [experiment.experiment_id for experiment in self.client.search_experiments()]
+        found: list[Run] = []
+        token = None
+        with _without_garbage_collection():
+            while True:
+                page = self.client.search_runs(
+                    experiments, condition, max_results=_PAGE, order_by=["start_time DESC"], page_token=token
+                )
+                found += page
+                token = page.token
+                if not token:
+                    return found
+
+
+def _connect(uri: str) -> None:
+    """Connect to a database server once; MLflow tries for minutes, even where there is no database of that name."""
+    if uri.partition(":")[0].partition("+")[0] in _DATABASE_SERVERS:
+        from sqlalchemy import create_engine
+
+        engine = create_engine(uri)
+        engine.connect().close()
+        engine.dispose()
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Let nobody look for garbage: MLflow makes dozens of objects per run, and looking takes longer than that."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -1,0 +1,155 @@
+"""A suite file with what was chosen, and where it comes from."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import JsonValue
+
+from benchbench.suite.expansion import FILE_TARGET
+from benchbench.suite.yaml_source import PATTERNS, TAG
+from benchbench.tuning.study import Standing, total
+from benchbench.values import Tuned
+
+_NAME = re.compile(r"\w([\w .-]*\w)?")
+
+_LONGEST_NAME = 60
+
+_DIGITS = 8
+"""Significant digits of what was measured."""
+
+
+def provenance(standing: Standing, *, version: str, date: str) -> Tuned:
+    """Return how the settings of a study's winner were chosen.
+
+    Args:
+        standing: A study that has come to a winner.
+        version: Version of benchbench.
+        date: The day, as `YYYY-MM-DD`.
+    """
+    winner, tuning = standing.winner, standing.study.tuning
+    assert winner is not None
+    finals = [result for trial in standing.finalists for result in trial.results]
+    return Tuned(
+        budget=tuning.budget,
+        trials=total(standing.results),
+        broken=standing.broken,
+        finals=total(finals),
+        sampler=tuning.sampler,
+        seed=tuning.seed,
+        seeds=tuning.seeds,
+        finalist_seeds=tuning.finalists.seeds,
+        space=dict(standing.study.space),
+        chosen=winner.values,
+        metric=winner.metric,
+        value=winner.value,
+        version=version,
+        date=date,
+    )
+
+
+def tuned_suite(
+    data: Mapping[str, Any], folder: Path, standings: Sequence[Standing], out: Path, *, version: str, date: str
+) -> str:
+    """Return the text of a suite file with the chosen values in the place of the search spaces.
+
+    Args:
+        data: The content of the suite's file.
+        folder: Where that file lies; files that it names are found from there.
+        standings: What the searches have come to, a winner each.
+        out: Where the text will be written.
+        version: Version of benchbench.
+        date: The day, as `YYYY-MM-DD`.
+    """
+    content = with_files_from(data, folder, out.parent)
+    content.pop("tuning", None)
+    for entry in (content.get("defaults", {}).get("methods", {}), *content["methods"].values()):
+        _without_search(entry)
+    for standing in standings:
+        _choose(content, standing, provenance(standing, version=version, date=date))
+    name = str(content["name"])
+    content["name"] = renamed(name, out, "tuned")
+    content.setdefault("tables", ["accuracy", "cost"])
+    content["tables"] = list(dict.fromkeys([*content["tables"], "tuning"]))
+    head = f"# Made by `benchbench tune` {version} on {date} from the suite {name}, to be trained on fresh seeds.\n"
+    return head + as_text(content)
+
+
+def renamed(name: str, out: Path, suffix: str) -> str:
+    """Return what a suite is called in another file: as the file if it can, else its old name with a suffix."""
+    if _NAME.fullmatch(out.stem) and len(out.stem) <= _LONGEST_NAME:
+        return out.stem
+    return f"{name[: _LONGEST_NAME - len(suffix) - 1]} {suffix}"
+
+
+def with_files_from(data: Mapping[str, Any], folder: Path, to: Path) -> dict[str, Any]:
+    """Return a copy of a suite's content with the files that it names as they are found from another folder."""
+    return {name: _moved(value, folder, to) for name, value in data.items()}
+
+
+def _without_search(entry: dict[str, Any]) -> None:
+    entry.pop("search", None)
+    for override in (entry.get("overrides") or {}).values():
+        override.pop("search", None)
+
+
+def _choose(content: dict[str, Any], standing: Standing, tuned: Tuned) -> None:
+    """Write what was chosen: into the method where there is but one workload, else into its override for this one."""
+    study = standing.study
+    entry = content["methods"][study.method]
+    alone = len(content["workloads"]) == 1 and study.workload not in entry.get("overrides", {})
+    target = entry if alone else entry.setdefault("overrides", {}).setdefault(study.workload, {})
+    target.update(tuned.chosen)
+    entry.setdefault("tuned", {})[study.workload] = _plain(tuned.model_dump(mode="json", exclude_defaults=True))
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with its numbers in as many digits as a reader needs."""
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    return float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value
+
+
+def _moved(value: JsonValue, folder: Path, to: Path) -> JsonValue:
+    """Return a value with the files that it names as they are found from another folder."""
+    if isinstance(value, dict):
+        return {name: _moved(each, folder, to) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_moved(each, folder, to) for each in value]
+    match = FILE_TARGET.fullmatch(value) if isinstance(value, str) else None
+    if match is None or Path(match["file"]).is_absolute():
+        return value
+    path = os.path.relpath((folder / match["file"]).resolve(), to.resolve())
+    return f"{Path(path).as_posix()}:{match['attribute']}"
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes plain data so that neither YAML 1.1 nor 1.2 takes a text for something else."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
+    # Only in double quotes every character survives: line breaks of all kinds are folded elsewhere.
+    return dumper.represent_scalar(f"{TAG}str", value, style=None if value.isprintable() else '"')
+
+
+_Dumper.add_representer(str, _text)
+for _name, _pattern in PATTERNS.items():
+    _Dumper.add_implicit_resolver(TAG + _name, _pattern, None)
+
+
+def as_text(content: Mapping[str, Any]) -> str:
+    """Return plain data as YAML."""
+    text: str = yaml.dump(
+        dict(content), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None
+    )
+    return text

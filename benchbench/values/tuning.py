@@ -1,0 +1,187 @@
+"""How hyperparameters shall be chosen, and how they were."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import Field, JsonValue, model_validator
+
+from benchbench.frozen import Frozen as Frozen  # noqa: PLC0414 - all other modules take both from here
+from benchbench.frozen import canonical_json as canonical_json  # noqa: PLC0414
+
+Sampler = Literal["quasi-random", "random", "grid", "tpe"]
+"""Where the settings to try come from."""
+
+Unit = Literal["gc", "seconds", "trials"]
+"""What a budget is counted in."""
+
+MOST_SEARCHED = 32
+"""Hyperparameters that one method can search."""
+
+_LARGEST_SEED = 2**32 - 1
+
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+_Integer = Annotated[int, Field(ge=-(2**53), le=2**53)]
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Seeds = Annotated[tuple[Annotated[int, Field(ge=0, le=_LARGEST_SEED)], ...], Field(min_length=1, max_length=100)]
+
+
+class Space(Frozen):
+    """The values that a hyperparameter may take: exactly one of the four forms.
+
+    Attributes:
+        log_uniform: Both ends of an interval whose logarithm is searched evenly.
+        uniform: Both ends of an interval that is searched evenly.
+        integers: The smallest and the largest of consecutive whole numbers.
+        choices: Values of any type.
+        when: Choices of hyperparameters that stand before this one, with which it is used; otherwise it is left out.
+    """
+
+    log_uniform: tuple[_Positive, _Positive] | None = None
+    uniform: tuple[_Finite, _Finite] | None = None
+    integers: tuple[_Integer, _Integer] | None = None
+    choices: Annotated[tuple[JsonValue, ...], Field(min_length=1, max_length=1000)] | None = None
+    when: dict[str, JsonValue] = {}
+
+    @model_validator(mode="after")
+    def _check(self) -> Space:
+        forms = [name for name in _FORMS if getattr(self, name) is not None]
+        if len(forms) != 1:
+            raise ValueError(f"a search space has exactly one of {', '.join(_FORMS)}")
+        for ends in (self.log_uniform, self.uniform, self.integers):
+            if ends is not None and not ends[0] < ends[1]:
+                raise ValueError("the first end must be smaller than the second")
+        if self.uniform is not None and not math.isfinite(self.uniform[1] - self.uniform[0]):
+            raise ValueError("the interval is too wide")
+        written = [canonical_json(value) for value in self.choices or ()]
+        if len(set(written)) < len(written):
+            raise ValueError("a choice is listed twice")
+        return self
+
+
+_FORMS = ("log_uniform", "uniform", "integers", "choices")
+
+
+class Budget(Frozen):
+    """What every method may spend on every workload: exactly one of the three.
+
+    Attributes:
+        gc: Gradient equivalents of training.
+        seconds: Seconds of training.
+        trials: Trials.
+    """
+
+    gc: _Positive | None = None
+    seconds: _Positive | None = None
+    trials: Annotated[int, Field(ge=1, le=100_000)] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Budget:
+        if sum(value is not None for value in (self.gc, self.seconds, self.trials)) != 1:
+            raise ValueError("a budget has exactly one of gc, seconds, trials")
+        return self
+
+    @property
+    def unit(self) -> Unit:
+        """What it is counted in."""
+        if self.gc is not None:
+            return "gc"
+        return "seconds" if self.seconds is not None else "trials"
+
+    @property
+    def amount(self) -> float:
+        """How much of it there is."""
+        return float(self.gc or self.seconds or self.trials or 0)
+
+
+class Finalists(Frozen):
+    """The best trials, which are trained again on other seeds.
+
+    Attributes:
+        count: How many.
+        seeds: The seeds.
+    """
+
+    count: Annotated[int, Field(ge=1, le=100)] = 3
+    seeds: _Seeds = (1001, 1002, 1003)
+
+
+class Tuning(Frozen):
+    """How hyperparameters shall be chosen.
+
+    Attributes:
+        budget: What every method may spend on every workload; finalists come on top of it.
+        sampler: Where the settings to try come from.
+        seed: Root of the random numbers of the sampler.
+        seeds: Seeds of every trial.
+        finalists: The best trials, which are trained again on other seeds.
+        grid_points: For the sampler `grid`: values of a hyperparameter that is searched in an interval.
+    """
+
+    budget: Budget
+    sampler: Sampler = "quasi-random"
+    seed: Annotated[int, Field(ge=0, le=_LARGEST_SEED)] = 0
+    seeds: _Seeds = (1000,)
+    finalists: Finalists = Finalists()
+    grid_points: Annotated[int, Field(ge=2, le=1000)] = 5
+
+    @model_validator(mode="after")
+    def _check(self) -> Tuning:
+        every = (*self.seeds, *self.finalists.seeds)
+        if len(set(every)) < len(every):
+            raise ValueError("the seeds of trials and of finalists must all differ")
+        return self
+
+
+class Spent(Frozen):
+    """What runs have used.
+
+    Attributes:
+        runs: How many there were.
+        gc: Gradient equivalents of their training.
+        seconds: Seconds of their training.
+    """
+
+    runs: Annotated[int, Field(ge=0)] = 0
+    gc: _Amount = 0.0
+    seconds: _Amount = 0.0
+
+
+class Tuned(Frozen):
+    """How the settings of a method on a workload were chosen.
+
+    Attributes:
+        budget: What it was allowed to spend.
+        trials: What the search has used.
+        broken: Trials that diverged or broke.
+        finals: What the finalists have used.
+        sampler: Where the settings to try came from.
+        seed: Root of the random numbers of the sampler.
+        seeds: Seeds of every trial.
+        finalist_seeds: Seeds of every finalist.
+        space: The values that each hyperparameter could take.
+        chosen: The values that were chosen.
+        split: The data that decided.
+        metric: The metric that decided, after the final epoch.
+        value: Its mean over the seeds of the winner.
+        version: Version of benchbench.
+        date: The day, as `YYYY-MM-DD`.
+    """
+
+    budget: Budget
+    trials: Spent
+    broken: int = 0
+    finals: Spent = Spent()
+    sampler: Sampler
+    seed: int = 0
+    seeds: tuple[int, ...] = ()
+    finalist_seeds: tuple[int, ...] = ()
+    space: dict[str, Space] = {}
+    chosen: dict[str, JsonValue] = {}
+    split: Literal["validation", "test"] = "validation"
+    metric: str = ""
+    value: _Finite | None = None
+    version: str = ""
+    date: Annotated[str, Field(pattern=r"^(\d{4}-\d{2}-\d{2})?$")] = ""

@@ -1,0 +1,70 @@
+"""Executions with faults, and what an undisturbed one gives."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchbench import api
+from benchbench.values import Suite
+from tests.conftest import STUBS
+from tests.scheduling.test_runner import SUITE, tracked
+
+FOUR_SEEDS = SUITE.replace("seeds: [0, 1]", "seeds: [0, 1, 2, 3]")
+
+MISBEHAVING = Path(__file__).with_name("misbehaving.py")
+
+TRIALS = int(os.environ.get("BENCHBENCH_FAULT_TRIALS", "6"))
+"""How often processes are killed at random moments; each trial has a seed of its own."""
+
+
+def numbers(suite: Suite) -> dict[str, Any]:
+    """Return what must not depend on any fault, by label and seed."""
+    return {
+        f"{row.spec.method} {row.spec.seed}": (row.result.final, row.result.best)
+        for row in api.rows(suite)
+        if row.result is not None
+    }
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> dict[str, Any]:
+    """What the suite of lines gives when nothing happens, by label and seed."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    (folder / "suite.yaml").write_text(FOUR_SEEDS.replace("STUBS", str(STUBS)))
+    (folder / "mlflow.db").write_bytes(migrated_store.read_bytes())
+    uri = f"sqlite:///{folder}/mlflow.db"
+    rows = api.run(folder / "suite.yaml", engine="inline", runs_dir=folder / "runs", tracking_uri=uri)
+    return {f"{row.spec.method} {row.spec.seed}": (row.result.final, row.result.best) for row in rows if row.result}
+
+
+@pytest.fixture
+def assert_undisturbed(undisturbed: dict[str, Any]) -> Callable[[Path], None]:
+    """A function that compares the state after a suite's runs with that of an undisturbed execution."""
+
+    def check(path: Path) -> None:
+        suite = api.load_suite(path)
+        found = numbers(suite)
+        assert len(found) == len(suite.specs)
+        assert found == {name: undisturbed[name] for name in found}
+        keys = [run.data.tags["benchbench.key"] for run in tracked()]
+        assert sorted(keys) == sorted(spec.key for spec in suite.specs)
+
+    return check
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of two mebibytes."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("needs the right to mount a file system in memory")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)

@@ -1,0 +1,94 @@
+"""Disks that are full, read-only, or have lost a part of a file."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from benchbench import api
+from tests.conftest import benchbench
+from tests.faults.conftest import numbers
+from tests.scheduling.test_runner import SUITE, kinds, mlflow_client, run_inline, tracked
+
+Check = Callable[[Path], None]
+
+
+def fill(disk: Path) -> Path:
+    """Take up all the room on a disk."""
+    ballast = disk / "ballast"
+    with ballast.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    return ballast
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_from_the_start_is_said_in_a_line(
+    small_disk: Path, workplace: Path, write_suite: Callable[..., Path], assert_undisturbed: Check
+) -> None:
+    path = write_suite(SUITE)
+    ballast = fill(small_disk)
+    runs = ["--runs-dir", str(small_disk / "runs")]
+    command = benchbench("run", str(path), *runs, cwd=workplace)
+    assert command.returncode != 0
+    assert "Traceback" not in command.stderr
+    assert "No space left on device" in command.stderr
+    ballast.unlink()
+    assert benchbench("run", str(path), *runs, cwd=workplace).returncode == 0
+    assert_undisturbed(path)
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_in_the_middle_loses_nothing(
+    small_disk: Path, workplace: Path, write_suite: Callable[..., Path], assert_undisturbed: Check
+) -> None:
+    path = write_suite(SUITE)
+    suite = api.load_suite(path)
+    runs = small_disk / "runs"
+    ballast: list[Path] = []
+
+    def fill_after_the_first_end(event: object) -> None:
+        if getattr(event, "kind", "") == "ended" and not ballast:
+            ballast.append(fill(small_disk))
+
+    with pytest.raises(OSError, match="No space left"):
+        api.run(suite, engine="inline", runs_dir=runs, observe=fill_after_the_first_end)
+    ballast[0].unlink()
+    api.run(suite, engine="inline", runs_dir=runs)
+    assert_undisturbed(path)
+
+
+@pytest.mark.slow
+def test_a_folder_that_cannot_be_written_is_said_in_a_line(
+    small_disk: Path, workplace: Path, write_suite: Callable[..., Path]
+) -> None:
+    path = write_suite(SUITE)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    command = benchbench("run", str(path), "--runs-dir", str(small_disk / "runs"), cwd=workplace)
+    assert command.returncode == 2
+    assert command.stderr.splitlines()[-1] == f"error: {small_disk / 'runs'}: Read-only file system"
+    assert "Traceback" not in command.stderr
+
+
+@pytest.mark.usefixtures("workplace")
+@pytest.mark.parametrize("name", ["result.json", "spec.json", "metrics.jsonl"])
+def test_a_file_that_was_written_by_halves_is_not_believed(
+    name: str, workplace: Path, write_suite: Callable[..., Path], assert_undisturbed: Check
+) -> None:
+    path = write_suite(SUITE)
+    rows, _ = run_inline(path)
+    victim = workplace / ".benchbench/runs" / rows[0].spec.key
+    whole = (victim / name).read_bytes()
+    (victim / name).write_bytes(whole[: len(whole) // 2])
+    if name != "result.json":  # as it is when its process dies
+        (victim / "result.json").unlink()
+    [lost] = [run for run in tracked() if run.data.tags["benchbench.key"] == rows[0].spec.key]
+    mlflow_client().delete_run(lost.info.run_id)
+    _, events = run_inline(path)
+    assert kinds(events).count("started") == 1
+    assert len(numbers(api.load_suite(path))) == 4
+    assert_undisturbed(path)

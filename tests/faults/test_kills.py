@@ -1,0 +1,107 @@
+"""Processes that are killed, and commands that are stopped."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from benchbench import api
+from benchbench.scheduling.runner import Event
+from tests.conftest import benchbench, wait_for
+from tests.faults.conftest import MISBEHAVING, TRIALS
+from tests.scheduling.test_runner import SLOW, SUITE, kinds, processes, start, tracked
+
+QUICK = SLOW.replace("pause: 0.1", "pause: 0.02")
+
+
+def workers(runs: Path) -> list[int]:
+    """Return the processes of runs: those that print to a log below this folder."""
+    found = []
+    for output in Path("/proc").glob("[0-9]*/fd/1"):
+        try:
+            if output.readlink().is_relative_to(runs):
+                found.append(int(output.parts[2]))
+        except OSError:  # it has ended, or is not ours
+            continue
+    return found
+
+
+def kill_some(runs: Path, chance: random.Random, kills: int, over: threading.Event) -> None:
+    """Kill a random worker at a random moment, some times."""
+    while kills and not over.is_set():
+        time.sleep(chance.uniform(0.0, 0.3))
+        if alive := workers(runs):
+            try:
+                os.kill(chance.choice(alive), signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+            kills -= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(TRIALS))
+def test_workers_are_killed_at_random_moments(
+    seed: int, workplace: Path, write_suite: Callable[..., Path], assert_undisturbed: Callable[[Path], None]
+) -> None:
+    path = write_suite(QUICK)
+    over = threading.Event()
+    # Two kills: a run may die three times, and both may hit the same one.
+    killer = threading.Thread(target=kill_some, args=(workplace, random.Random(seed), 2, over))
+    events: list[Event] = []
+    killer.start()
+    try:
+        api.run(path, slots=2, observe=events.append)
+    finally:
+        over.set()
+        killer.join()
+    assert kinds(events).count("ended") == 4
+    assert_undisturbed(path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(TRIALS // 6))
+def test_commands_and_workers_are_killed_at_random_moments(
+    seed: int, workplace: Path, write_suite: Callable[..., Path], assert_undisturbed: Callable[[Path], None]
+) -> None:
+    chance = random.Random(seed)
+    path = write_suite(SLOW)
+    for _ in range(2):
+        command = start(path, workplace)
+        wait_for(lambda: processes(workplace) and list(workplace.glob(".benchbench/runs/*/log.txt")))
+        time.sleep(chance.uniform(0.0, 0.8))
+        for worker in workers(workplace)[: chance.randint(0, 1)]:
+            os.kill(worker, signal.SIGKILL)
+        command.kill()
+        command.communicate(timeout=60)
+        wait_for(lambda: not processes(workplace))
+    assert benchbench("run", str(path), cwd=workplace).returncode == 0
+    assert_undisturbed(path)
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_does_not_wait_for_runs_that_hear_nothing(
+    workplace: Path, write_suite: Callable[..., Path]
+) -> None:
+    path = write_suite(SUITE.replace("STUBS:line", f"{MISBEHAVING}:stubborn").replace(", steps: 4", ""))
+    command = start(path, workplace)
+    wait_for(lambda: len(workers(workplace)) == 2)
+    time.sleep(1)
+    command.send_signal(signal.SIGINT)
+    time.sleep(2)
+    assert command.poll() is None  # it gives the runs time for a checkpoint
+    command.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    output = command.communicate(timeout=60)
+    waited = time.monotonic() - began
+    assert command.returncode == 130
+    assert "Traceback" not in output[1]
+    assert waited < 8, "it waited for the whole grace of ten seconds"
+    assert not workers(workplace)
+    assert {run.info.status for run in tracked()} == {"KILLED"}

@@ -1,0 +1,59 @@
+"""The cost of tuning, and rows whose settings were chosen on test data."""
+
+from handmade import spec
+
+from benchbench.reporting import tables, to_latex, to_markdown
+from benchbench.values import Budget, Method, Spent, Suite, Tuned
+
+TUNED = Tuned(
+    budget=Budget(gc=1600), trials=Spent(runs=16, gc=1590.5, seconds=20.25), broken=2, finals=Spent(runs=6, gc=600),
+    sampler="tpe", metric="validation/accuracy", value=0.9751,
+)  # fmt: skip
+
+
+def suite(*methods: Method, protocol="holdout", wanted="tuning") -> Suite:
+    specs = tuple(spec(method.label, "w", 0).model_copy(update={"protocol": protocol}) for method in methods)
+    return Suite(
+        name="s", title="S", protocol=protocol, seeds=(0,), methods=methods,
+        workloads=("w",), tables=(wanted,), specs=specs,
+    )  # fmt: skip
+
+
+def names(made: Suite) -> list[str]:
+    return [row.headers[-1] for row in tables(made, [])[0].rows]
+
+
+def test_the_cost_of_tuning_stands_beside_the_result():
+    [table] = tables(suite(Method(label="A", tuned={"w": TUNED}), Method(label="B")), [])
+    first, second = ([cell.text for cell in row.cells] for row in table.rows)
+    assert first == ["1,600 GC", "16", "2", "1,590", "20.2", "600", "97.51"]
+    assert set(second) == {"–"}
+    assert "Not tuned here: B." in table.notes
+
+
+def test_budgets_that_differ_are_told():
+    less = TUNED.model_copy(update={"budget": Budget(gc=100)})
+    [table] = tables(suite(Method(label="A", tuned={"w": TUNED}), Method(label="B", tuned={"w": less})), [])
+    assert "The budgets differ: the rows have not had the same chances." in table.notes
+
+
+def test_rows_that_were_tuned_on_test_data_carry_a_mark_in_every_table():
+    methods = (Method(label="A", tuned_on="test"), Method(label="B", tuned_on="validation"), Method(label="C"))
+    for wanted in ("accuracy", "cost", "ranking", "tuning"):
+        [table, *_] = tables(suite(*methods, wanted=wanted), [])
+        marked = [row.headers[-1] for row in table.rows if "‡" in row.headers[-1]]
+        assert marked == ["A ‡"] * len(marked) != [], wanted
+        assert any(note.startswith("‡: ") for note in table.notes), wanted
+
+
+def test_the_protocol_of_the_paper_marks_what_was_not_tuned_otherwise():
+    methods = (Method(label="A"), Method(label="B", tuned={"w": TUNED}), Method(label="C", tuned_on="validation"))
+    assert names(suite(*methods, protocol="paper")) == ["A ‡", "B", "C"]
+    assert names(suite(*methods)) == ["A", "B", "C"]
+
+
+def test_hostile_names_are_escaped_with_their_mark():
+    [table] = tables(suite(Method(label="<script>&|$%_", tuned_on="test")), [])
+    assert "<script>" not in to_markdown(table)
+    assert r"\&" in to_latex(table)
+    assert "‡" in to_markdown(table)
