@@ -6,7 +6,7 @@ from benchbench.api.optimizers import check_optimizer
 from benchbench.api.results import Figures, compare, export, figures, plot, report, results, rows, workloads_left_out
 from benchbench.api.running import collect, estimates, find_run, measure, plan, run, status
 from benchbench.api.suites import check, load_suite, missing_data, prepare
-from benchbench.api.tuning import tune, tuning_state, write_tuned
+from benchbench.api.tuning import tune, tuning_state, write_matched, write_tuned
 
 __all__ = [
     "DATA",
@@ -36,5 +36,6 @@ __all__ = [
     "tune",
     "tuning_state",
     "workloads_left_out",
+    "write_matched",
     "write_tuned",
 ]

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchbench import suite as suites
 from benchbench.api.folders import DATA, RUNS_DIR
 from benchbench.api.suites import check, plugin_modules
 from benchbench.problems import BadInputError, Problem
-from benchbench.values import Suite, Tuning
+from benchbench.values import RunSpec, Suite, Tuning
 
 if TYPE_CHECKING:
     from benchbench.scheduling.runner import Observer
@@ -105,19 +105,68 @@ def write_tuned(path: str | Path, standings: Sequence[Standing], out: Path, *, o
     Raises:
         BadInputError: A search has no winner, or the file cannot be written.
     """
-    from benchbench.suite import changes, yaml_source
     from benchbench.tuning.emission import tuned_suite
 
     without = [f"{each.study.method} on {each.study.workload}" for each in standings if each.winner is None]
     if without:
         raise BadInputError([Problem(f"no trial has come to a result: {', '.join(without)}", file=str(out))])
+    file, data = _source(path, overrides, out)
+    today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
+    _write(out, tuned_suite(data, file.parent, standings, out, version=version("benchbench"), date=today))
+
+
+def write_matched(path: str | Path, suite: Suite, out: Path, *, overrides: Sequence[str] = ()) -> None:
+    """Write a suite file in which every method trains for as many epochs as the same gradients pay for.
+
+    What a step of a method takes is found on a problem of a few numbers. Values may still be to be searched.
+
+    Args:
+        path: The suite: its file, or the name of a bundled one.
+        suite: The same, loaded.
+        out: The file to write.
+        overrides: The changes with which the suite was loaded.
+
+    Raises:
+        BadInputError: What a method takes cannot be found out, it is swept, or the file cannot be written.
+    """
+    from benchbench.training.estimate import evaluations
+    from benchbench.tuning.matching import matched_suite, price
+
+    specs: dict[tuple[str, str], RunSpec] = {}
+    for spec in suite.specs:
+        specs.setdefault((spec.workload_label, spec.method), spec)
+    asked = {pair: evaluations(spec) for pair, spec in specs.items()}
+    problems = [suite.origin.find(method=each.label, name="sweep") for each in suite.methods if each.swept]
+    found = [place.problem("a swept method has no epochs of its own: list its combinations") for place in problems]
+    found += [
+        suite.origin.find(method=method).problem("what a step takes cannot be found out on a problem of a few numbers")
+        for (_, method), each in asked.items()
+        if each is None
+    ]
+    if found:
+        raise BadInputError(list(dict.fromkeys(found)))
+    file, data = _source(path, overrides, out)
+    prices = {pair: price(each) for pair, each in asked.items() if each is not None}
+    _write(out, matched_suite(data, file.parent, specs, prices, out))
+
+
+def _source(path: str | Path, overrides: Sequence[str], out: Path) -> tuple[Path, dict[str, Any]]:
+    """Return a suite's file and its content, changed as asked for.
+
+    Raises:
+        BadInputError: It is the file to write.
+    """
+    from benchbench.suite import changes, yaml_source
+
     file = suites.find(path)
     if out.exists() and out.samefile(file):
-        raise BadInputError([Problem("is the suite that was tuned: write to another file", file=str(out))])
+        raise BadInputError([Problem("is the suite itself: write to another file", file=str(out))])
     document = yaml_source.read(file)
     changes.apply(document, overrides)
-    today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
-    text = tuned_suite(document.data, file.parent, standings, out, version=version("benchbench"), date=today)
+    return file, document.data
+
+
+def _write(out: Path, text: str) -> None:
     try:
         out.write_text(text, encoding="utf-8")
     except OSError as error:

@@ -1,8 +1,9 @@
-"""The command that chooses hyperparameters: tune."""
+"""Commands that write suites: tune, match."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -64,6 +65,8 @@ def tune(
     from benchbench.tuning.listing import listing
 
     with errors_as_lines():
+        if out is not None:
+            _check_whole(only, synthetic=synthetic)
         loaded = api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic, thorough=False)
         if report:
             standings = api.tuning_state(loaded, tracking_uri=tracking_uri, runs_dir=runs_dir)
@@ -95,3 +98,31 @@ def tune(
             typer.echo(f"written: {out}; `benchbench run {out}` trains the winners on fresh seeds", err=True)
     if any(each.winner is None for each in standings):
         raise typer.Exit(EXIT_INCOMPLETE)
+
+
+def _check_whole(only: Sequence[str], *, synthetic: bool) -> None:
+    from benchbench.problems import BadInputError, Problem
+
+    if only:
+        raise BadInputError([Problem("is written when all of the suite is tuned: not with --only", file="--out")])
+    if synthetic:
+        raise BadInputError([Problem("values that made-up data have chosen are not written", file="--out")])
+
+
+@app.command()
+def match(
+    suite: SuiteArgument,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE.yaml", help="The suite to write.", show_default=False)],
+    overrides: Overrides = [],  # noqa: B006
+) -> None:
+    """Write a suite in which all methods train at the same compute, e.g. SAM at half the steps of SGD.
+
+    The epochs of a workload are taken as those of a method that computes one gradient a step; a method whose steps cost
+    more gets fewer, in whole epochs. Schedules that count epochs are scaled along. Runs nothing.
+    """
+    from benchbench import api
+
+    with errors_as_lines():
+        loaded = api.load_suite(suite, overrides=overrides, thorough=False)
+        api.write_matched(suite, loaded, out, overrides=overrides)
+    typer.echo(f"written: {out}", err=True)

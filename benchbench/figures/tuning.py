@@ -24,16 +24,17 @@ def tuning_figures(standings: Sequence[Standing]) -> list[LineFigure]:
     labels = list(dict.fromkeys(each.study.method for each in standings))
     made = []
     for workload in dict.fromkeys(each.study.workload for each in standings):
-        here = [each for each in standings if each.study.workload == workload and each.metric]
+        searches = [each for each in standings if each.study.workload == workload]
+        here = [each for each in searches if each.metric]
         if not here:
             continue
-        made.append(_best_of(workload, labels, here))
+        made.append(_best_of(workload, labels, here, [each.study.method for each in searches if not each.metric]))
         names = dict.fromkeys(name for each in here for name in each.study.space)
         made += [_sensitivity(workload, labels, here, name) for name in names]
     return made
 
 
-def _best_of(workload: str, labels: Sequence[str], here: Sequence[Standing]) -> LineFigure:
+def _best_of(workload: str, labels: Sequence[str], here: Sequence[Standing], lost: Sequence[str]) -> LineFigure:
     unit = here[0].study.tuning.budget.unit
     by_trials = tuple(_curve(labels, each, 1.0) for each in here)
     panels = [_panel("Trials", here[0].metric, by_trials)]
@@ -48,6 +49,7 @@ def _best_of(workload: str, labels: Sequence[str], here: Sequence[Standing]) -> 
         notes=(
             "Line: expected best of so many trials; band: its 95 % interval (bootstrap over trials).",
             "A trial that diverged or broke counts as the worst of its method.",
+            *([f"No trial has come to a value: {', '.join(lost)}."] if lost else []),
         ),
     )
 

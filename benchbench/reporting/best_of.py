@@ -36,7 +36,7 @@ def best_of_table(title: str, standings: Sequence[Standing]) -> Table:
             "Metric after the final epoch on the held-out part of the training data: "
             f"{', '.join(dict.fromkeys(each.metric for each in standings if each.metric)) or 'none yet'}.",
             "In brackets: 95 % interval of the expectation, bootstrap over trials; too narrow where trials are few.",
-            "A trial that diverged or broke counts as the worst of its method; –: there were fewer trials.",
+            "A trial that diverged or broke counts as the worst of its method; –: fewer trials, or none with a value.",
         ),
     )
 

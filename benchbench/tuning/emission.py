@@ -66,19 +66,30 @@ def tuned_suite(
         version: Version of benchbench.
         date: The day, as `YYYY-MM-DD`.
     """
-    content: dict[str, Any] = {name: _moved(value, folder, out.parent) for name, value in data.items()}
+    content = with_files_from(data, folder, out.parent)
     content.pop("tuning", None)
     for entry in (content.get("defaults", {}).get("methods", {}), *content["methods"].values()):
         _without_search(entry)
     for standing in standings:
         _choose(content, standing, provenance(standing, version=version, date=date))
     name = str(content["name"])
-    fits = _NAME.fullmatch(out.stem) and len(out.stem) <= _LONGEST_NAME
-    content["name"] = out.stem if fits else f"{name[: _LONGEST_NAME - 6]} tuned"
+    content["name"] = renamed(name, out, "tuned")
     content.setdefault("tables", ["accuracy", "cost"])
     content["tables"] = list(dict.fromkeys([*content["tables"], "tuning"]))
     head = f"# Made by `benchbench tune` {version} on {date} from the suite {name}, to be trained on fresh seeds.\n"
-    return head + _dump(content)
+    return head + as_text(content)
+
+
+def renamed(name: str, out: Path, suffix: str) -> str:
+    """Return what a suite is called in another file: as the file if it can, else its old name with a suffix."""
+    if _NAME.fullmatch(out.stem) and len(out.stem) <= _LONGEST_NAME:
+        return out.stem
+    return f"{name[: _LONGEST_NAME - len(suffix) - 1]} {suffix}"
+
+
+def with_files_from(data: Mapping[str, Any], folder: Path, to: Path) -> dict[str, Any]:
+    """Return a copy of a suite's content with the files that it names as they are found from another folder."""
+    return {name: _moved(value, folder, to) for name, value in data.items()}
 
 
 def _without_search(entry: dict[str, Any]) -> None:
@@ -136,7 +147,8 @@ for _name, _pattern in PATTERNS.items():
     _Dumper.add_implicit_resolver(TAG + _name, _pattern, None)
 
 
-def _dump(content: Mapping[str, Any]) -> str:
+def as_text(content: Mapping[str, Any]) -> str:
+    """Return plain data as YAML."""
     text: str = yaml.dump(
         dict(content), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None
     )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from benchbench import suite as suites
 from benchbench.suite import yaml_source
-from benchbench.tuning.emission import _dump, tuned_suite
+from benchbench.tuning.emission import as_text, tuned_suite
 from benchbench.tuning.tuner import studies
 from tests.tuning.searching import result, search
 
@@ -43,7 +43,7 @@ contents = st.recursive(
 
 @given(st.dictionaries(st.text(max_size=8), contents, max_size=4))
 def test_what_is_written_reads_as_what_it_was(content):
-    assert yaml_source.parse(_dump(content), "x").data == content
+    assert yaml_source.parse(as_text(content), "x").data == content
 
 
 def tuned(folder: Path, out: Path) -> None:
