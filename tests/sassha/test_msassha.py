@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from benchbench.cost.ledger import Ledger
 from benchbench.objective import Objective
