@@ -22,11 +22,13 @@ class Job:
         spec: Its spec.
         folder: Where it leaves its files.
         data: The folder in which data sets lie.
+        memory: Bytes of memory that it is expected to need, 0 where nothing is known.
     """
 
     spec: RunSpec
     folder: RunFolder
     data: Path
+    memory: int = 0
 
 
 class Engine(Protocol):

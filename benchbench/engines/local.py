@@ -13,6 +13,7 @@ from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerProcess
 
 from benchbench.engines import Job
+from benchbench.engines.memory import room
 from benchbench.engines.slots import Slot, merged
 from benchbench.engines.stopping import held_back
 from benchbench.engines.worker import work
@@ -46,12 +47,21 @@ class LocalEngine:
             all there are.
         preload: Modules that the server loads besides the trainer, such as those of the suite's plugins.
         grace: Seconds that runs get to leave a checkpoint when they are stopped.
+        memory: Bytes that runs may take up together (default: what is available now, within the limit of the control
+            group). A run that is expected to need more than what is left waits, unless it would be the only one.
     """
 
     name = "local"
 
-    def __init__(self, slots: Sequence[Slot], preload: Sequence[str] = (), grace: float = GRACE_SECONDS) -> None:
+    def __init__(
+        self,
+        slots: Sequence[Slot],
+        preload: Sequence[str] = (),
+        grace: float = GRACE_SECONDS,
+        memory: int | None = None,
+    ) -> None:
         self._grace = grace
+        self._memory = room() if memory is None else memory
         self._free = list(reversed(slots))
         self._waiting: list[Job] = []
         self._running: list[_Running] = []
@@ -60,18 +70,25 @@ class LocalEngine:
 
     @property
     def capacity(self) -> int:
-        """Number of free slots; none while a job waits for several of them."""
+        """Number of free slots; none while a job waits for several of them, or for memory."""
         return 0 if self._waiting else len(self._free)
 
     def submit(self, job: Job) -> None:
-        """Start a job as soon as there are as many free slots as it has ranks."""
+        """Start a job as soon as there are as many free slots as it has ranks, and the memory that it needs."""
         self._waiting.append(job)
         self._start_waiting()
 
     def _start_waiting(self) -> None:
         total = len(self._free) + sum(len(running.slots) for running in self._running)
-        while self._waiting and len(self._free) >= (count := min(self._waiting[0].spec.execution.ranks, total)):
+        while self._waiting and self._has_memory(self._waiting[0]):
+            count = min(self._waiting[0].spec.execution.ranks, total)
+            if len(self._free) < count:
+                return
             self._start(self._waiting.pop(0), [self._free.pop() for _ in range(count)])
+
+    def _has_memory(self, job: Job) -> bool:
+        taken = sum(running.job.memory for running in self._running)
+        return not self._running or self._memory is None or taken + job.memory <= self._memory
 
     def _start(self, job: Job, slots: list[Slot]) -> None:
         slot = merged(slots)

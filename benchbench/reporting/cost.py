@@ -26,7 +26,9 @@ def cost_table(suite: Suite, rows: Sequence[Row]) -> Table:
     runs = gather(suite, rows)
     found = {
         workload: _workload_cells(
-            {method.label: runs[workload, method.label] for method in methods}, suite.methods[0].label
+            {method.label: runs[workload, method.label] for method in methods},
+            suite.methods[0].label,
+            mixed_devices=suite.mixed_devices,
         )
         for workload in suite.workloads
     }
@@ -53,9 +55,9 @@ def _shown_columns(all_cells: Sequence[Mapping[str, Cell]]) -> list[str]:
     ]
 
 
-def _workload_cells(runs: Mapping[str, Runs], reference: str) -> dict[str, dict[str, Cell]]:
+def _workload_cells(runs: Mapping[str, Runs], reference: str, *, mixed_devices: bool) -> dict[str, dict[str, Cell]]:
     """Return the cells of each method on one workload; seconds are also given relative to `reference`."""
-    seconds = comparable_seconds(runs)
+    seconds = comparable_seconds(runs, mixed_devices=mixed_devices)
     places = decimals(summary.mean for summary in seconds.values() if summary)
     return {
         method: dict.fromkeys(_COLUMNS, _UNKNOWN)

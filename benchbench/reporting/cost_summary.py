@@ -34,7 +34,8 @@ def cost_summary_table(suite: Suite, rows: Sequence[Row]) -> Table:
         for method in suite.methods
     }
     for workload in suite.workloads:
-        cells |= _seconds(workload, {method.label: runs[workload, method.label] for method in suite.methods})
+        here = {method.label: runs[workload, method.label] for method in suite.methods}
+        cells |= _seconds(workload, here, mixed_devices=suite.mixed_devices)
     notes = (
         "Cost per step, counted: Descent is one gradient, Sharpness all others; 1 GC is a gradient computation, "
         f"1 HVP counts {GC_PER_HVP} GC in the total, as in the paper.",
@@ -69,8 +70,8 @@ def _counts(costs: Sequence[Cost]) -> tuple[float, float] | None:
     return sum(cost.gradients for cost in costs) / steps, sum(cost.hvps for cost in costs) / steps
 
 
-def _seconds(workload: str, runs: Mapping[str, Runs]) -> dict[tuple[str, str], Cell]:
-    seconds = comparable_seconds(runs)
+def _seconds(workload: str, runs: Mapping[str, Runs], *, mixed_devices: bool) -> dict[tuple[str, str], Cell]:
+    seconds = comparable_seconds(runs, mixed_devices=mixed_devices)
     places = decimals(summary.mean for summary in seconds.values() if summary)
     return {
         (workload, method): Cell(

@@ -13,16 +13,20 @@ from benchbench.values import RunResult, Suite
 def _seconds_per_epoch(runs: Runs) -> Summary | None:
     """Return what is known of the seconds of training per epoch, evaluation left out.
 
-    Runs that shared a GPU have waited for each other: their seconds do not count. Seconds of different devices have no
-    mean.
+    Runs that shared a GPU have waited for each other: their seconds do not count.
     """
     seconds = [run.cost.train_seconds / run.epochs for run in runs.finished if run.epochs and not _is_packed(run)]
-    return summarize(seconds) if seconds and len(_devices([runs])) == 1 else None
+    return summarize(seconds) if seconds else None
 
 
-def comparable_seconds(runs: Mapping[str, Runs]) -> dict[str, Summary | None]:
-    """Return the seconds per epoch of each method on one workload, none where devices differ."""
-    comparable = len(_devices(runs.values())) <= 1
+def comparable_seconds(runs: Mapping[str, Runs], *, mixed_devices: bool) -> dict[str, Summary | None]:
+    """Return the seconds per epoch of each method on one workload.
+
+    Args:
+        runs: The runs, by method.
+        mixed_devices: Whether there are seconds where devices differ, too.
+    """
+    comparable = mixed_devices or len(_devices(runs.values())) <= 1
     return {method: _seconds_per_epoch(here) if comparable else None for method, here in runs.items()}
 
 
@@ -77,6 +81,8 @@ def device_notes(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> list[str
     listed = "; ".join(f"{label} on {' and '.join(names)}" for label, names in by_workload.items() if names)
     notes = [f"Devices: {listed}."]
     mixed = [workload for workload, names in by_workload.items() if len(names) > 1]
-    if mixed:
+    if mixed and suite.mixed_devices:
+        notes.append(f"Seconds of different devices side by side, as asked for: {', '.join(mixed)}.")
+    elif mixed:
         notes.append(f"No seconds where devices differ: {', '.join(mixed)}.")
     return notes

@@ -72,17 +72,18 @@ def longest_first(planned: Sequence[PlannedRun]) -> list[PlannedRun]:
     for item in planned:
         result = item.result
         if result is not None and result.conclusive and result.epochs:
-            for group in _groups(item.spec):
+            for group in groups(item.spec):
                 pace[group].append(result.cost.train_seconds / result.epochs)
 
     def seconds(item: PlannedRun) -> float:
-        known = next((pace[group] for group in _groups(item.spec) if group in pace), [1.0])
+        known = next((pace[group] for group in groups(item.spec) if group in pace), [1.0])
         return item.spec.epochs * sum(known) / len(known)
 
     return sorted((item for item in planned if not item.settled), key=seconds, reverse=True)
 
 
-def _groups(spec: RunSpec) -> list[tuple[str, ...]]:
+def groups(spec: RunSpec) -> list[tuple[str, ...]]:
+    """Return what a run has in common with others, the most telling first: workload and method, workload, nothing."""
     return [(spec.workload_label, spec.method), (spec.workload_label,), ()]
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from benchbench.engines import Engine, Job, submissions
 from benchbench.runs.claims import Holder
 from benchbench.runs.folder import RunFolder, Tail
+from benchbench.scheduling.memory import MemoryNeeds
 from benchbench.scheduling.plan import PlannedRun, longest_first, plan
 from benchbench.scheduling.recorder import Recorder, TrackingLostError
 from benchbench.tracking import Tracker
@@ -88,6 +89,7 @@ class Runner:
     results: dict[str, RunResult] = field(default_factory=dict, init=False)
     _recorder: Recorder = field(init=False)
     _holder: Holder = field(init=False)
+    _memory: MemoryNeeds = field(default_factory=MemoryNeeds, init=False)
     _active: dict[str, _Active] = field(default_factory=dict, init=False)
     _elsewhere: set[str] = field(default_factory=set, init=False)
 
@@ -174,6 +176,7 @@ class Runner:
         for item in planned:
             if item.result is not None:
                 self.results[item.spec.key] = item.result
+                self._memory.learn(item.spec, item.result)
             self.observe(Event("planned", item.spec, result=item.result if item.settled else None))
         return deque(longest_first(planned))
 
@@ -216,7 +219,7 @@ class Runner:
 
     def _submit(self, active: _Active) -> None:
         active.tail = Tail(active.folder)
-        self.engine.submit(Job(active.spec, active.folder, self.data))
+        self.engine.submit(Job(active.spec, active.folder, self.data, self._memory.expected(active.spec)))
 
     def _show(self, active: _Active) -> None:
         """Tell about what the run has written since the last time."""
@@ -259,6 +262,7 @@ class Runner:
     def _close(self, active: _Active, result: RunResult) -> None:
         self._release(active)
         self.results[active.spec.key] = result
+        self._memory.learn(active.spec, result)
         self.observe(Event("ended", active.spec, result=result))
 
     def _stop(self) -> None:

@@ -106,6 +106,7 @@ class Expansion:
             targets={label: entry.target for label, entry in self._workloads.items() if entry.target is not None},
             held_out={label: entry.held_out_of for label, entry in self._workloads.items() if entry.held_out_of},
             exclusive=file.exclusive,
+            mixed_devices=file.mixed_devices,
             tables=tuple(file.tables),
             tuning=file.tuning,
             spaces=searching.spaces(self._methods, self._workloads),

@@ -220,6 +220,7 @@ class SuiteFile(_Model):
         AfterValidator(_check_distinct),
     ] = []
     exclusive: bool = False
+    mixed_devices: bool = False
     sharpness: SharpnessSettings = SharpnessSettings()
     diagnostics: Annotated[Diagnostics, AfterValidator(_check_distinct_names)] | None = None
     tuning: Tuning | None = None

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _SQLITE = "sqlite:///"
 _DEFAULT_URI = f"{_SQLITE}mlflow.db"
 """MLflow's own default: a file in the current folder."""
+_DATABASE_SERVERS = ("postgresql", "mysql", "mssql")
 _PAGE = 1000
 _PATIENCE = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
@@ -67,6 +68,7 @@ class Store:
         for name, value in _PATIENCE.items():
             os.environ.setdefault(name, value)
         try:
+            _connect(self.uri)
             client = MlflowClient(self.uri)
             client.search_experiments(max_results=1)
         except Exception as error:
@@ -124,6 +126,16 @@ class Store:
                 token = page.token
                 if not token:
                     return found
+
+
+def _connect(uri: str) -> None:
+    """Connect to a database server once; MLflow tries for minutes, even where there is no database of that name."""
+    if uri.partition(":")[0].partition("+")[0] in _DATABASE_SERVERS:
+        from sqlalchemy import create_engine
+
+        engine = create_engine(uri)
+        engine.connect().close()
+        engine.dispose()
 
 
 @contextmanager

@@ -90,6 +90,7 @@ class Suite(Frozen):
         targets: Value of the selection metric that has to be reached, by label of a workload.
         held_out: Label of the base workload, by label of its held-out variant.
         exclusive: Whether a run shall have its device, or on a CPU the machine, to itself, for the sake of its times.
+        mixed_devices: Whether tables of seconds may put those of different devices beside each other.
         tables: Names of the tables it wants.
         tuning: How hyperparameters shall be chosen, if they shall.
         spaces: What is to be chosen: a search space by hyperparameter, by label of a workload and of a method.
@@ -107,6 +108,7 @@ class Suite(Frozen):
     targets: dict[str, float] = {}
     held_out: dict[str, str] = {}
     exclusive: bool = False
+    mixed_devices: bool = False
     tables: tuple[str, ...]
     tuning: Tuning | None = None
     spaces: dict[str, dict[str, dict[str, Space]]] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from benchbench.engines import Job
 from benchbench.engines.local import LocalEngine
+from benchbench.engines.memory import room
 from benchbench.engines.slots import Slot, cpu_slots
 from benchbench.runs.folder import RunFolder
 from benchbench.values import Component, Execution, RunResult, RunSpec
@@ -134,3 +136,39 @@ def test_a_run_with_ranks_waits_for_as_many_slots(engine: LocalEngine, tmp_path:
         results |= {result.key: result for result in engine.poll(0.2)}
         assert first.spec.key in results or not ranked.folder.path.exists()
     assert engine.capacity == 2
+
+
+def test_runs_that_do_not_fit_into_memory_together_run_one_after_the_other(tmp_path: Path) -> None:
+    engine = LocalEngine(cpu_slots(2, cores=2), memory=1000)
+    large, other, small = (
+        replace(job(tmp_path, "line", seed=seed, pause=0.2), memory=memory)
+        for seed, memory in enumerate((600, 600, 400))
+    )
+    engine.submit(large)
+    engine.submit(other)
+    assert engine.capacity == 0  # the second one waits, and nothing overtakes it
+    wait_for(lambda: engine.poll(0.2))
+    assert engine.capacity == 1
+    engine.submit(small)
+    assert engine.capacity == 0  # these two fit
+    assert other.folder.spec_file.exists()
+    assert small.folder.spec_file.exists()
+    engine.stop()
+
+
+def test_a_run_that_needs_more_than_there_is_runs_alone(tmp_path: Path) -> None:
+    engine = LocalEngine(cpu_slots(2, cores=2), memory=1000)
+    huge = replace(job(tmp_path, "line"), memory=5000)
+    assert execute(engine, [huge])[huge.spec.key].outcome == "finished"
+
+
+def test_room_is_what_is_available_within_the_limit_of_the_control_group(tmp_path: Path) -> None:
+    (tmp_path / "meminfo").write_text("MemTotal: 999 kB\nMemAvailable:   100 kB\n")
+    assert room(tmp_path, tmp_path) == 100 * 1024
+    limit = tmp_path / "fs/cgroup/memory.max"
+    limit.parent.mkdir(parents=True)
+    limit.write_text("max\n")
+    assert room(tmp_path, tmp_path) == 100 * 1024
+    limit.write_text("50000\n")
+    assert room(tmp_path, tmp_path) == 50000
+    assert room(tmp_path / "none", tmp_path / "none") is None

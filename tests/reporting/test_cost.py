@@ -106,6 +106,9 @@ def test_times_of_different_devices_are_not_related():
     assert texts(table, "A")[8:10] == ["1.00", "1.00x"]
     assert "Devices: x on H100 and cpu; y on cpu." in table.notes
     assert "No seconds where devices differ: x." in table.notes
+    asked_for = cost_table(made.model_copy(update={"mixed_devices": True}), mixed)
+    assert texts(asked_for, "A")[3:5] == texts(asked_for, "B")[3:5] == ["1.00", "1.00x"]
+    assert "Seconds of different devices side by side, as asked for: x." in asked_for.notes
 
 
 def test_seconds_of_runs_that_shared_a_gpu_are_left_out():

@@ -207,6 +207,13 @@ def test_a_server_that_is_killed_in_the_middle_gets_the_rest_from_the_next_comma
     assert [row.result.outcome for row in rows if row.result] == ["finished"] * 4
 
 
+def test_a_database_that_cannot_be_reached_is_said_at_once() -> None:
+    pytest.importorskip("psycopg2", reason="needs psycopg2-binary, which is in the extra 'test'")
+    with pytest.raises(TrackingError, match=r"cannot be used: .*refused") as error:
+        Tracker("postgresql+psycopg2://me:secret@127.0.0.1:1/none").results(["key"])
+    assert "secret" not in str(error.value)
+
+
 @pytest.mark.slow
 def test_a_database_is_used_without_a_server_too_and_its_password_is_kept(
     server: servers.TrackingServer, workplace: Path, write_suite: Callable[..., Path]

@@ -1,0 +1,30 @@
+"""Memory of this machine: how much of it runs may take up together."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+_LIMITS = ("fs/cgroup/memory.max", "fs/cgroup/memory/memory.limit_in_bytes")
+"""Where Linux says what a container or a batch job may use: `max`, in the newer one, where there is no limit."""
+
+
+def room(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> int | None:
+    """Return the bytes that are free for runs, or `None` where the system does not tell.
+
+    Args:
+        proc: Where Linux shows its state (tests show another one).
+        sys: Where it shows limits.
+    """
+    found = []
+    if available := re.search(r"^MemAvailable:\s*(\d+) kB", _text(proc / "meminfo"), re.MULTILINE):
+        found.append(1024 * int(available[1]))
+    found += [int(text) for limit in _LIMITS if (text := _text(sys / limit).strip()).isdecimal()]
+    return min(found, default=None)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii")
+    except OSError:
+        return ""

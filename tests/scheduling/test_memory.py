@@ -1,0 +1,38 @@
+"""What is expected of a run's memory, from pretend peaks."""
+
+from __future__ import annotations
+
+from benchbench.scheduling.memory import MemoryNeeds
+from benchbench.values import Component, Execution, Memory, RunResult, RunSpec
+
+
+def spec(method: str, workload: str, seed: int = 0, ranks: int = 1) -> RunSpec:
+    return RunSpec(
+        suite="test",
+        method=method,
+        workload_label=workload,
+        workload=Component(target=workload),
+        optimizer=Component(target="sgd"),
+        epochs=1,
+        batch_size=8,
+        seed=seed,
+        execution=Execution(ranks=ranks),
+    )
+
+
+def ended(peak: int | None) -> RunResult:
+    return RunResult(key="k", outcome="finished", memory=Memory(host_peak=peak))
+
+
+def test_a_run_is_expected_to_need_what_its_like_has_needed() -> None:
+    needs = MemoryNeeds()
+    assert needs.expected(spec("A", "x")) == 0
+    needs.learn(spec("A", "x"), ended(None))
+    assert needs.expected(spec("A", "x")) == 0
+    needs.learn(spec("A", "x", seed=1), ended(300))
+    needs.learn(spec("A", "x", seed=2), ended(200))
+    needs.learn(spec("B", "x"), ended(500))
+    assert needs.expected(spec("A", "x", seed=3)) == 300
+    assert needs.expected(spec("C", "x")) == 500  # the workload tells
+    assert needs.expected(spec("A", "y")) == 0  # another one does not
+    assert needs.expected(spec("A", "x", ranks=2)) == 600
