@@ -148,6 +148,9 @@ class SlurmEngine:
         )
         for job in jobs:
             job.folder.prepare(job.spec)
+            job.folder.submission_file.unlink(
+                missing_ok=True
+            )  # of a job that has ended, or this one would give way to it
         try:
             with executor.batch():
                 submitted = [
@@ -234,11 +237,15 @@ def run_as_job(spec: str, folder: str, data: str) -> None:
     """
     from benchbench.engines.node import execute, slot_here
 
+    files = RunFolder(Path(folder))
+    submission = files.submission()
+    if submission is not None and submission.job != _own_job():
+        return  # whoever submitted this job was killed before it could say so, and the run has another job by now
     received: list[int] = []
     for number in (signal.SIGTERM, signal.SIGUSR2):  # in place of submitit's handlers
         signal.signal(number, lambda number, _: received.append(number))
-    job = Job(RunSpec.model_validate_json(spec), RunFolder(Path(folder)), Path(data))
-    if job.folder.submission() is None:  # whoever submits the job writes it too, maybe a moment later
+    job = Job(RunSpec.model_validate_json(spec), files, Path(data))
+    if submission is None:  # whoever submits the job writes it too, maybe a moment later
         job.folder.submit(_submission(_own_job()))
     threads = int(os.environ.get("SLURM_CPUS_PER_TASK") or len(os.sched_getaffinity(0)))
     before = job.folder.checkpoints.latest_steps()

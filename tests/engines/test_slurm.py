@@ -15,7 +15,8 @@ import pytest
 
 from benchbench import api
 from benchbench.engines import Engine, EngineError, slurm_queue
-from benchbench.engines.slurm import SlurmEngine, _sbatch_options
+from benchbench.engines.slurm import SlurmEngine, _sbatch_options, run_as_job
+from benchbench.runs.folder import RunFolder
 from benchbench.values import RunResult, Submission
 from tests.conftest import benchbench, wait_for
 from tests.engines.conftest import execute, make_job
@@ -261,3 +262,13 @@ def test_requests_are_no_part_of_a_run_s_key(write_suite: Callable[..., Path]) -
     other = api.load_suite(write_suite(text.replace("mem: 500M", "mem: 1G")), thorough=False)
     assert one.engine_options["slurm"] == {"partition": "main", "time": 10, "mem": "500M"}
     assert [spec.key for spec in one.specs] == [spec.key for spec in other.specs]
+
+
+def test_a_job_gives_way_to_another_that_its_run_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SLURM_ARRAY_JOB_ID", raising=False)
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    folder = RunFolder(tmp_path)
+    folder.submit(Submission(engine="slurm", job="8", submitted_at="2026-01-01T00:00:00+00:00"))
+    before = sorted(tmp_path.iterdir())
+    run_as_job("this spec is not even read", str(tmp_path), str(tmp_path))
+    assert sorted(tmp_path.iterdir()) == before
