@@ -22,6 +22,9 @@ LONGEST_LOG = 16 * 1024 * 1024
 _BEGINNING = 64 * 1024
 _LOOKS_PER_SECOND = 4
 
+_NOT_FOR_RUNS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
+"""Runs write to their folders alone: what opens the tracking store is kept from their code and their logs."""
+
 
 def work(spec: str, folder: str, data: str, slot: Slot) -> None:
     """Execute one run and leave everything about it in its folder.
@@ -38,6 +41,8 @@ def work(spec: str, folder: str, data: str, slot: Slot) -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # the server holds it back
     die_with_parent()
+    for name in _NOT_FOR_RUNS:
+        os.environ.pop(name, None)
     os.environ.update(slot.environment)
     files = RunFolder(Path(folder))
     _redirect_output(files.log_file)
