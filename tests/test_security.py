@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchbench.tracking import without_passwords
 from tests.conftest import REPOSITORY, benchbench
 
 EVIL = """
@@ -88,6 +89,25 @@ def test_what_a_run_leaves_is_private_and_has_no_password(ran: Path) -> None:
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert [file for file in folder.rglob("*") if file.is_file() and SECRET.encode() in file.read_bytes()] == []
     assert SECRET.encode() not in (ran / "mlflow.db").read_bytes()
+
+
+@pytest.mark.usefixtures("workplace")
+def test_runs_know_nothing_that_opens_the_store(workplace: Path, write_suite: Callable[..., Path]) -> None:
+    text = SUITE.replace("../../line", "line").replace("../<script>", "SGD").replace("evil.py:Evil", "sgd")
+    variable = f"variable: MLFLOW_TRACKING_PASSWORD, folder: {workplace}"
+    path = write_suite(
+        text.replace("STUBS:line", "STUBS:environment").replace("batch_size: 8", f"batch_size: 8, {variable}")
+    )
+    assert benchbench("run", str(path), cwd=workplace, MLFLOW_TRACKING_PASSWORD=SECRET).returncode == 0
+    assert (workplace / "0.txt").read_text().startswith("None ")
+
+
+@pytest.mark.parametrize(
+    "text", ["db://x?sslpassword=hunter2&a=1", "db://x;api_key=hunter2", "http://me:hunter2@host", "it said hunter2"]
+)
+def test_secrets_are_masked_wherever_they_stand(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", SECRET)
+    assert SECRET not in without_passwords(text)
 
 
 def calls(name: str) -> list[tuple[Path, ast.Call]]:

@@ -135,7 +135,9 @@ class SlurmEngine:
     def _submit_array(self, ranks: int, jobs: Sequence[Job]) -> None:
         import submitit
 
-        executor = submitit.SlurmExecutor(_logs(jobs[0].folder) / "%j")
+        logs = _logs(jobs[0].folder)
+        logs.mkdir(mode=0o700, parents=True, exist_ok=True)  # what submitit pickles there is nobody else's
+        executor = submitit.SlurmExecutor(logs / "%j")
         executor.update_parameters(
             job_name="benchbench",
             time=None,  # or submitit would ask for five minutes

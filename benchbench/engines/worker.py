@@ -19,6 +19,9 @@ from benchbench.values import RunSpec
 LONGEST_LOG = 16 * 1024 * 1024
 """Bytes that a log may have; of a longer one its beginning stays, and what is printed from then on."""
 
+_NOT_FOR_RUNS = ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
+"""Runs write to their folders alone, so what opens the tracking store is kept from their code and their logs."""
+
 _BEGINNING = 64 * 1024
 _LOOKS_PER_SECOND = 4
 

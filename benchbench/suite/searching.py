@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
+from pydantic import JsonValue
+
 from benchbench.problems import nearest_name
 from benchbench.suite.schema import MethodEntry, OverrideEntry, SuiteFile
 from benchbench.suite.validation import value_text
@@ -35,7 +37,16 @@ def _space(entry: MethodEntry, override: OverrideEntry | None) -> dict[str, Spac
     if override is None:
         return dict(entry.search)
     merged = {**entry.search, **override.search}
-    return {name: space for name, space in merged.items() if name not in override.parameters or name in override.search}
+    fixed = {name: value for name, value in override.parameters.items() if name not in override.search}
+    return {
+        name: space.model_copy(update={"when": {each: v for each, v in space.when.items() if each not in fixed}})
+        for name, space in merged.items()
+        if name not in fixed and all(_equal(fixed.get(each, value), value) for each, value in space.when.items())
+    }
+
+
+def _equal(one: JsonValue, other: JsonValue) -> bool:
+    return canonical_json(one) == canonical_json(other)
 
 
 def check(file: SuiteFile, methods: Mapping[str, MethodEntry], complain: Complain) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 
-_SECRETS = "password|passwd|pwd|token|secret|api_?key"
-"""What the names of those parameters of a URI end in that open a store."""
+_SECRETS = "password|passwd|pwd|passphrase|token|secret|api_?key"
+"""What the names of parameters end in that open a store."""
 
 
 class TrackingError(RuntimeError):
@@ -14,9 +14,9 @@ class TrackingError(RuntimeError):
 
 
 def without_passwords(text: str) -> str:
-    """Return a text with the credentials of every URI in it masked, and those of MLflow's environment variables."""
+    """Return a text with the credentials of every URI in it masked, and those of the environment."""
     for name in ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"):
         if secret := os.environ.get(name):
             text = text.replace(secret, "***")
     text = re.sub(r"://[^/\s]*@", "://***@", text)
-    return re.sub(rf"(?i)([?&][\w-]*(?:{_SECRETS})=)[^&\s]*", r"\1***", text)
+    return re.sub(rf"(?i)([?&;][\w-]*(?:{_SECRETS})=)[^&;\s]*", r"\1***", text)

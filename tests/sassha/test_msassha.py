@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from benchbench.cost.ledger import Ledger
 from benchbench.objective import Objective
@@ -104,3 +105,11 @@ def test_looks_ahead_along_the_descent() -> None:
         assert np.allclose(found, start - 0.3 * momentum / length, rtol=1e-9, atol=0)
     for parameter, start in zip(case.parameters(), before, strict=True):
         assert parameter.equal(start)
+
+
+def test_a_momentum_of_zero_perturbs_nothing() -> None:
+    weights = torch.nn.Parameter(torch.ones(3))
+    optimizer = MSASSHA([weights], rho=0.1)
+    for _ in range(3):
+        optimizer.step(lambda: 0 * weights.square().sum())
+    assert torch.equal(weights.detach(), torch.ones(3))

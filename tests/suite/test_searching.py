@@ -86,6 +86,16 @@ def test_an_override_comes_first_and_a_fixed_value_is_not_searched(write_suite: 
     assert list(suite.spaces["u"]["m"]) == ["kind"]
 
 
+@pytest.mark.parametrize(("fixed", "left"), [("a", ["lr"]), ("b", [])])
+def test_a_condition_on_a_value_that_is_fixed_is_decided(
+    write_suite: Callable[..., Path], fixed: str, left: list[str]
+) -> None:
+    suite = suites.load(write_suite(SUITE + f"    overrides:\n      w: {{kind: {fixed}}}\n"))
+    space = suite.spaces.get("w", {}).get("m", {})
+    assert list(space) == left
+    assert all(one.when == {} for one in space.values())
+
+
 def test_the_schema_knows_search_spaces() -> None:
     definitions = suites.json_schema()["$defs"]
     assert {"Space", "Tuning", "Budget", "Tuned"} <= definitions.keys()
