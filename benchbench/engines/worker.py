@@ -25,9 +25,6 @@ _NOT_FOR_RUNS = ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRAC
 _BEGINNING = 64 * 1024
 _LOOKS_PER_SECOND = 4
 
-_NOT_FOR_RUNS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
-"""Runs write to their folders alone: what opens the tracking store is kept from their code and their logs."""
-
 
 def work(spec: str, folder: str, data: str, slot: Slot) -> None:
     """Execute one run and leave everything about it in its folder.
