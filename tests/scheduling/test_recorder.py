@@ -240,12 +240,31 @@ def test_a_database_is_used_without_a_server_too_and_its_password_is_kept(
         ("postgresql://me:secret@host:5432/db is away", "postgresql://***@host:5432/db is away"),
         ("http://me:se@cret@host/path", "http://***@host/path"),
         ("postgresql://host/db?user=me&password=secret&x=1", "postgresql://host/db?user=me&password=***&x=1"),
+        ("http://host/?sslpassword=secret&access_token=secret", "http://host/?sslpassword=***&access_token=***"),
         ("sqlite:////tmp/a@b.db", "sqlite:////tmp/a@b.db"),
         ("http://host/path/user@example", "http://host/path/user@example"),
     ],
 )
 def test_credentials_are_masked(text: str, shown: str) -> None:
     assert without_passwords(text) == shown
+
+
+@pytest.mark.parametrize("name", ["MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"])
+def test_credentials_of_the_environment_are_masked(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "s3cr3t")
+    assert without_passwords("the header was Bearer s3cr3t") == "the header was Bearer ***"
+
+
+def test_credentials_are_kept_from_runs(workplace: Path, write_suite: Callable[..., Path]) -> None:
+    path = write_suite(
+        SUITE.replace(":line", ":environment")
+        .replace("steps: 4", f"variable: MLFLOW_TRACKING_TOKEN, folder: {workplace}")
+        .replace("[0, 1]", "[0]")
+    )
+    done = benchbench("run", str(path), cwd=workplace, MLFLOW_TRACKING_TOKEN="s3cr3t")
+    assert done.returncode == 0, done.stderr
+    [seen] = [file.read_text() for file in workplace.glob("*.txt")]
+    assert seen.startswith("None ")
 
 
 @pytest.mark.usefixtures("workplace")
