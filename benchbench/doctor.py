@@ -145,7 +145,9 @@ def _slurm() -> Finding:
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True)
     except (OSError, subprocess.SubprocessError) as error:
-        return Finding("engines", "slurm", "broken", f"sinfo does not answer: {error}", "scontrol ping")
+        reason = (getattr(error, "stderr", None) or str(error)).strip()
+        # Missing, not broken: the other engines work without it, and Slurm's commands may lie on a machine unused.
+        return Finding("engines", "slurm", "missing", f"sinfo does not answer: {reason}", "scontrol ping")
     parts = [line.split() for line in answer.stdout.splitlines()]
     return Finding("engines", "slurm", "ok", ", ".join(f"{name}: {nodes} nodes" for name, nodes in parts))
 
@@ -155,6 +157,8 @@ def _folder(name: str, folder: Path) -> Finding:
     while not there.exists():
         there = there.parent
     free = _size(shutil.disk_usage(there).free)
+    if not there.is_dir():
+        return Finding("folders", name, "broken", f"{there} is no folder", "--runs-dir names another folder")
     if not os.access(there, os.W_OK):
         return Finding("folders", name, "broken", f"{there} cannot be written", "--runs-dir names another folder")
     runs = sum(not entry.name.startswith(".") for entry in folder.iterdir()) if folder.is_dir() else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -54,3 +55,25 @@ def test_a_server_that_is_not_there_is_said_without_its_password(tmp_path: Path)
     assert code == 1
     assert found["store"]["state"] == "broken"
     assert "hunter2" not in json.dumps(found)
+
+
+@pytest.mark.slow
+def test_a_cluster_that_does_not_answer_breaks_nothing(tmp_path: Path) -> None:
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    for name, line in (("sbatch", "exit 0"), ("sinfo", "echo 'no controller' >&2; exit 1")):
+        (commands / name).write_text(f"#!/bin/sh\n{line}\n")
+        (commands / name).chmod(0o755)
+    code, found = findings(tmp_path, PATH=f"{commands}{os.pathsep}{os.environ['PATH']}")
+    assert code == 0
+    assert found["slurm"]["state"] == "missing"
+    assert "no controller" in found["slurm"]["found"] or found["slurm"]["found"] == "not installed"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["file", "file/below"])
+def test_runs_cannot_lie_in_a_file(where: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    code, found = findings(tmp_path, "--runs-dir", where)
+    assert code == 1
+    assert found["runs"]["state"] == "broken"

@@ -28,9 +28,7 @@ SuiteArgument = Annotated[
 ]
 Overrides = Annotated[
     list[str],
-    typer.Option(
-        "--set", metavar="PATH=VALUE", help="Change a value of the suite, e.g. workloads.digits-mlp.epochs=2."
-    ),
+    typer.Option("--set", metavar="PATH=VALUE", help="Change a value of the suite, e.g. methods.SGD.lr=0.05."),
 ]
 Only = Annotated[
     list[str],
