@@ -11,6 +11,7 @@ import pytest
 
 from benchbench.tracking import without_passwords
 from tests.conftest import REPOSITORY, benchbench
+from tests.faults.conftest import MISBEHAVING
 
 EVIL = """
 from pathlib import Path
@@ -108,6 +109,18 @@ def test_runs_know_nothing_that_opens_the_store(workplace: Path, write_suite: Ca
 def test_secrets_are_masked_wherever_they_stand(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", SECRET)
     assert SECRET not in without_passwords(text)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/net/tcp").exists(), reason="needs Linux to tell who listens where")
+def test_ranks_listen_on_the_loopback_interface_alone(workplace: Path, write_suite: Callable[..., Path]) -> None:
+    text = SUITE.replace("../../line", "line").replace("../<script>", "SGD").replace("evil.py:Evil", "sgd")
+    text = text.replace("STUBS:line", f"{MISBEHAVING}:listening")
+    path = write_suite(text.replace("batch_size: 8", f"batch_size: 8, ranks: 2, folder: {workplace}"))
+    assert benchbench("run", str(path), cwd=workplace).returncode == 0
+    addresses = [address for file in workplace.glob("*.addresses") for address in file.read_text().split()]
+    assert addresses
+    assert set(addresses) <= {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}
 
 
 def calls(name: str) -> list[tuple[Path, ast.Call]]:
