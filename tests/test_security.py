@@ -11,6 +11,7 @@ import pytest
 
 from benchbench.tracking import without_passwords
 from tests.conftest import REPOSITORY, benchbench
+from tests.faults.conftest import MISBEHAVING
 
 EVIL = """
 from pathlib import Path
@@ -28,7 +29,7 @@ SUITE = """
 name: evil
 seeds: [0]
 workloads:
-  "../../line": {workload: "STUBS:line", epochs: 2, batch_size: 8}
+  "../../escaped": {workload: "STUBS:line", epochs: 2, batch_size: 8}
 methods:
   "../<script>": {optimizer: "evil.py:Evil", lr: 0.1}
 tables: [accuracy]
@@ -79,7 +80,7 @@ def test_reading_results_imports_nothing_that_they_name(ran: Path) -> None:
         assert not (ran / "imported").exists(), command
     # Nor does a name lead out of a folder.
     outside = {entry.name for entry in ran.parent.iterdir()} | {entry.name for entry in ran.parent.parent.iterdir()}
-    assert not {name for name in outside if "line" in name or "script" in name}
+    assert not {name for name in outside if "escaped" in name or "script" in name}
     assert [file for file in ran.rglob("*") if "script" in file.name and "<" in file.name] == []
 
 
@@ -93,7 +94,7 @@ def test_what_a_run_leaves_is_private_and_has_no_password(ran: Path) -> None:
 
 @pytest.mark.usefixtures("workplace")
 def test_runs_know_nothing_that_opens_the_store(workplace: Path, write_suite: Callable[..., Path]) -> None:
-    text = SUITE.replace("../../line", "line").replace("../<script>", "SGD").replace("evil.py:Evil", "sgd")
+    text = SUITE.replace("../../escaped", "line").replace("../<script>", "SGD").replace("evil.py:Evil", "sgd")
     variable = f"variable: MLFLOW_TRACKING_PASSWORD, folder: {workplace}"
     path = write_suite(
         text.replace("STUBS:line", "STUBS:environment").replace("batch_size: 8", f"batch_size: 8, {variable}")
@@ -108,6 +109,18 @@ def test_runs_know_nothing_that_opens_the_store(workplace: Path, write_suite: Ca
 def test_secrets_are_masked_wherever_they_stand(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", SECRET)
     assert SECRET not in without_passwords(text)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/net/tcp").exists(), reason="needs Linux to tell who listens where")
+def test_ranks_listen_on_the_loopback_interface_alone(workplace: Path, write_suite: Callable[..., Path]) -> None:
+    text = SUITE.replace("../../escaped", "line").replace("../<script>", "SGD").replace("evil.py:Evil", "sgd")
+    text = text.replace("STUBS:line", f"{MISBEHAVING}:listening")
+    path = write_suite(text.replace("batch_size: 8", f"batch_size: 8, ranks: 2, folder: {workplace}"))
+    assert benchbench("run", str(path), cwd=workplace).returncode == 0
+    addresses = [address for file in workplace.glob("*.addresses") for address in file.read_text().split()]
+    assert addresses
+    assert set(addresses) <= {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}
 
 
 def calls(name: str) -> list[tuple[Path, ast.Call]]:

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from benchbench.engines.slots import Slot
@@ -75,8 +76,13 @@ def _redirect_output(path: Path) -> None:
 
 def _keep_short(path: Path) -> None:
     """Cut the log whenever it has become too long: a run that floods it must not fill the disk."""
-    while True:
+    while path.exists():  # somebody else may have taken the run over, and begun anew
         time.sleep(1 / _LOOKS_PER_SECOND)
-        if path.stat().st_size > LONGEST_LOG:
-            os.truncate(path, _BEGINNING)
-            print(f"\n[... the log was longer than {LONGEST_LOG:,} bytes: what stood here is cut ...]", flush=True)
+        with suppress(FileNotFoundError):
+            _cut(path)
+
+
+def _cut(path: Path) -> None:
+    if path.stat().st_size > LONGEST_LOG:
+        os.truncate(path, _BEGINNING)
+        print(f"\n[... the log was longer than {LONGEST_LOG:,} bytes: what stood here is cut ...]", flush=True)

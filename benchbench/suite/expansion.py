@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import itertools
 import json
 import math
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -17,13 +15,12 @@ from pydantic import JsonValue
 
 from benchbench.problems import Place, Problem, nearest_name
 from benchbench.suite import searching
+from benchbench.suite.file_targets import FileTargets
 from benchbench.suite.schema import MethodEntry, OverrideEntry, SuiteFile, WorkloadEntry, check_label
 from benchbench.suite.yaml_source import Document, FieldPath
 from benchbench.values import Component, Execution, Heading, Method, Origin, RunSpec, Schedule, Suite
 
 MOST_RUNS = 100_000
-
-FILE_TARGET = re.compile(r"(?P<file>[^:]+\.py|[A-Za-z]:[^:]+\.py):(?P<attribute>[\w.]+)")
 
 _Entry = TypeVar("_Entry", WorkloadEntry, MethodEntry)
 
@@ -76,7 +73,7 @@ class Expansion:
         self.problems: list[Problem] = []
         self._file = file
         self._document = document
-        self._folder = folder
+        self._files = FileTargets(folder, self._complain)
         self._workloads = {label: _filled(entry, file.defaults.workloads) for label, entry in file.workloads.items()}
         self._methods = {label: _filled(entry, file.defaults.methods) for label, entry in file.methods.items()}
         self._places: dict[tuple[str, str, str], Place] = {("", "", ""): document.place(())}
@@ -184,45 +181,15 @@ class Expansion:
     def _workload(self, label: str) -> Component:
         # The models and data sets that its parameters name can come from files as well.
         entry = self._workloads[label]
-        target, content = self._located(entry.workload or label, self._path("workloads", label, "workload"))
-        parameters, more = self._all_located(entry.parameters, lambda name: self._path("workloads", label, name))
-        return Component(target=target, parameters=parameters, digest=_digest(content + more))
+        path = self._path("workloads", label, "workload")
+        of_parameter = functools.partial(self._path, "workloads", label)
+        return self._files.component(entry.workload or label, path, entry.parameters, of_parameter)
 
     def _optimizer(self, method: str, parameters: dict[str, JsonValue]) -> Component:
         # What a wrapper wraps can come from a file as well.
         path = self._path("methods", method, "optimizer")
-        target, content = self._located(self._methods[method].optimizer or "", path)
-        located, more = self._all_located(parameters, lambda name: self._path("methods", method, name))
-        return Component(target=target, parameters=located, digest=_digest(content + more))
-
-    def _all_located(
-        self, values: Mapping[str, JsonValue], path: Callable[[str], FieldPath]
-    ) -> tuple[dict[str, JsonValue], bytes]:
-        """Return values with every file target in them located, and the content of these files."""
-        located: dict[str, JsonValue] = {}
-        content = b""
-        for name, value in values.items():
-            more = b""
-            located[name] = value
-            if isinstance(value, str):
-                located[name], more = self._located(value, path(name))
-            elif isinstance(value, dict):
-                located[name], more = self._all_located(value, functools.partial(_below, path(name)))
-            content += more
-        return located, content
-
-    def _located(self, target: str, path: FieldPath) -> tuple[str, bytes]:
-        """Return a file target with its absolute path, and the file's content; any other target as it is."""
-        match = FILE_TARGET.fullmatch(target)
-        if match is None:
-            return target, b""
-        file = (self._folder / match["file"]).resolve()
-        try:
-            return f"{file}:{match['attribute']}", file.read_bytes()
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-            reason = error.strerror if isinstance(error, OSError) else error
-            self._complain(path, f"{file} cannot be read: {reason}", target)
-            return target, b""
+        of_parameter = functools.partial(self._path, "methods", method)
+        return self._files.component(self._methods[method].optimizer or "", path, parameters, of_parameter)
 
     # Checks
 
@@ -354,11 +321,3 @@ def _settings(values: Mapping[str, JsonValue]) -> str:
         for name, value in values.items()
     }
     return ", ".join(f"{name}={text}" for name, text in texts.items())
-
-
-def _below(path: FieldPath, name: str) -> FieldPath:
-    return (*path, name)
-
-
-def _digest(content: bytes) -> str | None:
-    return hashlib.sha256(content).hexdigest()[:16] if content else None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -32,6 +34,29 @@ class Flooding(LineTask):
             yield batch
 
 
+class Listening(LineTask):
+    """Writes down at which addresses its process listens, as Linux shows them."""
+
+    def __init__(self, setup: Setup, folder: str) -> None:
+        super().__init__(setup)
+        self._folder = Path(folder)
+
+    def batches(self, epoch: int) -> Iterator[Tensor]:
+        sockets = set(map(_target, Path("/proc/self/fd").iterdir()))
+        tables = [Path(f"/proc/self/net/{name}").read_text().splitlines()[1:] for name in ("tcp", "tcp6")]
+        lines = [line.split() for table in tables for line in table]
+        mine = [line[1].split(":")[0] for line in lines if line[3] == "0A" and f"socket:[{line[9]}]" in sockets]
+        (self._folder / f"{os.getpid()}.addresses").write_text("\n".join(mine))
+        yield from super().batches(epoch)
+
+
+def _target(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except FileNotFoundError:  # it was open for this very look
+        return ""
+
+
 class Stubborn(LineTask):
     """Hears of no stop for an hour."""
 
@@ -48,4 +73,11 @@ def _flooding(setup: Setup, *, steps: int = 4, pause: float = 0.0) -> LineTask:
 
 
 flooding = Workload(_flooding)
+
+
+def _listening(setup: Setup, *, folder: str) -> LineTask:
+    return Listening(setup, folder)
+
+
+listening = Workload(_listening)
 stubborn = Workload(Stubborn)

@@ -178,3 +178,13 @@ def test_equal_methods_are_rarely_separated(paired):
 def test_a_ranking_survives_json():
     ranking = rank({"a": around(0), "b": around(9), "c": {0: None}}, lower_is_better=True)
     assert Ranking.model_validate_json(ranking.model_dump_json()) == ranking
+
+
+def test_a_p_value_just_above_alpha_separates_nobody() -> None:
+    differences = [-0.303, 0.697, 1.697, 2.697, 3.697]  # t = 2.4 with four degrees of freedom: p = 0.074
+    values = {"one": dict(enumerate(differences)), "other": dict.fromkeys(range(5), 0.0)}
+    [tied] = rank(values, lower_is_better=False, alpha=0.05).pairs
+    assert tied.better is None
+    assert tied.corrected_p == pytest.approx(0.07436, abs=1e-5)
+    [apart] = rank(values, lower_is_better=False, alpha=0.08).pairs
+    assert apart.better == "one"
