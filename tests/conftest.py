@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import HealthCheck, settings
 
 # How fast a machine is decides no test.
@@ -24,6 +25,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 REPOSITORY = Path(__file__).parent.parent
 STUBS = Path(__file__).parent / "stubs.py"
 BREAKERS = Path(__file__).parent / "breakers.py"
+
+
+@pytest.fixture(autouse=True)
+def same_random_numbers() -> None:
+    """Random numbers that do not depend on the tests that ran before in this process."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")
