@@ -14,10 +14,10 @@ _MARKS = {"ok": "ok     ", "missing": "missing", "broken": "BROKEN "}
 
 
 def doctor(
+    as_json: options.Json = False,
     tracking_uri: options.TrackingUri = None,
     runs_dir: options.RunsDir = None,
     data_dir: options.DataDir = Path("data"),
-    as_json: options.Json = False,
 ) -> None:
     """Say what this machine has for benchmarks, what is missing, and how to mend it. Starts and creates nothing.
 

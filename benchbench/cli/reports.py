@@ -12,7 +12,7 @@ from benchbench.cli import completion, options
 from benchbench.cli.errors import errors_as_lines
 from benchbench.cli.output import print_results, print_tables
 
-_PUBLICATION = "Published tables that come along, such as sassha-paper, or a YAML file of that form."
+_PUBLICATION = "Published tables that come along, e.g. sassha-paper, or a YAML file of that form."
 _BUNDLE = "Bundle for a leaderboard"
 
 
