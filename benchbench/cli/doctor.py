@@ -23,11 +23,13 @@ _INDENT = " " * 11
 
 
 def doctor(
-    as_json: options.Json = False,
     timeout: Annotated[
-        float,
-        typer.Option(metavar="SECONDS", min=0, help="How long a plugin, a cluster or the store may take to answer."),
-    ] = 20.0,
+        int,
+        typer.Option(
+            metavar="SECONDS", min=1, max=3600, help="How long a plugin, a cluster or the store may take to answer."
+        ),
+    ] = 20,
+    as_json: options.Json = False,
     address: options.Address = None,
     tracking_uri: options.TrackingUri = None,
     runs_dir: options.RunsDir = None,

@@ -42,7 +42,7 @@ def _ray(address: str, seconds: float) -> Finding:
         try:
             return process.ask(seconds, _cluster, address)
         except (TimeoutError, ChildProcessError) as error:
-            reason = str(error) or f"no answer after {seconds:g} s"
+            reason = str(error) or f"no answer after {seconds:g} s (--timeout waits longer)"
     return _no_cluster(f"the cluster at {address} cannot be used: {reason}")
 
 
@@ -54,7 +54,7 @@ def _cluster(address: str) -> Finding:
         there = resources(address)
     except EngineError as error:
         return _no_cluster(str(error))
-    shown = ", ".join(f"{amount:g} {name}" for name, amount in there.items())
+    shown = ", ".join(f"{name}: {amount:g}" for name, amount in there.items())
     return Finding("engines", "ray", "ok", f"the cluster at {address}: {shown}")
 
 

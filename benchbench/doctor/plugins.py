@@ -11,23 +11,23 @@ from benchbench.doctor.separate_process import SeparateProcess
 from benchbench.plugins import Kind, Plugin
 
 
-def plugins(seconds: float) -> Iterator[Finding]:
+def plugins(process: SeparateProcess, seconds: float) -> Iterator[Finding]:
     """Import the code of every plugin.
 
     Args:
+        process: Where to import them.
         seconds: How long the import of a module may take.
 
     Yields:
         One finding after the other.
     """
     kinds: tuple[Kind, ...] = get_args(Kind)
-    with SeparateProcess("torch") as process:
-        imports = _Imports(process, seconds)
-        for kind in kinds:
-            known = offered.plugins(kind)
-            broken = [finding for plugin in known.values() if (finding := imports.trouble_with(plugin)) is not None]
-            yield Finding("plugins", f"{kind}s", "ok", f"{len(known) - len(broken)} can be named")
-            yield from broken
+    imports = _Imports(process, seconds)
+    for kind in kinds:
+        known = process.ask(seconds, offered.plugins, kind)  # torch is where its optimizers are known
+        broken = [finding for plugin in known.values() if (finding := imports.trouble_with(plugin)) is not None]
+        yield Finding("plugins", f"{kind}s", "ok", f"{len(known) - len(broken)} can be named")
+        yield from broken
 
 
 class _Imports:

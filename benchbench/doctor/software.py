@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
 from benchbench.doctor.finding import Finding, size
+from benchbench.doctor.separate_process import SeparateProcess
 
 _EXTRAS = {
     "language": ("transformers", "GLUE, trained tokenizers"),
@@ -36,29 +37,43 @@ def software() -> Iterator[Finding]:
             )
 
 
-def devices() -> Iterator[Finding]:
+def devices(process: SeparateProcess, seconds: float) -> list[Finding]:
     """Look at what runs can compute on.
 
-    Yields:
-        One finding after the other.
+    Args:
+        process: One that imports torch.
+        seconds: How long that may take to name the devices.
+
+    Returns:
+        The findings; a broken one where torch cannot be used.
     """
+    remedy = "`python -c 'import torch; torch.cuda.is_available()'` shows why; https://pytorch.org has the builds"
+    try:
+        return process.ask(seconds, _devices)
+    except TimeoutError:
+        return [Finding("devices", "torch", "broken", f"has not named any device after {seconds:g} s", remedy)]
+    except ChildProcessError as error:
+        return [Finding("devices", "torch", "broken", f"cannot be imported, or breaks Python: {error}", remedy)]
+
+
+def _devices() -> list[Finding]:
     import torch
 
     from benchbench.engines.slots import available_slots
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
-    yield Finding("devices", "cpu", "ok", f"{cores} cores, {size(memory)}, {platform.machine()}")
+    found = [Finding("devices", "cpu", "ok", f"{cores} cores, {size(memory)}, {platform.machine()}")]
     built_for = torch.version.cuda or torch.version.hip
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
-            properties = torch.cuda.get_device_properties(index)
-            yield Finding("devices", f"cuda:{index}", "ok", f"{properties.name}, {size(properties.total_memory)}")
+            gpu = torch.cuda.get_device_properties(index)
+            found.append(Finding("devices", f"cuda:{index}", "ok", f"{gpu.name}, {size(gpu.total_memory)}"))
     elif built_for:
-        found = f"torch is built for CUDA {built_for}, and sees no GPU"
-        yield Finding("devices", "gpu", "missing", found, "nvidia-smi shows whether the driver sees one")
+        why = f"torch is built for CUDA {built_for}, and sees no GPU"
+        found.append(Finding("devices", "gpu", "missing", why, "nvidia-smi shows whether the driver sees one"))
     else:
-        yield Finding("devices", "gpu", "missing", "torch is built for CPUs alone", "see https://pytorch.org")
+        found.append(Finding("devices", "gpu", "missing", "torch is built for CPUs alone", "see https://pytorch.org"))
     slots = available_slots()
     names = ", ".join(slot.name for slot in slots)
-    yield Finding("devices", "slots", "ok", f"{names}: threads of each: {slots[0].threads}")
+    return [*found, Finding("devices", "slots", "ok", f"{names}: threads of each: {slots[0].threads}")]
