@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import wait
 from types import ModuleType
 
 
@@ -36,3 +39,21 @@ def _wait_for_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
+
+
+def end_orphan(pid: int) -> None:
+    """Kill a process, and return when it is dead, though no process here waits for it.
+
+    Args:
+        pid: Of a process that was alive a moment ago.
+    """
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+        if sys.platform == "linux":
+            process = os.pidfd_open(pid)
+            wait([process])  # also a process that is dead counts which nobody has taken note of
+            os.close(process)
+        else:
+            while True:
+                time.sleep(0.01)
+                os.kill(pid, 0)
