@@ -8,16 +8,14 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerProcess
 
 from benchbench.engines import EngineError, Job
 from benchbench.engines.memory import room
 from benchbench.engines.slots import Slot, merged
-from benchbench.engines.stopping import held_back
 from benchbench.engines.worker import work
-from benchbench.execution.processes import end_orphan, no_main_module
+from benchbench.execution.processes import end_orphan, no_main_module, start_fork_server
 from benchbench.values import Outcome, RunResult
 
 GRACE_SECONDS = 10.0
@@ -147,11 +145,7 @@ def start_server(preload: Sequence[str]) -> None:
     Args:
         preload: Modules to load besides what every run needs.
     """
-    multiprocessing.get_context("forkserver").set_forkserver_preload([*_PRELOAD, *preload])
-    resource_tracker.ensure_running()  # a process that would be started below and lift the hold again
-    # A SIGTERM for all processes of a job must not take the server along, which reports how the runs end.
-    with held_back(signal.SIGTERM):
-        forkserver.ensure_running()
+    start_fork_server([*_PRELOAD, *preload])
 
 
 def _process(job: Job, slot: Slot, preload: Sequence[str]) -> ForkServerProcess:

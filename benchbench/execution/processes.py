@@ -8,8 +8,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait
 from types import ModuleType
 
@@ -27,6 +28,32 @@ def no_main_module() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = main
+
+
+@contextmanager
+def held_back(*numbers: signal.Signals) -> Iterator[None]:
+    """Hold signals back, from this thread and from the processes that are started meanwhile, which inherit that."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def start_fork_server(preload: Sequence[str]) -> None:
+    """Start the process that others are forked from, unless it runs already; it goes on loading in the background.
+
+    Signals for all processes of a job, such as those of Slurm when it preempts one or its time limit is near, must not
+    take the server along, which reports how its children end. These inherit that SIGTERM and SIGUSR2 are held back.
+
+    Args:
+        preload: Modules to load.
+    """
+    multiprocessing.get_context("forkserver").set_forkserver_preload(list(preload))
+    with held_back(signal.SIGUSR2):
+        resource_tracker.ensure_running()  # it ignores SIGTERM itself; started below, it would lift the hold
+        with held_back(signal.SIGTERM):
+            forkserver.ensure_running()
 
 
 def die_with_parent() -> None:

@@ -17,7 +17,7 @@ import torch
 
 from benchbench import stepping
 from benchbench.execution import backends
-from benchbench.execution.processes import die_with_parent, no_main_module
+from benchbench.execution.processes import die_with_parent, no_main_module, start_fork_server
 from benchbench.execution.ranks import RankEndedError, Ranks, joined
 from benchbench.runs.checkpoint import load_tensors, save_tensors
 from benchbench.training.steps import Training
@@ -152,7 +152,7 @@ def following(spec: RunSpec, device: torch.device, data: Path) -> Iterator[Follo
 
 def _start(spec: RunSpec, data: Path, place: _Place) -> _Follower:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])  # torch is loaded once for all of them
+    start_fork_server([__name__])  # torch is loaded once for all of them
     ours, theirs = context.Pipe()
     process = context.Process(
         target=follow,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
@@ -129,6 +130,29 @@ def test_no_run_is_called_dead_that_is_at_work(tmp_path: Path) -> None:
     engine.submit(quick)
     [result] = wait_for(lambda: engine.poll(0.2))
     assert result.outcome == "finished"
+
+
+def descendants(process: int) -> list[int]:
+    """Return all processes that a process and its children have started."""
+    children = [int(pid) for pid in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+    return [*children, *itertools.chain.from_iterable(map(descendants, children))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_signals_for_all_processes_of_a_job_leave_a_checkpoint(ranks: int, tmp_path: Path) -> None:
+    engine = LocalEngine(cpu_slots(2, cores=2))
+    slow = make_job(tmp_path / "runs", "line", ranks, epochs=200, parameters={"pause": 0.05})
+    engine.submit(slow)
+    wait_for(slow.folder.records)
+    for number in (signal.SIGUSR2, signal.SIGTERM):  # as Slurm sends them
+        assert not engine.poll(0.5)
+        for process in descendants(os.getpid()):
+            os.kill(process, number)
+    [result] = wait_for(lambda: engine.poll(0.5))
+    assert result.outcome == "interrupted", result.message
+    assert slow.folder.checkpoints.latest_steps()
+    engine.stop()
 
 
 @pytest.mark.slow
