@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import math
-import sys
 import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from benchbench.values import (
     CONCLUSIVE,
     Cost,
     EpochRecord,
-    Frozen,
-    Memory,
     Metrics,
     RunResult,
     RunSpec,
@@ -24,9 +21,9 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
 
 
-_T = TypeVar("_T")
 TAG = "benchbench."
 LONGEST_TEXT = 4000
+_PART = f"{TAG}result."
 
 
 def parameters(spec: RunSpec) -> dict[str, object]:
@@ -49,10 +46,10 @@ def epoch_metrics(record: EpochRecord) -> list[Metric]:
     return [metric(name, value, record.epoch) for name, value in values.items()]
 
 
-def result_metrics(result: RunResult) -> Metrics:
-    """Return the numbers of a result."""
+def result_metrics(result: RunResult, last: Metrics) -> Metrics:
+    """Return the numbers of a result, but for what the metrics of the last epoch have shown already."""
     return {
-        **{f"final/{name}": value for name, value in result.final.items()},
+        **{f"final/{name}": value for name, value in result.final.items() if last.get(name) != value},
         **{f"best/{name}": value for name, value in result.best.items()},
         **{f"memory/{name}": float(value) for name, value in result.memory.model_dump(exclude_none=True).items()},
         **({} if result.gc_measured is None else {"cost/gc_measured": result.gc_measured}),
@@ -63,25 +60,23 @@ def _cost_metrics(cost: Cost) -> Metrics:
     return {f"cost/{name}": float(value) for name, value in cost.model_dump().items()}
 
 
-def result_tags(result: RunResult) -> dict[str, object]:
-    """Return what of a result is no number."""
+def result_tags(result: RunResult) -> dict[str, str]:
+    """Return a result as tags: for people how the run ended, for `read_result` all of it, in parts that a tag can hold.
+
+    MLflow takes its time for every tag and every metric, so a result is not put together from them again.
+    """
+    content = result.model_dump_json(exclude_defaults=True)
+    parts = range(0, len(content), LONGEST_TEXT)
     return {
+        **({f"{TAG}message": result.message} if result.message else {}),
+        **{f"{_PART}{i}": content[start : start + LONGEST_TEXT] for i, start in enumerate(parts)},
         f"{TAG}outcome": result.outcome,
-        f"{TAG}message": result.message,
-        f"{TAG}selection_metric": result.selection_metric,
-        f"{TAG}higher_is_better": result.higher_is_better,
-        f"{TAG}epochs": result.epochs,
-        f"{TAG}best_epoch": result.best_epoch,
-        f"{TAG}unmetered": result.unmetered,
-        f"{TAG}sharpness_settings": result.sharpness_settings,
-        f"{TAG}sharpness_missing": result.sharpness_missing,
-        **{f"{TAG}environment.{name}": value for name, value in result.environment.items()},
     }
 
 
 def has_ended(run: Run) -> bool:
     """Return whether a run of MLflow has a result."""
-    return run.data.tags.get(f"{TAG}outcome") not in (None, "running")
+    return run.data.tags.get(f"{TAG}outcome") not in (None, "running") and f"{_PART}0" in run.data.tags
 
 
 def is_conclusive(run: Run) -> bool:
@@ -91,42 +86,10 @@ def is_conclusive(run: Run) -> bool:
 
 def read_result(run: Run) -> RunResult:
     """Return the result that was written as a run of MLflow."""
-    tags = {name.removeprefix(TAG): value for name, value in run.data.tags.items() if name.startswith(TAG)}
-    metrics = {name: _as_written(value) for name, value in run.data.metrics.items()}
-    return RunResult.model_validate(
-        {
-            "key": tags["key"],
-            "outcome": tags["outcome"],
-            "message": tags.get("message", ""),
-            "selection_metric": tags.get("selection_metric", ""),
-            "higher_is_better": json.loads(tags.get("higher_is_better", "null")),
-            "epochs": tags.get("epochs", 0),
-            "best_epoch": tags.get("best_epoch", 0),
-            "final": _below("final/", metrics),
-            "best": _below("best/", metrics),
-            "cost": _fields(Cost, _below("cost/", metrics)),
-            "gc_measured": metrics.get("cost/gc_measured"),
-            "unmetered": tags.get("unmetered", ""),
-            "sharpness_settings": tags.get("sharpness_settings", ""),
-            "sharpness_missing": tags.get("sharpness_missing", ""),
-            "memory": _fields(Memory, _below("memory/", metrics)),
-            "environment": _below("environment.", tags),
-        }
-    )
-
-
-def _as_written(value: float) -> float:
-    """Undo what SQL stores do to an infinite metric: they keep the largest number instead."""
-    largest = sys.float_info.max
-    return math.copysign(math.inf, value) if abs(value) >= largest else value
-
-
-def _below(prefix: str, values: dict[str, _T]) -> dict[str, _T]:
-    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
-
-
-def _fields(model: type[Frozen], values: Metrics) -> Metrics:
-    return {name: value for name, value in values.items() if name in model.model_fields}
+    parts = itertools.takewhile(bool, (run.data.tags.get(f"{_PART}{i}", "") for i in itertools.count()))
+    # A result that took the place of a longer one leaves the last parts of that one behind it.
+    content, _ = json.JSONDecoder().raw_decode("".join(parts))
+    return RunResult.model_validate(content)
 
 
 def metric(name: str, value: float, step: int) -> Metric:

@@ -112,20 +112,19 @@ class Store:
                     raise
         return str(experiment.experiment_id)
 
-    def runs(self, condition: str = f"tags.`{TAG}key` != ''") -> list[Run]:
-        """Return the runs that this harness wrote and that satisfy a condition, the latest first."""
+    def runs(self, condition: str = f"tags.`{TAG}key` != ''") -> Iterator[Run]:
+        """Yield the runs that this harness wrote and that satisfy a condition, the latest first."""
         experiments = [experiment.experiment_id for experiment in self.client.search_experiments()]
-        found: list[Run] = []
         token = None
-        with _without_garbage_collection():
-            while True:
+        while True:
+            with _without_garbage_collection():
                 page = self.client.search_runs(
                     experiments, condition, max_results=_PAGE, order_by=["start_time DESC"], page_token=token
                 )
-                found += page
-                token = page.token
-                if not token:
-                    return found
+            yield from page
+            token = page.token
+            if not token:
+                return
 
 
 def _connect(uri: str) -> None:

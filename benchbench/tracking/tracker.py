@@ -26,7 +26,7 @@ from benchbench.tracking.entities import (
     text,
 )
 from benchbench.tracking.store import Store
-from benchbench.values import Outcome, RunResult, RunSpec, Suite
+from benchbench.values import Metrics, Outcome, RunResult, RunSpec, Suite
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -46,17 +46,17 @@ class TrackedRun:
         run_id: MLflow's identifier.
         folder: The run's files.
         parameters: What MLflow shows as the run's parameters, until they are written.
-        earlier: Whether it has had a result before, to which something is added.
         looks: How often it has been looked at for something new.
         tail: The epochs that are still to be written.
+        last: The metrics of the last epoch that has been written.
     """
 
     run_id: str
     folder: RunFolder
     parameters: Mapping[str, object] = field(default_factory=dict)
-    earlier: bool = False
     looks: int = 0
     tail: Tail = field(init=False)
+    last: Metrics = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.tail = Tail(self.folder)
@@ -86,16 +86,16 @@ class Tracker:
         if self._store.is_new:
             return {}
         wanted, found = set(keys), dict[str, RunResult]()
+        listed: dict[str, dict[str, bool]] = {key: {} for key in wanted}
         with self._store.reporting():
-            runs = self._store.runs(*([f"tags.`{TAG}key` = '{keys[0]}'"] if len(wanted) == 1 else []))
-        self._listed |= {key: {} for key in wanted}
-        for run in runs:
-            key = run.data.tags[f"{TAG}key"]
-            if key not in wanted:
-                continue
-            self._listed[key][run.info.run_id] = is_conclusive(run)
-            if has_ended(run) and (key not in found or (is_conclusive(run) and not found[key].conclusive)):
-                found[key] = read_result(run)
+            for run in self._store.runs(*([f"tags.`{TAG}key` = '{keys[0]}'"] if len(wanted) == 1 else [])):
+                key = run.data.tags[f"{TAG}key"]
+                if key not in wanted:
+                    continue
+                listed[key][run.info.run_id] = is_conclusive(run)
+                if has_ended(run) and (key not in found or (is_conclusive(run) and not found[key].conclusive)):
+                    found[key] = read_result(run)
+        self._listed |= listed
         return found
 
     def forget_listing(self) -> None:
@@ -204,12 +204,12 @@ class Tracker:
         if trained is None or not trained.conclusive:
             return None
         with self._store.reporting():
-            runs = self._store.runs(f"tags.`{TAG}key` = '{trained.key}'")
-        for run in filter(is_conclusive, runs):
+            runs = list(filter(is_conclusive, self._store.runs(f"tags.`{TAG}key` = '{trained.key}'")))
+        for run in runs:
             result = read_result(run)
             if result.cost == trained.cost and not any(name.startswith(PREFIX) for name in result.final):
-                tracked = TrackedRun(run.info.run_id, folder, earlier=True)
-                tracked.tail.new()  # these are there already
+                tracked = TrackedRun(run.info.run_id, folder)
+                _new_metrics(tracked)  # these are there already
                 return tracked
         return None
 
@@ -242,10 +242,9 @@ class Tracker:
         Raises:
             TrackingError: The store cannot be used.
         """
-        metrics = [metric(name, value, result.epochs) for name, value in result_metrics(result).items()]
-        # Most runs have nothing to say about most of it, and every tag costs time; what is measured later replaces all.
-        tags = {name: value for name, value in result_tags(result).items() if value != "" or tracked.earlier}
-        self._write(tracked, [*_new_metrics(tracked), *_diagnostics(tracked.folder), *metrics], tags)
+        epochs = _new_metrics(tracked)
+        metrics = [metric(name, value, result.epochs) for name, value in result_metrics(result, tracked.last).items()]
+        self._write(tracked, [*epochs, *_diagnostics(tracked.folder), *metrics], result_tags(result))
         client = self._store.client
         with self._store.reporting():
             for file in tracked.folder.tracked_files:
@@ -253,7 +252,7 @@ class Tracker:
             client.set_terminated(tracked.run_id, _STATUS.get(result.outcome, "FAILED"))
             self._remove_superseded(tracked, result)
 
-    def _write(self, tracked: TrackedRun, metrics: Sequence[Metric], tags: Mapping[str, object] | None = None) -> None:
+    def _write(self, tracked: TrackedRun, metrics: Sequence[Metric], tags: Mapping[str, str] | None = None) -> None:
         from mlflow.entities import Param, RunTag
 
         params = [Param(name, text(value)) for name, value in tracked.parameters.items()]
@@ -286,7 +285,10 @@ class Tracker:
 
 
 def _new_metrics(tracked: TrackedRun) -> list[Metric]:
-    return [metric for record in tracked.tail.new() for metric in epoch_metrics(record)]
+    records = tracked.tail.new()
+    if records:
+        tracked.last = records[-1].metrics
+    return [metric for record in records for metric in epoch_metrics(record)]
 
 
 def _diagnostics(folder: RunFolder) -> list[Metric]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, JsonValue
@@ -140,7 +141,7 @@ class RunSpec(Frozen):
     measure: tuple[Measurement, ...] = ()
     sharpness: SharpnessSettings = SharpnessSettings()
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Hash of all that decides the run's numbers: 16 hexadecimal digits, equal across suites and labels."""
         content = self.model_dump(mode="json", exclude=_NOT_IN_KEY)
@@ -157,6 +158,12 @@ class RunSpec(Frozen):
     def memory_stated(self) -> int:
         """Bytes of the host's memory that all its ranks need together, by what the suite says; 0 if it says nothing."""
         return int((self.memory or 0) * 2**30) * self.execution.ranks
+
+    def __copy__(self) -> RunSpec:
+        """Return a copy without the key, for `model_copy` changes fields that decide it."""
+        copied = super().__copy__()
+        copied.__dict__.pop("key", None)
+        return copied
 
     def asking_for_sharpness(self, changes: Mapping[str, JsonValue]) -> RunSpec:
         """Return the spec with its sharpness to be measured, some of the settings changed.

@@ -20,7 +20,8 @@ from mlflow.entities import Run
 
 from benchbench import api
 from benchbench.scheduling.runner import Event
-from benchbench.values import Memory, Row
+from benchbench.tracking import Tracker
+from benchbench.values import Memory, Row, RunResult
 from tests.conftest import STUBS, benchbench, wait_for
 
 SUITE = """
@@ -281,8 +282,13 @@ def test_the_end_of_the_parent_loses_nothing(
     slow_runs = [run for run in tracked() if run.data.params.get("workload.pause") == "0.1"]
     assert len(slow_runs) == 4
     assert {run.info.status for run in slow_runs} == {"FINISHED"}
-    assert any("benchbench.environment.resumed" in run.data.tags for run in slow_runs)
+    assert any("resumed" in result.environment for result in results(slow_runs))
     assert histories(slow_runs) == histories([run for run in tracked() if run not in slow_runs])
+
+
+def results(runs: list[Run]) -> list[RunResult]:
+    """Return what the store holds of runs."""
+    return list(Tracker().results([run.data.tags["benchbench.key"] for run in runs]).values())
 
 
 def histories(runs: list[Run]) -> dict[tuple[str, str], Any]:
@@ -312,7 +318,7 @@ def test_a_node_that_is_taken_away_leaves_checkpoints(workplace: Path, write_sui
     messages = {run.data.tags["benchbench.message"] for run in tracked()}
     assert all(message.startswith("stopped ") for message in messages), messages
     assert benchbench("run", str(path), cwd=workplace).returncode == 0
-    assert any("benchbench.environment.resumed" in run.data.tags for run in tracked())
+    assert any("resumed" in result.environment for result in results(tracked()))
 
 
 @pytest.mark.slow
