@@ -47,6 +47,12 @@ def offered(words: str, cwd: Path) -> list[str]:
         ("benchbench run digits --engine l", ["local"]),
         ("benchbench show sas", ["sassha"]),
         ("benchbench list w", ["workloads"]),
+        ("benchbench check s", ["sassha", "sgd", "sparseadam"]),
+        ("benchbench show adam", ["adam", "adamw"]),
+        ("benchbench compare digits --with sas", ["sassha-paper"]),
+        ("benchbench published m", ["mine.yaml", "more/"]),
+        ("benchbench sharpness digits_s", ["digits_sharpness"]),
+        ("benchbench leaderboard build dig", ["digits"]),
     ],
 )
 def test_names_are_completed(words: str, some: list[str], tmp_path: Path) -> None:

@@ -197,6 +197,7 @@ def measure(
     runs_dir: Path | None = None,
     data: Path = DATA,
     observe: Observer = lambda event: None,
+    warn: Callable[[str], None] = lambda text: None,
 ) -> list[Row]:
     """Measure the sharpness of every finished run of a suite that has not been measured so; train nothing.
 
@@ -209,6 +210,7 @@ def measure(
         runs_dir: Folder of the runs' files (default: `.benchbench/runs`).
         data: The folder in which data sets lie.
         observe: Told about everything that happens.
+        warn: Told what goes wrong beside the runs, in one line.
 
     Returns:
         One row per run of the suite, with its result; its spec says what was asked for.
@@ -235,6 +237,7 @@ def measure(
         runs_dir=runs_dir,
         data=data,
         observe=observe,
+        warn=warn,
     )
     by_key = {row.spec.key: row.result for row in known}
     return [Row(spec=spec, result=by_key.get(spec.key)) for spec in specs]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from benchbench.plugins import Kind
     from benchbench.values import Suite
 
 
@@ -14,7 +15,11 @@ def suites(incomplete: str) -> list[str]:
     """Return the bundled suites, and the YAML files and folders that begin so."""
     from benchbench.suite import bundled
 
-    names = [name for name in bundled() if name.startswith(incomplete)]
+    return [*(name for name in bundled() if name.startswith(incomplete)), *_yaml_files(incomplete)]
+
+
+def _yaml_files(incomplete: str) -> list[str]:
+    names = []
     folder, _, start = incomplete.rpartition("/")
     entries = Path(folder or ("/" if incomplete.startswith("/") else ".")).glob(f"{_literal(start)}*")
     prefix = incomplete[: len(incomplete) - len(start)]
@@ -57,13 +62,44 @@ def _loaded(argument: str) -> Suite | None:
 
 def names(incomplete: str) -> list[str]:
     """Return the optimizers, workloads, models and data sets that distributions offer and that begin so."""
-    from importlib.metadata import entry_points
     from typing import get_args
 
     from benchbench.plugins import Kind
 
-    offered = {entry.name for kind in get_args(Kind) for entry in entry_points(group=f"benchbench.{kind}s")}
-    return sorted(name for name in offered if name.startswith(incomplete))
+    return sorted({name for kind in get_args(Kind) for name in _offered(kind, incomplete)})
+
+
+def optimizers(incomplete: str) -> list[str]:
+    """Return the optimizers that torch and other distributions offer and that begin so."""
+    return sorted(_offered("optimizer", incomplete))
+
+
+def publications(incomplete: str) -> list[str]:
+    """Return the published tables that come along, and the YAML files and folders, that begin so."""
+    from benchbench.reporting.published import names
+
+    return [*(name for name in names() if name.startswith(incomplete)), *_yaml_files(incomplete)]
+
+
+def _offered(kind: Kind, incomplete: str) -> set[str]:
+    from importlib.metadata import entry_points
+
+    offered = {entry.name for entry in entry_points(group=f"benchbench.{kind}s")}
+    known = offered | _of_torch() if kind == "optimizer" else offered
+    return {name for name in known if name.startswith(incomplete)}
+
+
+def _of_torch() -> set[str]:
+    """Return the names of torch's own optimizers, from its source: to import it takes seconds."""
+    import re
+    from importlib.util import find_spec
+
+    torch = find_spec("torch")
+    if torch is None or torch.origin is None:
+        return set()
+    source = Path(torch.origin).with_name("optim") / "__init__.py"
+    exported = re.findall(r'^    "([A-Z]\w*)",$', source.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {name.lower() for name in exported} - {"optimizer"}
 
 
 def _literal(text: str) -> str:

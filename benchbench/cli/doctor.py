@@ -7,18 +7,17 @@ from pathlib import Path
 
 import typer
 
-from benchbench.cli.common import EXIT_INCOMPLETE, Json, app, errors_as_lines
-from benchbench.cli.options import DataDir, RunsDir, TrackingUri
+from benchbench.cli import options
+from benchbench.cli.errors import EXIT_INCOMPLETE, errors_as_lines
 
 _MARKS = {"ok": "ok     ", "missing": "missing", "broken": "BROKEN "}
 
 
-@app.command()
 def doctor(
-    tracking_uri: TrackingUri = None,
-    runs_dir: RunsDir = None,
-    data_dir: DataDir = Path("data"),
-    as_json: Json = False,
+    as_json: options.Json = False,
+    tracking_uri: options.TrackingUri = None,
+    runs_dir: options.RunsDir = None,
+    data_dir: options.DataDir = Path("data"),
 ) -> None:
     """Say what this machine has for benchmarks, what is missing, and how to mend it. Starts and creates nothing.
 

@@ -7,29 +7,40 @@ from typing import Annotated
 
 import typer
 
-from benchbench.cli.common import EXIT_INCOMPLETE, app, errors_as_lines, print_listing
-from benchbench.cli.options import DataDir, RunsDir, TrackingUri
+from benchbench.cli import completion, options
+from benchbench.cli.errors import EXIT_INCOMPLETE, errors_as_lines
+from benchbench.cli.output import print_listing
 
-board = typer.Typer(
-    help="A static site over many submissions, and bundles that can be checked and run again.", no_args_is_help=True
-)
-app.add_typer(board, name="leaderboard")
+Bundle = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE.zip", help="What `benchbench export SUITE --bundle FILE.zip` wrote.", show_default=False
+    ),
+]
 
-Bundle = Annotated[Path, typer.Argument(help="A zip file that `benchbench export SUITE --bundle` wrote.")]
 
-
-@board.command()
 def build(
     results: Annotated[
         list[str],
         typer.Argument(
-            metavar="RESULTS...", help="Bundles, folders that `leaderboard add` made, and suites that were run here."
+            metavar="RESULTS",
+            help="Bundles, folders that `leaderboard add` made, and suites that were run here.",
+            show_default=False,
+            autocompletion=completion.suites,
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", help="Folder to write: a new one, or a site, which is replaced.")],
-    title: Annotated[str, typer.Option("--title", help="Headline of the site.")] = "Leaderboard",
-    tracking_uri: TrackingUri = None,
-    runs_dir: RunsDir = None,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Folder to write: a new one, or a site, which is replaced.",
+            show_default=False,
+        ),
+    ],
+    title: Annotated[str, typer.Option("--title", metavar="TEXT", help="Headline of the site.")] = "Leaderboard",
+    tracking_uri: options.TrackingUri = None,
+    runs_dir: options.RunsDir = None,
 ) -> None:
     """Write a static site that needs no server and no network. Runs and imports nothing that the results name."""
     from benchbench import api
@@ -46,10 +57,12 @@ def build(
     typer.echo(f"{out / 'index.html'}: {runs} runs")
 
 
-@board.command()
 def add(
     bundle: Bundle,
-    to: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="The leaderboard, made if it does not exist.")],
+    to: Annotated[
+        Path,
+        typer.Option("--to", metavar="DIR", help="The leaderboard, made if it does not exist.", show_default=False),
+    ],
 ) -> None:
     """Check a bundle (form, sums, every method on every workload with every seed) and copy it into a leaderboard."""
     from benchbench.leaderboard import sources
@@ -59,23 +72,24 @@ def add(
     typer.echo(str(kept))
 
 
-@board.command()
 def verify(
     bundle: Bundle,
-    runs: Annotated[int, typer.Option("--runs", min=1, help="Runs to make again, drawn at random.")] = 2,
+    runs: Annotated[int, typer.Option("--runs", metavar="N", min=1, help="Runs to make again, drawn at random.")] = 2,
     draw: Annotated[
-        int | None, typer.Option("--draw", min=0, help="Seed of the draw.", show_default="drawn and printed")
+        int | None,
+        typer.Option("--draw", metavar="N", min=0, help="Seed of the draw.", show_default="drawn and printed"),
     ] = None,
     tolerance: Annotated[
         float,
         typer.Option(
             "--tolerance",
+            metavar="SHARE",
             min=0.0,
             help="Largest difference of a metric, as a share of the claimed value, where hardware or versions differ "
             "(four standard deviations over the claim's seeds, if that is more); else it is 0.",
         ),
     ] = 0.05,
-    data_dir: DataDir = Path("data"),
+    data_dir: options.DataDir = Path("data"),
 ) -> None:
     """Run some of a bundle's runs again and compare. RUNS THE CODE that its suite names, if it is installed here.
 

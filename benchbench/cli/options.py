@@ -1,4 +1,7 @@
-"""Options and arguments that several commands have, each of them written once."""
+"""Options and arguments that several commands have, each of them written once.
+
+Every command lists them in the order of this file, its own options first.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,9 @@ import typer
 
 from benchbench.cli import completion
 
+_EXECUTION = "Execution"
+_PLACES = "Files and tracking"
+
 
 class EngineName(StrEnum):
     """Where runs execute."""
@@ -20,50 +26,87 @@ class EngineName(StrEnum):
     slurm = "slurm"
 
 
+class Format(StrEnum):
+    """How tables are printed."""
+
+    terminal = "terminal"
+    markdown = "markdown"
+    latex = "latex"
+    html = "html"
+    html_fragment = "html-fragment"
+    csv = "csv"
+    json = "json"
+
+
 SuiteArgument = Annotated[
     str,
     typer.Argument(
-        help="A YAML file, or the name of a bundled suite.", show_default=False, autocompletion=completion.suites
+        metavar="SUITE",
+        help="A YAML file, or the name of a bundled suite.",
+        show_default=False,
+        autocompletion=completion.suites,
     ),
-]
-Overrides = Annotated[
-    list[str],
-    typer.Option("--set", metavar="PATH=VALUE", help="Change a value of the suite, e.g. methods.SGD.lr=0.05."),
 ]
 Only = Annotated[
     list[str],
     typer.Option(
         "--only",
-        metavar="KEY=LABEL,...",
-        help="Take a part of the suite, e.g. method=SASSHA,seed=0; also by workload.",
+        metavar="KEY=LABEL",
+        help="Take a part of the suite: by method, workload and seed, such as method=SASSHA,seed=0. Repeatable.",
         autocompletion=completion.parts,
     ),
 ]
-TrackingUri = Annotated[
-    str | None,
+Overrides = Annotated[
+    list[str],
     typer.Option(
-        "--tracking-uri",
-        envvar="MLFLOW_TRACKING_URI",
-        help="MLflow store.",
-        show_default="sqlite:///mlflow.db",
+        "--set",
+        metavar="PATH=VALUE",
+        help="Change a value of the suite, such as methods.SGD.lr=0.05. Repeatable.",
     ),
 ]
-RunsDir = Annotated[
-    Path | None,
-    typer.Option("--runs-dir", help="Folder for the files that runs leave.", show_default=".benchbench/runs"),
-]
-DataDir = Annotated[Path, typer.Option("--data-dir", envvar="BENCHBENCH_DATA", help="Folder in which data sets lie.")]
 Synthetic = Annotated[
     bool, typer.Option("--synthetic", help="Rehearse on made-up data of the same shapes; a run of its own.")
 ]
+Force = Annotated[bool, typer.Option("--force", help="Run again what is done already.")]
+FormatOption = Annotated[
+    Format,
+    typer.Option(
+        "--format",
+        metavar="NAME",
+        help="terminal, markdown, latex (needs booktabs and graphicx), html (a page), html-fragment (its tables only), "
+        "csv (unrounded numbers) or json.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Engine = Annotated[
     EngineName,
     typer.Option(
-        "--engine", help="Where runs execute: processes on this machine, all in this one, or a cluster's nodes."
+        "--engine",
+        metavar="NAME",
+        help="local: processes on this machine; inline: all in this one; ray, slurm: a cluster's nodes.",
+        rich_help_panel=_EXECUTION,
     ),
 ]
 Slots = Annotated[
-    int | None, typer.Option("--slots", min=1, help="Runs at a time.", show_default="one per GPU, or per core")
+    int | None,
+    typer.Option(
+        "--slots",
+        metavar="N",
+        min=1,
+        help="Runs at a time.",
+        show_default="one per GPU, or per core",
+        rich_help_panel=_EXECUTION,
+    ),
+]
+SlotsPerDevice = Annotated[
+    int,
+    typer.Option(
+        "--slots-per-device",
+        metavar="N",
+        min=1,
+        help="Runs that share a GPU; their times are in no table.",
+        rich_help_panel=_EXECUTION,
+    ),
 ]
 Devices = Annotated[
     str | None,
@@ -72,12 +115,77 @@ Devices = Annotated[
         metavar="LIST",
         help="What to use of this machine: cpu, or GPUs such as 0,2.",
         show_default="all GPUs",
+        rich_help_panel=_EXECUTION,
     ),
 ]
 Address = Annotated[
     str | None,
     typer.Option(
-        "--address", help="A Ray cluster, for --engine ray.", show_default="RAY_ADDRESS, else one on this machine"
+        "--address",
+        metavar="ADDRESS",
+        help="A Ray cluster, for --engine ray.",
+        show_default="RAY_ADDRESS, else one on this machine",
+        rich_help_panel=_EXECUTION,
     ),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Run again what is done already.")]
+NoWait = Annotated[
+    bool,
+    typer.Option(
+        "--no-wait",
+        help="Return once the runs are queued, for --engine slurm; see `collect`.",
+        rich_help_panel=_EXECUTION,
+    ),
+]
+TrackingUri = Annotated[
+    str | None,
+    typer.Option(
+        "--tracking-uri",
+        metavar="URI",
+        envvar="MLFLOW_TRACKING_URI",
+        help="MLflow store.",
+        show_default="sqlite:///mlflow.db",
+        rich_help_panel=_PLACES,
+    ),
+]
+RunsDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--runs-dir",
+        metavar="DIR",
+        help="Folder for the files that runs leave.",
+        show_default=".benchbench/runs",
+        rich_help_panel=_PLACES,
+    ),
+]
+DataDir = Annotated[
+    Path,
+    typer.Option(
+        "--data-dir",
+        metavar="DIR",
+        envvar="BENCHBENCH_DATA",
+        help="Folder in which data sets lie.",
+        rich_help_panel=_PLACES,
+    ),
+]
+
+
+def device_names(devices: str | None) -> list[str]:
+    """Return the devices of `--devices`."""
+    return [each.strip() for each in devices.split(",")] if devices else []
+
+
+def check_engine(engine: EngineName, address: str | None, *, no_wait: bool = False) -> None:
+    """Check that the engine has what the other options say about it.
+
+    Raises:
+        BadInputError: It has not.
+    """
+    from benchbench.problems import BadInputError, Problem
+
+    wrong = []
+    if no_wait and engine is not EngineName.slurm:
+        wrong.append(Problem("only --engine slurm goes on without this command", file="--no-wait", value=engine.value))
+    if address is not None and engine is not EngineName.ray:
+        wrong.append(Problem("only --engine ray has an address", file="--address", value=engine.value))
+    if wrong:
+        raise BadInputError(wrong)

@@ -1,4 +1,4 @@
-"""How tables are printed."""
+"""How tables and listings are printed."""
 
 from __future__ import annotations
 
@@ -6,28 +6,17 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Sequence
-from enum import StrEnum
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
 import typer
 
+from benchbench.cli.options import Format
+
 if TYPE_CHECKING:
     from benchbench.reporting.table import Table
     from benchbench.values import Row, Suite
-
-
-class Format(StrEnum):
-    """How tables are printed."""
-
-    terminal = "terminal"
-    markdown = "markdown"
-    latex = "latex"
-    html = "html"
-    html_fragment = "html-fragment"
-    csv = "csv"
-    json = "json"
 
 
 def print_results(suites: Sequence[Suite], rows: Sequence[Sequence[Row]], form: Format) -> None:
@@ -91,3 +80,13 @@ def _for_this_terminal(table: Table) -> str:
     terminal = sys.stdout.isatty()
     color = terminal and "NO_COLOR" not in os.environ
     return to_terminal(table, color=color, width=shutil.get_terminal_size().columns if terminal else None)
+
+
+def print_listing(rows: Sequence[Mapping[str, object]]) -> None:
+    """Print rows as a plain table, whatever control characters are in them shown as escapes."""
+    from tabulate import tabulate
+
+    from benchbench.problems import printable
+
+    texts = [{name: printable(str(value)) for name, value in row.items()} for row in rows]
+    typer.echo(tabulate(texts, headers="keys", tablefmt="simple", disable_numparse=True))

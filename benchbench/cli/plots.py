@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from benchbench.cli.common import app, errors_as_lines
-from benchbench.cli.options import Only, Overrides, RunsDir, SuiteArgument, Synthetic, TrackingUri
+from benchbench.cli import options
+from benchbench.cli.errors import errors_as_lines
 
 
 class KindName(StrEnum):
@@ -34,31 +34,37 @@ class CurrencyName(StrEnum):
     gc = "gc"
 
 
-@app.command()
 def plot(
-    suite: SuiteArgument,
+    suite: options.SuiteArgument,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to write into.", show_default=False)],
     kinds: Annotated[
         list[KindName],
-        typer.Option("--kind", help="What to draw, repeatable.", show_default="all for which there are data"),
-    ] = [],  # noqa: B006 - typer never changes a default
+        typer.Option(
+            "--kind",
+            metavar="NAME",
+            help=f"What to draw: {', '.join(KindName)}. Repeatable.",
+            show_default="all for which there are data",
+        ),
+    ] = [],
     metrics: Annotated[
         list[str],
-        typer.Option("--metric", metavar="NAME", help="A metric or diagnostic, e.g. validation/loss; repeatable."),
-    ] = [],  # noqa: B006
+        typer.Option("--metric", metavar="NAME", help="A metric or diagnostic, such as validation/loss. Repeatable."),
+    ] = [],
     currency: Annotated[
         CurrencyName | None,
         typer.Option(
             "--x",
-            help="What training is counted in: `gc` are gradients, a Hessian-vector product counting three.",
+            metavar="NAME",
+            help="What training is counted in: epochs, steps, seconds, gradients, or gc (gradients, a Hessian-vector "
+            "product counting three).",
             show_default="epochs for curves, gc for cost",
         ),
     ] = None,
-    only: Only = [],  # noqa: B006
-    overrides: Overrides = [],  # noqa: B006
-    tracking_uri: TrackingUri = None,
-    runs_dir: RunsDir = None,
-    synthetic: Synthetic = False,
+    only: options.Only = [],
+    overrides: options.Overrides = [],
+    synthetic: options.Synthetic = False,
+    tracking_uri: options.TrackingUri = None,
+    runs_dir: options.RunsDir = None,
 ) -> None:
     """Draw figures of what has been run as PNG, SVG and PDF, and print the names of the files. Runs nothing.
 

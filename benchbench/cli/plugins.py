@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from benchbench.cli import completion
-from benchbench.cli.common import EXIT_INCOMPLETE, Json, app, errors_as_lines, print_listing
+from benchbench.cli import completion, options
+from benchbench.cli.errors import EXIT_INCOMPLETE, errors_as_lines
+from benchbench.cli.output import print_listing
 
 
 class Creatable(StrEnum):
@@ -30,9 +31,9 @@ class Listing(StrEnum):
     suites = "suites"
 
 
-@app.command("list")
 def list_names(
-    what: Annotated[Listing, typer.Argument(help="What to list.", show_default=False)], as_json: Json = False
+    what: Annotated[Listing, typer.Argument(metavar="WHAT", help=f"One of {', '.join(Listing)}.", show_default=False)],
+    as_json: options.Json = False,
 ) -> None:
     """List the optimizers, workloads, models, data sets or suites there are, and the plugins that are broken."""
     with errors_as_lines():
@@ -43,17 +44,17 @@ def list_names(
         print_listing(rows)
 
 
-@app.command()
 def show(
     name: Annotated[
         str,
         typer.Argument(
+            metavar="NAME",
             help="An optimizer, a workload, a model or a data set.",
             show_default=False,
             autocompletion=completion.names,
         ),
     ],
-    as_json: Json = False,
+    as_json: options.Json = False,
 ) -> None:
     """Show what is known of an optimizer, a workload, a model or a data set: its parameters and documentation."""
     from dataclasses import asdict
@@ -81,18 +82,23 @@ def show(
         typer.echo(f"\n{description.doc}")
 
 
-@app.command()
 def check(
     target: Annotated[
-        str, typer.Argument(help="An optimizer: its name, module:attr or path/to/file.py:attr.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="OPTIMIZER",
+            help="Its name, module:attribute or path/to/file.py:attribute.",
+            show_default=False,
+            autocompletion=completion.optimizers,
+        ),
     ],
     changes: Annotated[
-        list[str], typer.Option("--set", metavar="NAME=VALUE", help="Set a hyperparameter, e.g. lr=0.1.")
-    ] = [],  # noqa: B006 - typer never changes a default
+        list[str], typer.Option("--set", metavar="NAME=VALUE", help="Set a hyperparameter, such as lr=0.1. Repeatable.")
+    ] = [],
     create_graph: Annotated[
         bool, typer.Option("--create-graph", help="It differentiates gradients itself (as in a suite).")
     ] = False,
-    as_json: Json = False,
+    as_json: options.Json = False,
 ) -> None:
     """Check whether an optimizer keeps what the harness relies on: a line per promise, exit code 1 if one is broken."""
     from dataclasses import asdict
@@ -112,11 +118,15 @@ def check(
         raise typer.Exit(EXIT_INCOMPLETE)
 
 
-@app.command()
 def new(
-    kind: Annotated[Creatable, typer.Argument(help="What to begin.", show_default=False)],
-    name: Annotated[str, typer.Argument(help="Its name, such as sign-descent.", show_default=False)],
-    folder: Annotated[Path, typer.Option("--in", help="The folder in which a folder of that name is made.")] = Path(),
+    kind: Annotated[Creatable, typer.Argument(metavar="KIND", help="optimizer or workload.", show_default=False)],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Its name, such as sign-descent.", show_default=False)],
+    folder: Annotated[
+        Path,
+        typer.Option(
+            "--in", metavar="DIR", help="Where to make the folder of that name.", show_default="the current folder"
+        ),
+    ] = Path(),
 ) -> None:
     """Begin a package with an optimizer or a workload of your own: code, test, suite and entry point."""
     from benchbench import scaffold

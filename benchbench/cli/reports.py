@@ -8,19 +8,12 @@ from typing import Annotated
 
 import typer
 
-from benchbench.cli import completion
-from benchbench.cli.common import app, errors_as_lines
-from benchbench.cli.options import Only, Overrides, RunsDir, SuiteArgument, Synthetic, TrackingUri
-from benchbench.cli.output import Format, print_results, print_tables
+from benchbench.cli import completion, options
+from benchbench.cli.errors import errors_as_lines
+from benchbench.cli.output import print_results, print_tables
 
-FormatOption = Annotated[
-    Format,
-    typer.Option(
-        "--format",
-        help="How to print: `latex` needs booktabs and graphicx, `html` is a page, `html-fragment` its tables only, "
-        "`csv` has unrounded numbers.",
-    ),
-]
+_PUBLICATION = "Published tables that come along, e.g. sassha-paper, or a YAML file of that form."
+_BUNDLE = "Bundle for a leaderboard"
 
 
 class ExportFormat(StrEnum):
@@ -30,26 +23,31 @@ class ExportFormat(StrEnum):
     json = "json"
 
 
-@app.command()
+ExportFormatOption = Annotated[ExportFormat, typer.Option("--format", metavar="NAME", help="csv or json.")]
+
+
 def report(
     suites: Annotated[
         list[str],
         typer.Argument(
-            metavar="SUITE...",
+            metavar="SUITE",
             help="YAML files, or the names of bundled suites; several get joint tables too.",
+            show_default=False,
             autocompletion=completion.suites,
         ),
     ],
-    only: Only = [],  # noqa: B006 - typer never changes a default
-    overrides: Overrides = [],  # noqa: B006
     imported: Annotated[
         list[Path],
-        typer.Option("--import", metavar="FILE", help="Show results that `export` wrote beside the suite's own."),
-    ] = [],  # noqa: B006
-    tracking_uri: TrackingUri = None,
-    runs_dir: RunsDir = None,
-    synthetic: Synthetic = False,
-    form: FormatOption = Format.terminal,
+        typer.Option(
+            "--import", metavar="FILE", help="Show results that `export` wrote beside the suite's own. Repeatable."
+        ),
+    ] = [],
+    only: options.Only = [],
+    overrides: options.Overrides = [],
+    synthetic: options.Synthetic = False,
+    form: options.FormatOption = options.Format.terminal,
+    tracking_uri: options.TrackingUri = None,
+    runs_dir: options.RunsDir = None,
 ) -> None:
     """Print the tables of suites from what has been run. Runs nothing.
 
@@ -72,26 +70,26 @@ def report(
         typer.echo(f"imported results left out: no suite has the workload {workload}", err=True)
 
 
-@app.command()
 def compare(
-    suite: SuiteArgument,
+    suite: options.SuiteArgument,
     publication: Annotated[
         str,
         typer.Option(
             "--with",
             metavar="NAME",
-            help="Published tables that come along (`sassha-paper`), or a YAML file of that form.",
+            help=_PUBLICATION,
             show_default=False,
+            autocompletion=completion.publications,
         ),
     ],
-    only: Only = [],  # noqa: B006
-    overrides: Overrides = [],  # noqa: B006
     best_epoch: Annotated[
         bool, typer.Option("--best-epoch", help="Results after the best epoch, instead of the final one.")
     ] = False,
-    tracking_uri: TrackingUri = None,
-    synthetic: Synthetic = False,
-    form: FormatOption = Format.terminal,
+    only: options.Only = [],
+    overrides: options.Overrides = [],
+    synthetic: options.Synthetic = False,
+    form: options.FormatOption = options.Format.terminal,
+    tracking_uri: options.TrackingUri = None,
 ) -> None:
     """Print measured results beside published ones, with a verdict for each. Runs nothing.
 
@@ -105,17 +103,12 @@ def compare(
     print_tables(table.title, [table], form)
 
 
-@app.command()
 def published(
     publication: Annotated[
         str,
-        typer.Argument(
-            metavar="NAME",
-            help="Published tables that come along (`sassha-paper`), or a YAML file of that form.",
-            show_default=False,
-        ),
+        typer.Argument(metavar="NAME", help=_PUBLICATION, show_default=False, autocompletion=completion.publications),
     ],
-    form: FormatOption = Format.terminal,
+    form: options.FormatOption = options.Format.terminal,
 ) -> None:
     """Print published tables as they were printed, in the layout of measured ones."""
     from benchbench.reporting import published as publications
@@ -125,29 +118,42 @@ def published(
     print_tables(found.title, publications.tables(found), form)
 
 
-@app.command()
 def export(
-    suite: SuiteArgument,
-    only: Only = [],  # noqa: B006
-    overrides: Overrides = [],  # noqa: B006
-    tracking_uri: TrackingUri = None,
-    synthetic: Synthetic = False,
-    form: Annotated[ExportFormat, typer.Option("--format", help="How to write them.")] = ExportFormat.csv,
+    suite: options.SuiteArgument,
+    only: options.Only = [],
+    overrides: options.Overrides = [],
+    synthetic: options.Synthetic = False,
+    form: ExportFormatOption = ExportFormat.csv,
+    tracking_uri: options.TrackingUri = None,
+    runs_dir: options.RunsDir = None,
     bundle: Annotated[
         Path | None,
-        typer.Option("--bundle", metavar="FILE.zip", help="Write a bundle for a leaderboard instead of printing."),
+        typer.Option(
+            "--bundle",
+            metavar="FILE.zip",
+            help="Write a bundle instead of printing; it needs --tuning.",
+            rich_help_panel=_BUNDLE,
+        ),
     ] = None,
     tuning: Annotated[
-        str, typer.Option("--tuning", help="With --bundle, required: how the hyperparameters were chosen.")
+        str,
+        typer.Option("--tuning", metavar="TEXT", help="How the hyperparameters were chosen.", rich_help_panel=_BUNDLE),
     ] = "",
-    by: Annotated[str, typer.Option("--by", help="With --bundle: who hands the results in.")] = "",
-    contact: Annotated[str, typer.Option("--contact", help="With --bundle: how to reach them.")] = "",
-    licence: Annotated[str, typer.Option("--licence", help="With --bundle: terms for the data.")] = "",
+    by: Annotated[
+        str, typer.Option("--by", metavar="TEXT", help="Who hands the results in.", rich_help_panel=_BUNDLE)
+    ] = "",
+    contact: Annotated[
+        str, typer.Option("--contact", metavar="TEXT", help="How to reach them.", rich_help_panel=_BUNDLE)
+    ] = "",
+    licence: Annotated[
+        str, typer.Option("--licence", metavar="TEXT", help="Terms for the data.", rich_help_panel=_BUNDLE)
+    ] = "",
     date: Annotated[
         str | None,
-        typer.Option("--date", metavar="YYYY-MM-DD", help="With --bundle: the day to state.", show_default="today"),
+        typer.Option(
+            "--date", metavar="YYYY-MM-DD", help="The day to state.", show_default="today", rich_help_panel=_BUNDLE
+        ),
     ] = None,
-    runs_dir: RunsDir = None,
 ) -> None:
     """Print every result of a suite: one record per method, workload, seed and metric.
 
@@ -177,11 +183,18 @@ class Origin(StrEnum):
     fob = "fob"
 
 
-@app.command("import")
 def import_results(
-    folder: Annotated[Path, typer.Argument(help="The folder in which the other program left its results.")],
-    origin: Annotated[Origin, typer.Option("--from", help="The other program.")],
-    form: Annotated[ExportFormat, typer.Option("--format", help="How to write them.")] = ExportFormat.csv,
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FOLDER", help="The folder in which the other program left its results.", show_default=False
+        ),
+    ],
+    origin: Annotated[
+        Origin,
+        typer.Option("--from", metavar="NAME", help="The other program: algoperf or fob.", show_default=False),
+    ],
+    form: ExportFormatOption = ExportFormat.csv,
 ) -> None:
     """Print the results of another program in the form of `export`.
 

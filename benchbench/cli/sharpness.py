@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchbench.cli.common import EXIT_INCOMPLETE, Json, app, errors_as_lines, print_listing
-from benchbench.cli.options import DataDir, EngineName, Only, Overrides, RunsDir, Synthetic, TrackingUri
-from benchbench.cli.output import Format, print_tables
+from benchbench.cli import completion, options
+from benchbench.cli.errors import EXIT_INCOMPLETE, errors_as_lines
+from benchbench.cli.output import print_listing, print_tables
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -35,7 +35,6 @@ class BatchNorm(StrEnum):
     train = "train"
 
 
-@app.command()
 def sharpness(
     what: Annotated[
         str,
@@ -43,32 +42,42 @@ def sharpness(
             metavar="SUITE|RUN",
             help="A YAML file or the name of a bundled suite; or a run's folder, or its key.",
             show_default=False,
+            autocompletion=completion.suites,
         ),
     ],
     examples: Annotated[
-        int | None, typer.Option(min=1, help="Training examples to measure on.", show_default="the suite's, or all")
+        int | None,
+        typer.Option(
+            "--examples",
+            metavar="N",
+            min=1,
+            help="Training examples to measure on.",
+            show_default="the suite's, or all",
+        ),
     ] = None,
-    dtype: Annotated[Dtype | None, typer.Option(help="Type.", show_default="the suite's, or float32")] = None,
+    dtype: Annotated[
+        Dtype | None,
+        typer.Option("--dtype", metavar="NAME", help="float32 or float64.", show_default="the suite's, or float32"),
+    ] = None,
     batch_norm: Annotated[
         BatchNorm | None,
         typer.Option(
             "--batch-norm",
-            help="Batch norm by running statistics (eval) or by those of each batch.",
+            metavar="MODE",
+            help="Batch norm by running statistics (eval) or by those of each batch (train).",
             show_default="the suite's, or eval",
         ),
     ] = None,
     density: Annotated[bool, typer.Option("--density", help="The density of the spectrum as well.")] = False,
-    only: Only = [],  # noqa: B006 - typer never changes a default
-    overrides: Overrides = [],  # noqa: B006
-    engine: Annotated[EngineName, typer.Option(help="A process per run, or all in this one.")] = EngineName.local,
-    slots: Annotated[
-        int | None, typer.Option(min=1, help="Runs at a time.", show_default="one per GPU, or per core")
-    ] = None,
-    tracking_uri: TrackingUri = None,
-    runs_dir: RunsDir = None,
-    data_dir: DataDir = Path("data"),
-    synthetic: Synthetic = False,
-    as_json: Json = False,
+    only: options.Only = [],
+    overrides: options.Overrides = [],
+    synthetic: options.Synthetic = False,
+    as_json: options.Json = False,
+    engine: options.Engine = options.EngineName.local,
+    slots: options.Slots = None,
+    tracking_uri: options.TrackingUri = None,
+    runs_dir: options.RunsDir = None,
+    data_dir: options.DataDir = Path("data"),
 ) -> None:
     """Measure how sharp the solutions of finished runs are, then print them. Trains nothing.
 
@@ -77,39 +86,50 @@ def sharpness(
     """
     from benchbench import api
     from benchbench.cli.progress import ProgressDisplay
-    from benchbench.problems import BadInputError, Problem
 
-    changes: dict[str, JsonValue] = {"examples": examples, "dtype": dtype, "batch_norm": batch_norm}
-    changes = {name: value for name, value in changes.items() if value is not None}
-    with errors_as_lines():
+    asked: dict[str, JsonValue] = {"examples": examples, "dtype": dtype, "batch_norm": batch_norm}
+    with errors_as_lines(), ProgressDisplay() as display:
         found = api.find_run(what, runs_dir=runs_dir)
         if found is None:
-            warm_up = engine is EngineName.local
+            warm_up = engine is options.EngineName.local
             loaded = api.load_suite(
                 what, overrides=overrides, only=only, data=data_dir, synthetic=synthetic, warm_up=warm_up
             )
         else:
-            loaded = found[0]
-            if only or overrides or synthetic:
-                raise BadInputError([Problem("--only, --set and --synthetic are for suites", value=what)])
-        if density and loaded.specs[0].sharpness.density is None:
-            changes["density"] = {}
-        with ProgressDisplay() as display:
-            rows = api.measure(
-                loaded,
-                changes=changes,
-                engine=engine.value,
-                slots=slots,
-                tracking_uri=tracking_uri,
-                runs_dir=runs_dir if found is None else found[1].path.parent,
-                data=data_dir,
-                observe=display.show,
-            )
+            loaded, folder = found
+            runs_dir = folder.path.parent
+            _check_no_part(what, only or overrides or synthetic)
+        rows = api.measure(
+            loaded,
+            changes=_changes(asked, loaded, density=density),
+            engine=engine.value,
+            slots=slots,
+            tracking_uri=tracking_uri,
+            runs_dir=runs_dir,
+            data=data_dir,
+            observe=display.show,
+            warn=display.warn,
+        )
     if found is None:
         _print_suite(loaded, rows, runs_dir, as_json=as_json)
     else:
         _print_run(rows[0], found[1], as_json=as_json)
     _name_what_is_missing(rows)
+
+
+def _check_no_part(run: str, part: object) -> None:
+    from benchbench.problems import BadInputError, Problem
+
+    if part:
+        raise BadInputError([Problem("--only, --set and --synthetic are for suites", value=run)])
+
+
+def _changes(asked: Mapping[str, JsonValue], suite: Suite, *, density: bool) -> dict[str, JsonValue]:
+    """Return the settings that differ from the suite's."""
+    changes: dict[str, JsonValue] = {name: value for name, value in asked.items() if value is not None}
+    if density and suite.specs[0].sharpness.density is None:
+        changes["density"] = {}
+    return changes
 
 
 def _print_suite(suite: Suite, rows: Sequence[Row], runs_dir: Path | None, *, as_json: bool) -> None:
@@ -119,7 +139,7 @@ def _print_suite(suite: Suite, rows: Sequence[Row], runs_dir: Path | None, *, as
 
     table = sharpness_table(suite, rows)
     if not as_json:
-        print_tables(table.title, [table], Format.terminal)
+        print_tables(table.title, [table], options.Format.terminal)
         return
     folders = [RunFolder((runs_dir or api.RUNS_DIR) / row.spec.key) for row in rows]
     runs = [

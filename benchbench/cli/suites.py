@@ -3,51 +3,36 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchbench.cli.common import EXIT_INCOMPLETE, Json, app, errors_as_lines, print_listing
-from benchbench.cli.options import (
-    Address,
-    DataDir,
-    Devices,
-    Engine,
-    EngineName,
-    Force,
-    Only,
-    Overrides,
-    RunsDir,
-    Slots,
-    SuiteArgument,
-    Synthetic,
-    TrackingUri,
-)
-from benchbench.cli.output import Format, print_results
+from benchbench.cli import options
+from benchbench.cli.errors import EXIT_INCOMPLETE, errors_as_lines
+from benchbench.cli.output import print_listing, print_results
+
+if TYPE_CHECKING:
+    from benchbench.values import Row, Suite
 
 
-@app.command()
 def run(
-    suite: SuiteArgument,
-    only: Only = [],  # noqa: B006 - typer never changes a default
-    overrides: Overrides = [],  # noqa: B006
-    engine: Engine = EngineName.local,
-    slots: Slots = None,
-    devices: Devices = None,
-    slots_per_device: Annotated[
-        int, typer.Option("--slots-per-device", min=1, help="Runs that share a GPU; their times are in no table.")
-    ] = 1,
-    address: Address = None,
-    no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="Return once the runs are queued, for --engine slurm; see `collect`.")
-    ] = False,
-    force: Force = False,
-    tracking_uri: TrackingUri = None,
-    runs_dir: RunsDir = None,
-    data_dir: DataDir = Path("data"),
-    synthetic: Synthetic = False,
-    as_json: Json = False,
+    suite: options.SuiteArgument,
+    only: options.Only = [],
+    overrides: options.Overrides = [],
+    synthetic: options.Synthetic = False,
+    force: options.Force = False,
+    as_json: options.Json = False,
+    engine: options.Engine = options.EngineName.local,
+    slots: options.Slots = None,
+    slots_per_device: options.SlotsPerDevice = 1,
+    devices: options.Devices = None,
+    address: options.Address = None,
+    no_wait: options.NoWait = False,
+    tracking_uri: options.TrackingUri = None,
+    runs_dir: options.RunsDir = None,
+    data_dir: options.DataDir = Path("data"),
 ) -> None:
     """Run what is missing of a suite, then print its tables.
 
@@ -58,17 +43,17 @@ def run(
     from benchbench.cli.progress import ProgressDisplay
 
     with errors_as_lines():
-        _check_engine_options(engine, address, no_wait=no_wait)
-        warm_up = engine is EngineName.local
-        loaded = api.load_suite(
-            suite, overrides=overrides, only=only, data=data_dir, synthetic=synthetic, warm_up=warm_up
-        )
+        options.check_engine(engine, address, no_wait=no_wait)
         with ProgressDisplay() as display:
+            warm_up = engine is options.EngineName.local
+            loaded = api.load_suite(
+                suite, overrides=overrides, only=only, data=data_dir, synthetic=synthetic, warm_up=warm_up
+            )
             rows = api.run(
                 loaded,
                 engine=engine.value,
                 slots=slots,
-                devices=[each.strip() for each in devices.split(",")] if devices else (),
+                devices=options.device_names(devices),
                 slots_per_device=slots_per_device,
                 address=address,
                 wait=not no_wait,
@@ -81,33 +66,29 @@ def run(
             )
     if no_wait:
         typer.echo(f"`benchbench status {suite}` shows how far they are, `benchbench collect {suite}` their results")
-        return
-    print_results([loaded], [rows], Format.json if as_json else Format.terminal)
+    else:
+        _print_tables(loaded, rows, as_json=as_json)
+
+
+def _print_tables(suite: Suite, rows: Sequence[Row], *, as_json: bool) -> None:
+    """Print the tables of a suite that was brought forward.
+
+    Raises:
+        Exit: A run of it has no result.
+    """
+    print_results([suite], [rows], options.Format.json if as_json else options.Format.terminal)
     if not all(row.complete for row in rows):
         raise typer.Exit(EXIT_INCOMPLETE)
 
 
-def _check_engine_options(engine: EngineName, address: str | None, *, no_wait: bool) -> None:
-    from benchbench.problems import BadInputError, Problem
-
-    wrong = []
-    if no_wait and engine is not EngineName.slurm:
-        wrong.append(Problem("only --engine slurm goes on without this command", file="--no-wait", value=engine.value))
-    if address is not None and engine is not EngineName.ray:
-        wrong.append(Problem("only --engine ray has an address", file="--address", value=engine.value))
-    if wrong:
-        raise BadInputError(wrong)
-
-
-@app.command()
 def status(
-    suite: SuiteArgument,
-    only: Only = [],  # noqa: B006
-    overrides: Overrides = [],  # noqa: B006
-    tracking_uri: TrackingUri = None,
-    runs_dir: RunsDir = None,
-    synthetic: Synthetic = False,
-    as_json: Json = False,
+    suite: options.SuiteArgument,
+    only: options.Only = [],
+    overrides: options.Overrides = [],
+    synthetic: options.Synthetic = False,
+    as_json: options.Json = False,
+    tracking_uri: options.TrackingUri = None,
+    runs_dir: options.RunsDir = None,
 ) -> None:
     """Show how far every run of a suite is: done, queued, running, or to be run. Changes nothing."""
     from collections import Counter
@@ -125,15 +106,14 @@ def status(
     typer.echo(f"\n{len(lines)} runs: {', '.join(f'{count} {state}' for state, count in counts.items())}")
 
 
-@app.command()
 def collect(
-    suite: SuiteArgument,
-    only: Only = [],  # noqa: B006
-    overrides: Overrides = [],  # noqa: B006
-    tracking_uri: TrackingUri = None,
-    runs_dir: RunsDir = None,
-    synthetic: Synthetic = False,
-    as_json: Json = False,
+    suite: options.SuiteArgument,
+    only: options.Only = [],
+    overrides: options.Overrides = [],
+    synthetic: options.Synthetic = False,
+    as_json: options.Json = False,
+    tracking_uri: options.TrackingUri = None,
+    runs_dir: options.RunsDir = None,
 ) -> None:
     """Bring runs that were submitted with --no-wait and have ended into MLflow, then print the suite's tables."""
     from benchbench import api
@@ -143,23 +123,20 @@ def collect(
         loaded = api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic, thorough=False)
         with ProgressDisplay() as display:
             rows = api.collect(loaded, tracking_uri=tracking_uri, runs_dir=runs_dir, observe=display.show)
-    print_results([loaded], [rows], Format.json if as_json else Format.terminal)
-    if not all(row.complete for row in rows):
-        raise typer.Exit(EXIT_INCOMPLETE)
+    _print_tables(loaded, rows, as_json=as_json)
 
 
-@app.command()
 def plan(
-    suite: SuiteArgument,
-    only: Only = [],  # noqa: B006
-    overrides: Overrides = [],  # noqa: B006
-    force: Force = False,
-    tracking_uri: TrackingUri = None,
-    runs_dir: RunsDir = None,
-    data_dir: DataDir = Path("data"),
-    synthetic: Synthetic = False,
+    suite: options.SuiteArgument,
     by_run: Annotated[bool, typer.Option("--runs", help="List the single runs, without estimates.")] = False,
-    as_json: Json = False,
+    only: options.Only = [],
+    overrides: options.Overrides = [],
+    synthetic: options.Synthetic = False,
+    force: options.Force = False,
+    as_json: options.Json = False,
+    tracking_uri: options.TrackingUri = None,
+    runs_dir: options.RunsDir = None,
+    data_dir: options.DataDir = Path("data"),
 ) -> None:
     """Show what is to be run of a suite, and about what it costs on this machine. Changes nothing.
 
@@ -186,12 +163,11 @@ def plan(
         typer.echo(f"missing data: {problem}", err=True)
 
 
-@app.command()
 def prepare(
-    suite: SuiteArgument,
-    only: Only = [],  # noqa: B006
-    overrides: Overrides = [],  # noqa: B006
-    data_dir: DataDir = Path("data"),
+    suite: options.SuiteArgument,
+    only: options.Only = [],
+    overrides: options.Overrides = [],
+    data_dir: options.DataDir = Path("data"),
 ) -> None:
     """Download and verify the data of a suite, ahead of its runs."""
     from benchbench import api
@@ -202,7 +178,6 @@ def prepare(
             typer.echo(f"{label}: ready")
 
 
-@app.command()
 def schema(
     results: Annotated[bool, typer.Option("--results", help="The schema of files that `export` writes.")] = False,
 ) -> None:

@@ -5,51 +5,43 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchbench.cli.common import EXIT_INCOMPLETE, Json, app, errors_as_lines, print_listing
-from benchbench.cli.options import (
-    Address,
-    DataDir,
-    Devices,
-    Engine,
-    EngineName,
-    Only,
-    Overrides,
-    RunsDir,
-    Slots,
-    SuiteArgument,
-    Synthetic,
-    TrackingUri,
-)
-from benchbench.cli.output import Format, print_tables
+from benchbench.cli import options
+from benchbench.cli.errors import EXIT_INCOMPLETE, errors_as_lines
+from benchbench.cli.output import print_listing, print_tables
+
+if TYPE_CHECKING:
+    from benchbench.tuning.study import Standing
+    from benchbench.values import Suite
 
 
-@app.command()
 def tune(
-    suite: SuiteArgument,
+    suite: options.SuiteArgument,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.yaml", help="Write a suite with the chosen values, ready for `benchbench run`."),
+        typer.Option(
+            "--out", metavar="FILE.yaml", help="Write a suite with the chosen values, ready for `benchbench run`."
+        ),
     ] = None,
     report: Annotated[bool, typer.Option("--report", help="Run nothing: show how far the searches are.")] = False,
     figures: Annotated[
         Path | None,
         typer.Option("--figures", metavar="DIR", help="Draw the best of k trials, and trials by hyperparameter."),
     ] = None,
-    only: Only = [],  # noqa: B006 - typer never changes a default
-    overrides: Overrides = [],  # noqa: B006
-    engine: Engine = EngineName.local,
-    slots: Slots = None,
-    devices: Devices = None,
-    address: Address = None,
-    tracking_uri: TrackingUri = None,
-    runs_dir: RunsDir = None,
-    data_dir: DataDir = Path("data"),
-    synthetic: Synthetic = False,
-    as_json: Json = False,
+    only: options.Only = [],
+    overrides: options.Overrides = [],
+    synthetic: options.Synthetic = False,
+    as_json: options.Json = False,
+    engine: options.Engine = options.EngineName.local,
+    slots: options.Slots = None,
+    devices: options.Devices = None,
+    address: options.Address = None,
+    tracking_uri: options.TrackingUri = None,
+    runs_dir: options.RunsDir = None,
+    data_dir: options.DataDir = Path("data"),
 ) -> None:
     """Choose the hyperparameters of a suite: the same budget for every method, on data that the result never sees.
 
@@ -59,24 +51,21 @@ def tune(
     """
     from benchbench import api
     from benchbench.cli.progress import ProgressDisplay
-    from benchbench.figures.drawing import save
-    from benchbench.figures.tuning import tuning_figures
-    from benchbench.reporting.best_of import best_of_table
-    from benchbench.tuning.listing import listing
 
     with errors_as_lines():
+        options.check_engine(engine, address)
         if out is not None:
             _check_whole(only, synthetic=synthetic)
-        loaded = api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic, thorough=False)
-        if report:
-            standings = api.tuning_state(loaded, tracking_uri=tracking_uri, runs_dir=runs_dir)
-        else:
-            with ProgressDisplay() as display:
-                standings = api.tune(
+        with ProgressDisplay() as display:
+            loaded = api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic, thorough=False)
+            standings = (
+                api.tuning_state(loaded, tracking_uri=tracking_uri, runs_dir=runs_dir)
+                if report
+                else api.tune(
                     loaded,
                     engine=engine.value,
                     slots=slots,
-                    devices=[each.strip() for each in devices.split(",")] if devices else (),
+                    devices=options.device_names(devices),
                     address=address,
                     tracking_uri=tracking_uri,
                     runs_dir=runs_dir,
@@ -84,20 +73,35 @@ def tune(
                     observe=display.show,
                     warn=display.warn,
                 )
-        if as_json:
-            typer.echo(json.dumps(listing(standings, plain=True), indent=2))
-        else:
-            print_listing(listing(standings))
-            typer.echo()
-            print_tables(loaded.title, [best_of_table(loaded.title, standings)], Format.terminal)
+            )
+        _print_standings(loaded, standings, as_json=as_json)
         if figures is not None:
-            for file in save(tuning_figures(standings), loaded.name, figures):
-                typer.echo(f"drawn: {file}", err=True)
+            _draw(loaded, standings, figures)
         if out is not None:
             api.write_tuned(suite, standings, out, overrides=overrides)
             typer.echo(f"written: {out}; `benchbench run {out}` trains the winners on fresh seeds", err=True)
     if any(each.winner is None for each in standings):
         raise typer.Exit(EXIT_INCOMPLETE)
+
+
+def _print_standings(suite: Suite, standings: Sequence[Standing], *, as_json: bool) -> None:
+    from benchbench.reporting.best_of import best_of_table
+    from benchbench.tuning.listing import listing
+
+    if as_json:
+        typer.echo(json.dumps(listing(standings, plain=True), indent=2))
+        return
+    print_listing(listing(standings))
+    typer.echo()
+    print_tables(suite.title, [best_of_table(suite.title, standings)], options.Format.terminal)
+
+
+def _draw(suite: Suite, standings: Sequence[Standing], folder: Path) -> None:
+    from benchbench.figures.drawing import save
+    from benchbench.figures.tuning import tuning_figures
+
+    for file in save(tuning_figures(standings), suite.name, folder):
+        typer.echo(f"drawn: {file}", err=True)
 
 
 def _check_whole(only: Sequence[str], *, synthetic: bool) -> None:
@@ -109,11 +113,10 @@ def _check_whole(only: Sequence[str], *, synthetic: bool) -> None:
         raise BadInputError([Problem("values that made-up data have chosen are not written", file="--out")])
 
 
-@app.command()
 def match(
-    suite: SuiteArgument,
+    suite: options.SuiteArgument,
     out: Annotated[Path, typer.Option("--out", metavar="FILE.yaml", help="The suite to write.", show_default=False)],
-    overrides: Overrides = [],  # noqa: B006
+    overrides: options.Overrides = [],
 ) -> None:
     """Write a suite in which all methods train at the same compute, e.g. SAM at half the steps of SGD.
 

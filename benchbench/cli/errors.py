@@ -1,11 +1,10 @@
-"""What all commands share: the application, exit codes, options, and how errors and listings are printed."""
+"""Exit codes, and errors as the lines that a user sees of them."""
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
 
 import typer
 
@@ -15,19 +14,6 @@ EXIT_INTERRUPTED = 130
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 """Errors of a disk that takes no more, which name no file."""
-
-app = typer.Typer(
-    name="benchbench",
-    help="Compare PyTorch optimizers fairly: seeded runs from a YAML suite, exact cost, tables with statistics.",
-    epilog="Exit codes: 0 every run has a result, 1 some run broke, 2 bad input, 130 interrupted.",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",  # joins the lines of a paragraph
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @contextmanager
@@ -60,13 +46,3 @@ def errors_as_lines() -> Iterator[None]:
     except KeyboardInterrupt:
         typer.echo("interrupted; the same command runs what is missing", err=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
-
-
-def print_listing(rows: Sequence[Mapping[str, object]]) -> None:
-    """Print rows as a plain table, whatever control characters are in them shown as escapes."""
-    from tabulate import tabulate
-
-    from benchbench.problems import printable
-
-    texts = [{name: printable(str(value)) for name, value in row.items()} for row in rows]
-    typer.echo(tabulate(texts, headers="keys", tablefmt="simple", disable_numparse=True))

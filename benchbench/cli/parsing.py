@@ -1,0 +1,111 @@
+"""How a command line is understood: help that fits its window, and one line for what cannot be understood."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from typing import Any, cast
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from benchbench.cli.errors import EXIT_BAD_INPUT
+from benchbench.problems import Problem, nearest_name
+
+_UsageError = cast("type[Exception]", typer.BadParameter.__base__)
+"""What cannot be understood; the class is click's, or with newer releases typer's own copy of it."""
+
+_CHOICE = re.compile(r"'(?P<value>.*)' is not one of (?P<allowed>'.*')\.?")
+
+
+class Command(TyperCommand):
+    """A command whose help has paragraphs as wide as the window, and no types of flags."""
+
+    def __init__(self, *arguments: Any, help: str | None = None, **settings: Any) -> None:
+        super().__init__(*arguments, help=_unwrapped(help or ""), **settings)
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return options and arguments."""
+        return _with_bare_flags(super().get_params(ctx))
+
+
+class Commands(TyperGroup):
+    """A group of commands that says in one line what it cannot understand, with the nearest name."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return options and arguments."""
+        return _with_bare_flags(super().get_params(ctx))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return name, command and the arguments that follow.
+
+        Raises:
+            Exit: There is no such command.
+        """
+        if ctx.resilient_parsing or args[0] in self.commands:
+            return super().resolve_command(ctx, args)
+        _show(Problem(f"no such command: {args[0]}", nearest=nearest_name(args[0], self.commands)), ctx)
+        raise typer.Exit(EXIT_BAD_INPUT)
+
+    def main(self, *arguments: Any, **settings: Any) -> Any:
+        """Understand the arguments, run a command, and end the process with its exit code."""
+        try:
+            code = super().main(*arguments, **{**settings, "standalone_mode": False})
+        except _UsageError as error:
+            if type(error).__name__ != "NoArgsIsHelpError":  # which has shown the help
+                _show(_problem(error), getattr(error, "ctx", None))
+            code = EXIT_BAD_INPUT
+        sys.exit(code or 0)
+
+
+def _show(problem: Problem, ctx: Any) -> None:
+    helpless = ctx is not None and not problem.nearest and not problem.value
+    typer.echo(f"error: {problem}{f'; see `{ctx.command_path} --help`' if helpless else ''}", err=True)
+
+
+def _problem(error: Any) -> Problem:
+    """Return what is wrong with the arguments, in the words that problems of suites have."""
+    if hasattr(error, "possibilities"):
+        return Problem(f"no such option: {error.option_name}", nearest=_nearest_option(error))
+    if getattr(error, "param", None) is None or hasattr(error, "param_type"):
+        return Problem(_sentence(error.format_message().replace(". Choose from:", "; allowed:")))
+    place = " / ".join(error.param.opts) if error.param.param_type_name == "option" else error.param.metavar
+    choice = _CHOICE.fullmatch(error.message.removeprefix("Value error, "))
+    if choice is None:
+        return Problem(_sentence(error.message), file=place, value=_given(error))
+    value, allowed = choice["value"], re.findall("'(.*?)'", choice["allowed"])
+    message = f"unknown value; allowed: {', '.join(allowed)}"
+    return Problem(message, file=place, value=value, nearest=nearest_name(value, allowed))
+
+
+def _nearest_option(error: Any) -> str | None:
+    parameters = error.ctx.command.get_params(error.ctx) if error.ctx else []
+    known = {name.lstrip("-"): name for each in parameters for name in each.opts if name.startswith("-")}
+    nearest = nearest_name(error.option_name.lstrip("-"), known)
+    return known[nearest] if nearest else None
+
+
+def _sentence(text: str) -> str:
+    """Return a message of typer's as part of a line."""
+    joined = " ".join(text.split()).rstrip(".").replace("Input should be", "must be").partition(", unable to")[0]
+    return joined[:1].lower() + joined[1:]
+
+
+def _given(error: Exception) -> str:
+    """Return the value that was given; the messages of older releases of typer have it."""
+    cause: Any = error.__cause__
+    return str(cause.errors()[0]["input"]) if hasattr(cause, "errors") else ""
+
+
+def _unwrapped(text: str) -> str:
+    """Return paragraphs of one line each."""
+    return "\n\n".join(" ".join(each.split()) for each in inspect.cleandoc(text).split("\n\n"))
+
+
+def _with_bare_flags(parameters: list[Any]) -> list[Any]:
+    """Return the parameters, those of them that take no value without a type in the help."""
+    for each in parameters:
+        if getattr(each, "is_flag", False):
+            each.metavar = ""
+    return parameters

@@ -1,0 +1,113 @@
+"""The form of the command line: help in windows of several widths, and one line for what cannot be understood."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from benchbench.cli import app
+from tests.conftest import benchbench
+
+SHARED = (
+    "--only",
+    "--set",
+    "--synthetic",
+    "--force",
+    "--format",
+    "--json",
+    "--engine",
+    "--slots",
+    "--slots-per-device",
+    "--devices",
+    "--address",
+    "--no-wait",
+    "--tracking-uri",
+    "--runs-dir",
+    "--data-dir",
+)
+"""Options of several commands, in the order in which each of them lists those it has."""
+
+
+def commands() -> Iterator[tuple[str, ...]]:
+    root = get_command(app)
+    for name, command in root.commands.items():
+        yield (name,)
+        yield from ((name, inner) for inner in getattr(command, "commands", ()))
+
+
+@pytest.mark.parametrize("width", [80, 200])
+@pytest.mark.parametrize("command", [(), *commands()], ids=" ".join)
+def test_help_fits_the_window_and_says_what_a_flag_is_by_its_name(command: tuple[str, ...], width: int) -> None:
+    shown = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": str(width), "TERM": "dumb"})
+    assert shown.exit_code == 0
+    assert max(map(len, shown.stdout.splitlines())) <= width
+    assert "bool" not in shown.stdout.lower()
+    # What an option takes is one short word, so that at least a third of the window is left to say what it means.
+    options = shown.stdout.partition("╭─ Options")[2].splitlines()
+    indents = [len(line[1:]) - len(line[1:].lstrip()) for line in options if line.startswith("│")]
+    assert max(indents) <= width * 2 // 3
+
+
+@pytest.mark.parametrize("command", list(commands()), ids=" ".join)
+def test_options_have_the_same_order_in_every_command(command: tuple[str, ...]) -> None:
+    found = get_command(app)
+    for name in command:
+        found = found.commands[name]
+    names = [parameter.opts[0] for parameter in found.params]
+    shared = [name for name in names if name in SHARED]
+    assert shared == sorted(shared, key=SHARED.index)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ("rnu", "no such command: rnu; did you mean 'run'?"),
+        ("leaderboard bild", "no such command: bild; did you mean 'build'?"),
+        ("--verson", "no such option: --verson; did you mean '--version'?"),
+        ("run digits --engin inline", "no such option: --engin; did you mean '--engine'?"),
+        ("run digits --qqq", "no such option: --qqq; see `benchbench run --help`"),
+        ("run", "missing argument 'SUITE'; see `benchbench run --help`"),
+        ("plot digits", "missing option '--out'; see `benchbench plot --help`"),
+        ("run digits --only", "option '--only' requires an argument"),
+        (
+            "run digits --engine lcal",
+            "--engine: unknown value; allowed: local, inline, ray, slurm (got lcal); did you mean 'local'?",
+        ),
+        ("import x --from y", "--from: unknown value; allowed: algoperf, fob (got y)"),
+        (
+            "list optimizer",
+            "WHAT: unknown value; allowed: optimizers, workloads, models, datasets, suites (got optimizer); "
+            "did you mean 'optimizers'?",
+        ),
+        ("tune digits --address here", "--address: only --engine ray has an address (got local)"),
+    ],
+)
+def test_what_cannot_be_understood_is_one_line(arguments: str, line: str) -> None:
+    shown = CliRunner().invoke(app, arguments.split(), prog_name="benchbench")
+    assert (shown.exit_code, shown.stdout, shown.stderr) == (2, "", f"error: {line}\n")
+
+
+@pytest.mark.parametrize(("value", "words"), [("0", "1"), ("many", "valid integer")])
+def test_a_number_that_is_none_or_too_small_is_named(value: str, words: str) -> None:
+    shown = CliRunner().invoke(app, ["run", "digits", "--slots", value])
+    assert shown.exit_code == 2
+    [line] = shown.stderr.splitlines()
+    assert line.startswith("error: --slots: ")
+    assert value in line
+    assert words in line
+
+
+def test_control_characters_in_arguments_are_shown_as_escapes() -> None:
+    shown = CliRunner().invoke(app, ["\x1b[31mred", "--help"])
+    assert (shown.exit_code, shown.stderr) == (2, "error: no such command: \\x1b[31mred; see `benchbench --help`\n")
+
+
+def test_without_a_command_the_help_is_shown(tmp_path: Path) -> None:
+    for arguments in ((), ("leaderboard",)):
+        shown = benchbench(*arguments, cwd=tmp_path)
+        assert "Usage: " in shown.stdout
+        assert "error" not in shown.stdout + shown.stderr
