@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from benchbench.tracking.errors import TrackingError, without_passwords
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import Run, RunInfo
 
 _SQLITE = "sqlite:///"
 _DEFAULT_URI = f"{_SQLITE}mlflow.db"
@@ -111,6 +111,16 @@ class Store:
                 if experiment is None:
                     raise
         return str(experiment.experiment_id)
+
+    def keep_files(self, run: RunInfo, files: Sequence[Path]) -> None:
+        """Keep files with a run. MLflow's client would ask the store again where each run's files belong."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+        from mlflow.utils.uri import add_databricks_profile_info_to_artifact_uri
+
+        place = add_databricks_profile_info_to_artifact_uri(run.artifact_uri, self.uri)  # type: ignore[no-untyped-call]
+        repository = get_artifact_repository(place, tracking_uri=self.uri)
+        for file in files:
+            repository.log_artifact(str(file))  # type: ignore[no-untyped-call]
 
     def runs(self, condition: str = f"tags.`{TAG}key` != ''") -> Iterator[Run]:
         """Yield the runs that this harness wrote and that satisfy a condition, the latest first."""
