@@ -13,7 +13,7 @@ from multiprocessing.context import ForkServerProcess
 
 from benchbench.engines import EngineError, Job
 from benchbench.engines.memory import room
-from benchbench.engines.slots import Slot, merged
+from benchbench.engines.slots import Slot, apart, merged
 from benchbench.engines.worker import work
 from benchbench.execution.processes import end_orphan, no_main_module, start_fork_server
 from benchbench.values import Outcome, RunResult
@@ -85,12 +85,14 @@ class LocalEngine:
         self._start_waiting()
 
     def _start_waiting(self) -> None:
-        total = len(self._free) + sum(len(running.slots) for running in self._running)
+        every = [*self._free, *(slot for running in self._running for slot in running.slots)]
         while self._waiting and self._has_memory(self._waiting[0]):
-            count = min(self._waiting[0].spec.execution.ranks, total)
-            if len(self._free) < count:
+            ranks = self._waiting[0].spec.execution.ranks
+            slots = apart(self._free, ranks)
+            if len(slots) < len(apart(every, ranks)):
                 return
-            self._start(self._waiting.pop(0), [self._free.pop() for _ in range(count)])
+            self._free = [slot for slot in self._free if slot not in slots]
+            self._start(self._waiting.pop(0), slots)
 
     def _has_memory(self, job: Job) -> bool:
         taken = sum(running.job.memory for running in self._running)
