@@ -216,7 +216,7 @@ def _connect(resources: Mapping[str, float], address: str | None) -> bool:
             object_store_memory=_MOST_BYTES,
             **{**quiet, "include_dashboard": False},
         )
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except Exception as error:  # noqa: BLE001 - a cluster that starts too slowly gives a plain one
         where = f"no Ray cluster at {address}" if address else "Ray does not start"
         raise EngineError(f"{where}: {str(error).strip().splitlines()[0]}") from None
     return True

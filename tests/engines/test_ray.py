@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchbench.engines import Engine
+from benchbench.engines import Engine, EngineError, create
 from tests.conftest import benchbench, wait_for
 from tests.engines.conftest import execute, make_job
 
@@ -148,3 +148,12 @@ def test_a_missing_cluster_is_one_line(workplace: Path, write_suite: Callable[..
     assert done.returncode == 2, done.stderr
     assert "error: no Ray cluster at 127.0.0.1:1" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_cluster_that_starts_too_slowly_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hesitate(**_: Any) -> None:
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(pytest.importorskip("ray"), "init", hesitate)
+    with pytest.raises(EngineError, match="Ray does not start: The current node timed out"):
+        create("ray", slots=1)
