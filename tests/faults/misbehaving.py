@@ -24,6 +24,13 @@ class Hungry(LineTask):
         yield torch.ones(2**33)
 
 
+class Vast(LineTask):
+    """Asks its device for more memory than any has."""
+
+    def batches(self, epoch: int) -> Iterator[Tensor]:
+        yield torch.empty(2**50, device=self._setup.device)
+
+
 class Flooding(LineTask):
     """Prints a mebibyte with every batch."""
 
@@ -66,6 +73,7 @@ class Stubborn(LineTask):
 
 
 hungry = Workload(Hungry)
+vast = Workload(Vast)
 
 
 def _flooding(setup: Setup, *, steps: int = 4, pause: float = 0.0) -> LineTask:
