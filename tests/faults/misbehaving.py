@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import time
@@ -72,6 +73,16 @@ class Stubborn(LineTask):
         return super().loss(batch)
 
 
+class Deaf(LineTask):
+    """Computes in C for an hour, and lets no other thread of Python run meanwhile."""
+
+    def loss(self, batch: Tensor) -> Tensor:
+        print("deaf from now on", flush=True)
+        ctypes.PyDLL(None).sleep(3600)
+        return super().loss(batch)
+
+
+deaf = Workload(Deaf)
 hungry = Workload(Hungry)
 vast = Workload(Vast)
 
