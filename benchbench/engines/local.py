@@ -144,8 +144,9 @@ def start_server(preload: Sequence[str]) -> None:
     """
     multiprocessing.get_context("forkserver").set_forkserver_preload([*_PRELOAD, *preload])
     resource_tracker.ensure_running()  # a process that would be started below and lift the hold again
-    # A SIGTERM for all processes of a job must not take the server along, which reports how the runs end.
-    with held_back(signal.SIGTERM):
+    # A SIGTERM for all processes of a job, or a Ctrl-C in their terminal, must not take the server along, which reports
+    # how the runs end.
+    with held_back(signal.SIGTERM, signal.SIGINT):
         forkserver.ensure_running()
 
 

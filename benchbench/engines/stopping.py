@@ -53,9 +53,9 @@ def stopping_on(*numbers: signal.Signals) -> Iterator[StopFlag]:
 
 
 @contextmanager
-def held_back(number: signal.Signals) -> Iterator[None]:
-    """Hold a signal back, from this thread and from the processes that are started meanwhile, which inherit that."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+def held_back(*numbers: signal.Signals) -> Iterator[None]:
+    """Hold signals back, from this thread and from the processes that are started meanwhile, which inherit that."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
         yield
     finally:

@@ -6,13 +6,14 @@ import gc
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchbench.tracking.entities import TAG
 from benchbench.tracking.errors import TrackingError, without_passwords
+from benchbench.tracking.interrupts import postponed
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -61,16 +62,18 @@ class Store:
         """MLflow's client."""
         # Usage telemetry is the user's choice, so it is off unless the user has said something about it.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        from mlflow import MlflowClient
+        with postponed():
+            from mlflow import MlflowClient
 
         for noisy in ("mlflow", "alembic"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
         for name, value in _PATIENCE.items():
             os.environ.setdefault(name, value)
         try:
-            _connect(self.uri)
-            client = MlflowClient(self.uri)
-            client.search_experiments(max_results=1)
+            with postponed() if self.is_new else nullcontext():
+                _connect(self.uri)
+                client = MlflowClient(self.uri)
+                client.search_experiments(max_results=1)
         except Exception as error:
             raise self._unusable(error) from error
         return client
