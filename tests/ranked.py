@@ -128,7 +128,7 @@ def trained(case: str, ranks: Ranks | None) -> dict[str, Any]:
 def main(rank: int, folder: Path) -> None:
     """Train all cases as one of two ranks."""
     ranks = Ranks(rank, 2)
-    with joined(ranks, folder / "store"):
+    with joined(ranks, folder / "store", torch.device("cpu")):
         found = {case: trained(case, Ranks(rank, 2)) for case in CASES}
     torch.save(found, folder / f"{rank}.pt")
 

@@ -410,16 +410,6 @@ def test_gradients_can_be_computed_in_all_other_ways(write: Write) -> None:
     assert problems(write("optimizer: adamw", f"optimizer: adamw, {said}")) == []
 
 
-def test_several_ranks_on_a_gpu_are_refused(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write("batch_size: 8", "batch_size: 8, ranks: 2")
-    assert problems(path) == []
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    (found,) = problems(path)
-    assert (
-        found == "4: workloads.w.ranks: several ranks are supported on CPUs alone, and this machine has a GPU (got 2)"
-    )
-
-
 def test_made_up_data_need_no_data(write: Write) -> None:
     able = "workload: code.py:inventive, rate: 1, root: nowhere, synthetic: true"
     assert problems(write("workload: code.py:simple", able)) == []

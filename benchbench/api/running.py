@@ -113,7 +113,7 @@ def run(
         KeyboardInterrupt: On Ctrl-C or SIGTERM, after everything has been put in order.
     """
     from benchbench.engines import create
-    from benchbench.engines.slots import available_slots
+    from benchbench.engines.slots import available_slots, most_ranks
     from benchbench.scheduling.runner import Runner
     from benchbench.tracking import Tracker
 
@@ -127,6 +127,7 @@ def run(
         limit=slots,
         address=address,
         options=suite.engine_options.get(engine, {}),
+        ranks=most_ranks(suite.specs),
     )
     runner = Runner(suite, chosen, tracker, runs_dir or RUNS_DIR, data, observe, force, warn)
     if wait:

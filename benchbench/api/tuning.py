@@ -60,10 +60,11 @@ def tune(
         KeyboardInterrupt: On Ctrl-C or SIGTERM, after everything has been put in order.
     """
     from benchbench.engines import create
-    from benchbench.engines.slots import available_slots
+    from benchbench.engines.slots import available_slots, most_ranks
 
     tuner = _tuner(suite, tracking_uri, runs_dir)
-    check(_samples(suite, tuner), data=data)
+    samples = _samples(suite, tuner)
+    check(samples, data=data)
     chosen = create(
         engine,
         available_slots(slots, devices, exclusive=suite.exclusive),
@@ -71,6 +72,7 @@ def tune(
         limit=slots,
         address=address,
         options=suite.engine_options.get(engine, {}),
+        ranks=most_ranks(samples.specs),
     )
     try:
         return tuner.run(chosen, data, observe, warn)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-
 from benchbench import registry
 from benchbench.checks.optimizers import names_in_state
 from benchbench.plugins import PluginError
@@ -60,8 +58,6 @@ def _wrong_ranks(spec: RunSpec) -> str:
         return ""
     if ranks * accumulate > spec.batch_size:
         return f"a batch of {spec.batch_size} examples has no {accumulate} parts for each of {ranks} ranks"
-    if torch.cuda.is_available():
-        return "several ranks are supported on CPUs alone, and this machine has a GPU"
     try:
         create_graph = registry.needs_create_graph(spec.optimizer, spec.create_graph)
     except PluginError:  # reported with the optimizer itself

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import math
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -78,6 +79,11 @@ class _Transformed(MapDataset[Tensor]):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             return self._transform(self._reader(position))  # type: ignore[no-any-return]
+
+
+def _ignore_sigterm(_worker: int) -> None:
+    """Leave SIGTERM to the run, which leaves a checkpoint and then ends its workers."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 class _Order:
@@ -153,6 +159,7 @@ class StreamedSource:
             pin_memory=self._device.type == "cuda",
             persistent_workers=persistent_workers,
             generator=torch.Generator(),  # it would draw from the global one
+            worker_init_fn=_ignore_sigterm,
         )
 
     def _moved(self, loader: DataLoader[Tensor]) -> Iterator[Tensor]:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from pydantic import JsonValue
 
-from benchbench.engines.slots import Slot
+from benchbench.engines.slots import Slot, room_for_ranks
 from benchbench.runs.folder import RunFolder
 from benchbench.values import RunResult, RunSpec
 
@@ -78,6 +78,7 @@ def create(
     limit: int | None = None,
     address: str | None = None,
     options: Mapping[str, JsonValue] | None = None,
+    ranks: int = 1,
 ) -> Engine:
     """Return an engine by name.
 
@@ -88,14 +89,12 @@ def create(
         limit: Runs at a time, for engines that place them on other machines.
         address: A cluster to use, for engines that know several.
         options: What is asked for on behalf of every run, in the engine's own words.
+        ranks: The most that a run has.
 
     Raises:
+        BadInputError: This machine, if it is to take the runs, has too few GPUs for the ranks of one.
         EngineError: The engine cannot be used here.
     """
-    if name == "inline":
-        from benchbench.engines.inline import InlineEngine
-
-        return InlineEngine(slots[0])
     if name == "ray":
         from benchbench.engines.ray import RayEngine
 
@@ -104,6 +103,11 @@ def create(
         from benchbench.engines.slurm import SlurmEngine
 
         return SlurmEngine(limit, options)
+    room_for_ranks(slots, ranks)
+    if name == "inline":
+        from benchbench.engines.inline import InlineEngine
+
+        return InlineEngine(slots[0])
     from benchbench.engines.local import LocalEngine
 
     return LocalEngine(slots, preload)

@@ -8,22 +8,28 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerProcess
 
-from benchbench.engines import Job
+from benchbench.engines import EngineError, Job
 from benchbench.engines.memory import room
-from benchbench.engines.slots import Slot, merged
-from benchbench.engines.stopping import held_back
+from benchbench.engines.slots import Slot, apart, merged
 from benchbench.engines.worker import work
-from benchbench.execution.processes import no_main_module
+from benchbench.execution.processes import end_orphan, no_main_module, start_fork_server
 from benchbench.values import Outcome, RunResult
 
 GRACE_SECONDS = 10.0
 """What runs get to finish their step and leave a checkpoint when they are stopped; then they are killed."""
 
 _LOG_LINES = 8
+
+_STARTS = 3
+"""How often the start of a process is tried."""
+
+_PAUSE_SECONDS = 0.2
+
+_UNKNOWN_STATUS = 255
+"""Exit status of a process whose server was killed: multiprocessing takes it for dead, but it may go on."""
 
 _PRELOAD = ("benchbench.engines.worker", "benchbench.training.trainer", "torch._dynamo")
 """What every run needs; torch loads its compiler, which takes seconds, with the first optimizer that is built."""
@@ -65,7 +71,7 @@ class LocalEngine:
         self._free = list(reversed(slots))
         self._waiting: list[Job] = []
         self._running: list[_Running] = []
-        self._context = multiprocessing.get_context("forkserver")
+        self._preload = preload
         start_server(preload)
 
     @property
@@ -79,25 +85,22 @@ class LocalEngine:
         self._start_waiting()
 
     def _start_waiting(self) -> None:
-        total = len(self._free) + sum(len(running.slots) for running in self._running)
+        every = [*self._free, *(slot for running in self._running for slot in running.slots)]
         while self._waiting and self._has_memory(self._waiting[0]):
-            count = min(self._waiting[0].spec.execution.ranks, total)
-            if len(self._free) < count:
+            ranks = self._waiting[0].spec.execution.ranks
+            slots = apart(self._free, ranks)
+            if len(slots) < len(apart(every, ranks)):
                 return
-            self._start(self._waiting.pop(0), [self._free.pop() for _ in range(count)])
+            self._free = [slot for slot in self._free if slot not in slots]
+            self._start(self._waiting.pop(0), slots)
 
     def _has_memory(self, job: Job) -> bool:
         taken = sum(running.job.memory for running in self._running)
         return not self._running or self._memory is None or taken + job.memory <= self._memory
 
     def _start(self, job: Job, slots: list[Slot]) -> None:
-        slot = merged(slots)
         job.folder.prepare(job.spec)
-        process = self._context.Process(
-            target=work, args=(job.spec.model_dump_json(), str(job.folder.path), str(job.data), slot), name=job.spec.key
-        )
-        with no_main_module():
-            process.start()
+        process = _process(job, merged(slots), self._preload)
         deadline = time.monotonic() + (job.spec.timeout or float("inf"))
         self._running.append(_Running(job, slots, process, deadline))
 
@@ -132,6 +135,8 @@ class LocalEngine:
     def _end(self, running: _Running) -> None:
         running.process.kill()
         running.process.join()
+        if running.process.exitcode == _UNKNOWN_STATUS and running.process.pid is not None:
+            end_orphan(running.process.pid)
         self._running.remove(running)
         self._free.extend(running.slots)
 
@@ -142,16 +147,30 @@ def start_server(preload: Sequence[str]) -> None:
     Args:
         preload: Modules to load besides what every run needs.
     """
-    multiprocessing.get_context("forkserver").set_forkserver_preload([*_PRELOAD, *preload])
-    resource_tracker.ensure_running()  # a process that would be started below and lift the hold again
-    # A SIGTERM for all processes of a job, or a Ctrl-C in their terminal, must not take the server along, which reports
-    # how the runs end.
-    with held_back(signal.SIGTERM, signal.SIGINT):
-        forkserver.ensure_running()
+    start_fork_server([*_PRELOAD, *preload])
+
+
+def _process(job: Job, slot: Slot, preload: Sequence[str]) -> ForkServerProcess:
+    """Start a run's process; a server that has been killed is replaced.
+
+    Raises:
+        EngineError: Its successors are killed as well.
+    """
+    arguments = (job.spec.model_dump_json(), str(job.folder.path), str(job.data), slot)
+    for _ in range(_STARTS):
+        start_server(preload)
+        process = multiprocessing.get_context("forkserver").Process(target=work, args=arguments, name=job.spec.key)
+        with no_main_module(), suppress(ConnectionError, EOFError):
+            process.start()
+            return process
+        time.sleep(_PAUSE_SECONDS)  # for the system to bring a killed server to its end
+    raise EngineError("the server that runs are forked from is killed again and again")
 
 
 def _crash(running: _Running) -> RunResult:
     code = running.process.exitcode or 0
+    if code == _UNKNOWN_STATUS:
+        return _broken(running.job, "crashed", "exited with status 255, or the server that had forked it was killed")
     if code >= 0:
         return _broken(running.job, "crashed", f"exited with status {code}")
     hint = ", as the system does when memory runs out" if code == -signal.SIGKILL else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import signal
@@ -61,11 +62,13 @@ class RayEngine:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         address = address or os.environ.get("RAY_ADDRESS")
         self._slots = [] if address else list(slots)
-        self._total = {
+        self._total: dict[str, float] = {
             "num_cpus": sum(slot.threads for slot in self._slots),
             "num_gpus": sum(slot.device != "cpu" for slot in self._slots),
         }
         self._own = _connect(self._total, address)
+        if self._own:
+            self._total["memory"] = _memory_of_cluster()
         self._per_rank = _per_rank(self._slots, options or {})
         self._limit = limit or MOST_TASKS
         self._running: dict[Any, Job] = {}
@@ -82,6 +85,8 @@ class RayEngine:
 
         job.folder.prepare(job.spec)
         asked = {name: amount * job.spec.execution.ranks for name, amount in self._per_rank.items()}
+        if job.spec.memory_stated:
+            asked.setdefault("memory", job.spec.memory_stated)
         if self._slots:  # on this machine alone, what it has not would never come
             asked = {name: min(amount, self._total.get(name, amount)) for name, amount in asked.items()}
         task = ray.remote(max_calls=1, max_retries=0)(run_as_task)
@@ -183,7 +188,7 @@ def _travels(file: Path) -> bool:
     return file.exists() and file.stat().st_size <= LARGEST_WEIGHTS
 
 
-def _connect(resources: Mapping[str, int], address: str | None) -> bool:
+def _connect(resources: Mapping[str, float], address: str | None) -> bool:
     """Connect to a cluster, started here unless there is an address; return whether it was started.
 
     Raises:
@@ -215,6 +220,12 @@ def _connect(resources: Mapping[str, int], address: str | None) -> bool:
         where = f"no Ray cluster at {address}" if address else "Ray does not start"
         raise EngineError(f"{where}: {str(error).strip().splitlines()[0]}") from None
     return True
+
+
+def _memory_of_cluster() -> float:
+    import ray
+
+    return float(ray.cluster_resources().get("memory", math.inf))
 
 
 def _reach(address: str) -> None:

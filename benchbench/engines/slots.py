@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from benchbench.problems import BadInputError, Problem
+from benchbench.values import RunSpec
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,31 @@ def gpu_slots(gpus: Sequence[str], cores: int, per_device: int = 1) -> list[Slot
         for place in range(per_device)
         for gpu in gpus
     ]
+
+
+def apart(free: Sequence[Slot], count: int) -> list[Slot]:
+    """Return the last `count` of these slots of which no two are on one GPU, or fewer if there are not as many."""
+    found: dict[str, Slot] = {}
+    for slot in reversed(free):
+        found.setdefault(slot.environment.get("CUDA_VISIBLE_DEVICES", slot.name), slot)
+    return list(found.values())[:count]
+
+
+def most_ranks(specs: Sequence[RunSpec]) -> int:
+    """Return the most ranks that one of these runs has."""
+    return max((spec.execution.ranks for spec in specs), default=1)
+
+
+def room_for_ranks(slots: Sequence[Slot], ranks: int) -> None:
+    """Do nothing if these slots have room for a run with so many ranks. On CPUs, ranks can share a slot.
+
+    Raises:
+        BadInputError: They are on fewer GPUs.
+    """
+    gpus = len(apart(slots, len(slots)))
+    if slots[0].device == "cuda" and gpus < ranks:
+        message = f"each rank needs a GPU of its own; allowed: up to {gpus}, or any number with --devices cpu"
+        raise BadInputError([Problem(message, field="ranks", value=str(ranks))])
 
 
 def merged(slots: Sequence[Slot]) -> Slot:

@@ -13,6 +13,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from benchbench.engines import EngineError, Job, slurm_queue
+from benchbench.engines.slurm_options import sbatch_options
 from benchbench.engines.slurm_queue import ENDED, SlurmError
 from benchbench.runs.folder import RunFolder
 from benchbench.values import Outcome, RunResult, RunSpec, Submission
@@ -125,14 +126,14 @@ class SlurmEngine:
         new, self._new = self._new, []
         alive = alive_submissions(job.folder for job in new)
         self._jobs |= {alive[job.folder]: job for job in new if job.folder in alive}
-        shapes: dict[int, list[Job]] = {}
+        shapes: dict[tuple[int, int], list[Job]] = {}
         for job in new:
             if job.folder not in alive:
-                shapes.setdefault(job.spec.execution.ranks, []).append(job)
-        for ranks, jobs in shapes.items():
-            self._submit_array(ranks, jobs)
+                shapes.setdefault((job.spec.execution.ranks, job.spec.memory_stated), []).append(job)
+        for (ranks, memory), jobs in shapes.items():
+            self._submit_array(sbatch_options(self._options, ranks, memory), jobs)
 
-    def _submit_array(self, ranks: int, jobs: Sequence[Job]) -> None:
+    def _submit_array(self, options: dict[str, JsonValue], jobs: Sequence[Job]) -> None:
         import submitit
 
         logs = _logs(jobs[0].folder)
@@ -144,13 +145,12 @@ class SlurmEngine:
             array_parallelism=self._parallel,
             signal_delay_s=_SIGNAL_SECONDS,
             stderr_to_stdout=True,
-            additional_parameters=_sbatch_options(self._options, ranks),
+            additional_parameters=options,
         )
         for job in jobs:
             job.folder.prepare(job.spec)
-            job.folder.submission_file.unlink(
-                missing_ok=True
-            )  # of a job that has ended, or this one would give way to it
+            # Of a job that has ended: this one would give way to it.
+            job.folder.submission_file.unlink(missing_ok=True)
         try:
             with executor.batch():
                 submitted = [
@@ -267,16 +267,6 @@ def _submission(job: str) -> Submission:
 def _own_job() -> str:
     array = os.environ.get("SLURM_ARRAY_JOB_ID")
     return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ["SLURM_JOB_ID"]
-
-
-def _sbatch_options(options: Mapping[str, JsonValue], ranks: int) -> dict[str, JsonValue]:
-    """Return the options of a job for a number of ranks."""
-    asked = {name.replace("_", "-"): value for name, value in options.items()}
-    asked = {"requeue": True, "cpus-per-task": 1, **asked}
-    for name in ("cpus-per-task", "gpus"):
-        if isinstance(count := asked.get(name), int):
-            asked[name] = count * ranks
-    return {name: value for name, value in asked.items() if value is not False}
 
 
 def _logs(folder: RunFolder) -> Path:

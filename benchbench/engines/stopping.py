@@ -50,13 +50,3 @@ def stopping_on(*numbers: signal.Signals) -> Iterator[StopFlag]:
         yield flag
     finally:
         restore()
-
-
-@contextmanager
-def held_back(*numbers: signal.Signals) -> Iterator[None]:
-    """Hold signals back, from this thread and from the processes that are started meanwhile, which inherit that."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -40,7 +40,7 @@ def work(spec: str, folder: str, data: str, slot: Slot) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     stop = StopFlag()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # the server holds it back
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # the server holds it back, and SIGUSR2
     die_with_parent()
     for name in _NOT_FOR_RUNS:
         os.environ.pop(name, None)

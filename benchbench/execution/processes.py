@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing import forkserver, resource_tracker
+from multiprocessing.connection import wait
 from types import ModuleType
 
 
@@ -26,6 +30,33 @@ def no_main_module() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
+@contextmanager
+def held_back(*numbers: signal.Signals) -> Iterator[None]:
+    """Hold signals back, from this thread and from the processes that are started meanwhile, which inherit that."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def start_fork_server(preload: Sequence[str]) -> None:
+    """Start the process that others are forked from, unless it runs already; it goes on loading in the background.
+
+    Signals for all processes of a job, such as those of Slurm when it preempts one or its time limit is near, or a Ctrl-C
+    in a terminal, must not take the server along, which reports how its children end. These inherit that SIGINT,
+    SIGTERM and SIGUSR2 are held back.
+
+    Args:
+        preload: Modules to load.
+    """
+    multiprocessing.get_context("forkserver").set_forkserver_preload(list(preload))
+    with held_back(signal.SIGUSR2, signal.SIGINT):
+        resource_tracker.ensure_running()  # it ignores SIGTERM itself; started below, it would lift the hold
+        with held_back(signal.SIGTERM):
+            forkserver.ensure_running()
+
+
 def die_with_parent() -> None:
     """Let this process end when the one that has started it does, however that ends."""
     threading.Thread(target=_wait_for_parent, daemon=True).start()
@@ -36,3 +67,21 @@ def _wait_for_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
+
+
+def end_orphan(pid: int) -> None:
+    """Kill a process, and return when it is dead, though no process here waits for it.
+
+    Args:
+        pid: Of a process that was alive a moment ago.
+    """
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+        if sys.platform == "linux":
+            process = os.pidfd_open(pid)
+            wait([process])  # also a process that is dead counts which nobody has taken note of
+            os.close(process)
+        else:
+            while True:
+                time.sleep(0.01)
+                os.kill(pid, 0)

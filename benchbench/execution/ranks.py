@@ -91,17 +91,19 @@ class Ranks:
 
 
 @contextmanager
-def joined(ranks: Ranks, store: Path) -> Iterator[None]:
+def joined(ranks: Ranks, store: Path, device: torch.device) -> Iterator[None]:
     """Let ranks on this machine reach each other inside, through a file and the loopback interface.
 
     Args:
         ranks: This process.
         store: A file that all of them name and that does not exist yet.
+        device: Where this process computes; no other rank is on the same GPU.
     """
     interface = "lo0" if sys.platform == "darwin" else "lo"
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
+    for backend in ("GLOO", "NCCL"):
+        os.environ.setdefault(f"{backend}_SOCKET_IFNAME", interface)
     dist.init_process_group(
-        "gloo",
+        "nccl" if device.type == "cuda" else "gloo",
         store=dist.FileStore(str(store), ranks.size),  # type: ignore[attr-defined]
         rank=ranks.rank,
         world_size=ranks.size,

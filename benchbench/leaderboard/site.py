@@ -188,7 +188,7 @@ class _Pages:
 
 
 def _settings(spec: RunSpec) -> str:
-    labels = {"suite", "method", "workload_label", "seed", "measure", "timeout", "checkpoint_minutes"}
+    labels = {"suite", "method", "workload_label", "seed", "measure", "timeout", "memory", "checkpoint_minutes"}
     return json.dumps(spec.model_dump(mode="json", exclude=labels), indent=2, ensure_ascii=False)
 
 

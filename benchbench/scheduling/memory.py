@@ -21,8 +21,8 @@ class MemoryNeeds:
     def expected(self, spec: RunSpec) -> int:
         """Return the bytes that a run is expected to need, 0 where nothing is known.
 
-        It is the most that a run of the same workload and method has needed, or else one of the same workload; peaks
-        are those of one process, and every rank has its own.
+        It is what the suite states. Where it states nothing, it is the most that a run of the same workload and method
+        has needed, or else one of the same workload; peaks are those of one process, and every rank has its own.
         """
         known = (self._peaks[group] for group in groups(spec) if group and group in self._peaks)
-        return next(known, 0) * spec.execution.ranks
+        return spec.memory_stated or next(known, 0) * spec.execution.ranks

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import signal
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from benchbench.engines import Engine, Job, submissions
 from benchbench.runs.claims import Holder
 from benchbench.runs.folder import RunFolder, Tail
+from benchbench.scheduling.interruption import ignored, sigterm_as_interrupt, uninterruptible
 from benchbench.scheduling.memory import MemoryNeeds
 from benchbench.scheduling.plan import PlannedRun, longest_first, plan
 from benchbench.scheduling.recorder import Recorder, TrackingLostError
@@ -107,12 +107,12 @@ class Runner:
         queue = self._planned()
         if not queue:
             return
-        with self._holder, _sigterm_as_interrupt():
+        with self._holder, sigterm_as_interrupt():
             try:
                 self._work_off(queue)
             except BaseException:
                 self._stop()
-                with _uninterruptible():
+                with uninterruptible():
                     self._track_interrupted()
                 raise
             self._recorder.close(finished=True)
@@ -270,10 +270,10 @@ class Runner:
         try:
             for active in self._active.values():
                 self.observe(Event("stopping", active.spec))
-            with _ignored(signal.SIGTERM):
+            with ignored(signal.SIGTERM):
                 self.engine.stop()
         except KeyboardInterrupt:
-            with _uninterruptible():
+            with uninterruptible():
                 self.engine.stop(at_once=True)
 
     def _track_interrupted(self) -> None:
@@ -291,39 +291,3 @@ class Runner:
             self._recorder.close(finished=False)
         except TrackingLostError as error:
             self.warn(str(error))
-
-
-@contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM end the process as cleanly as Ctrl-C does (signals reach the main thread only)."""
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _uninterruptible() -> AbstractContextManager[None]:
-    """Keep another Ctrl-C from breaking off the clean-up."""
-    return _ignored(signal.SIGINT, signal.SIGTERM)
-
-
-@contextmanager
-def _ignored(*numbers: signal.Signals) -> Iterator[None]:
-    """Ignore signals, in the main thread, which they reach."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -161,6 +161,7 @@ class Expansion:
             execution=Execution(**{**workload.execution, **row.entry.execution, **override.execution}),
             seed=0,
             timeout=self._file.timeout,
+            memory=override.memory or row.entry.memory or workload.memory,
             checkpoint_minutes=self._file.checkpoint_minutes,
             sharpness=self._file.sharpness,
             diagnostics=self._file.diagnostics,

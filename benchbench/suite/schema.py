@@ -35,6 +35,9 @@ MOST_RANKS = 1024
 
 LONGEST_LABEL = 100
 
+_MOST_MEMORY = 2**20
+"""GiB."""
+
 _LARGEST_SEED = 2**32 - 1
 
 _LARGEST_COUNT = 2**31 - 1
@@ -129,7 +132,7 @@ class _Model(BaseModel):
 
 
 class _Entry(BaseModel):
-    """Something with free parameters beside its own keys: schedules, a budget, and how gradients are computed."""
+    """Something with free parameters beside its own keys: schedules, budgets, and how gradients are computed."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
     __pydantic_extra__: dict[str, JsonValue]
@@ -144,6 +147,7 @@ class _Entry(BaseModel):
     deterministic: bool | None = None
     ranks: Annotated[int, Field(ge=1, le=MOST_RANKS)] | None = None
     batch_norm: Literal["local", "synchronised"] | None = None
+    memory: Annotated[float, Field(gt=0, le=_MOST_MEMORY)] | None = None
 
     @property
     def parameters(self) -> dict[str, JsonValue]:

@@ -2,6 +2,7 @@
 
 from benchbench.tracking.errors import TrackingError, without_passwords
 from benchbench.tracking.store import Store
-from benchbench.tracking.tracker import TrackedRun, Tracker
+from benchbench.tracking.tracked_run import TrackedRun
+from benchbench.tracking.tracker import Tracker
 
 __all__ = ["Store", "TrackedRun", "Tracker", "TrackingError", "without_passwords"]

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 def postponed() -> Iterator[None]:
     """Let Ctrl-C and SIGTERM, which reach the main thread alone, wait until the end.
 
-    A package that is half imported cannot be imported again, and a database that is half made cannot be used.
+    A package that is half imported, for one, cannot be imported again to put things in order.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

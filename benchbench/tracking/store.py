@@ -5,10 +5,11 @@ from __future__ import annotations
 import gc
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from benchbench.tracking.entities import TAG
@@ -17,7 +18,7 @@ from benchbench.tracking.interrupts import postponed
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import Run, RunInfo
 
 _SQLITE = "sqlite:///"
 _DEFAULT_URI = f"{_SQLITE}mlflow.db"
@@ -70,10 +71,11 @@ class Store:
         for name, value in _PATIENCE.items():
             os.environ.setdefault(name, value)
         try:
-            with postponed() if self.is_new else nullcontext():
-                _connect(self.uri)
-                client = MlflowClient(self.uri)
-                client.search_experiments(max_results=1)
+            if self._file is not None and self.is_new:
+                _make(self._file)
+            _connect(self.uri)
+            client = MlflowClient(self.uri)
+            client.search_experiments(max_results=1)
         except Exception as error:
             raise self._unusable(error) from error
         return client
@@ -115,6 +117,16 @@ class Store:
                     raise
         return str(experiment.experiment_id)
 
+    def keep_files(self, run: RunInfo, files: Sequence[Path]) -> None:
+        """Keep files with a run. MLflow's client would ask the store again where each run's files belong."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+        from mlflow.utils.uri import add_databricks_profile_info_to_artifact_uri
+
+        place = add_databricks_profile_info_to_artifact_uri(run.artifact_uri, self.uri)  # type: ignore[no-untyped-call]
+        repository = get_artifact_repository(place, tracking_uri=self.uri)
+        for file in files:
+            repository.log_artifact(str(file))  # type: ignore[no-untyped-call]
+
     def runs(self, condition: str = f"tags.`{TAG}key` != ''") -> Iterator[Run]:
         """Yield the runs that this harness wrote and that satisfy a condition, the latest first."""
         experiments = [experiment.experiment_id for experiment in self.client.search_experiments()]
@@ -128,6 +140,22 @@ class Store:
             token = page.token
             if not token:
                 return
+
+
+def _make(file: Path) -> None:
+    """Make a SQLite store, whole or not at all: it takes MLflow seconds, and what was broken off it cannot use."""
+    from mlflow import MlflowClient
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{file.name}-", dir=file.parent) as folder:
+        made = Path(folder) / file.name
+        MlflowClient(f"{_SQLITE}{made}").search_experiments(max_results=1)
+        try:
+            os.link(made, file)
+        except FileExistsError:  # another invocation was faster
+            return
+        except OSError:  # a file system without links
+            made.replace(file)
 
 
 def _connect(uri: str) -> None:

@@ -6,16 +6,14 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchbench.runs.folder import RunFolder, Tail
+from benchbench.runs.folder import RunFolder
 from benchbench.sharpness.values import PREFIX
 from benchbench.tracking.entities import (
     TAG,
-    epoch_metrics,
     has_ended,
     is_conclusive,
     metric,
@@ -26,7 +24,8 @@ from benchbench.tracking.entities import (
     text,
 )
 from benchbench.tracking.store import Store
-from benchbench.values import Metrics, Outcome, RunResult, RunSpec, Suite
+from benchbench.tracking.tracked_run import TrackedRun
+from benchbench.values import Outcome, RunResult, RunSpec, Suite
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -36,30 +35,6 @@ _MOST_METRICS = 1000
 """Metrics that MLflow takes in one call."""
 
 _STATUS: dict[Outcome, str] = {"finished": "FINISHED", "diverged": "FINISHED", "interrupted": "KILLED"}
-
-
-@dataclass
-class TrackedRun:
-    """A run as it is being written to MLflow.
-
-    Attributes:
-        run_id: MLflow's identifier.
-        folder: The run's files.
-        parameters: What MLflow shows as the run's parameters, until they are written.
-        looks: How often it has been looked at for something new.
-        tail: The epochs that are still to be written.
-        last: The metrics of the last epoch that has been written.
-    """
-
-    run_id: str
-    folder: RunFolder
-    parameters: Mapping[str, object] = field(default_factory=dict)
-    looks: int = 0
-    tail: Tail = field(init=False)
-    last: Metrics = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.tail = Tail(self.folder)
 
 
 class Tracker:
@@ -190,7 +165,7 @@ class Tracker:
         name = f"{spec.method} · {spec.workload_label} · seed {spec.seed}"
         with self._store.reporting():
             run = self._store.client.create_run(self._store.experiment(spec.suite), tags=tags, run_name=name)
-        return TrackedRun(run.info.run_id, folder, parameters(spec))
+        return TrackedRun(run.info, folder, parameters(spec))
 
     def unmeasured_run(self, folder: RunFolder) -> TrackedRun | None:
         """Return the run that has the training in a folder, but no sharpness, so that its measures can be added to it.
@@ -208,8 +183,8 @@ class Tracker:
         for run in runs:
             result = read_result(run)
             if result.cost == trained.cost and not any(name.startswith(PREFIX) for name in result.final):
-                tracked = TrackedRun(run.info.run_id, folder)
-                _new_metrics(tracked)  # these are there already
+                tracked = TrackedRun(run.info, folder)
+                tracked.new_metrics()  # these are there already
                 return tracked
         return None
 
@@ -220,7 +195,7 @@ class Tracker:
             TrackingError: The store cannot be used.
         """
         with self._store.reporting():
-            self._store.client.delete_run(tracked.run_id)
+            self._store.client.delete_run(tracked.info.run_id)
 
     def follow(self, tracked: TrackedRun) -> None:
         """Write the epochs that the run's folder has gained.
@@ -232,7 +207,7 @@ class Tracker:
             TrackingError: The store cannot be used.
         """
         tracked.looks += 1
-        metrics = _new_metrics(tracked)
+        metrics = tracked.new_metrics()
         if metrics or tracked.looks > 1:
             self._write(tracked, metrics)
 
@@ -242,14 +217,13 @@ class Tracker:
         Raises:
             TrackingError: The store cannot be used.
         """
-        epochs = _new_metrics(tracked)
+        epochs = tracked.new_metrics()
         metrics = [metric(name, value, result.epochs) for name, value in result_metrics(result, tracked.last).items()]
-        self._write(tracked, [*epochs, *_diagnostics(tracked.folder), *metrics], result_tags(result))
+        self._write(tracked, [*epochs, *tracked.diagnostics(), *metrics], result_tags(result))
         client = self._store.client
         with self._store.reporting():
-            for file in tracked.folder.tracked_files:
-                client.log_artifact(tracked.run_id, str(file))
-            client.set_terminated(tracked.run_id, _STATUS.get(result.outcome, "FAILED"))
+            self._store.keep_files(tracked.info, tracked.folder.tracked_files)
+            client.set_terminated(tracked.info.run_id, _STATUS.get(result.outcome, "FAILED"))
             self._remove_superseded(tracked, result)
 
     def _write(self, tracked: TrackedRun, metrics: Sequence[Metric], tags: Mapping[str, str] | None = None) -> None:
@@ -261,10 +235,10 @@ class Tracker:
         first, rest = metrics[:_MOST_METRICS], metrics[_MOST_METRICS:]
         with self._store.reporting():
             for start in range(0, len(rest), _MOST_METRICS):
-                self._store.client.log_batch(tracked.run_id, metrics=rest[start : start + _MOST_METRICS])
+                self._store.client.log_batch(tracked.info.run_id, metrics=rest[start : start + _MOST_METRICS])
             # How the run ended comes last, so that it is never there without what belongs to it.
             all_tags = [RunTag(name, text(value)) for name, value in (tags or {}).items()]
-            self._store.client.log_batch(tracked.run_id, metrics=first, params=params, tags=all_tags)
+            self._store.client.log_batch(tracked.info.run_id, metrics=first, params=params, tags=all_tags)
         tracked.parameters = {}
 
     def _remove_superseded(self, tracked: TrackedRun, result: RunResult) -> None:
@@ -276,28 +250,12 @@ class Tracker:
             runs = self._store.runs(f"tags.`{TAG}key` = '{result.key}'")
             others = {run.info.run_id: is_conclusive(run) for run in runs}
         for run_id, conclusive in others.items():
-            if run_id != tracked.run_id and (result.conclusive or not conclusive):
+            if run_id != tracked.info.run_id and (result.conclusive or not conclusive):
                 self._store.client.delete_run(run_id)
 
     @cached_property
     def _commit(self) -> dict[str, str]:
         return _git_commit()
-
-
-def _new_metrics(tracked: TrackedRun) -> list[Metric]:
-    records = tracked.tail.new()
-    if records:
-        tracked.last = records[-1].metrics
-    return [metric for record in records for metric in epoch_metrics(record)]
-
-
-def _diagnostics(folder: RunFolder) -> list[Metric]:
-    """Return the numbers of the diagnostic records, by training step; histograms are in the file alone."""
-    return [
-        metric(f"diagnostics/{name}", value, record.step)
-        for record in folder.diagnostics()
-        for name, value in record.values.items()
-    ]
 
 
 def _git_commit() -> dict[str, str]:

@@ -17,7 +17,7 @@ import torch
 
 from benchbench import stepping
 from benchbench.execution import backends
-from benchbench.execution.processes import die_with_parent, no_main_module
+from benchbench.execution.processes import die_with_parent, no_main_module, start_fork_server
 from benchbench.execution.ranks import RankEndedError, Ranks, joined
 from benchbench.runs.checkpoint import load_tensors, save_tensors
 from benchbench.training.steps import Training
@@ -29,6 +29,7 @@ class _Place:
     """Where a follower belongs, and the private folder in which the ranks find each other."""
 
     rank: int
+    device: str
     threads: int
     folder: str
 
@@ -60,8 +61,9 @@ class Followers:
         ranks: This process among them; `None` if it is the only one.
     """
 
-    def __init__(self, ranks: Ranks | None, folder: Path, started: list[_Follower]) -> None:
+    def __init__(self, ranks: Ranks | None, device: torch.device, folder: Path, started: list[_Follower]) -> None:
         self.ranks = ranks
+        self._device = device
         self._folder = folder
         self._followers = started
         self._group = ExitStack()
@@ -87,7 +89,7 @@ class Followers:
             if training.ledger.steps:
                 save_tensors(self._folder / _STATE, training.state_dict())
             self._tell(None)
-            self._group.enter_context(joined(self.ranks, self._folder / _STORE))
+            self._group.enter_context(joined(self.ranks, self._folder / _STORE, self._device))
         self._tell(_Epoch(epoch, done, list(training.schedules.scores)))
 
     def _await_all(self) -> None:
@@ -118,7 +120,7 @@ class Followers:
 def following(spec: RunSpec, device: torch.device, data: Path) -> Iterator[Followers]:
     """Start the other ranks of a run, which set up the same training meanwhile, and end them afterwards.
 
-    They share out this process's threads.
+    They share out this process's threads. On GPUs, each has one to itself: this process the first one that it sees.
 
     Args:
         spec: The run.
@@ -129,20 +131,21 @@ def following(spec: RunSpec, device: torch.device, data: Path) -> Iterator[Follo
         The other ranks.
 
     Raises:
-        ValueError: The device is no CPU.
+        ValueError: There are fewer GPUs than ranks.
     """
     size = spec.execution.ranks
     if size == 1:
-        yield Followers(None, Path(), [])
+        yield Followers(None, device, Path(), [])
         return
-    if device.type != "cpu":
-        raise ValueError(f"ranks: several are supported on CPUs alone, not on {device.type}: leave it out here")
+    if device.type == "cuda" and torch.cuda.device_count() < size:
+        raise ValueError(f"ranks: each of {size} needs a GPU of its own, and there are {torch.cuda.device_count()}")
     threads = torch.get_num_threads()
     share = max(1, threads // size)
     with tempfile.TemporaryDirectory(prefix="benchbench-") as folder:
-        started = [_start(spec, data, _Place(rank, share, folder)) for rank in range(1, size)]
+        devices = [device.type if device.type == "cpu" else f"{device.type}:{rank}" for rank in range(size)]
+        started = [_start(spec, data, _Place(rank, devices[rank], share, folder)) for rank in range(1, size)]
         torch.set_num_threads(share)
-        followers = Followers(Ranks(0, size), Path(folder), started)
+        followers = Followers(Ranks(0, size), device, Path(folder), started)
         try:
             yield followers
         finally:
@@ -152,7 +155,7 @@ def following(spec: RunSpec, device: torch.device, data: Path) -> Iterator[Follo
 
 def _start(spec: RunSpec, data: Path, place: _Place) -> _Follower:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])  # torch is loaded once for all of them
+    start_fork_server([__name__])  # torch is loaded once for all of them
     ours, theirs = context.Pipe()
     process = context.Process(
         target=follow,
@@ -179,7 +182,9 @@ def follow(spec: str, data: str, place: _Place, orders: Connection) -> None:
         signal.signal(number, signal.SIG_IGN)
     die_with_parent()
     torch.set_num_threads(place.threads)
-    run, device = RunSpec.model_validate_json(spec), torch.device("cpu")
+    run, device = RunSpec.model_validate_json(spec), torch.device(place.device)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     ranks = Ranks(place.rank, run.execution.ranks)
     with backends.configured(run.execution, device):
         training = Training(run, device, Path(data), ranks)
@@ -187,7 +192,7 @@ def follow(spec: str, data: str, place: _Place, orders: Connection) -> None:
         orders.recv()
         if (state := Path(place.folder, _STATE)).exists():
             training.load_state_dict(load_tensors(state))
-        with joined(ranks, Path(place.folder, _STORE)):
+        with joined(ranks, Path(place.folder, _STORE), device):
             while True:
                 epoch: _Epoch = orders.recv()
                 training.schedules.scores = epoch.scores

@@ -114,6 +114,7 @@ class RunSpec(Frozen):
             for one with it.
         seed: Root of all random streams of the run.
         timeout: Seconds after which the run is stopped (not part of the key).
+        memory: GiB of the host's memory that each rank needs, if that is said (not part of the key).
         checkpoint_minutes: Minutes between checkpoints inside an epoch (not part of the key).
         measure: What is measured beside the training, which it does not change (not part of the key).
         sharpness: How sharpness is measured, if it is (not part of the key).
@@ -135,6 +136,7 @@ class RunSpec(Frozen):
     diagnostics: Diagnostics | None = None
     seed: int
     timeout: float | None = None
+    memory: float | None = None
     checkpoint_minutes: float = 10.0
     measure: tuple[Measurement, ...] = ()
     sharpness: SharpnessSettings = SharpnessSettings()
@@ -151,6 +153,11 @@ class RunSpec(Frozen):
             if component["digest"]:  # a file is known by its content, wherever it lies
                 component.update(_without_folders(component))
         return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:16]
+
+    @property
+    def memory_stated(self) -> int:
+        """Bytes of the host's memory that all its ranks need together, by what the suite says; 0 if it says nothing."""
+        return int((self.memory or 0) * 2**30) * self.execution.ranks
 
     def __copy__(self) -> RunSpec:
         """Return a copy without the key, for `model_copy` changes fields that decide it."""
@@ -182,4 +189,4 @@ def _without_folders(value: Any) -> Any:
     return value.replace("\\", "/").rpartition("/")[2] if is_file else value
 
 
-_NOT_IN_KEY = {"suite", "method", "workload_label", "timeout", "checkpoint_minutes", "measure", "sharpness"}
+_NOT_IN_KEY = {"suite", "method", "workload_label", "timeout", "memory", "checkpoint_minutes", "measure", "sharpness"}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +58,15 @@ def test_an_epoch_that_is_left_early_leaves_the_next_one_as_it_is(data: Path) ->
     whole = epoch(source, 2)
     next(source.training(torch.arange(12), 5, torch.Generator()))
     assert all(torch.equal(a, b) for a, b in zip(epoch(source, 2), whole, strict=True))
+
+
+def test_a_sigterm_for_all_processes_leaves_the_workers_at_work(data: Path) -> None:
+    source = StreamedSource(things().load(data)[0], things().traits, CPU, augment=True, workers=1)
+    batches = source.training(torch.arange(12), 1, torch.Generator())
+    next(batches)
+    [worker] = multiprocessing.active_children()
+    os.kill(worker.pid or 0, signal.SIGTERM)
+    assert len(list(batches)) == 11
 
 
 def test_test_images_are_those_of_torchvision(data: Path) -> None:

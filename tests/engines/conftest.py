@@ -20,6 +20,14 @@ from tests.conftest import REPOSITORY, STUBS
 SERVICE = Path(os.environ.get("BENCHBENCH_SLURM_SERVICE", REPOSITORY.parent / "shared/services/slurm"))
 """A script that starts a Slurm of one node (`up`), prints its `SLURM_CONF=...` and ends it (`down`)."""
 
+PREEMPTION = """
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=low Nodes=ALL PriorityTier=1
+PartitionName=high Nodes=ALL PriorityTier=10
+"""
+"""Jobs of the second partition take the place of jobs of the first."""
+
 ENGINES = [
     "inline",
     "local",
@@ -108,6 +116,9 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         subprocess.run([str(SERVICE), "up"], env=environment, stdout=file, stderr=file, check=True, timeout=300)
     [setting] = [line for line in log.read_text().splitlines() if line.startswith("SLURM_CONF=")]
     os.environ["SLURM_CONF"] = setting.partition("=")[2]
+    with Path(os.environ["SLURM_CONF"]).open("a") as file:
+        file.write(PREEMPTION)
+    subprocess.run(["scontrol", "reconfigure"], check=True, timeout=60)
     yield
     subprocess.run([str(SERVICE), "down"], env=environment, check=False, timeout=60)
     del os.environ["SLURM_CONF"]

@@ -113,8 +113,20 @@ def test_every_run_sees_the_gpu_that_ray_gives_it(new_engine: Callable[..., Engi
 
 
 @pytest.mark.slow
+def test_a_run_has_the_memory_that_its_suite_states(new_engine: Callable[..., Engine], tmp_path: Path) -> None:
+    import ray
+
+    engine = new_engine("ray")
+    job = make_job(tmp_path / "runs", "line", memory=1.5, epochs=200, parameters={"pause": 0.05})
+    engine.submit(job)
+    wait_for(job.folder.records, seconds=120)
+    wait_for(lambda: ray.cluster_resources()["memory"] - ray.available_resources()["memory"] == 1.5 * 2**30)
+    engine.stop()
+
+
+@pytest.mark.slow
 def test_a_cluster_is_started_here_where_there_is_none(workplace: Path, write_suite: Callable[..., Path]) -> None:
-    path = str(write_suite(SUITE))
+    path = str(write_suite(SUITE.replace("batch_size: 8", "batch_size: 8, memory: 1.0e+6")))  # no machine has that
     done = benchbench("run", path, "--engine", "ray", "--slots", "2", cwd=workplace)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("finished") == 2

@@ -1,7 +1,7 @@
 import pytest
 
 from benchbench.engines import slots
-from benchbench.engines.slots import cpu_slots, gpu_slots, merged, visible_gpus
+from benchbench.engines.slots import apart, cpu_slots, gpu_slots, merged, room_for_ranks, visible_gpus
 from benchbench.problems import BadInputError
 
 
@@ -50,6 +50,23 @@ def test_merged_slots_have_all_that_the_single_ones_have() -> None:
     assert of_gpus.environment == {"CUDA_VISIBLE_DEVICES": "0,GPU-4b2"}
     of_cores = merged(cpu_slots(4, cores=8)[:2])
     assert (of_cores.threads, of_cores.sharing, of_cores.environment) == (4, 2, {})
+
+
+def test_ranks_are_put_on_different_gpus() -> None:
+    gpus = gpu_slots(["0", "1"], cores=8, per_device=2)
+    assert [slot.name for slot in apart(gpus, 2)] == ["gpu:1.1", "gpu:0.1"]
+    assert [slot.name for slot in apart([gpus[0], gpus[2]], 2)] == ["gpu:0.1"]
+    assert [slot.name for slot in apart(cpu_slots(3, cores=3), 2)] == ["cpu:2", "cpu:1"]
+
+
+def test_more_ranks_than_gpus_are_one_line() -> None:
+    gpus = gpu_slots(["0", "1"], cores=8, per_device=2)
+    room_for_ranks(gpus, 2)
+    room_for_ranks(cpu_slots(1, cores=1), 4)
+    with pytest.raises(BadInputError) as caught:
+        room_for_ranks(gpus, 3)
+    line = "ranks: each rank needs a GPU of its own; allowed: up to 2, or any number with --devices cpu (got 3)"
+    assert str(caught.value) == line
 
 
 def test_several_runs_can_share_a_gpu_and_know_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,8 @@ import pytest
 
 from benchbench import api
 from benchbench.engines import Engine, EngineError, slurm_queue
-from benchbench.engines.slurm import SlurmEngine, _sbatch_options, run_as_job
+from benchbench.engines.slurm import SlurmEngine, run_as_job
+from benchbench.engines.slurm_options import sbatch_options
 from benchbench.runs.folder import RunFolder
 from benchbench.values import RunResult, Submission
 from tests.conftest import benchbench, wait_for
@@ -60,8 +61,18 @@ def test_without_slurm_the_engine_says_what_it_needs(monkeypatch: pytest.MonkeyP
 
 
 def test_what_is_asked_for_grows_with_the_ranks() -> None:
-    asked = _sbatch_options({"gpus": 1, "cpus_per_task": 3, "mem": "8G", "exclusive": True, "requeue": False}, ranks=2)
+    asked = sbatch_options({"gpus": 1, "cpus_per_task": 3, "mem": "8G", "exclusive": True, "requeue": False}, ranks=2)
     assert asked == {"gpus": 2, "cpus-per-task": 6, "mem": "8G", "exclusive": True}
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"), [({}, {"mem": "1537M"}), ({"mem_per_cpu": "3G"}, {"mem-per-cpu": "3G"})]
+)
+def test_memory_that_a_suite_states_is_asked_for_unless_its_options_do(
+    options: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    asked = sbatch_options(options, ranks=1, memory=1536 * 2**20 + 1)
+    assert asked == {"requeue": True, "cpus-per-task": 1, **expected}
 
 
 def test_a_controller_that_does_not_answer_ends_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -105,14 +116,37 @@ def test_a_run_that_is_requeued_goes_on_from_its_checkpoint(new_engine: NewEngin
         slurm_command("scancel", "--signal=USR2", job)  # what Slurm sends when time is nearly up
     wait_for(lambda: "PENDING" in slurm_command("squeue", "-h", "-o", "%T", "-j", job))
     assert not engine.poll(1.0)
+    if how == "time limit":
+        assert "stopped after" in slow.folder.result().message  # which leaves a checkpoint; it was not killed
+    begin_again(job)
+    [result] = wait_for(lambda: engine.poll(0.5), seconds=120)
+    assert (result.outcome, result.environment["resumed"], result.cost.steps) == ("finished", "1", 80)
 
-    def start() -> bool:  # Slurm lets requeued jobs wait for two minutes
+
+def begin_again(job: str) -> None:
+    """Start a job that was requeued, and that Slurm would let wait for two minutes."""
+
+    def start() -> bool:
         slurm_command("scontrol", "update", f"jobid={job}", "starttime=now")
         return "PENDING" not in slurm_command("squeue", "-h", "-o", "%T", "-j", job)
 
     wait_for(start)
+
+
+@pytest.mark.slow
+def test_a_run_that_is_preempted_goes_on_where_it_was(new_engine: NewEngine, tmp_path: Path) -> None:
+    cores = os.cpu_count() or 1
+    engine = new_engine("slurm", options={"partition": "low", "cpus_per_task": cores})
+    slow = make_job(tmp_path / "runs", "line", epochs=40, parameters={"pause": 0.05})  # without checkpoints of its own
+    engine.submit(slow)
+    wait_for(lambda: engine.poll(0.2) or slow.folder.records(), seconds=120)
+    job = slow.folder.submission().job
+    slurm_command("sbatch", "--partition=high", f"--cpus-per-task={cores}", "--output=/dev/null", "--wrap=sleep 1")
+    wait_for(lambda: "PENDING" in slurm_command("squeue", "-h", "-o", "%T", "-j", job))
+    assert "stopped after" in slow.folder.result().message
+    begin_again(job)
     [result] = wait_for(lambda: engine.poll(0.5), seconds=120)
-    assert (result.outcome, result.environment["resumed"], result.cost.steps) == ("finished", "1", 80)
+    assert (result.outcome, result.environment["resumed"], result.cost.steps) == ("finished", "1", 160)
 
 
 @pytest.mark.slow
@@ -169,6 +203,17 @@ def test_every_job_of_an_array_sees_its_own_gpu(new_engine: NewEngine, tmp_path:
     execute(engine, jobs)
     seen = {(tmp_path / f"{seed}.txt").read_text().split()[0] for seed in range(2)}
     assert seen == {"0", "1"}
+
+
+@pytest.mark.slow
+def test_a_job_asks_for_the_memory_that_its_suite_states(new_engine: NewEngine, tmp_path: Path) -> None:
+    engine = new_engine("slurm")
+    job = make_job(tmp_path / "runs", "line", memory=1.5)
+    engine.submit(job)
+    engine.poll(0.0)
+    asked = slurm_command("scontrol", "show", "job", job.folder.submission().job)
+    assert "MinMemoryNode=1.50G" in asked
+    engine.stop()
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
@@ -13,8 +14,11 @@ from pathlib import Path
 import pytest
 
 from benchbench import api
+from benchbench.engines.local import LocalEngine
+from benchbench.engines.slots import cpu_slots
 from benchbench.scheduling.runner import Event
 from tests.conftest import benchbench, wait_for
+from tests.engines.conftest import make_job
 from tests.faults.conftest import MISBEHAVING, TRIALS
 from tests.scheduling.test_runner import SLOW, SUITE, kinds, processes, start, tracked
 
@@ -83,6 +87,72 @@ def test_commands_and_workers_are_killed_at_random_moments(
         wait_for(lambda: not processes(workplace))
     assert benchbench("run", str(path), cwd=workplace).returncode == 0
     assert_undisturbed(path)
+
+
+def parent_of(process: int) -> int:
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def runs_code(process: int) -> bool:
+    """Whether a process lives, and has not merely been left in the table by a parent who does not look."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+def test_the_server_that_runs_are_forked_from_is_killed(
+    workplace: Path, write_suite: Callable[..., Path], assert_undisturbed: Callable[[Path], None]
+) -> None:
+    path = write_suite(SLOW)
+    command = start(path, workplace)
+    alive = wait_for(lambda: len(found := workers(workplace)) == 2 and found)
+    wait_for(lambda: len(list(workplace.glob(".benchbench/runs/*/metrics.jsonl"))) == 2)
+    [server] = {parent_of(worker) for worker in alive}
+    os.kill(server, signal.SIGKILL)
+    output = command.communicate(timeout=60)
+    assert command.returncode == 0, output
+    assert "the server that had forked it was killed" in output[1]
+    assert_undisturbed(path)
+
+
+@pytest.mark.slow
+def test_no_run_is_called_dead_that_is_at_work(tmp_path: Path) -> None:
+    engine = LocalEngine(cpu_slots(1, cores=1))
+    hanging, quick = (make_job(tmp_path / "runs", "line", parameters={"pause": pause}) for pause in (60, 0))
+    engine.submit(hanging)
+    [worker] = wait_for(lambda: workers(tmp_path))
+    os.kill(parent_of(worker), signal.SIGKILL)
+    [result] = wait_for(lambda: engine.poll(0.2))
+    assert result.outcome == "crashed"
+    assert not runs_code(worker)
+    engine.submit(quick)
+    [result] = wait_for(lambda: engine.poll(0.2))
+    assert result.outcome == "finished"
+
+
+def descendants(process: int) -> list[int]:
+    """Return all processes that a process and its children have started."""
+    children = [int(pid) for pid in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+    return [*children, *itertools.chain.from_iterable(map(descendants, children))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_signals_for_all_processes_of_a_job_leave_a_checkpoint(ranks: int, tmp_path: Path) -> None:
+    engine = LocalEngine(cpu_slots(2, cores=2))
+    slow = make_job(tmp_path / "runs", "line", ranks, epochs=200, parameters={"pause": 0.05})
+    engine.submit(slow)
+    wait_for(slow.folder.records)
+    for number in (signal.SIGUSR2, signal.SIGTERM):  # as Slurm sends them
+        assert not engine.poll(0.5)
+        for process in descendants(os.getpid()):
+            os.kill(process, number)
+    [result] = wait_for(lambda: engine.poll(0.5))
+    assert result.outcome == "interrupted", result.message
+    assert slow.folder.checkpoints.latest_steps()
+    engine.stop()
 
 
 @pytest.mark.slow

@@ -36,3 +36,9 @@ def test_a_run_is_expected_to_need_what_its_like_has_needed() -> None:
     assert needs.expected(spec("C", "x")) == 500  # the workload tells
     assert needs.expected(spec("A", "y")) == 0  # another one does not
     assert needs.expected(spec("A", "x", ranks=2)) == 600
+
+
+def test_what_a_suite_states_counts_more_than_what_was_measured() -> None:
+    needs = MemoryNeeds()
+    needs.learn(spec("A", "x"), ended(300))
+    assert needs.expected(spec("A", "x", ranks=2).model_copy(update={"memory": 1.5})) == 3 * 2**30

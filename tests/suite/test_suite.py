@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from benchbench import suite as suites
 from benchbench.problems import BadInputError
-from benchbench.values import Execution, Linear, MultiStep, Suite
+from benchbench.values import Execution, Linear, MultiStep, RunSpec, Suite
 
 Write = Callable[[str], Path]
 
@@ -45,12 +45,21 @@ def problems(path: Path, *overrides: str) -> list[str]:
     return [str(problem).replace(f"{path}:", "") for problem in caught.value.problems]
 
 
-def one(suite: Suite, method: str, workload: str = "w") -> object:
+def one(suite: Suite, method: str, workload: str = "w") -> RunSpec:
     """Return the first run of a method on a workload."""
     return next(spec for spec in suite.specs if (spec.method, spec.workload_label) == (method, workload))
 
 
 # What a file means
+
+
+def test_the_memory_of_a_run_is_stated_like_its_budget_and_is_no_part_of_its_key(write: Write) -> None:
+    plain = suites.load(write(SMALL))
+    text = SMALL.replace("batch_size: 8", "batch_size: 8, memory: 1.5") + "  B: {optimizer: two, memory: 4}\n"
+    suite = suites.load(write(text + "  C: {optimizer: two, memory: 4, overrides: {w: {memory: 0.5}}}\n"))
+    assert [one(suite, method).memory for method in "ABC"] == [1.5, 4.0, 0.5]
+    assert one(suite, "A").memory_stated == 1.5 * 2**30
+    assert one(suite, "A").key == one(plain, "A").key
 
 
 def test_every_run_is_spelled_out(write: Write) -> None:
@@ -261,6 +270,9 @@ def test_a_missing_file_is_a_problem(write: Write, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
+        ("batch_size: 8", "batch_size: 8, memory: 8G", '4: workloads.w.memory: must be a number (got "8G")'),
+        ("batch_size: 8", "batch_size: 8, memory: 0", "4: workloads.w.memory: must be greater than 0 (got 0)"),
+        ("lr: 0.1", "lr: 0.1, memory: 2.0e+6", "6: methods.A.memory: must be at most 1048576.0 (got 2000000.0)"),
         ("name: small", "", "2: name: is required"),
         ("name: small", "name: a/b", "1: name: must be a file name"),
         ("name: small", "name: ..", "1: name: must be a file name"),

@@ -68,9 +68,18 @@ def test_ranks_take_up_a_run_where_it_stopped(tmp_path: Path) -> None:
     assert len({record.metrics["train/loss"] for record in records}) == 3
 
 
-def test_ranks_are_refused_where_they_are_not_supported() -> None:
+def test_ranks_do_not_share_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with (
-        pytest.raises(ValueError, match="supported on CPUs alone, not on cuda"),
+        pytest.raises(ValueError, match="each of 2 needs a GPU of its own, and there are 1"),
         following(spec("digits-mlp"), torch.device("cuda"), DATA),
     ):
         pass
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+def test_ranks_on_gpus_give_the_numbers_of_one() -> None:
+    device = torch.device("cuda")
+    alone, shared = (run(spec("digits-mlp", ranks), device, lambda record: None) for ranks in (1, 2))
+    assert shared.final == pytest.approx(alone.final, rel=1e-4)
+    assert shared.environment["ranks"] == "2"
