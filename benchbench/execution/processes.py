@@ -43,8 +43,8 @@ def held_back(*numbers: signal.Signals) -> Iterator[None]:
 def start_fork_server(preload: Sequence[str]) -> None:
     """Start the process that others are forked from, unless it runs already; it goes on loading in the background.
 
-    Signals for all processes of a job, such as those of Slurm when it preempts one or its time limit is near, or a Ctrl-C
-    in a terminal, must not take the server along, which reports how its children end. These inherit that SIGINT,
+    Signals for all processes of a job, such as Ctrl-C in a terminal, or those of Slurm when it preempts one or its time
+    limit is near, must not take the server along, which reports how its children end. These inherit that SIGINT,
     SIGTERM and SIGUSR2 are held back.
 
     Args:

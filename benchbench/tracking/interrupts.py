@@ -10,10 +10,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def postponed() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM, which reach the main thread alone, wait until the end.
-
-    A package that is half imported, for one, cannot be imported again to put things in order.
-    """
+    """Let Ctrl-C and SIGTERM, which reach the main thread alone, wait until the end."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -61,10 +61,8 @@ class Store:
     @cached_property
     def client(self) -> MlflowClient:
         """MLflow's client."""
-        # Usage telemetry is the user's choice, so it is off unless the user has said something about it.
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        with postponed():
-            from mlflow import MlflowClient
+        _import_mlflow()
+        from mlflow import MlflowClient
 
         for noisy in ("mlflow", "alembic"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -87,6 +85,7 @@ class Store:
         Raises:
             TrackingError: It cannot be used.
         """
+        _import_mlflow()
         from mlflow.exceptions import MlflowException
 
         try:
@@ -140,6 +139,14 @@ class Store:
             token = page.token
             if not token:
                 return
+
+
+def _import_mlflow() -> None:
+    """Import MLflow as a whole: it takes seconds, and what was broken off could not be imported again."""
+    # Usage telemetry is the user's choice, so it is off unless the user has said something about it.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    with postponed():
+        import mlflow  # noqa: F401
 
 
 def _make(file: Path) -> None:
