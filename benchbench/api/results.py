@@ -188,7 +188,7 @@ def figures(
 
     loaded = suite if isinstance(suite, Suite) else load_suite(suite, thorough=False)
     known = rows(loaded, tracking_uri=tracking_uri)
-    ended = [row.spec.key for row in known if row.result is not None and row.result.conclusive]
+    ended = {row.spec.key: row.result for row in known if row.result is not None and row.result.conclusive}
     histories = read_histories(ended, runs_dir or RUNS_DIR, Tracker(tracking_uri))
     made = making.figures(loaded, known, histories, kinds=kinds, metrics=metrics, currency=currency)
     return Figures(made, making.without_history(loaded, known, histories))
@@ -233,7 +233,8 @@ def rows_of(suite: Suite, found: Mapping[str, RunResult], tracker: Tracker, runs
     from benchbench.figures.histories import read_histories
     from benchbench.reporting import FROM_RECORDS
 
-    wanted = [key for key, result in found.items() if result.conclusive] if FROM_RECORDS & set(suite.tables) else []
-    histories = read_histories(wanted, runs_dir or RUNS_DIR, tracker)
+    wanted = found if FROM_RECORDS & set(suite.tables) else {}
+    ended = {key: result for key, result in wanted.items() if result.conclusive}
+    histories = read_histories(ended, runs_dir or RUNS_DIR, tracker)
     records = {key: history.epochs for key, history in histories.items()}
     return [Row(spec=spec, result=found.get(spec.key), records=records.get(spec.key, ())) for spec in suite.specs]

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import JsonValue
 
 from benchbench.engines import EngineError, Job, slurm_queue
+from benchbench.engines.slurm_job import NAME, new_submission, run_as_job
 from benchbench.engines.slurm_options import sbatch_options
 from benchbench.engines.slurm_queue import ENDED, SlurmError
 from benchbench.runs.folder import RunFolder
-from benchbench.values import Outcome, RunResult, RunSpec, Submission
+from benchbench.values import Outcome, RunResult
 
 MOST_JOBS = 1000
 """Jobs at a time; also the largest array that Slurm takes unless it is configured otherwise."""
@@ -45,7 +43,7 @@ class SlurmEngine:
         EngineError: submitit is not installed, or this is no login node.
     """
 
-    name = "slurm"
+    name = NAME
 
     def __init__(
         self,
@@ -124,11 +122,12 @@ class SlurmEngine:
 
     def _hand_over(self) -> None:
         new, self._new = self._new, []
-        alive = alive_submissions(job.folder for job in new)
-        self._jobs |= {alive[job.folder]: job for job in new if job.folder in alive}
+        known = alive_submissions(job.folder for job in new)
+        known |= _just_ended([job for job in new if job.folder not in known])
+        self._jobs |= {known[job.folder]: job for job in new if job.folder in known}
         shapes: dict[tuple[int, int], list[Job]] = {}
         for job in new:
-            if job.folder not in alive:
+            if job.folder not in known:
                 shapes.setdefault((job.spec.execution.ranks, job.spec.memory_stated), []).append(job)
         for (ranks, memory), jobs in shapes.items():
             self._submit_array(sbatch_options(self._options, ranks, memory), jobs)
@@ -162,7 +161,7 @@ class SlurmEngine:
         except submitit.core.utils.FailedJobError as error:
             raise SlurmError(_last_line(error)) from None
         for job, made in zip(jobs, submitted, strict=True):
-            job.folder.submit(_submission(made.job_id))
+            job.folder.submit(new_submission(made.job_id))
             self._jobs[made.job_id] = job
 
     def _result(self, name: str, state: str) -> RunResult | None:
@@ -185,12 +184,25 @@ def alive_submissions(folders: Iterable[RunFolder]) -> dict[RunFolder, str]:
     Raises:
         SlurmError: Slurm does not answer.
     """
-    submissions = ((folder, folder.submission()) for folder in folders)
-    jobs = {
-        folder: found.job for folder, found in submissions if found is not None and found.engine == SlurmEngine.name
-    }
+    jobs = _submissions(folders)
     states = slurm_queue.states(list(jobs.values())) if jobs else {}
     return {folder: job for folder, job in jobs.items() if states[job] not in ENDED}
+
+
+def _just_ended(jobs: Sequence[Job]) -> dict[RunFolder, str]:
+    """Return the Slurm jobs of runs that had not ended when somebody looked, and have now."""
+    submitted = _submissions(job.folder for job in jobs)
+    results = {job.folder: job.folder.result() for job in jobs if job.folder.measurable(job.spec) is None}
+    return {
+        folder: name
+        for folder, name in submitted.items()
+        if (result := results.get(folder)) is not None and result.conclusive
+    }
+
+
+def _submissions(folders: Iterable[RunFolder]) -> dict[RunFolder, str]:
+    found = ((folder, folder.submission()) for folder in folders)
+    return {folder: each.job for folder, each in found if each is not None and each.engine == SlurmEngine.name}
 
 
 def ended_result(key: str, folder: RunFolder, job: str, state: str) -> RunResult:
@@ -221,52 +233,6 @@ def forget(folder: RunFolder) -> None:
     if submission is not None and result is not None and result.conclusive:
         shutil.rmtree(_logs(folder) / submission.job, ignore_errors=True)
     folder.submission_file.unlink(missing_ok=True)
-
-
-def run_as_job(spec: str, folder: str, data: str) -> None:
-    """Execute a run inside a job of Slurm.
-
-    On SIGTERM (`scancel`, preemption, the end of a node) and on SIGUSR2 (the time limit is near) the run leaves a
-    checkpoint. After SIGUSR2 the job queues up again, provided that it has come further than the last time; in the
-    other cases it is Slurm that knows whether to start it again.
-
-    Args:
-        spec: The run's spec as JSON.
-        folder: Path of the run's folder.
-        data: Path of the folder in which data sets lie.
-    """
-    from benchbench.engines.node import execute, slot_here
-
-    files = RunFolder(Path(folder))
-    submission = files.submission()
-    if submission is not None and submission.job != _own_job():
-        return  # whoever submitted this job was killed before it could say so, and the run has another job by now
-    received: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGUSR2):  # in place of submitit's handlers
-        signal.signal(number, lambda number, _: received.append(number))
-    job = Job(RunSpec.model_validate_json(spec), files, Path(data))
-    if submission is None:  # whoever submits the job writes it too, maybe a moment later
-        job.folder.submit(_submission(_own_job()))
-    threads = int(os.environ.get("SLURM_CPUS_PER_TASK") or len(os.sched_getaffinity(0)))
-    before = job.folder.checkpoints.latest_steps()
-    result = execute(job, slot_here(threads, gpus=True), lambda: bool(received))
-    if result.outcome != "interrupted" or signal.SIGUSR2 not in received:
-        return
-    if job.folder.checkpoints.latest_steps() <= before:
-        message = f"no progress within the time limit of the job: {result.message}"
-        job.folder.finish(result.model_copy(update={"outcome": "timeout", "message": message}))
-    else:
-        slurm_queue.requeue(_own_job())
-
-
-def _submission(job: str) -> Submission:
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    return Submission(engine=SlurmEngine.name, job=job, submitted_at=now)
-
-
-def _own_job() -> str:
-    array = os.environ.get("SLURM_ARRAY_JOB_ID")
-    return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ["SLURM_JOB_ID"]
 
 
 def _logs(folder: RunFolder) -> Path:

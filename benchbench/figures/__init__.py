@@ -83,9 +83,10 @@ def figures(
 
 
 def without_history(suite: Suite, rows: Sequence[Row], histories: Mapping[str, History]) -> list[str]:
-    """Return the runs that have a result but no history, by method, workload and seed."""
+    """Return the runs that have a result but no history, or not all of it, by method, workload and seed."""
+    none = History()
     return [
         f"{row.spec.method} on {row.spec.workload_label}, seed {row.spec.seed}"
         for row in rows
-        if row.result is not None and row.result.conclusive and row.spec.key not in histories
+        if row.result is not None and row.result.conclusive and not histories.get(row.spec.key, none).epochs
     ]

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from benchbench.runs.folder import RunFolder
-from benchbench.values import DiagnosticRecord, EpochRecord, Frozen
+from benchbench.runs.folder import RunFolder, complete_records
+from benchbench.values import DiagnosticRecord, EpochRecord, Frozen, RunResult
 
 if TYPE_CHECKING:
     from benchbench.tracking import Tracker
-
-_Record = TypeVar("_Record", EpochRecord, DiagnosticRecord)
 
 
 class Spectrum(Frozen):
@@ -58,46 +56,45 @@ class History(Frozen):
     landscape: Surface | None = None
 
 
-def read_histories(keys: Iterable[str], runs_dir: Path, tracker: Tracker) -> dict[str, History]:
-    """Return the history of each run that has left one.
+def read_histories(results: Mapping[str, RunResult], runs_dir: Path, tracker: Tracker) -> dict[str, History]:
+    """Return the history of each run that has left one, by key.
+
+    A run of which not all epochs are known has none: what would be drawn of it could be taken for what it did.
 
     Args:
-        keys: Keys of runs that have ended.
+        results: Results of the runs that have ended, by key.
         runs_dir: Where the folders of runs are.
         tracker: Asked for the files of runs without a folder.
 
     Raises:
         TrackingError: The tracking store cannot be read.
     """
-    found = {key: _read(key, runs_dir, tracker) for key in dict.fromkeys(keys)}
+    found = {key: _read(result, RunFolder(runs_dir / key), tracker) for key, result in results.items()}
     return {key: history for key, history in found.items() if history != History()}
 
 
-def _read(key: str, runs_dir: Path, tracker: Tracker) -> History:
-    folder = RunFolder(runs_dir / key)
+def _read(result: RunResult, folder: RunFolder, tracker: Tracker) -> History:
     files = (folder.metrics_file, folder.diagnostics_file, folder.sharpness_file)
-    if folder.result_file.exists():
-        texts = {file.name: file.read_text(encoding="utf-8") for file in files if file.exists()}
-    else:
-        texts = tracker.artifacts(key, [file.name for file in files])
-    epochs, diagnostics, sharpness = (texts.get(file.name, "") for file in files)
-    measured = json.loads(sharpness) if sharpness else {}
+    left = {file.name: file.read_bytes() for file in files if file.exists() and folder.result_file.exists()}
+    if not result.has_all_of(complete_records(EpochRecord, left.get(folder.metrics_file.name, b""))):
+        left |= {name: text.encode() for name, text in tracker.artifacts(result.key, [f.name for f in files]).items()}
+    metrics, diagnostics, sharpness = (left.get(file.name, b"") for file in files)
+    epochs = complete_records(EpochRecord, metrics)
     return History(
-        epochs=tuple(_lines(epochs, EpochRecord.model_validate_json)),
-        diagnostics=tuple(_lines(diagnostics, DiagnosticRecord.model_validate_json)),
-        spectrum=_part(Spectrum, measured.get("density")),
-        landscape=_part(Surface, measured.get("landscape")),
+        epochs=tuple(epochs) if result.has_all_of(epochs) else (),
+        diagnostics=tuple(complete_records(DiagnosticRecord, diagnostics)),
+        spectrum=_part(Spectrum, sharpness, "density"),
+        landscape=_part(Surface, sharpness, "landscape"),
     )
-
-
-def _lines(text: str, parse: Callable[[str], _Record]) -> list[_Record]:
-    """Return the complete lines, parsed."""
-    return [parse(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
 
 _Part = TypeVar("_Part", Spectrum, Surface)
 
 
-def _part(model: type[_Part], content: Mapping[str, object] | None) -> _Part | None:
-    """Return what a figure needs of a measurement, which has more in it."""
-    return model.model_validate({name: content[name] for name in model.model_fields}) if content else None
+def _part(model: type[_Part], measured: bytes, name: str) -> _Part | None:
+    """Return what a figure needs of a measurement, which has more in it; `None` if it was not made or is damaged."""
+    try:
+        content = json.loads(measured)[name]
+        return model.model_validate({each: content[each] for each in model.model_fields})
+    except (ValueError, TypeError, LookupError):
+        return None

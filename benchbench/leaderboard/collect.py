@@ -53,7 +53,8 @@ def _stored(folder: RunFolder, tracked: RunResult, commit: str | None, hide: Cal
     if not here:
         return StoredRun(result)
     log = hide(folder.log_tail(lines=1000))[-LONGEST_LOG:]
-    return StoredRun(result, tuple(folder.records()), log)
+    records = folder.records()
+    return StoredRun(result, tuple(records) if result.has_all_of(records) else (), log)
 
 
 def _public_spec(spec: RunSpec, hide: Callable[[str], str]) -> RunSpec:

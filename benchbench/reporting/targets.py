@@ -65,7 +65,10 @@ def profile_table(suite: Suite, rows: Sequence[Row]) -> Table:
     columns: list[Column] = []
     shares: dict[str, list[Cell]] = {method.label: [] for method in methods}
     notes = [_PROFILE_NOTE, _counted(suite)] if suite.targets else [_no_target(suite)]
-    for currency in _SCORED if suite.targets else ():
+    lost = _lost(suite, runs)
+    if lost:
+        notes.append(f"No score: there are runs without {_HISTORY}: {', '.join(lost)}.")
+    for currency in _SCORED if suite.targets and not lost else ():
         hits = _all_hits(suite, runs, currency)
         if hits is None:
             if any(run.gc_measured is not None for here in runs.values() for run in here.results):
@@ -101,6 +104,7 @@ _PROFILE_NOTE = (
     "Each seed counts as a study; a method that was not run on a workload has missed its target there."
 )
 _NOT_RUN = "not run"
+_HISTORY = "a history"
 
 
 def _counted(suite: Suite) -> str:
@@ -113,12 +117,27 @@ def _counted(suite: Suite) -> str:
     return f"Workloads with targets: {len(suite.targets) - len(variants)}{held_out}. {count_seeds(suite)}."
 
 
+def _lost(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> list[str]:
+    """Return the methods of which finished runs have no history, so that nobody knows when they reached a target."""
+    found = []
+    for workload in suite.targets:
+        for method in suite.methods:
+            here = runs[workload, method.label]
+            known = zip(here.results, here.records, strict=True)
+            if any(run.outcome == "finished" and not records for run, records in known):
+                found.append(f"{method.label} on {suite.heading(workload).full_label}")
+    return found
+
+
 def _no_target(suite: Suite) -> str:
     return f"No workload of {suite.name} has a target: name one, such as `target: 0.95`."
 
 
 def _hits(runs: Runs, name: str, target: float, currency: Currency) -> dict[int, Hit | None] | None:
-    """Return when each seed reached a target, `None` for a miss; or `None` if cost was not measured in the currency."""
+    """Return when each seed reached a target, `None` for a miss; or `None` if cost was not measured in the currency.
+
+    Seeds of which no history is left are not there: whether they reached it is not known.
+    """
     found = curves(runs, name, currency)
     if found is None:
         return None
@@ -126,6 +145,7 @@ def _hits(runs: Runs, name: str, target: float, currency: Currency) -> dict[int,
     return {
         seed: time_to_target(points, target, lower_is_better=lower) if run.conclusive else None
         for seed, run, points in zip(runs.seeds, runs.results, found, strict=True)
+        if points or run.outcome != "finished"
     }
 
 
@@ -153,12 +173,15 @@ def _all_hits(
 def _cell(runs: Runs, hits: Mapping[int, Hit | None] | None) -> Cell:
     if not runs.results:
         return Cell(reason=runs.absence())
-    if not hits:
+    if hits is None:
         return Cell(reason="not measured in this currency")
+    if not hits:
+        return Cell(reason=runs.absence(_HISTORY))
     costs = [math.inf if hit is None else hit.cost for hit in hits.values()]
     reached = sum(map(math.isfinite, costs))
     median = statistics.median(costs)
-    share = f"{reached} of {len(costs)} seeds"
+    unknown = len(runs.results) - len(hits)
+    share = f"{reached} of {len(costs)} seeds" + (f"; {unknown} without {_HISTORY}" if unknown else "")
     if not math.isfinite(median):
         return Cell(reason=f"target reached by {share}")
     remark = "" if reached == runs.expected else f"({share})"

@@ -200,7 +200,7 @@ class RunFolder:
     def diagnostics(self) -> list[DiagnosticRecord]:
         """Return the complete lines of the diagnostics, none where none were asked for."""
         try:
-            return _records(DiagnosticRecord, _complete_lines(self.diagnostics_file.read_bytes()))
+            return complete_records(DiagnosticRecord, self.diagnostics_file.read_bytes())
         except FileNotFoundError:
             return []
 
@@ -229,19 +229,21 @@ class Tail:
         except FileNotFoundError:
             return []
         self._state = state
-        found = _records(EpochRecord, _complete_lines(content)[self._count :])
+        found = complete_records(EpochRecord, content, self._count)
         self._count += len(found)
         return found
 
 
-def _complete_lines(content: bytes) -> list[bytes]:
-    return content[: content.rfind(b"\n") + 1].splitlines()
+def complete_records(model: type[_Record], content: bytes, start: int = 0) -> list[_Record]:
+    """Return what the lines of a file say, up to the first one that is damaged: what follows is not believed either.
 
-
-def _records(model: type[_Record], lines: Sequence[bytes]) -> list[_Record]:
-    """Return what the lines say, up to the first one that is damaged: what follows it is not believed either."""
+    Args:
+        model: What each line holds.
+        content: The file's content; a last line that has no end does not count.
+        start: Lines to pass over.
+    """
     found = []
-    for line in lines:
+    for line in content[: content.rfind(b"\n") + 1].splitlines()[start:]:
         try:
             found.append(model.model_validate_json(line))
         except ValidationError:

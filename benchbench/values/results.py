@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from benchbench.frozen import Frozen as Frozen  # noqa: PLC0414 - all other modules take both from here
@@ -138,6 +139,10 @@ class RunResult(Frozen):
     def conclusive(self) -> bool:
         """Whether the run has answered what it asked; such a run is never repeated unless forced."""
         return self.outcome in CONCLUSIVE
+
+    def has_all_of(self, records: Sequence[EpochRecord]) -> bool:
+        """Return whether these are all epochs that the run has completed; a file may have lost some of its lines."""
+        return [record.epoch for record in records] == list(range(1, self.epochs + 1))
 
 
 class Submission(Frozen):

@@ -36,7 +36,7 @@ ENGINES = [
 ]
 
 
-_ON_CLUSTERS = {"test_conformance.py", "test_ray.py", "test_slurm.py"}
+_ON_CLUSTERS = {"test_conformance.py", "test_ray.py", "test_slurm.py", "test_tuning.py"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

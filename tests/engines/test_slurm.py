@@ -15,7 +15,8 @@ import pytest
 
 from benchbench import api
 from benchbench.engines import Engine, EngineError, slurm_queue
-from benchbench.engines.slurm import SlurmEngine, run_as_job
+from benchbench.engines.slurm import SlurmEngine
+from benchbench.engines.slurm_job import run_as_job
 from benchbench.engines.slurm_options import sbatch_options
 from benchbench.runs.folder import RunFolder
 from benchbench.values import RunResult, Submission
@@ -88,6 +89,25 @@ def test_a_controller_that_does_not_answer_ends_nothing(monkeypatch: pytest.Monk
     engine._jobs["12_3"] = slow_job(tmp_path)
     assert not engine.poll(0.0)
     assert engine.capacity == 999
+
+
+def test_a_run_that_ends_while_it_is_being_taken_up_is_not_submitted_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "squeue").write_text("#!/bin/sh\necho '8|COMPLETED'\n")
+    for name in ("sbatch", "srun"):
+        (tmp_path / name).write_text("#!/bin/sh\nexit 1\n")
+    for file in tmp_path.iterdir():
+        file.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    job = slow_job(tmp_path)
+    job.folder.prepare(job.spec)
+    job.folder.submit(Submission(engine="slurm", job="8", submitted_at="2026-01-01T00:00:00+00:00"))
+    finished = RunResult(key=job.spec.key, outcome="finished")
+    job.folder.finish(finished)
+    engine = SlurmEngine()
+    engine.submit(job)
+    assert engine.poll(0.0) == [finished]
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
@@ -72,6 +73,28 @@ def test_a_folder_that_cannot_be_written_is_said_in_a_line(
     assert command.returncode == 2
     assert command.stderr.splitlines()[-1] == f"error: {small_disk / 'runs'}: Read-only file system"
     assert "Traceback" not in command.stderr
+
+
+@pytest.mark.parametrize("store_is_lost_too", [False, True])
+def test_a_run_whose_metrics_have_lost_lines_is_drawn_from_the_store_or_not_at_all(
+    workplace: Path, write_suite: Callable[..., Path], migrated_store: Path, *, store_is_lost_too: bool
+) -> None:
+    path = write_suite(SUITE.replace("steps: 4", "steps: 4, target: 0.4").replace("[accuracy]", "[targets]"))
+    rows, _ = run_inline(path)
+    whole = api.figures(path, kinds=["curves"])
+    metrics = workplace / ".benchbench/runs" / rows[0].spec.key / "metrics.jsonl"
+    lines = metrics.read_text().splitlines(keepends=True)
+    metrics.write_text("".join(lines[:1] + lines[2:]))
+    if not store_is_lost_too:
+        assert api.figures(path, kinds=["curves"]) == whole
+        return
+    shutil.copy(migrated_store, workplace / "mlflow.db")
+    again = benchbench("run", str(path), "--engine", "inline", cwd=workplace)
+    assert again.returncode == 0, again.stderr
+    assert again.stderr.count("warning:") == 1
+    assert "metrics.jsonl has 2 of the 3 epochs of its run" in " ".join(again.stderr.split())
+    assert "1 without a history" in again.stdout
+    assert api.figures(path, kinds=["curves"]).without_history == ["SGD on line, seed 0"]
 
 
 @pytest.mark.usefixtures("workplace")

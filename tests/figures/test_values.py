@@ -303,4 +303,5 @@ def test_what_has_no_data_is_left_out_unless_it_is_asked_for() -> None:
     assert [problem.value for problem in caught.value.problems] == ["curves", "sweep"]
     with pytest.raises(BadInputError, match="nothing to draw"):
         figures(TWO, [], {})
-    assert without_history(TWO, rows, {TWO.specs[0].key: History()})[0] == "A on digits, seed 1"
+    one_epoch = History(epochs=(EpochRecord(epoch=1, metrics={}, cost=Cost()),))
+    assert without_history(TWO, rows, {TWO.specs[0].key: one_epoch})[0] == "A on digits, seed 1"

@@ -48,6 +48,16 @@ def texts(table: Table) -> dict[str, dict[str, str]]:
     return {line.headers[-1]: dict(zip(labels, (cell.text for cell in line.cells), strict=True)) for line in table.rows}
 
 
+def test_a_run_whose_history_is_lost_has_not_missed_its_target():
+    made = suite(TWO, seeds=(0, 1), tables=("targets", "profile")).model_copy(update={"targets": {"digits": 0.6}})
+    rows = [run(method, seed, [0.5, 0.7]) for method in TWO for seed in (0, 1)]
+    targets, profile = tables(made, [rows[0].model_copy(update={"records": ()}), *rows[1:]])
+    assert texts(targets)["cheap"]["epochs"] == "2 (1 of 1 seeds; 1 without a history)"
+    assert texts(targets)["dear"]["epochs"] == "2"
+    assert not profile.columns
+    assert "No score: there are runs without a history: cheap on digits." in profile.notes
+
+
 def test_equal_cost_is_what_all_runs_have_used_up():
     rows = [run("cheap", 0, [0.5, 0.6, 0.7, 0.8]), run("dear", 0, [0.65, 0.9, 0.92, 0.93], hvps=10)]
     shown = texts(only_table(suite(TWO, seeds=(0,), tables=("matched",)), rows))

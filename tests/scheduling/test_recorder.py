@@ -224,6 +224,9 @@ def test_a_database_is_used_without_a_server_too_and_its_password_is_kept(
     wrong = server.store.replace("/postgres", "/nowhere")
     refused = benchbench("run", str(path), "--tracking-uri", wrong, cwd=workplace, MLFLOW_SQLALCHEMYSTORE_ECHO="false")
     assert refused.returncode == 2
+    assert 'database "nowhere" does not exist' in refused.stderr.splitlines()[-1]
+    log = (server.folder / "postgresql" / "log").read_text()
+    assert log.count('FATAL:  database "nowhere" does not exist') == 1  # MLflow would ask again, for minutes
     said = shown.stdout + shown.stderr + refused.stdout + refused.stderr
     assert "***@127.0.0.1" in refused.stderr
     left = [file.read_bytes() for file in (workplace / ".benchbench").rglob("*") if file.is_file()]

@@ -1,0 +1,62 @@
+"""What happens in a job of Slurm."""
+
+from __future__ import annotations
+
+import os
+import signal
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchbench.engines import Job, slurm_queue
+from benchbench.runs.folder import RunFolder
+from benchbench.values import RunSpec, Submission
+
+NAME = "slurm"
+"""Of the engine."""
+
+
+def run_as_job(spec: str, folder: str, data: str) -> None:
+    """Execute a run inside a job of Slurm.
+
+    On SIGTERM (`scancel`, preemption, the end of a node) and on SIGUSR2 (the time limit is near) the run leaves a
+    checkpoint. After SIGUSR2 the job queues up again, provided that it has come further than the last time; in the
+    other cases it is Slurm that knows whether to start it again.
+
+    Args:
+        spec: The run's spec as JSON.
+        folder: Path of the run's folder.
+        data: Path of the folder in which data sets lie.
+    """
+    from benchbench.engines.node import execute, slot_here
+
+    files = RunFolder(Path(folder))
+    submission = files.submission()
+    if submission is not None and submission.job != _own_job():
+        return  # whoever submitted this job was killed before it could say so, and the run has another job by now
+    received: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGUSR2):  # in place of submitit's handlers
+        signal.signal(number, lambda number, _: received.append(number))
+    job = Job(RunSpec.model_validate_json(spec), files, Path(data))
+    if submission is None:  # whoever submits the job writes it too, maybe a moment later
+        job.folder.submit(new_submission(_own_job()))
+    threads = int(os.environ.get("SLURM_CPUS_PER_TASK") or len(os.sched_getaffinity(0)))
+    before = job.folder.checkpoints.latest_steps()
+    result = execute(job, slot_here(threads, gpus=True), lambda: bool(received))
+    if result.outcome != "interrupted" or signal.SIGUSR2 not in received:
+        return
+    if job.folder.checkpoints.latest_steps() <= before:
+        message = f"no progress within the time limit of the job: {result.message}"
+        job.folder.finish(result.model_copy(update={"outcome": "timeout", "message": message}))
+    else:
+        slurm_queue.requeue(_own_job())
+
+
+def new_submission(job: str) -> Submission:
+    """Return a note that a run has been given to a job just now."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return Submission(engine=NAME, job=job, submitted_at=now)
+
+
+def _own_job() -> str:
+    array = os.environ.get("SLURM_ARRAY_JOB_ID")
+    return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ["SLURM_JOB_ID"]
