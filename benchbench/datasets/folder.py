@@ -257,9 +257,9 @@ class ImageFolder:
         how = f"put the images into {root}/train/CLASS/ and {root}/val/CLASS/"
         if self.archives:
             how += ", or ImageNet's archives beside them for `benchbench prepare SUITE` to unpack"
-        for split in _SPLITS:
-            if not (root / split).is_dir():
-                return f"{self.traits.name} is not there: no {root / split}; {how}; {REMEDIES}"
+        if absent := [split for split in _SPLITS if not (root / split).is_dir()]:
+            state = "not there" if len(absent) == len(_SPLITS) else "incomplete"
+            return f"{self.traits.name} is {state}: no {root / absent[0]}; {how}; {REMEDIES}"
         train, test = (self._classes(data, split) for split in _SPLITS)
         if train != test:
             return f"{root} has other classes in train than in val: {sorted({*train} ^ {*test})[0]!r} is in one only"

@@ -12,8 +12,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from benchbench.tracking import schema
 from benchbench.tracking.entities import TAG
-from benchbench.tracking.errors import TrackingError, without_passwords
+from benchbench.tracking.errors import TrackingError, remedy_for, without_passwords
 from benchbench.tracking.interrupts import postponed
 
 if TYPE_CHECKING:
@@ -78,6 +79,19 @@ class Store:
             raise self._unusable(error) from error
         return client
 
+    def schema_age(self) -> schema.Age | None:
+        """Return how a database's tables stand to the installed MLflow, `None` for a store that is no database.
+
+        Nothing is changed, while MLflow's client brings older tables up to date as soon as it opens them.
+
+        Raises:
+            TrackingError: The database cannot be read.
+        """
+        try:
+            return schema.age(self.uri) if _is_database(self.uri) else None
+        except Exception as error:
+            raise self._unusable(error) from error
+
     @contextmanager
     def reporting(self) -> Iterator[None]:
         """Say in one line what is wrong with the store.
@@ -95,7 +109,8 @@ class Store:
 
     def _unusable(self, error: Exception) -> TrackingError:
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        return TrackingError(without_passwords(f"tracking store {self.uri} cannot be used: {lines[0]}"))
+        message = without_passwords(f"tracking store {self.uri} cannot be used: {lines[0]}")
+        return TrackingError(message, remedy_for(error))
 
     def experiment(self, name: str) -> str:
         """Return MLflow's identifier of an experiment, which is created if there is none of that name."""
@@ -165,9 +180,13 @@ def _make(file: Path) -> None:
             made.replace(file)
 
 
+def _is_database(uri: str) -> bool:
+    return uri.partition(":")[0].partition("+")[0] in ("sqlite", *_DATABASE_SERVERS)
+
+
 def _connect(uri: str) -> None:
     """Connect to a database server once; MLflow tries for minutes, even where there is no database of that name."""
-    if uri.partition(":")[0].partition("+")[0] in _DATABASE_SERVERS:
+    if not uri.startswith(_SQLITE) and _is_database(uri):
         from sqlalchemy import create_engine
 
         engine = create_engine(uri)
