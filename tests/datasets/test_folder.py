@@ -15,7 +15,8 @@ from torchvision.datasets.folder import pil_loader
 from torchvision.transforms import v2
 
 from benchbench.datasets import folder
-from benchbench.datasets.folder import StreamedSource, image_folder, imagenet
+from benchbench.datasets.folder import image_folder, imagenet
+from benchbench.datasets.streaming import StreamedSource
 from benchbench.streams import Streams
 from tests.datasets.published import write_folder
 
