@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
+import textwrap
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from benchbench.cli import options
 from benchbench.cli.errors import EXIT_INCOMPLETE, errors_as_lines
 
+if TYPE_CHECKING:
+    from benchbench.doctor import Finding
+
 _MARKS = {"ok": "ok     ", "missing": "missing", "broken": "BROKEN "}
+_INDENT = " " * 11
+"""Where what was found begins, below the mark."""
 
 
 def doctor(
+    timeout: Annotated[
+        int,
+        typer.Option(
+            metavar="SECONDS", min=1, max=3600, help="How long a plugin, a cluster or the store may take to answer."
+        ),
+    ] = 20,
     as_json: options.Json = False,
+    address: options.Address = None,
     tracking_uri: options.TrackingUri = None,
     runs_dir: options.RunsDir = None,
     data_dir: options.DataDir = Path("data"),
@@ -26,20 +42,39 @@ def doctor(
     from dataclasses import asdict
 
     from benchbench import api
-    from benchbench.doctor import Finding, examine
-    from benchbench.problems import printable
+    from benchbench.doctor import examine
 
+    runs = runs_dir or api.RUNS_DIR
     findings: list[Finding] = []
     with errors_as_lines():
-        for finding in examine(data=data_dir, runs_dir=runs_dir or api.RUNS_DIR, tracking_uri=tracking_uri):
+        for finding in examine(
+            data=data_dir, runs_dir=runs, tracking_uri=tracking_uri, address=address, seconds=timeout
+        ):
             if not as_json:
                 if not findings or findings[-1].part != finding.part:
                     typer.echo(finding.part)
-                typer.echo(f"  {_MARKS[finding.state]}  {printable(f'{finding.name}: {finding.found}')}")
-                if finding.remedy:
-                    typer.echo(f"           -> {printable(finding.remedy)}")
+                typer.echo(_shown(finding))
             findings.append(finding)
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     if any(finding.state == "broken" for finding in findings):
         raise typer.Exit(EXIT_INCOMPLETE)
+
+
+def _shown(finding: Finding) -> str:
+    from benchbench.problems import printable
+
+    lines = _fitted(f"  {_MARKS[finding.state]}  ", printable(f"{finding.name}: {finding.found}"), _INDENT)
+    if finding.remedy:
+        lines += _fitted(f"{_INDENT}-> ", printable(finding.remedy), f"{_INDENT}   ")
+    return "\n".join(lines)
+
+
+def _fitted(start: str, text: str, indent: str) -> list[str]:
+    """Return the lines of a text; a terminal's width breaks it between words, so that paths can still be copied."""
+    if not sys.stdout.isatty():
+        return [start + text]
+    width = shutil.get_terminal_size().columns
+    return textwrap.wrap(
+        text, width, initial_indent=start, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )

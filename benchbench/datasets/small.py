@@ -68,7 +68,8 @@ class TorchvisionImages:
         name = self.traits.name
         how = f"`benchbench prepare SUITE` downloads it, {REMEDIES}"
         if absent := [file.path for file in files if not file.path.is_file()]:
-            return f"{name} is not there: no {absent[0]}; {how}"
+            state = "not there" if len(absent) == len(files) else "incomplete"
+            return f"{name} is {state}: no {absent[0]}; {how}"
         if damaged := [file.path for file in files if file.damaged]:
             return f"{name} is damaged: {damaged[0]} is not as it was published; {how}"
         return None

@@ -222,6 +222,24 @@ def _connect(resources: Mapping[str, float], address: str | None) -> bool:
     return True
 
 
+def resources(address: str) -> dict[str, float]:
+    """Return what a cluster has: its nodes, CPU cores and GPUs.
+
+    Args:
+        address: The cluster.
+
+    Raises:
+        EngineError: Ray is not installed, or there is no cluster at the address.
+    """
+    _connect({}, address)
+    import ray
+
+    there = ray.cluster_resources()
+    nodes = sum(node["Alive"] for node in ray.nodes())
+    ray.shutdown()
+    return {"nodes": nodes, "cores": there.get("CPU", 0), "GPUs": there.get("GPU", 0)}
+
+
 def _memory_of_cluster() -> float:
     import ray
 

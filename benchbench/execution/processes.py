@@ -47,14 +47,15 @@ def held_back(*numbers: signal.Signals) -> Iterator[None]:
 def start_fork_server(preload: Sequence[str]) -> None:
     """Start the process that others are forked from, unless it runs already; it goes on loading in the background.
 
-    Signals for all processes of a job, such as those of Slurm when it preempts one or its time limit is near, must not
-    take the server along, which reports how its children end. These inherit that SIGTERM and SIGUSR2 are held back.
+    Signals for all processes of a job, such as Ctrl-C in a terminal, or those of Slurm when it preempts one or its time
+    limit is near, must not take the server along, which reports how its children end. These inherit that SIGINT,
+    SIGTERM and SIGUSR2 are held back.
 
     Args:
         preload: Modules to load.
     """
     multiprocessing.get_context("forkserver").set_forkserver_preload(list(preload))
-    with held_back(signal.SIGUSR2):
+    with held_back(signal.SIGUSR2, signal.SIGINT):
         resource_tracker.ensure_running()  # it ignores SIGTERM itself; started below, it would lift the hold
         with held_back(signal.SIGTERM):
             forkserver.ensure_running()

@@ -30,6 +30,8 @@ MANIFEST = "manifest.json"
 SUITE = "suite.json"
 
 _NAME = re.compile(r"suite\.json|runs/[0-9a-f]{16}/(?:result\.json|metrics\.jsonl|log\.txt)")
+_DAMAGE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError)
+"""What `zipfile` raises for archives that are damaged, or packed in ways that it does not know."""
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)
 _Value = TypeVar("_Value", bound=Frozen)
 
@@ -126,14 +128,23 @@ def _contents(path: Path) -> dict[str, bytes]:
             if linked:
                 raise BadInputError([Problem("is a link", file=str(path), field=name) for name in linked])
             return {name: file.read_bytes() for name, file in found.items()}
+        return _unpacked(path)
+    except OSError as error:
+        raise BadInputError([Problem(f"cannot be read: {error.strerror or error}", file=str(path))]) from None
+
+
+def _unpacked(path: Path) -> dict[str, bytes]:
+    try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             _check_names(path, [member.filename for member in members], sum(member.file_size for member in members))
+            if any(member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for member in members):
+                raise NotImplementedError("it is not packed by deflation")
             return {member.filename: archive.read(member) for member in members}
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
+    except BadInputError:
+        raise
+    except _DAMAGE as error:
         raise BadInputError([Problem(f"is no bundle: {error}", file=str(path))]) from None
-    except OSError as error:
-        raise BadInputError([Problem(f"cannot be read: {error.strerror or error}", file=str(path))]) from None
 
 
 def _check_names(path: Path, names: list[str], size: int) -> None:

@@ -25,6 +25,9 @@ LEASE_SECONDS = 60.0
 """How long a holder on another machine may be silent before its runs are taken over; it speaks three times as often."""
 
 _FREE = "free"
+_HOLDERS = ".holders"
+_LONG_SILENCE = 5
+"""Leases of silence after which a holder is called dead by who does not watch it."""
 
 
 class Holder:
@@ -37,7 +40,7 @@ class Holder:
     """
 
     def __init__(self, runs: Path, machine: str | None = None, lease: float = LEASE_SECONDS) -> None:
-        self._folder = runs / ".holders"
+        self._folder = runs / _HOLDERS
         self._machine = machine or this_machine()
         self._lease = lease
         self._token = secrets.token_hex(8)
@@ -115,14 +118,10 @@ class Holder:
         return time.monotonic() - since > self._lease
 
     def _has_died_here(self, token: str) -> bool:
-        lock = FileLock(self._lock_file(token))
-        try:
-            lock.acquire(timeout=0)
-        except OSError:  # it is held, or the file system has no locks
-            return False
-        self._remove(token)
-        lock.release()
-        return True
+        is_dead = _is_free(self._lock_file(token))
+        if is_dead:
+            self._remove(token)
+        return is_dead
 
     def _keep_beating(self) -> None:
         count = 0
@@ -150,6 +149,36 @@ def current(run: Path) -> int:
         return max((int(file.name) for file in _claims(run).iterdir()), default=0)
     except FileNotFoundError:
         return 0
+
+
+def abandoned(run: Path) -> bool:
+    """Return whether a run is claimed by a command that is dead, as far as can be told at once and without a change.
+
+    A holder that wants a run watches for as long as a lease lasts; this believes the times of files instead, and so
+    it waits for several leases of silence, for the clocks of file servers differ.
+    """
+    latest = current(run)
+    token = _read(_claims(run) / str(latest)) if latest else _FREE
+    if token in ("", _FREE):
+        return False
+    holder = run.parent / _HOLDERS / token
+    try:
+        silent = time.time() - holder.stat().st_mtime
+    except FileNotFoundError:
+        return True
+    if _read(holder).partition("\n")[0] == this_machine() and _is_free(holder.with_suffix(".lock")):
+        return True
+    return silent > _LONG_SILENCE * LEASE_SECONDS
+
+
+def _is_free(lock_file: Path) -> bool:
+    lock = FileLock(lock_file)
+    try:
+        lock.acquire(timeout=0)
+    except OSError:  # it is held, or the file system has no locks
+        return False
+    lock.release()
+    return True
 
 
 def this_machine() -> str:

@@ -8,9 +8,32 @@ import re
 _SECRETS = "password|passwd|pwd|passphrase|token|secret|api_?key"
 """What the names of parameters end in that open a store."""
 
+_DRIVERS = {
+    "psycopg2": "psycopg2-binary",
+    "psycopg": "psycopg[binary]",
+    "MySQLdb": "mysqlclient",
+    "pymysql": "pymysql",
+    "pyodbc": "pyodbc",
+}
+"""What to install for the modules through which databases are reached."""
+
 
 class TrackingError(RuntimeError):
-    """The tracking store cannot be used; the message names it and says why, in one line."""
+    """The tracking store cannot be used; the message names it and says why, in one line.
+
+    Attributes:
+        remedy: What mends it, where that is known; the message ends in it.
+    """
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        self.remedy = remedy
+        super().__init__(f"{message}: {remedy}" if remedy else message)
+
+
+def remedy_for(error: Exception) -> str:
+    """Return the command that installs what an error misses, or nothing where it misses nothing known."""
+    package = _DRIVERS.get(error.name or "") if isinstance(error, ModuleNotFoundError) else None
+    return f"pip install '{package}'" if package else ""
 
 
 def without_passwords(text: str) -> str:

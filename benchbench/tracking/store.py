@@ -9,10 +9,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from benchbench.tracking import schema
 from benchbench.tracking.entities import TAG
-from benchbench.tracking.errors import TrackingError, without_passwords
+from benchbench.tracking.errors import TrackingError, remedy_for, without_passwords
+from benchbench.tracking.interrupts import postponed
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -59,8 +62,7 @@ class Store:
     @cached_property
     def client(self) -> MlflowClient:
         """MLflow's client."""
-        # Usage telemetry is the user's choice, so it is off unless the user has said something about it.
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        _import_mlflow()
         from mlflow import MlflowClient
 
         for noisy in ("mlflow", "alembic"):
@@ -68,12 +70,27 @@ class Store:
         for name, value in _PATIENCE.items():
             os.environ.setdefault(name, value)
         try:
+            if self._file is not None and self.is_new:
+                _make(self._file)
             _connect(self.uri)
             client = MlflowClient(self.uri)
             client.search_experiments(max_results=1)
         except Exception as error:
             raise self._unusable(error) from error
         return client
+
+    def schema_age(self) -> schema.Age | None:
+        """Return how a database's tables stand to the installed MLflow, `None` for a store that is no database.
+
+        Nothing is changed, while MLflow's client brings older tables up to date as soon as it opens them.
+
+        Raises:
+            TrackingError: The database cannot be read.
+        """
+        try:
+            return schema.age(self.uri) if _is_database(self.uri) else None
+        except Exception as error:
+            raise self._unusable(error) from error
 
     @contextmanager
     def reporting(self) -> Iterator[None]:
@@ -82,6 +99,7 @@ class Store:
         Raises:
             TrackingError: It cannot be used.
         """
+        _import_mlflow()
         from mlflow.exceptions import MlflowException
 
         try:
@@ -91,7 +109,8 @@ class Store:
 
     def _unusable(self, error: Exception) -> TrackingError:
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        return TrackingError(without_passwords(f"tracking store {self.uri} cannot be used: {lines[0]}"))
+        message = without_passwords(f"tracking store {self.uri} cannot be used: {lines[0]}")
+        return TrackingError(message, remedy_for(error))
 
     def experiment(self, name: str) -> str:
         """Return MLflow's identifier of an experiment, which is created if there is none of that name."""
@@ -137,9 +156,37 @@ class Store:
                 return
 
 
+def _import_mlflow() -> None:
+    """Import MLflow as a whole: it takes seconds, and what was broken off could not be imported again."""
+    # Usage telemetry is the user's choice, so it is off unless the user has said something about it.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    with postponed():
+        import mlflow  # noqa: F401
+
+
+def _make(file: Path) -> None:
+    """Make a SQLite store, whole or not at all: it takes MLflow seconds, and what was broken off it cannot use."""
+    from mlflow import MlflowClient
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{file.name}-", dir=file.parent) as folder:
+        made = Path(folder) / file.name
+        MlflowClient(f"{_SQLITE}{made}").search_experiments(max_results=1)
+        try:
+            os.link(made, file)
+        except FileExistsError:  # another invocation was faster
+            return
+        except OSError:  # a file system without links
+            made.replace(file)
+
+
+def _is_database(uri: str) -> bool:
+    return uri.partition(":")[0].partition("+")[0] in ("sqlite", *_DATABASE_SERVERS)
+
+
 def _connect(uri: str) -> None:
     """Connect to a database server once; MLflow tries for minutes, even where there is no database of that name."""
-    if uri.partition(":")[0].partition("+")[0] in _DATABASE_SERVERS:
+    if not uri.startswith(_SQLITE) and _is_database(uri):
         from sqlalchemy import create_engine
 
         engine = create_engine(uri)

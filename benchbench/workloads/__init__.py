@@ -103,7 +103,8 @@ class Workload:
         build: `build(setup, *, name=default, ...) -> Task`; its keyword-only parameters can be set in a suite, and
             its docstring is shown by `benchbench show`.
         missing: Called as `missing(data, **keywords)`, with the data folder and the same keyword arguments, before
-            any run starts; returns in one line what is missing, where it was looked for and how to bring it, or `None`.
+            any run starts; returns in one line what is missing, where it was looked for and, after `; `, how to
+            bring it, or `None`.
         prepare: Called in the same way by `benchbench prepare`: downloads what is missing, and verifies it.
         synthetic: Whether it can make up its data. One that cannot is always run on its own.
     """

@@ -179,3 +179,36 @@ def test_who_has_lost_a_run_writes_nothing_any_more(tmp_path: Path) -> None:
     assert (first.held, second.held) == (False, True)
     assert second.result() == RunResult(key="k", outcome="finished")
     assert second.records() == [record]
+
+
+def test_a_claim_is_abandoned_once_its_command_is_dead(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert not claims.abandoned(run)
+    with Holder(tmp_path) as holder:
+        holder.claim(run)
+        assert not claims.abandoned(run)
+    assert claims.abandoned(run)
+    with Holder(tmp_path) as holder:
+        holder.release(run, holder.claim(run) or 0)
+        assert not claims.abandoned(run)
+
+
+def test_a_claim_is_abandoned_at_once_where_its_command_was_killed_on_this_machine(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    code = (
+        "import os, sys, pathlib; from benchbench.runs.claims import Holder\n"
+        "run = pathlib.Path(sys.argv[1]); holder = Holder(run.parent).__enter__(); holder.claim(run); os._exit(1)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(run)], check=False)
+    assert current(run) == 1
+    assert claims.abandoned(run)
+
+
+@pytest.mark.parametrize(("silent", "dead"), [(30, False), (3600, True)])
+def test_of_another_machine_a_long_silence_tells(silent: float, dead: bool, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with Holder(tmp_path, "away") as away:
+        away.claim(run)
+        for file in (tmp_path / ".holders").glob("[!.]*"):
+            os.utime(file, (time.time() - silent,) * 2)
+        assert claims.abandoned(run) == dead

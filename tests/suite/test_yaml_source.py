@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchbench.problems import BadInputError
-from benchbench.suite.yaml_source import DEEPEST, LARGEST_FILE, MOST_VALUES, Document, dotted, parse, read
+from benchbench.suite.yaml_nodes import DEEPEST, MOST_VALUES
+from benchbench.suite.yaml_source import LARGEST_FILE, Document, dotted, parse, read
 
 
 def data(text: str) -> object:

@@ -60,8 +60,8 @@ def missing(data: Path, name: str) -> str | None:
         return None
     return (
         f"GLUE's {task.folder} is neither in {folder.absolute()} (TSV files) nor in {disk.absolute()} (written by "
-        "`datasets`): bring it there, download it with `benchbench prepare`, name another folder with --data-dir, or "
-        "rehearse with --synthetic"
+        "`datasets`); bring it there, download it with `benchbench prepare SUITE`, name another folder with "
+        "--data-dir, or rehearse with --synthetic"
     )
 
 

@@ -31,8 +31,8 @@ def missing(data: Path, name: str) -> str | None:
     if (folder / "config.json").is_file():
         return None
     return (
-        f"the model {name} is not in {folder.absolute()}: bring it there (`save_pretrained` of model and tokenizer), "
-        f"download it with `benchbench prepare`, name another folder with --data-dir, or rehearse with --synthetic"
+        f"the model {name} is not in {folder.absolute()}; bring it there (`save_pretrained` of model and tokenizer), "
+        "download it with `benchbench prepare SUITE`, name another folder with --data-dir, or rehearse with --synthetic"
     )
 
 

@@ -160,7 +160,7 @@ class TextFiles:
         absent = [str((data / path).absolute()) for path in self.paths if not (data / path).is_file()]
         if not absent:
             return None
-        return f"no text file {', '.join(absent)}: bring it there, or name another data folder with --data-dir"
+        return f"no text file {', '.join(absent)}; bring it there, or name another data folder with --data-dir"
 
     def prepare(self, data: Path) -> None:
         """Check that the files are there.
@@ -201,9 +201,9 @@ class WikiText2:
             return None
         name, part = self._HUB
         return (
-            f"corpus wikitext-2 is not in {folder.absolute()}: bring there what "
+            f"corpus wikitext-2 is not in {folder.absolute()}; bring there what "
             f"datasets.load_dataset({name!r}, {part!r}).save_to_disk(...) writes, download it with "
-            "`benchbench prepare`, name another data folder with --data-dir, or rehearse with --synthetic"
+            "`benchbench prepare SUITE`, name another data folder with --data-dir, or rehearse with --synthetic"
         )
 
     def prepare(self, data: Path) -> None:

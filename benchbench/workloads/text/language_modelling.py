@@ -176,7 +176,7 @@ def _missing_shards(folder: Path) -> str | None:
     if not absent:
         return None
     return (
-        f"no token shards {' and '.join(absent)} in {folder.absolute()}: write tokens there as unsigned 16-bit numbers "
+        f"no token shards {' and '.join(absent)} in {folder.absolute()}; write tokens there as unsigned 16-bit numbers "
         "(data/openwebtext/prepare.py of github.com/karpathy/nanoGPT does), or rehearse with --synthetic"
     )
 

@@ -92,8 +92,8 @@ def missing(name: TokenizerName, data: Path) -> str | None:
     folder = data / _GPT2_FOLDER
     if name == "gpt2" and not all((folder / file).is_file() for file in _GPT2_FILES):
         return (
-            f"tokenizer gpt2: {' and '.join(_GPT2_FILES)} are not in {folder.absolute()}: bring GPT-2's files there, "
-            "download them with `benchbench prepare`, or name another data folder with --data-dir"
+            f"tokenizer gpt2: {' and '.join(_GPT2_FILES)} are not in {folder.absolute()}; bring GPT-2's files there, "
+            "download them with `benchbench prepare SUITE`, or name another data folder with --data-dir"
         )
     return None
 
