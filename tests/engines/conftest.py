@@ -130,8 +130,9 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         subprocess.run([str(SERVICE), "up"], env=environment, stdout=file, stderr=file, check=True, timeout=300)
     [setting] = [line for line in log.read_text().splitlines() if line.startswith("SLURM_CONF=")]
     os.environ["SLURM_CONF"] = setting.partition("=")[2]
-    with Path(os.environ["SLURM_CONF"]).open("a") as file:
-        file.write(PREEMPTION)
+    configuration = Path(os.environ["SLURM_CONF"])
+    # Slurm's own default: two seconds for a checkpoint are too few on a busy machine.
+    configuration.write_text(configuration.read_text().replace("KillWait=2\n", "KillWait=30\n") + PREEMPTION)
     subprocess.run(["scontrol", "reconfigure"], check=True, timeout=60)
     yield
     subprocess.run([str(SERVICE), "down"], env=environment, check=False, timeout=60)
