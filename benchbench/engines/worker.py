@@ -12,9 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from benchbench.engines.slots import Slot
-from benchbench.engines.stopping import StopFlag
 from benchbench.execution.processes import die_with_parent
 from benchbench.runs.folder import RunFolder
+from benchbench.signals import StopFlag
 from benchbench.values import RunSpec
 
 LONGEST_LOG = 16 * 1024 * 1024
