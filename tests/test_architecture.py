@@ -19,6 +19,7 @@ FLOORS = {
     "sharpness": 0,
     "streams": 0,
     "problems": 0,
+    "signals": 0,
     "suite": 0,
     "plugins": 0,
     "signatures": 0,
