@@ -37,8 +37,12 @@ def test_values_can_be_set(write: Write) -> None:
         ("=3", "--set: must have the form path.to.key=value (got =3)"),
         ("", "--set: must have the form path.to.key=value"),
         ("methods.\udcff=1", "--set: must be UTF-8 text (got methods.\\udcff=1)"),
-        ("method.A.lr=1", "--set: there is no method (got method.A.lr=1); did you mean 'methods'?"),
-        ("seeds.2=1", "--set: there is no seeds.2 (got seeds.2=1)"),
+        (
+            "method.A.lr=1",
+            "--set: there is no method; allowed: name, seeds, workloads, methods (got method.A.lr=1); "
+            "did you mean 'methods'?",
+        ),
+        ("seeds.2=1", "--set: there is no seeds.2; allowed: 0, 1 (got seeds.2=1)"),
         ("name.x=1", "--set: there is no name.x (got name.x=1)"),
         ("methods.A.lr=[1", "--set: methods.A.lr: not valid YAML: "),
         ("methods.A.lr=.nan", "--set: methods.A.lr: must be a finite number (got NaN)"),
