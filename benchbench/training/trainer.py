@@ -88,8 +88,15 @@ def run(
                 break
             keeper.after_epoch(progress)
         final, at_best = _tested(progress, keeper)
+    return _result(spec.key, progress, outcome, message, final, at_best)
+
+
+def _result(
+    key: str, progress: Progress, outcome: Outcome, message: str, final: EpochRecord, at_best: EpochRecord
+) -> RunResult:
+    training, task = progress.training, progress.training.task
     return RunResult(
-        key=spec.key,
+        key=key,
         outcome=outcome,
         message=message,
         selection_metric=progress.best.metric,
@@ -102,7 +109,7 @@ def run(
         memory=Memory(
             parameters=memory.parameter_bytes(training.optimizer),
             state=memory.state_bytes(training.optimizer),
-            device_peak=usage.device_peak,
+            device_peak=progress.usage.device_peak,
         ),
         environment={
             **getattr(task, "environment", {}),

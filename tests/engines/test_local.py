@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchbench.engines import Job
+from benchbench.engines import EngineError, Job, create
 from benchbench.engines.local import LocalEngine
 from benchbench.engines.memory import room
 from benchbench.engines.slots import Slot, cpu_slots
@@ -48,6 +48,11 @@ def engine() -> Iterator[LocalEngine]:
     made = LocalEngine(cpu_slots(2, cores=2))
     yield made
     made.stop()
+
+
+def test_an_engine_that_there_is_not_is_said() -> None:
+    with pytest.raises(EngineError, match="there is no engine 'lokal'; allowed: local, inline, ray, slurm"):
+        create("lokal", cpu_slots(1, cores=1))
 
 
 def test_a_run_leaves_its_files(engine: LocalEngine, tmp_path: Path) -> None:
