@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from benchbench.signals import postponed
 from benchbench.tracking import Tracker
-from benchbench.tracking.interrupts import postponed
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

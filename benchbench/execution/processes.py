@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -13,6 +14,9 @@ from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait
 from types import ModuleType
+
+_SET_DEATH_SIGNAL = 1
+"""Of Linux's call `prctl`."""
 
 
 @contextmanager
@@ -58,7 +62,16 @@ def start_fork_server(preload: Sequence[str]) -> None:
 
 
 def die_with_parent() -> None:
-    """Let this process end when the one that has started it does, however that ends."""
+    """Let this process end when the one that has started it does, however that ends.
+
+    A thread waits for that, which a computation in C can keep from running. So Linux is asked to kill this process when
+    the server ends that has forked it, which it does when nobody holds its pipe any more: this one gives its end up.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
+        pipe = vars(forkserver._forkserver)
+        os.close(pipe["_forkserver_alive_fd"])
+        pipe["_forkserver_alive_fd"] = None
     threading.Thread(target=_wait_for_parent, daemon=True).start()
 
 
