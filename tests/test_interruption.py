@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from benchbench.signals import postponed
 from benchbench.tracking import Tracker
-from benchbench.tracking.interrupts import postponed
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -28,10 +28,12 @@ def test_what_is_postponed_comes_at_the_end(number: signal.Signals) -> None:
         signal.signal(number, before)
 
 
-def test_ctrl_c_while_mlflow_is_imported_lets_it_be_imported_as_a_whole() -> None:
+def test_ctrl_c_while_mlflow_is_imported_lets_it_be_imported_as_a_whole(tmp_path: Path) -> None:
     code = """
 import os, signal, sys, threading
 from benchbench.tracking import Tracker
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where it is ignored, as in the background of a shell
 
 def interrupt():
     while "mlflow.exceptions" not in sys.modules:
@@ -45,7 +47,8 @@ except KeyboardInterrupt:
     from mlflow import MlflowClient
     print("whole")
 """
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    command = [sys.executable, "-c", code]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path)
     assert shown.stdout == "whole\n", shown.stderr
 
 

@@ -110,7 +110,8 @@ def _look_into(uri: str) -> Finding:
             return Finding("tracking", "store", "broken", found, "pip install --upgrade mlflow")
         if age == "empty":
             return Finding("tracking", "store", "ok", f"{shown}: the first run will make its tables")
-        count = len(place.client.search_experiments())
+        with place.reporting():
+            count = len(place.client.search_experiments())
     except TrackingError as error:
         remedy = error.remedy or "--tracking-uri or MLFLOW_TRACKING_URI names another"
         return Finding("tracking", "store", "broken", str(error), remedy)

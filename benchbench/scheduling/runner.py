@@ -14,10 +14,10 @@ from typing import Literal
 from benchbench.engines import Engine, Job, submissions
 from benchbench.runs.claims import Holder
 from benchbench.runs.folder import RunFolder, Tail
-from benchbench.scheduling.interruption import ignored, sigterm_as_interrupt, uninterruptible
 from benchbench.scheduling.memory import MemoryNeeds
 from benchbench.scheduling.plan import PlannedRun, longest_first, plan
 from benchbench.scheduling.recorder import Recorder, TrackingLostError
+from benchbench.signals import ignored, sigterm_as_interrupt, uninterruptible
 from benchbench.tracking import Tracker
 from benchbench.values import EpochRecord, RunResult, RunSpec, Suite
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from benchbench.signals import postponed
 from benchbench.tracking import schema
 from benchbench.tracking.entities import TAG
 from benchbench.tracking.errors import TrackingError, remedy_for, without_passwords
-from benchbench.tracking.interrupts import postponed
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
