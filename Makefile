@@ -31,14 +31,7 @@ format: $(VENV)/installed-dev  ## format the code and mend what the linter can m
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/installed-dev  ## print the performance figures that the docs state
-	$(BIN)/python benchmarks/data_loading.py
-	$(BIN)/python benchmarks/engines.py
-	$(BIN)/python benchmarks/harness_overhead.py
-	$(BIN)/python benchmarks/leaderboard.py
-	$(BIN)/python benchmarks/ledger.py
-	$(BIN)/python benchmarks/optimizer_arithmetic.py
-	$(BIN)/python benchmarks/second_order.py
-	$(BIN)/python benchmarks/sharpness.py
+	$(BIN)/python benchmarks
 
 FUZZ_SECONDS ?= 60
 fuzz: $(VENV)/installed-dev  ## look for files that break a reader, FUZZ_SECONDS for each reader

@@ -14,7 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchbench.cost.ledger import Ledger
 from benchbench.execution.normalizers import frozen_statistics, noticed_normalizers
-from benchbench.execution.parts import Evaluated, Part, added, scaled
+from benchbench.execution.parts import Evaluated, Part, added, owned, scaled
 from benchbench.execution.precision import LossScaler
 from benchbench.execution.ranks import Ranks
 from benchbench.execution.second_derivatives import explained_second_order, reject_once_differentiable
@@ -127,7 +127,7 @@ class Objective:
         with self._evaluation(second_order=True), explained_second_order():
             # One part after the other: the graph of the last is gone before the next is built.
             found = reduce(added, (self._gradients_and_products(part, vectors) for part in self._parts))
-            found = self._over_ranks(replace(found, gradients=_owned(found.gradients)))
+            found = self._over_ranks(replace(found, gradients=owned(found.gradients)))
             self._finish(found)
         return found.loss, found.products
 
@@ -285,24 +285,6 @@ def as_objective(closure: Callable[[], Any] | None, parameters: Iterable[Tensor]
     if closure is None:
         raise TypeError("this optimizer evaluates the loss itself: call step(lambda: loss_fn(model(x), y))")
     return Objective(closure, parameters)
-
-
-def _owned(gradients: Iterable[Tensor | None]) -> list[Tensor | None]:
-    """Return the gradients without graph, each with memory of its own: optimizers write into `p.grad`.
-
-    Autograd hands out one tensor as the gradient of several parameters (of a + b, say) or an expanded scalar.
-    """
-    owned: list[Tensor | None] = []
-    taken: set[int] = set()
-    for gradient in gradients:
-        if gradient is None:
-            owned.append(None)
-            continue
-        memory = gradient.untyped_storage()._cdata
-        shared = memory in taken or 0 in gradient.stride()
-        owned.append(gradient.detach().clone(memory_format=torch.contiguous_format) if shared else gradient.detach())
-        taken.add(memory)
-    return owned
 
 
 def _describe(loss: object) -> str:

@@ -24,7 +24,7 @@ from benchbench.execution.normalizers import normalizers_of
 from benchbench.execution.parts import Part
 from benchbench.objective import Objective
 from benchmarks import models
-from benchmarks.interleaved import ratio, report, time_in_turns
+from benchmarks.figures import ratio, show, time_in_turns
 from sassha import SASSHA
 
 TARGETS = {"gpt": 0.88, "resnet20": 0.78}
@@ -63,11 +63,9 @@ def main() -> None:
         }
         seconds = time_in_turns(variants, rounds=arguments.rounds)
         print(f"{name}: {compiled.account(hvps=1)}")
-        report(
-            f"{name}: SASSHA k=10, compiled / eager", ratio(seconds, "compiled, SASSHA", "eager, SASSHA"), TARGETS[name]
-        )
-        median, low, high = ratio(seconds, "compiled, SGD", "eager, SGD")
-        print(f"{name}: SGD, compiled / eager: {median:.3f} (quartiles {low:.3f} to {high:.3f})", flush=True)
+        for method, target in (("SASSHA", TARGETS[name]), ("SGD", None)):
+            gain = ratio(seconds, f"compiled, {method}", f"eager, {method}")
+            show(f"{method} step with compiled gradients / eager, {name}", gain, at_most=target)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from interleaved import ratio, time_in_turns
+from figures import ratio, show, time_in_turns
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -93,9 +93,7 @@ def main() -> None:
     for name, what in (("ours", "one gather per batch"), ("theirs", f"torchvision, {WORKERS} processes")):
         middle = sorted(seconds[name])[options.rounds // 2]
         print(f"{what}: {options.images / middle:,.0f} samples/s")
-    median, low, high = ratio(seconds, "theirs", "ours")
-    verdict = "met" if median >= TARGET else "MISSED"
-    print(f"ratio: {median:.1f} (quartiles {low:.1f} to {high:.1f}; target >= {TARGET:.0f}: {verdict})")
+    show("images/s of the loader in memory / torchvision's", ratio(seconds, "theirs", "ours"), at_least=TARGET)
 
 
 if __name__ == "__main__":

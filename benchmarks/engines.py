@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import sleepers
+from figures import show
 from pretend import PretendEngine, suite_of
 
 from benchbench import api
@@ -29,12 +30,6 @@ from benchbench.values import RunSpec
 RUNS, SLOTS = 200, 2
 DEVICES = 1000
 SLEEPERS = Path(sleepers.__file__)
-
-
-def verdict(what: str, value: float, target: float, unit: str = "", *, at_least: bool = False) -> None:
-    """Print a figure beside its target."""
-    met = "met" if (value >= target if at_least else value <= target) else "MISSED"
-    print(f"{what}: {value:.3g}{unit} (target {'>=' if at_least else '<='} {target:g}{unit}: {met})", flush=True)
 
 
 def sleeping_suite(folder: Path) -> tuple[Path, float]:
@@ -62,11 +57,8 @@ def makespan(engine: str = "local", target: float = 1.10) -> None:
         rows = api.run(suite, engine=engine, slots=SLOTS, tracking_uri=store(name), runs_dir=Path(name, "runs"))
         seconds = time.perf_counter() - started
         assert all(row.complete for row in rows)
-    verdict(
-        f"makespan of {RUNS} runs of 0.2 to 3 s on {SLOTS} slots over the lower bound, {engine}",
-        seconds / bound,
-        target,
-    )
+    what = f"makespan of {RUNS} runs of 0.2 to 3 s on {SLOTS} slots / the lower bound, {engine}"
+    show(what, seconds / bound, at_most=target)
 
 
 def packing() -> None:
@@ -88,7 +80,7 @@ def packing() -> None:
             seconds[slots].append(time.perf_counter() - started)
     del seconds[1][0]  # in which the fork server has begun to load torch
     gain = sum(seconds[1]) / sum(seconds[2])
-    verdict("two perceptrons one after the other / side by side", gain, 1.6, at_least=True)
+    show("two perceptrons one after the other / side by side", gain, at_least=1.6)
 
 
 def overhead() -> None:
@@ -101,9 +93,9 @@ def overhead() -> None:
             runner.run()
             per_run[count] = (time.perf_counter() - started) / count
         memory[count] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    verdict("parent's time per run at 2,000 runs, SQLite", 1000 * per_run[2000], 30, " ms")
-    verdict("the same, 2,000 runs / 500 runs", per_run[2000] / per_run[500], 1.15)
-    verdict("parent's peak memory, 2,000 runs / 500 runs", memory[2000] / memory[500], 1.10)
+    show("parent's time per run at 2,000 runs, SQLite", 1000 * per_run[2000], " ms", at_most=30)
+    show("parent's time per run, 2,000 runs / 500 runs", per_run[2000] / per_run[500], at_most=1.15)
+    show("parent's peak memory, 2,000 runs / 500 runs", memory[2000] / memory[500], at_most=1.10)
 
 
 def pool() -> None:
@@ -116,11 +108,8 @@ def pool() -> None:
         started = time.perf_counter()
         runner.run()
         seconds = time.perf_counter() - started
-    verdict(
-        f"makespan of {len(lengths):,} runs of 1 to 3 minutes on {DEVICES:,} pretend devices over the lower bound",
-        seconds / (engine.submitted / DEVICES),
-        1.05,
-    )
+    what = f"makespan of {len(lengths):,} runs of 1 to 3 minutes on {DEVICES:,} pretend devices / the lower bound"
+    show(what, seconds / (engine.submitted / DEVICES), at_most=1.05)
 
 
 def reading() -> None:
@@ -130,11 +119,11 @@ def reading() -> None:
         fill(Path(name), suite.specs)
         started = time.perf_counter()
         planned = plan(suite.specs, Tracker(store(name)), Path(name, "runs"))
-        verdict("plan of 10,000 runs", time.perf_counter() - started, 5, " s")
+        show("plan of 10,000 runs", time.perf_counter() - started, " s", at_most=5)
         assert all(item.settled for item in planned)
         started = time.perf_counter()
         text = "\n".join(map(to_markdown, tables(suite, api.rows(suite, tracking_uri=store(name)))))
-        verdict("report of 10,000 runs", time.perf_counter() - started, 5, " s")
+        show("report of 10,000 runs", time.perf_counter() - started, " s", at_most=5)
         assert "n = 100" in text
 
 

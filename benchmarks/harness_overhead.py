@@ -2,7 +2,7 @@
 
 Both train, evaluate after every epoch and keep the mean training loss; the harness also counts cost, applies a
 schedule, derives random streams and writes its files. They take turns in this process, the order reversed every second
-round; the figure is the median over the rounds of the ratio harness / bare. The target is at most 1.02.
+round; the figure is the median over the rounds of the ratio harness / bare.
 
     python benchmarks/harness_overhead.py --rounds 15
 """
@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from figures import show
 
 from benchbench import registry
 from benchbench.runs.folder import RunFolder
@@ -26,6 +27,9 @@ from benchbench.values import Component, MultiStep, RunSpec
 from benchbench.workloads import Setup
 
 CPU = torch.device("cpu")
+RATIO_TARGETS = {"digits-resnet8": 1.02}
+STEP_TARGETS = {"digits-mlp": 0.3}
+"""Milliseconds: a step of the perceptron is so short that a ratio says little."""
 
 
 def spec_of(workload: str, epochs: int) -> RunSpec:
@@ -95,11 +99,9 @@ def main() -> None:
         ratios = [a / b for a, b in zip(times[harness], times[bare], strict=True)]
         steps = spec.epochs * 10
         extra = statistics.median(a - b for a, b in zip(times[harness], times[bare], strict=True)) / steps
-        print(
-            f"{workload}: harness / bare = {statistics.median(ratios):.3f} "
-            f"(quartiles {statistics.quantiles(ratios)[0]:.3f} to {statistics.quantiles(ratios)[2]:.3f}, "
-            f"{arguments.rounds} rounds), {1e3 * extra:+.3f} ms per step"
-        )
+        low, median, high = statistics.quantiles(ratios)
+        show(f"harness / bare loop, {workload}", (median, low, high), at_most=RATIO_TARGETS.get(workload))
+        show(f"what the harness adds to a step, {workload}", 1e3 * extra, " ms", at_most=STEP_TARGETS.get(workload))
 
 
 if __name__ == "__main__":

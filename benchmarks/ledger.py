@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 
 import torch
-from interleaved import ratio, report, time_in_turns
+from figures import ratio, show, time_in_turns
 from models import resnet
 from networks import images
 from torch import Tensor, nn
@@ -54,7 +54,7 @@ def main() -> None:
             optimizer = make(model.parameters(), lr=0.01)
             steps = {state: stepper(model, optimizer, images(count), metered=state == "on") for state in ("on", "off")}
             seconds = time_in_turns(steps, rounds=arguments.rounds, repeats=repeats)
-            report(f"ledger on / off, {name}, {make.__name__}", ratio(seconds, "on", "off"), TARGET)
+            show(f"ledger on / off, {name}, {make.__name__}", ratio(seconds, "on", "off"), at_most=TARGET)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from interleaved import ratio, report, time_in_turns
+from figures import ratio, show, time_in_turns
 from models import resnet
 from networks import images, resnet32_shapes, wide_resnet_shapes
 from torch import Tensor, nn
@@ -106,7 +106,7 @@ def arithmetic(name: str, shapes: Sequence[tuple[int, ...]], target: float, roun
     seconds = time_in_turns(variants, rounds=rounds, repeats=max(1, 2 * 10**7 // numbers), warmup=3)
     title = f"SASSHA's arithmetic / plain loop, {name} ({len(shapes)} tensors, {numbers / 1e6:.2f} M)"
     loop_ms = 1e3 * statistics.median(seconds["loop"])
-    report(title, ratio(seconds, "ours", "loop"), target, f", loop {loop_ms:.2f} ms")
+    show(title, ratio(seconds, "ours", "loop"), at_most=target, note=f", loop {loop_ms:.2f} ms")
 
 
 def resident() -> int:
@@ -147,7 +147,8 @@ def memory(repeats: int) -> None:
     ratios = [ours / theirs for ours, theirs in zip(peaks["SASSHA"], peaks["SAM"], strict=True)]
     low, median, high = statistics.quantiles(ratios)
     sizes = ", ".join(f"{method} +{statistics.median(found) / 2**20:.0f} MiB" for method, found in peaks.items())
-    report("peak memory of a step without Hessian, SASSHA / SAM, ResNet-32", (median, low, high), 1.10, f", {sizes}")
+    title = "peak memory of a step without Hessian, SASSHA / SAM, ResNet-32"
+    show(title, (median, low, high), at_most=1.10, note=f", {sizes}")
 
 
 def main() -> None:

@@ -29,6 +29,7 @@ from baselines.adahessian import AdaHessian
 from benchbench import objective as objectives
 from benchbench.objective import Objective
 from benchmarks import models
+from benchmarks.figures import show
 from sassha import SASSHA
 
 Run = Callable[[], object]
@@ -110,14 +111,9 @@ def compare(name: str, runs: dict[str, Run], rounds: int) -> None:
         for label in reversed(runs) if index % 2 else runs:
             times[label].append(seconds(runs[label]))
     for label in others:
-        ratios = sorted(a / b for a, b in zip(times[label], times[base], strict=True))
-        target = TARGETS.get((name, label))
-        print(
-            f"{name:9} {label:22} / {base:9} {statistics.median(ratios):5.2f}   "
-            f"(quartiles {ratios[len(ratios) // 4]:.2f} to {ratios[-1 - len(ratios) // 4]:.2f})"
-            + (f"   target {target}" if target else ""),
-            flush=True,
-        )
+        ratios = [a / b for a, b in zip(times[label], times[base], strict=True)]
+        low, median, high = statistics.quantiles(ratios)
+        show(f"{label} / {base}, {name}", (median, low, high), at_most=TARGETS.get((name, label)))
 
 
 def peak(name: str, label: str) -> None:
@@ -144,7 +140,7 @@ def compare_memory(name: str) -> None:
         command = [sys.executable, __file__, "--peak", name, label]
         shown = subprocess.run(command, capture_output=True, text=True, check=True)
         found[label] = float(shown.stdout)
-    print(f"{name:9} peak memory: " + ", ".join(f"{label} {mebibytes:.0f} MiB" for label, mebibytes in found.items()))
+    print(f"peak memory, {name}: " + ", ".join(f"{label} {mebibytes:.0f} MiB" for label, mebibytes in found.items()))
 
 
 def main() -> None:

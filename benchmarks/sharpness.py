@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from interleaved import time_in_turns
+from figures import ratio, show, time_in_turns
 
 from benchbench.runs.folder import RunFolder
 from benchbench.sharpness import SharpnessSettings
@@ -28,6 +28,8 @@ from benchbench.values import Component, RunSpec
 CPU = torch.device("cpu")
 ITERATIONS = 5
 PROBES = 10
+GROWTH = 2.0
+"""In time, with twice the examples or twice the probes."""
 
 
 def spec_of(**sharpness: object) -> RunSpec:
@@ -83,13 +85,10 @@ def main() -> None:
         times = time_in_turns(variants, rounds=rounds, warmup=1)
         cost = measure_run(spec_of(), CPU, folder).epochs
 
-    def ratio(one: str, other: str) -> float:
-        return statistics.median(a / b for a, b in zip(times[one], times[other], strict=True))
-
     against = statistics.median(a / b for a, b in zip(times["all"], epochs[-rounds:], strict=True))
-    print(f"measurement / training epoch with SGD: {against:.1f} in time, {cost:.1f} in gradients ({rounds} rounds)")
-    print(f"twice the examples (512, 1,024): {ratio('the data', 'half the data'):.2f} times the time")
-    print(f"twice the probes ({PROBES}, {2 * PROBES}): {ratio('the probes', 'half the probes'):.2f} times the time")
+    show("measurement of sharpness / training epoch with SGD", against, note=f" in time, {cost:.3g} in gradients")
+    show("measurement of 1,024 / of 512 examples", ratio(times, "the data", "half the data"), at_most=GROWTH)
+    show(f"{2 * PROBES} / {PROBES} probes", ratio(times, "the probes", "half the probes"), at_most=GROWTH)
 
 
 if __name__ == "__main__":

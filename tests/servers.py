@@ -37,6 +37,7 @@ def postgresql(binaries: Path, folder: Path) -> Iterator[str]:
     """Run a PostgreSQL server (as user `postgres` where this one is root, which it refuses); yield its URI."""
     user = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.getuid() == 0 else {}
     folder.mkdir(parents=True)
+    folder.parent.chmod(0o755)
     (folder / "password").write_text(PASSWORD)
     if user:
         for path in (folder, folder / "password"):

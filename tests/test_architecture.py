@@ -19,6 +19,7 @@ FLOORS = {
     "sharpness": 0,
     "streams": 0,
     "problems": 0,
+    "signals": 0,
     "suite": 0,
     "plugins": 0,
     "signatures": 0,
@@ -146,8 +147,8 @@ def test_no_heavy_import_stands_between_a_user_and_the_help() -> None:
     assert shown.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("module", ["suite", "registry", "reporting", "figures"])
-def test_reading_a_suite_or_a_report_needs_no_torch(module: str) -> None:
+@pytest.mark.parametrize("module", ["registry", "reporting", "figures"])
+def test_names_and_reports_need_no_torch(module: str) -> None:
     code = f"import sys, benchbench.{module}; print([m for m in ('torch', 'mlflow') if m in sys.modules])"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"

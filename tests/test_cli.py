@@ -183,6 +183,7 @@ def test_bad_input_is_one_line_per_problem_and_starts_nothing(
         (("report", "nowhere.yaml"), "nowhere.yaml"),
         (("show", "sasha"), "did you mean 'sassha'?"),
         (("run", "digits", "--set", "workloads.digits-resnet9.epochs=1"), "did you mean 'digits-resnet8'?"),
+        (("run", "digits", "--set", "workloads.UNKNOWN.epochs=1"), "no workloads.UNKNOWN; allowed: digits-resnet8"),
         (("run", "digits", "--only", "seed=7"), "--only"),
         (("run", "digits", "--tracking-uri", "nonsense://"), "tracking store nonsense:// cannot be used"),
         (("run", "digits", "--engine", "warp"), "--engine"),

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,9 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from benchbench.cli import app
+from benchbench.cli.progress import ProgressDisplay
+from benchbench.scheduling.runner import Event
+from benchbench.suite import load
 from tests.conftest import benchbench
 
 SHARED = (
@@ -111,3 +118,72 @@ def test_without_a_command_the_help_is_shown(tmp_path: Path) -> None:
         shown = benchbench(*arguments, cwd=tmp_path)
         assert "Usage: " in shown.stdout
         assert "error" not in shown.stdout + shown.stderr
+
+
+def in_a_terminal(*arguments: str, columns: int, cwd: Path) -> list[str]:
+    """Return the lines that a command shows on a terminal of that width."""
+    code = (
+        "import fcntl, struct, sys, termios\n"
+        "fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack('HHHH', 40, int(sys.argv[1]), 0, 0))\n"
+        "from benchbench.cli import main\n"
+        "sys.argv = ['benchbench', *sys.argv[2:]]\n"
+        "main()\n"
+    )
+    shown, terminal = os.openpty()
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    subprocess.run(
+        [sys.executable, "-c", code, str(columns), *arguments],
+        cwd=cwd,
+        env=environment | {"TERM": "xterm"},
+        stdout=terminal,
+        stderr=terminal,
+        check=True,
+    )
+    os.close(terminal)
+    text = b""
+    with suppress(OSError):  # the other end is closed
+        while part := os.read(shown, 1 << 16):
+            text += part
+    os.close(shown)
+    return text.decode().splitlines()
+
+
+def test_a_listing_is_folded_to_the_window_and_has_no_empty_column(
+    workplace: Path, write_suite: Callable[..., Path]
+) -> None:
+    name = "a method with a very long name indeed"
+    suite = write_suite(f"""
+name: long
+title: Long
+seeds: [0]
+workloads: {{line: {{workload: "STUBS:line", epochs: 2, batch_size: 8}}}}
+methods: {{{name}: {{category: First-order, optimizer: sgd, lr: 0.1}}}}
+""")
+    lines = in_a_terminal("status", str(suite), columns=70, cwd=workplace)
+    assert max(map(len, lines)) <= 70
+    assert lines[0].split() == ["workload", "method", "seed", "state", "epochs", "key"]
+    wide = in_a_terminal("status", str(suite), columns=200, cwd=workplace)
+    assert name in wide[2]
+
+
+def test_a_store_that_is_not_there_is_named(workplace: Path) -> None:
+    for command in ("status", "report"):
+        shown = CliRunner().invoke(app, [command, "digits", "--tracking-uri", "sqlite:////no/where.db"])
+        assert shown.stderr == "there is no tracking store yet: sqlite:////no/where.db\n"
+    assert CliRunner().invoke(app, ["status", "digits"]).stderr == ""
+
+
+def test_a_terminal_without_a_cursor_gets_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("COLUMNS", "40")
+    spec = load("digits").specs[0]
+    with ProgressDisplay() as display:
+        display.show(Event("planned", spec))
+        display.show(Event("started", spec))
+        display.show(Event("stopping", spec))
+        display.show(Event("stopping", spec))
+    assert capsys.readouterr().err.splitlines() == [
+        "[0/1] SGD · digits-resnet8 · seed 0: started",
+        "stopping: runs leave a checkpoint first; Ctrl-C again ends them at once",
+    ]

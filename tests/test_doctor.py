@@ -124,6 +124,7 @@ def test_what_a_dead_machine_and_an_old_mlflow_left(tmp_path: Path, migrated_sto
         (runs / key / "claims").mkdir(parents=True)
         (runs / key / "claims" / "1").write_text(holder)
     (runs / ".holders").mkdir()
+    (runs / "notes.txt").touch()
     for holder, silent in (("dead", 7200), ("alive", 10)):
         (runs / ".holders" / holder).write_text("another machine\n3")
         os.utime(runs / ".holders" / holder, (time.time() - silent,) * 2)
@@ -134,6 +135,7 @@ def test_what_a_dead_machine_and_an_old_mlflow_left(tmp_path: Path, migrated_sto
     before = store.read_bytes()
     code, found = findings(tmp_path, "--runs-dir", "runs", RAY_ADDRESS="127.0.0.1:9")
     assert code == 1
+    assert found["runs"]["found"].endswith("runs: 2")
     assert found["unfinished runs"]["found"].startswith("1 left by commands that have died")
     assert "benchbench run" in found["unfinished runs"]["remedy"]
     assert "an older version than MLflow" in found["store"]["found"]

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue, ValidationError
 
+from benchbench.api.engines import engine_of
 from benchbench.api.folders import DATA, RUNS_DIR
 from benchbench.api.results import rows_of
-from benchbench.api.suites import check, load_suite, plugin_modules
+from benchbench.api.suites import check, load_suite
 from benchbench.problems import BadInputError, Problem
 from benchbench.values import Method, Row, RunSpec, Suite
 
@@ -112,23 +113,13 @@ def run(
             are done then, and the same call writes them to it.
         KeyboardInterrupt: On Ctrl-C or SIGTERM, after everything has been put in order.
     """
-    from benchbench.engines import create
-    from benchbench.engines.slots import available_slots, most_ranks
     from benchbench.scheduling.runner import Runner
     from benchbench.tracking import Tracker
 
     suite = suite if isinstance(suite, Suite) else load_suite(suite, data=data)
     check(suite, data=data)
     tracker = Tracker(tracking_uri)
-    chosen = create(
-        engine,
-        available_slots(slots, devices, slots_per_device, exclusive=suite.exclusive),
-        plugin_modules(suite.specs),
-        limit=slots,
-        address=address,
-        options=suite.engine_options.get(engine, {}),
-        ranks=most_ranks(suite.specs),
-    )
+    chosen = engine_of(suite, engine, slots=slots, devices=devices, slots_per_device=slots_per_device, address=address)
     runner = Runner(suite, chosen, tracker, runs_dir or RUNS_DIR, data, observe, force, warn)
     if wait:
         try:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchbench import suite as suites
+from benchbench.api.engines import engine_of
 from benchbench.api.folders import DATA, RUNS_DIR
-from benchbench.api.suites import check, plugin_modules
+from benchbench.api.suites import check
 from benchbench.problems import BadInputError, Problem
 from benchbench.values import RunSpec, Suite, Tuning
 
@@ -59,21 +60,10 @@ def tune(
         TrackingError: The tracking store cannot be used.
         KeyboardInterrupt: On Ctrl-C or SIGTERM, after everything has been put in order.
     """
-    from benchbench.engines import create
-    from benchbench.engines.slots import available_slots, most_ranks
-
     tuner = _tuner(suite, tracking_uri, runs_dir)
     samples = _samples(suite, tuner)
     check(samples, data=data)
-    chosen = create(
-        engine,
-        available_slots(slots, devices, exclusive=suite.exclusive),
-        plugin_modules(suite.specs),
-        limit=slots,
-        address=address,
-        options=suite.engine_options.get(engine, {}),
-        ranks=most_ranks(samples.specs),
-    )
+    chosen = engine_of(suite, engine, slots=slots, devices=devices, address=address)
     try:
         return tuner.run(chosen, data, observe, warn)
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from typing import Annotated
 
@@ -51,7 +52,10 @@ _LEADERBOARD: dict[str, Callable[..., None]] = {
 
 def main() -> None:
     """Run the command line; the entry point of the console script."""
-    app()
+    try:
+        app()
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # all is in order: Ctrl-C ends the interpreter without a traceback
 
 
 def _version(wanted: bool) -> None:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from benchbench.reporting.table import Table
     from benchbench.values import Row, Suite
 
+_NARROWEST = 12
+"""Characters of a column that is folded; a window that is too narrow for them folds the lines itself."""
+
 
 def print_results(suites: Sequence[Suite], rows: Sequence[Sequence[Row]], form: Format) -> None:
     """Print the tables of each suite, then, of several, those of all together.
@@ -83,10 +86,31 @@ def _for_this_terminal(table: Table) -> str:
 
 
 def print_listing(rows: Sequence[Mapping[str, object]]) -> None:
-    """Print rows as a plain table, whatever control characters are in them shown as escapes."""
+    """Print rows as a plain table: no column that is empty, control characters shown as escapes."""
     from tabulate import tabulate
 
     from benchbench.problems import printable
 
-    texts = [{name: printable(str(value)) for name, value in row.items()} for row in rows]
-    typer.echo(tabulate(texts, headers="keys", tablefmt="simple", disable_numparse=True))
+    columns = {
+        name: texts for name in (rows[0] if rows else ()) if any(texts := [printable(str(row[name])) for row in rows])
+    }
+    limits = _limits(columns) if sys.stdout.isatty() else None
+    typer.echo(tabulate(columns, headers="keys", tablefmt="simple", disable_numparse=True, maxcolwidths=limits))
+
+
+def _limits(columns: Mapping[str, Sequence[str]]) -> list[int | None]:
+    """Return the widths of columns that are folded so that a listing fits its window: the widest one, if any."""
+    widths = {name: max(len(name) + 2, *map(len, texts)) for name, texts in columns.items()}
+    widest = max(widths, key=lambda name: widths[name])
+    lacking = sum(widths.values()) + 2 * (len(widths) - 1) - shutil.get_terminal_size().columns
+    fits = lacking <= 0 or widths[widest] - lacking < _NARROWEST
+    return [None if fits or name != widest else widths[widest] - lacking for name in columns]
+
+
+def note_missing_store(tracking_uri: str | None) -> None:
+    """Say on standard error that there is no tracking store where one was looked for, whose path may be mistyped."""
+    from benchbench.tracking import Store, without_passwords
+
+    store = Store(tracking_uri)
+    if store.is_new:
+        typer.echo(f"there is no tracking store yet: {without_passwords(store.uri)}", err=True)

@@ -10,6 +10,7 @@ import typer
 
 from benchbench.cli import options
 from benchbench.cli.errors import errors_as_lines
+from benchbench.cli.output import note_missing_store
 
 
 class KindName(StrEnum):
@@ -75,6 +76,7 @@ def plot(
 
     with errors_as_lines():
         loaded = api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic, thorough=False)
+        note_missing_store(tracking_uri)
         found = api.figures(
             loaded,
             kinds=[kind.value for kind in kinds],

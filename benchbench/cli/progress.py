@@ -6,7 +6,8 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from benchbench.problems import printable
 from benchbench.scheduling.runner import Event
@@ -19,22 +20,24 @@ class ProgressDisplay:
     """Shows a runner's events on standard error; a context manager whose `show` goes to the runner."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
-        self._live = self._console.is_terminal
+        self._console = Console(stderr=True, highlight=False)
+        self._live = self._console.is_terminal and not self._console.is_dumb_terminal
+        self._console.soft_wrap = not self._live
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=10),
-            MofNCompleteColumn(),
+            _Count(),
             TextColumn("{task.fields[note]}"),
             TimeRemainingColumn(compact=True),
             console=self._console,
             transient=True,
             disable=not self._live,
         )
-        self._overall = self._bars.add_task("epochs of all runs", total=0, note="", visible=False)
+        self._overall = self._bars.add_task("preparing", total=None, note="")
         self._current: dict[str, TaskID] = {}
         self._runs = 0
         self._ended = 0
+        self._stopping = False
 
     def __enter__(self) -> ProgressDisplay:
         self._bars.start()
@@ -62,6 +65,8 @@ class ProgressDisplay:
             case "retried" if event.result is not None:
                 self._line(spec, f"[yellow]{_reason(event.result)}; started again[/]")
                 self._advance(spec, 0, {})
+            case "stopping":
+                self._stop()
             case "ended" if event.result is not None:
                 self._end(spec, event.result)
 
@@ -76,7 +81,7 @@ class ProgressDisplay:
             self._line(spec, _unmeasured(result))
         if result is None:
             total = self._bars.tasks[self._overall].total or 0
-            self._bars.update(self._overall, total=total + spec.epochs, visible=True)
+            self._bars.update(self._overall, total=total + spec.epochs, description="epochs of all runs")
 
     def _start(self, spec: RunSpec) -> None:
         label = _label(spec)
@@ -91,6 +96,11 @@ class ProgressDisplay:
             before = self._bars.tasks[self._bars.task_ids.index(task)].completed
             self._bars.update(task, completed=epoch, note=escape(_summary(metrics)))
             self._bars.advance(self._overall, epoch - before)
+
+    def _stop(self) -> None:
+        if not self._stopping:
+            self._stopping = True
+            self._console.print("[yellow]stopping: runs leave a checkpoint first; Ctrl-C again ends them at once[/]")
 
     def _end(self, spec: RunSpec, result: RunResult) -> None:
         self._ended += 1
@@ -108,6 +118,13 @@ class ProgressDisplay:
     def _line(self, spec: RunSpec, text: str) -> None:
         count = f"{self._ended:>{len(str(self._runs))}}/{self._runs}"
         self._console.print(f"{escape(f'[{count}]')} {escape(_label(spec))}: {text}")
+
+
+class _Count(MofNCompleteColumn):
+    """How many epochs of how many, once it is known how many there are."""
+
+    def render(self, task: Task) -> Text:
+        return super().render(task) if task.total else Text()
 
 
 def _label(spec: RunSpec) -> str:

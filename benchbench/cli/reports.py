@@ -10,7 +10,7 @@ import typer
 
 from benchbench.cli import completion, options
 from benchbench.cli.errors import errors_as_lines
-from benchbench.cli.output import print_results, print_tables
+from benchbench.cli.output import note_missing_store, print_results, print_tables
 
 _PUBLICATION = "Published tables that come along, e.g. sassha-paper, or a YAML file of that form."
 _BUNDLE = "Bundle for a leaderboard"
@@ -42,6 +42,9 @@ def report(
             "--import", metavar="FILE", help="Show results that `export` wrote beside the suite's own. Repeatable."
         ),
     ] = [],
+    mixed_devices: Annotated[
+        bool, typer.Option("--mixed-devices", help="Put seconds of different devices beside each other.")
+    ] = False,
     only: options.Only = [],
     overrides: options.Overrides = [],
     synthetic: options.Synthetic = False,
@@ -56,11 +59,14 @@ def report(
     """
     from benchbench import api
 
+    if mixed_devices:
+        overrides = [*overrides, "mixed_devices=true"]
     with errors_as_lines():
         loaded = [
             api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic, thorough=False)
             for suite in suites
         ]
+        note_missing_store(tracking_uri)
         results = [
             api.results(suite, imported=imported, tracking_uri=tracking_uri, runs_dir=runs_dir) for suite in loaded
         ]
@@ -99,6 +105,7 @@ def compare(
 
     with errors_as_lines():
         loaded = api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic, thorough=False)
+        note_missing_store(tracking_uri)
         table = api.compare(loaded, publication, best_epoch=best_epoch, tracking_uri=tracking_uri)
     print_tables(table.title, [table], form)
 
@@ -168,6 +175,7 @@ def export(
 
     with errors_as_lines():
         loaded = api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic, thorough=False)
+        note_missing_store(tracking_uri)
         if bundle:
             said = {"tuning": tuning, "by": by, "contact": contact, "licence": licence}
             api.export_bundle(loaded, bundle, said, date=date, tracking_uri=tracking_uri, runs_dir=runs_dir)

@@ -35,40 +35,47 @@ class BatchNorm(StrEnum):
     train = "train"
 
 
+What = Annotated[
+    str,
+    typer.Argument(
+        metavar="SUITE|RUN",
+        help="A YAML file or the name of a bundled suite; or a run's folder, or its key.",
+        show_default=False,
+        autocompletion=completion.suites,
+    ),
+]
+Examples = Annotated[
+    int | None,
+    typer.Option(
+        "--examples",
+        metavar="N",
+        min=1,
+        help="Training examples to measure on.",
+        show_default="the suite's, or all",
+    ),
+]
+DtypeOption = Annotated[
+    Dtype | None,
+    typer.Option("--dtype", metavar="NAME", help="float32 or float64.", show_default="the suite's, or float32"),
+]
+BatchNormOption = Annotated[
+    BatchNorm | None,
+    typer.Option(
+        "--batch-norm",
+        metavar="MODE",
+        help="Batch norm by running statistics (eval) or by those of each batch (train).",
+        show_default="the suite's, or eval",
+    ),
+]
+Density = Annotated[bool, typer.Option("--density", help="The density of the spectrum as well.")]
+
+
 def sharpness(
-    what: Annotated[
-        str,
-        typer.Argument(
-            metavar="SUITE|RUN",
-            help="A YAML file or the name of a bundled suite; or a run's folder, or its key.",
-            show_default=False,
-            autocompletion=completion.suites,
-        ),
-    ],
-    examples: Annotated[
-        int | None,
-        typer.Option(
-            "--examples",
-            metavar="N",
-            min=1,
-            help="Training examples to measure on.",
-            show_default="the suite's, or all",
-        ),
-    ] = None,
-    dtype: Annotated[
-        Dtype | None,
-        typer.Option("--dtype", metavar="NAME", help="float32 or float64.", show_default="the suite's, or float32"),
-    ] = None,
-    batch_norm: Annotated[
-        BatchNorm | None,
-        typer.Option(
-            "--batch-norm",
-            metavar="MODE",
-            help="Batch norm by running statistics (eval) or by those of each batch (train).",
-            show_default="the suite's, or eval",
-        ),
-    ] = None,
-    density: Annotated[bool, typer.Option("--density", help="The density of the spectrum as well.")] = False,
+    what: What,
+    examples: Examples = None,
+    dtype: DtypeOption = None,
+    batch_norm: BatchNormOption = None,
+    density: Density = False,
     only: options.Only = [],
     overrides: options.Overrides = [],
     synthetic: options.Synthetic = False,

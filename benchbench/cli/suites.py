@@ -11,7 +11,7 @@ import typer
 
 from benchbench.cli import options
 from benchbench.cli.errors import EXIT_INCOMPLETE, errors_as_lines
-from benchbench.cli.output import print_listing, print_results
+from benchbench.cli.output import note_missing_store, print_listing, print_results
 
 if TYPE_CHECKING:
     from benchbench.values import Row, Suite
@@ -97,6 +97,7 @@ def status(
 
     with errors_as_lines():
         loaded = api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic, thorough=False)
+        note_missing_store(tracking_uri)
         lines = api.status(loaded, tracking_uri=tracking_uri, runs_dir=runs_dir)
     if as_json:
         typer.echo(json.dumps(lines, indent=2))

@@ -18,19 +18,24 @@ if TYPE_CHECKING:
     from benchbench.values import Suite
 
 
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", metavar="FILE.yaml", help="Write a suite with the chosen values, ready for `benchbench run`."
+    ),
+]
+Report = Annotated[bool, typer.Option("--report", help="Run nothing: show how far the searches are.")]
+Figures = Annotated[
+    Path | None,
+    typer.Option("--figures", metavar="DIR", help="Draw the best of k trials, and trials by hyperparameter."),
+]
+
+
 def tune(
     suite: options.SuiteArgument,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", metavar="FILE.yaml", help="Write a suite with the chosen values, ready for `benchbench run`."
-        ),
-    ] = None,
-    report: Annotated[bool, typer.Option("--report", help="Run nothing: show how far the searches are.")] = False,
-    figures: Annotated[
-        Path | None,
-        typer.Option("--figures", metavar="DIR", help="Draw the best of k trials, and trials by hyperparameter."),
-    ] = None,
+    out: Out = None,
+    report: Report = False,
+    figures: Figures = None,
     only: options.Only = [],
     overrides: options.Overrides = [],
     synthetic: options.Synthetic = False,

@@ -51,7 +51,7 @@ class _Imports:
             except TimeoutError:
                 self._dangerous[module] = (
                     f"the import of {module} has not ended after {self._seconds:g} s",
-                    f"`python -X importtime -c 'import {module}'` shows where it waits; --timeout gives it longer",
+                    f"`python -c 'import {module}'` and Ctrl-C show where it waits; --timeout gives it longer",
                 )
             except ChildProcessError as error:
                 self._dangerous[module] = (

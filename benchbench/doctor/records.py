@@ -22,7 +22,7 @@ def runs_folder(folder: Path) -> Finding:
         return Finding("folders", "runs", "broken", f"{there} is no folder", remedy)
     if not os.access(there, os.W_OK):
         return Finding("folders", "runs", "broken", f"{there} cannot be written", remedy)
-    return Finding("folders", "runs", "ok", f"{folder.absolute()}: {len(_runs(folder))} runs, {free} free")
+    return Finding("folders", "runs", "ok", f"{folder.absolute()}: {free} free, runs: {len(_runs(folder))}")
 
 
 def left_behind(folder: Path) -> Iterator[Finding]:
@@ -50,7 +50,11 @@ def left_behind(folder: Path) -> Iterator[Finding]:
 
 
 def _runs(folder: Path) -> list[Path]:
-    return [entry for entry in folder.iterdir() if not entry.name.startswith(".")] if folder.is_dir() else []
+    """Return the folders of runs; every run has been claimed before it is begun."""
+    from benchbench.runs import claims
+
+    entries = folder.iterdir() if folder.is_dir() else ()
+    return [entry for entry in entries if entry.is_dir() and claims.current(entry)]
 
 
 def _suite(spec: Path) -> str:
@@ -106,7 +110,8 @@ def _look_into(uri: str) -> Finding:
             return Finding("tracking", "store", "broken", found, "pip install --upgrade mlflow")
         if age == "empty":
             return Finding("tracking", "store", "ok", f"{shown}: the first run will make its tables")
-        count = len(place.client.search_experiments())
+        with place.reporting():
+            count = len(place.client.search_experiments())
     except TrackingError as error:
         remedy = error.remedy or "--tracking-uri or MLFLOW_TRACKING_URI names another"
         return Finding("tracking", "store", "broken", str(error), remedy)

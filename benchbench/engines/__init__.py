@@ -93,8 +93,10 @@ def create(
 
     Raises:
         BadInputError: This machine, if it is to take the runs, has too few GPUs for the ranks of one.
-        EngineError: The engine cannot be used here.
+        EngineError: There is no such engine, or it cannot be used here.
     """
+    if name not in ENGINES:
+        raise EngineError(f"there is no engine {name!r}; allowed: {', '.join(ENGINES)}")
     if name == "ray":
         from benchbench.engines.ray import RayEngine
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from benchbench.engines import Job
 from benchbench.engines.slots import Slot
-from benchbench.engines.stopping import stopping_on
+from benchbench.signals import stopping_on
 from benchbench.values import RunResult
 
 

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from ctypes import c_int
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerProcess
@@ -39,6 +40,7 @@ _PRELOAD = ("benchbench.engines.worker", "benchbench.training.trainer", "torch._
 class _Running:
     job: Job
     slots: list[Slot]
+    company: c_int  # shared with the process: the most runs that its devices have had at a time, itself included
     process: ForkServerProcess
     deadline: float
 
@@ -69,6 +71,8 @@ class LocalEngine:
         self._grace = grace
         self._memory = room() if memory is None else memory
         self._free = list(reversed(slots))
+        # An engine of a single slot sees nothing of what else is put on its device.
+        self._unseen = slots[0].sharing if len(slots) == 1 else 1
         self._waiting: list[Job] = []
         self._running: list[_Running] = []
         self._preload = preload
@@ -100,9 +104,16 @@ class LocalEngine:
 
     def _start(self, job: Job, slots: list[Slot]) -> None:
         job.folder.prepare(job.spec)
-        process = _process(job, merged(slots), self._preload)
+        company: c_int = multiprocessing.get_context("forkserver").RawValue(c_int, self._unseen)
+        process = _process(job, merged(slots), company, self._preload)
         deadline = time.monotonic() + (job.spec.timeout or float("inf"))
-        self._running.append(_Running(job, slots, process, deadline))
+        self._running.append(_Running(job, slots, company, process, deadline))
+        self._count_company()
+
+    def _count_company(self) -> None:
+        devices = [{slot.device_name for slot in running.slots} for running in self._running]
+        for running, own in zip(self._running, devices, strict=True):
+            running.company.value = max(running.company.value, sum(not own.isdisjoint(each) for each in devices))
 
     def poll(self, seconds: float) -> Sequence[RunResult]:
         """Return the results of the runs whose process has ended or whose time is up."""
@@ -150,13 +161,13 @@ def start_server(preload: Sequence[str]) -> None:
     start_fork_server([*_PRELOAD, *preload])
 
 
-def _process(job: Job, slot: Slot, preload: Sequence[str]) -> ForkServerProcess:
+def _process(job: Job, slot: Slot, company: c_int, preload: Sequence[str]) -> ForkServerProcess:
     """Start a run's process; a server that has been killed is replaced.
 
     Raises:
         EngineError: Its successors are killed as well.
     """
-    arguments = (job.spec.model_dump_json(), str(job.folder.path), str(job.data), slot)
+    arguments = (job.spec.model_dump_json(), str(job.folder.path), str(job.data), slot, company)
     for _ in range(_STARTS):
         start_server(preload)
         process = multiprocessing.get_context("forkserver").Process(target=work, args=arguments, name=job.spec.key)

@@ -169,7 +169,7 @@ def run_as_task(spec: str, folder: str, data: str, token: str, threads: int, gpu
         What the run has left, by name, if it can't have been left in its folder.
     """
     from benchbench.engines.node import execute, slot_here
-    from benchbench.engines.stopping import stopping_on
+    from benchbench.signals import stopping_on
 
     run = RunSpec.model_validate_json(spec)
     slot = slot_here(threads, gpus=gpus)

@@ -18,7 +18,7 @@ class Slot:
         name: How the slot is shown, such as `cpu:0` or `gpu:1`.
         device: Device as the run's process sees it: `cpu` or `cuda`.
         threads: CPU threads of the run.
-        sharing: Number of slots on the same device: with more than one, times are only indicative.
+        sharing: Runs that there can be on the same device: with more than one at a time, times are only indicative.
         environment: Variables set in the run's process before torch can start the device.
     """
 
@@ -27,6 +27,11 @@ class Slot:
     threads: int
     sharing: int = 1
     environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def device_name(self) -> str:
+        """Which device it is, of those of this machine."""
+        return self.environment.get("CUDA_VISIBLE_DEVICES", self.device)
 
 
 def available_slots(

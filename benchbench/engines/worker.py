@@ -9,12 +9,13 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from ctypes import c_int
 from pathlib import Path
 
 from benchbench.engines.slots import Slot
-from benchbench.engines.stopping import StopFlag
 from benchbench.execution.processes import die_with_parent
 from benchbench.runs.folder import RunFolder
+from benchbench.signals import StopFlag
 from benchbench.values import RunSpec
 
 LONGEST_LOG = 16 * 1024 * 1024
@@ -27,7 +28,7 @@ _BEGINNING = 64 * 1024
 _LOOKS_PER_SECOND = 4
 
 
-def work(spec: str, folder: str, data: str, slot: Slot) -> None:
+def work(spec: str, folder: str, data: str, slot: Slot, company: c_int) -> None:
     """Execute one run and leave everything about it in its folder.
 
     Args:
@@ -35,6 +36,7 @@ def work(spec: str, folder: str, data: str, slot: Slot) -> None:
         folder: Path of the run's folder.
         data: Path of the folder in which data sets lie.
         slot: What the run may use.
+        company: The most runs that there have been on its device at a time so far, which the engine counts.
     """
     # Ctrl-C reaches every process of the terminal; the parent decides what it means for the runs.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -60,7 +62,7 @@ def work(spec: str, folder: str, data: str, slot: Slot) -> None:
         torch.device(slot.device),
         files,
         data=Path(data),
-        sharing=slot.sharing,
+        company=lambda: company.value,
         own_process=True,
         stop=stop,
     )

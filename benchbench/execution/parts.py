@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -94,3 +94,21 @@ def size(batch: Any) -> int:
             "give the task methods divide(batch, parts) and size(batch)"
         )
     return int(sizes.pop()[0])
+
+
+def owned(gradients: Iterable[Tensor | None]) -> list[Tensor | None]:
+    """Return the gradients without graph, each with memory of its own: optimizers write into `p.grad`.
+
+    Autograd hands out one tensor as the gradient of several parameters (of a + b, say) or an expanded scalar.
+    """
+    owned: list[Tensor | None] = []
+    taken: set[int] = set()
+    for gradient in gradients:
+        if gradient is None:
+            owned.append(None)
+            continue
+        memory = gradient.untyped_storage()._cdata
+        shared = memory in taken or 0 in gradient.stride()
+        owned.append(gradient.detach().clone(memory_format=torch.contiguous_format) if shared else gradient.detach())
+        taken.add(memory)
+    return owned

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -13,6 +14,9 @@ from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait
 from types import ModuleType
+
+_SET_DEATH_SIGNAL = 1
+"""Of Linux's call `prctl`."""
 
 
 @contextmanager
@@ -43,21 +47,31 @@ def held_back(*numbers: signal.Signals) -> Iterator[None]:
 def start_fork_server(preload: Sequence[str]) -> None:
     """Start the process that others are forked from, unless it runs already; it goes on loading in the background.
 
-    Signals for all processes of a job, such as those of Slurm when it preempts one or its time limit is near, must not
-    take the server along, which reports how its children end. These inherit that SIGTERM and SIGUSR2 are held back.
+    Signals for all processes of a job, such as Ctrl-C in a terminal, or those of Slurm when it preempts one or its time
+    limit is near, must not take the server along, which reports how its children end. These inherit that SIGINT,
+    SIGTERM and SIGUSR2 are held back.
 
     Args:
         preload: Modules to load.
     """
     multiprocessing.get_context("forkserver").set_forkserver_preload(list(preload))
-    with held_back(signal.SIGUSR2):
+    with held_back(signal.SIGUSR2, signal.SIGINT):
         resource_tracker.ensure_running()  # it ignores SIGTERM itself; started below, it would lift the hold
         with held_back(signal.SIGTERM):
             forkserver.ensure_running()
 
 
 def die_with_parent() -> None:
-    """Let this process end when the one that has started it does, however that ends."""
+    """Let this process end when the one that has started it does, however that ends.
+
+    A thread waits for that, which a computation in C can keep from running. So Linux is asked to kill this process when
+    the server ends that has forked it, which it does when nobody holds its pipe any more: this one gives its end up.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
+        pipe = vars(forkserver._forkserver)
+        os.close(pipe["_forkserver_alive_fd"])
+        pipe["_forkserver_alive_fd"] = None
     threading.Thread(target=_wait_for_parent, daemon=True).start()
 
 

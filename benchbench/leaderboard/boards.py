@@ -71,7 +71,6 @@ class Board:
         target: Value of the curve's metric that profiles ask for, in its own unit: the suite's, or else one that half
             of the methods end up at or beyond.
         lines: The methods: ranked ones in the order of their places, then the others.
-        undecided: Whether there are too few seeds for any test.
         notes: What a reader must know.
     """
 
@@ -83,7 +82,6 @@ class Board:
     curve_metric: str
     target: float | None
     lines: tuple[Line, ...]
-    undecided: bool
     notes: tuple[str, ...]
 
     @property
@@ -160,7 +158,6 @@ def _board(
         curve_metric=curve,
         target=_target(suite, workload, curve, by_method),
         lines=lines,
-        undecided=any(line.n < MINIMUM_N for line in lines),
         notes=tuple(_notes(ranking, metric, by_method)),
     )
 

@@ -11,7 +11,7 @@ from benchbench.reporting.cost_summary import cost_summary_table
 from benchbench.reporting.csv_text import to_csv
 from benchbench.reporting.html import html_page, to_html
 from benchbench.reporting.joint import join
-from benchbench.reporting.latex import latex_document, to_latex
+from benchbench.reporting.latex import to_latex
 from benchbench.reporting.markdown import to_markdown
 from benchbench.reporting.matched import matched_table
 from benchbench.reporting.pareto import pareto_table
@@ -29,7 +29,6 @@ __all__ = [
     "Table",
     "html_page",
     "joint_tables",
-    "latex_document",
     "tables",
     "to_csv",
     "to_html",

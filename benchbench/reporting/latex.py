@@ -7,9 +7,6 @@ import re
 from benchbench.problems import printable
 from benchbench.reporting.table import FIGURE_GAP, Cell, Figure, Table, marks_note, shown_headers
 
-PACKAGES = ("booktabs", "graphicx")
-"""What a document has to load."""
-
 _GREEK = (
     "alpha", "beta", "gamma", "delta", "varepsilon", "zeta", "eta", "theta", "kappa", "lambda", "mu", "nu", "xi", "pi",
     "rho", "sigma", "tau", "varphi", "chi", "psi", "omega",
@@ -83,13 +80,6 @@ def to_latex(table: Table) -> str:
         r"\end{table}",
     ]
     return "\n".join(lines)
-
-
-def latex_document(fragments: str) -> str:
-    """Return a whole document with the tables in it."""
-    packages = "\n".join(rf"\usepackage{{{package}}}" for package in PACKAGES)
-    head = "\\documentclass{article}\n\\usepackage[T1]{fontenc}\n\\usepackage{textcomp}\n"
-    return f"{head}{packages}\n\\begin{{document}}\n{fragments}\n\\end{{document}}\n"
 
 
 def escape(text: str) -> str:

@@ -82,9 +82,9 @@ def pairs(planned: Sequence[PlannedRun], estimates: Estimates) -> list[Values]:
 
 
 def table(planned: Sequence[PlannedRun], estimates: Estimates) -> list[Values]:
-    """Return the lines of `pairs` with numbers of few digits, for people."""
+    """Return the lines of `pairs` with numbers of few digits and times in fitting units, for people."""
     return [
-        {name: _duration(value) if name == "hours" else _short(value) for name, value in line.items()}
+        {**{name: _short(value) for name, value in line.items() if name != "hours"}, "time": _duration(line["hours"])}
         for line in pairs(planned, estimates)
     ]
 

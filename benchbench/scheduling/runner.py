@@ -14,10 +14,10 @@ from typing import Literal
 from benchbench.engines import Engine, Job, submissions
 from benchbench.runs.claims import Holder
 from benchbench.runs.folder import RunFolder, Tail
-from benchbench.scheduling.interruption import ignored, sigterm_as_interrupt, uninterruptible
 from benchbench.scheduling.memory import MemoryNeeds
 from benchbench.scheduling.plan import PlannedRun, longest_first, plan
 from benchbench.scheduling.recorder import Recorder, TrackingLostError
+from benchbench.signals import ignored, sigterm_as_interrupt, uninterruptible
 from benchbench.tracking import Tracker
 from benchbench.values import EpochRecord, RunResult, RunSpec, Suite
 
@@ -34,13 +34,13 @@ class Event:
     Attributes:
         kind: `planned` (with its result when nothing is to be done about it), `waiting` (another invocation is at work
             on it, or has taken it over), `submitted` (handed over to another system, which answers for it), `started`,
-            `epoch`, `retried` (its process died) or `ended`.
+            `epoch`, `retried` (its process died), `stopping` (this command was interrupted) or `ended`.
         spec: The run.
         record: For `epoch`: what the epoch gave.
         result: For `planned`, `retried` and `ended`: the result.
     """
 
-    kind: Literal["planned", "waiting", "submitted", "started", "epoch", "retried", "ended"]
+    kind: Literal["planned", "waiting", "submitted", "started", "epoch", "retried", "stopping", "ended"]
     spec: RunSpec
     record: EpochRecord | None = None
     result: RunResult | None = None
@@ -268,6 +268,8 @@ class Runner:
     def _stop(self) -> None:
         """End all runs, which may leave a checkpoint first; after another Ctrl-C they may not."""
         try:
+            for active in self._active.values():
+                self.observe(Event("stopping", active.spec))
             with ignored(signal.SIGTERM):
                 self.engine.stop()
         except KeyboardInterrupt:

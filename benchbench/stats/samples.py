@@ -33,15 +33,11 @@ class Pairs(Frozen):
         seeds: Shared seeds, ascending.
         first: Values of the first method, in the order of `seeds`.
         second: Values of the second method, likewise.
-        only_first: Seeds that were dropped because only the first method has them, ascending.
-        only_second: Seeds that were dropped because only the second method has them, ascending.
     """
 
     seeds: tuple[int, ...]
     first: tuple[float, ...]
     second: tuple[float, ...]
-    only_first: tuple[int, ...] = ()
-    only_second: tuple[int, ...] = ()
 
     @property
     def differences(self) -> tuple[float, ...]:
@@ -62,14 +58,12 @@ class Pairs(Frozen):
 
 
 def pair_by_seed(first: Mapping[int, float], second: Mapping[int, float]) -> Pairs:
-    """Return the values on the seeds that both mappings (seed to value) have, and which seeds were dropped."""
+    """Return the values on the seeds that both mappings (seed to value) have; others are left out."""
     shared = sorted(first.keys() & second.keys())
     return Pairs(
         seeds=tuple(shared),
         first=tuple(first[seed] for seed in shared),
         second=tuple(second[seed] for seed in shared),
-        only_first=tuple(sorted(first.keys() - second.keys())),
-        only_second=tuple(sorted(second.keys() - first.keys())),
     )
 
 

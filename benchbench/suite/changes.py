@@ -49,7 +49,8 @@ def _split(change: str, top: object) -> tuple[FieldPath, str]:
         if not separator or not key:
             raise BadInputError([_bad(change, "must have the form path.to.key=value")])
         if not known and (separator == "." or not isinstance(data, dict)):
-            raise BadInputError([_bad(change, f"there is no {dotted(path)}", nearest_name(key, keys))])
+            allowed = f"; allowed: {', '.join(keys)}" if keys else ""
+            raise BadInputError([_bad(change, f"there is no {dotted(path)}{allowed}", nearest_name(key, keys))])
         if separator == "=":
             return path, rest
         data = data[path[-1]]

@@ -7,54 +7,22 @@ import itertools
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import JsonValue
 
-from benchbench.problems import Place, Problem, nearest_name
+from benchbench.problems import Problem, nearest_name
 from benchbench.suite import searching
 from benchbench.suite.file_targets import FileTargets
+from benchbench.suite.places import Places, TableRow
 from benchbench.suite.schema import MethodEntry, OverrideEntry, SuiteFile, WorkloadEntry, check_label
 from benchbench.suite.yaml_source import Document, FieldPath
-from benchbench.values import Component, Execution, Heading, Method, Origin, RunSpec, Schedule, Suite
+from benchbench.values import Component, Execution, Heading, RunSpec, Schedule, Suite
 
 MOST_RUNS = 100_000
 
 _Entry = TypeVar("_Entry", WorkloadEntry, MethodEntry)
-
-
-@dataclass(frozen=True)
-class _Row:
-    """A row of the tables: a method with one combination of its swept values.
-
-    Attributes:
-        label: Its label in the tables.
-        base: The method's label in the file.
-        entry: What the file says, defaults filled in.
-        swept: The combination.
-        paths: Where each swept value stands.
-    """
-
-    label: str
-    base: str
-    entry: MethodEntry
-    swept: Mapping[str, JsonValue] = field(default_factory=dict)
-    paths: Mapping[str, FieldPath] = field(default_factory=dict)
-
-    @property
-    def method(self) -> Method:
-        """The row as the suite knows it."""
-        category = self.entry.category or ""
-        return Method(
-            label=self.label,
-            category=category,
-            base=self.base if self.swept else "",
-            swept=dict(self.swept),
-            tuned=self.entry.tuned,
-            tuned_on=self.entry.tuned_on,
-        )
 
 
 class Expansion:
@@ -76,7 +44,7 @@ class Expansion:
         self._files = FileTargets(folder, self._complain)
         self._workloads = {label: _filled(entry, file.defaults.workloads) for label, entry in file.workloads.items()}
         self._methods = {label: _filled(entry, file.defaults.methods) for label, entry in file.methods.items()}
-        self._places: dict[tuple[str, str, str], Place] = {("", "", ""): document.place(())}
+        self._places = Places(document)
 
     def suite(self) -> Suite:
         """Return the suite; what is wrong with it is added to `problems`."""
@@ -88,10 +56,11 @@ class Expansion:
         searching.check(file, self._methods, self._complain)
         rows = self._rows()
         self._check_labels(rows)
-        self._note_diagnostics()
-        self._note_workloads()
+        self._places.note_diagnostics(file)
+        for label, workload in self._workloads.items():
+            self._places.note_workload(file, label, workload)
         for row in rows:
-            self._note_method(row)
+            self._places.note_method(row, file.methods[row.base].schedule)
         return Suite(
             name=file.name,
             title=file.title or file.name,
@@ -109,11 +78,11 @@ class Expansion:
             spaces=searching.spaces(self._methods, self._workloads),
             specs=tuple(self._specs(rows)),
             engine_options={"slurm": file.slurm, "ray": file.ray.model_dump(exclude_none=True)},
-        ).with_origin(Origin(self._places))
+        ).with_origin(self._places.origin())
 
     # Runs
 
-    def _rows(self) -> list[_Row]:
+    def _rows(self) -> list[TableRow]:
         """Return the methods with their sweeps expanded; none when that would be too many runs."""
         counts = [math.prod(map(len, entry.sweep.values())) for entry in self._methods.values()]
         runs = sum(counts) * len(self._workloads) * len(self._file.seeds)
@@ -122,18 +91,18 @@ class Expansion:
             return []
         return [row for label, entry in self._methods.items() for row in self._combinations(label, entry)]
 
-    def _combinations(self, label: str, entry: MethodEntry) -> Iterator[_Row]:
+    def _combinations(self, label: str, entry: MethodEntry) -> Iterator[TableRow]:
         if not entry.sweep:
-            yield _Row(label, label, entry)
+            yield TableRow(label, label, entry)
             return
-        sweep = self._path("methods", label, "sweep")
+        sweep = self._places.path("methods", label, "sweep")
         for combination in itertools.product(*(enumerate(values) for values in entry.sweep.values())):
             chosen = dict(zip(entry.sweep, combination, strict=True))
             swept = {name: value for name, (_, value) in chosen.items()}
             paths: dict[str, FieldPath] = {name: (*sweep, name, index) for name, (index, _) in chosen.items()}
-            yield _Row(f"{label} ({_settings(swept)})", label, entry, swept, paths)
+            yield TableRow(f"{label} ({_settings(swept)})", label, entry, swept, paths)
 
-    def _specs(self, rows: list[_Row]) -> Iterator[RunSpec]:
+    def _specs(self, rows: list[TableRow]) -> Iterator[RunSpec]:
         for label, row in itertools.product(self._workloads, rows):
             spec = self._spec(label, row)
             for seed in self._file.seeds:
@@ -142,7 +111,7 @@ class Expansion:
                 measure = tuple(name for name in self._file.measure if first or name != "flops")
                 yield spec.model_copy(update={"seed": seed, "measure": measure})
 
-    def _spec(self, label: str, row: _Row) -> RunSpec:
+    def _spec(self, label: str, row: TableRow) -> RunSpec:
         workload = self._workloads[label]
         override = row.entry.overrides.get(label, OverrideEntry())
         parameters = {**row.entry.parameters, **row.swept, **override.parameters}
@@ -182,14 +151,14 @@ class Expansion:
     def _workload(self, label: str) -> Component:
         # The models and data sets that its parameters name can come from files as well.
         entry = self._workloads[label]
-        path = self._path("workloads", label, "workload")
-        of_parameter = functools.partial(self._path, "workloads", label)
+        path = self._places.path("workloads", label, "workload")
+        of_parameter = functools.partial(self._places.path, "workloads", label)
         return self._files.component(entry.workload or label, path, entry.parameters, of_parameter)
 
     def _optimizer(self, method: str, parameters: dict[str, JsonValue]) -> Component:
         # What a wrapper wraps can come from a file as well.
-        path = self._path("methods", method, "optimizer")
-        of_parameter = functools.partial(self._path, "methods", method)
+        path = self._places.path("methods", method, "optimizer")
+        of_parameter = functools.partial(self._places.path, "methods", method)
         return self._files.component(self._methods[method].optimizer or "", path, parameters, of_parameter)
 
     # Checks
@@ -197,14 +166,14 @@ class Expansion:
     def _require(self, kind: str, entries: Mapping[str, WorkloadEntry | MethodEntry], keys: tuple[str, ...]) -> None:
         for label, entry in entries.items():
             for key in keys:
-                path = self._path(kind, label, key)
+                path = self._places.path(kind, label, key)
                 # A value that stands in the file and is not here has been complained about already.
                 if getattr(entry, key) is None and self._document.value(path) is None:
                     self._complain((kind, label, key), "is required")
 
     def _check_overrides(self) -> None:
         for method, entry in self._methods.items():
-            path = self._path("methods", method, "overrides")
+            path = self._places.path("methods", method, "overrides")
             for workload, override in entry.overrides.items():
                 if workload not in self._workloads:
                     message = f"unknown workload; allowed: {', '.join(self._workloads)}"
@@ -219,17 +188,17 @@ class Expansion:
             if base is None:
                 continue
             allowed = [each for each, other in self._workloads.items() if each != label and not other.held_out_of]
-            path = self._path("workloads", label, "held_out_of")
+            path = self._places.path("workloads", label, "held_out_of")
             if base not in allowed:
                 message = f"must be a workload that is not held out itself; allowed: {', '.join(allowed)}"
                 self._complain(path, message, base, nearest_name(base, allowed))
             elif (entry.target is None) != (self._workloads[base].target is None):
                 self._complain(path, f"{label} and {base} must both have a target, or neither", base)
 
-    def _check_labels(self, rows: list[_Row]) -> None:
+    def _check_labels(self, rows: list[TableRow]) -> None:
         seen: set[str] = set()
         for row in rows:
-            path = (*self._path("methods", row.base, "sweep"),) if row.swept else ("methods", row.base)
+            path = (*self._places.path("methods", row.base, "sweep"),) if row.swept else ("methods", row.base)
             if row.label in seen:
                 self._complain(path, "two methods have the same label", row.label)
             seen.add(row.label)
@@ -242,60 +211,6 @@ class Expansion:
         problem = self._document.problem(path, message, value, nearest)
         if problem not in self.problems:
             self.problems.append(problem)
-
-    # Places
-
-    def _note_diagnostics(self) -> None:
-        diagnostics = self._file.diagnostics
-        for key in ("record", "state"):
-            for index, name in enumerate(getattr(diagnostics, key, ())):
-                self._note("", "", f"diagnostics.{name}", ("diagnostics", key, index))
-
-    def _note_workloads(self) -> None:
-        defaults = self._file.defaults
-        for label, entry in self._workloads.items():
-            self._note("", label, "", ("workloads", label))
-            for name in ("workload", "epochs", "batch_size", "synthetic", *entry.execution, *entry.parameters):
-                self._note("", label, name, self._path("workloads", label, name))
-            for name, value in entry.parameters.items():
-                for inner in value if isinstance(value, dict) else ():
-                    self._note("", label, f"{name}.{inner}", (*self._path("workloads", label, name), inner))
-            own = self._file.workloads[label].schedule
-            for name in {**defaults.workloads.schedule, **defaults.methods.schedule, **own}:
-                if name in own:
-                    start: FieldPath = ("workloads", label)
-                else:
-                    start = ("defaults", "methods" if name in defaults.methods.schedule else "workloads")
-                self._note("", label, f"schedule.{name}", (*start, "schedule", name))
-
-    def _note_method(self, row: _Row) -> None:
-        self._note(row.label, "", "", ("methods", row.base))
-        for name in ("optimizer", "create_graph", *row.entry.execution, *row.entry.parameters):
-            self._note(row.label, "", name, self._path("methods", row.base, name))
-        for name in row.entry.search:
-            self._note(row.label, "", name, (*self._path("methods", row.base, "search"), name))
-        for name, path in row.paths.items():
-            self._note(row.label, "", name, path)
-        for name in self._file.methods[row.base].schedule:
-            self._note(row.label, "", f"schedule.{name}", ("methods", row.base, "schedule", name))
-        overrides = self._path("methods", row.base, "overrides")
-        for workload, override in row.entry.overrides.items():
-            for name in (*override.execution, *override.parameters):
-                self._note(row.label, workload, name, (*overrides, workload, name))
-            for name in override.search:
-                self._note(row.label, workload, name, (*overrides, workload, "search", name))
-            for name in override.schedule:
-                self._note(row.label, workload, f"schedule.{name}", (*overrides, workload, "schedule", name))
-
-    def _note(self, method: str, workload: str, name: str, path: FieldPath) -> None:
-        self._places[method, workload, name] = self._document.place(path)
-
-    def _path(self, kind: str, label: str, key: str) -> FieldPath:
-        # In its own entry or, when it is not there, in the defaults.
-        own: FieldPath = (kind, label, key)
-        default: FieldPath = ("defaults", kind, key)
-        places = self._document.places
-        return default if own not in places and default in places else own
 
 
 def _heading(label: str, entry: WorkloadEntry) -> Heading:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,7 @@ import yaml
 from pydantic import JsonValue
 
 from benchbench.problems import BadInputError, Place, Problem, shorten
+from benchbench.suite.yaml_nodes import DEEPEST, MOST_VALUES, PATTERNS, TAG, TOO_MANY, Loader, TooMuchError
 
 FieldPath = tuple[str | int, ...]
 """Keys and indices that lead from the top of a document to a value."""
@@ -20,19 +20,7 @@ FieldPath = tuple[str | int, ...]
 LARGEST_FILE = 1024 * 1024
 """Bytes."""
 
-MOST_VALUES = 20_000
-"""Values a document may have once its aliases are written out."""
-
-DEEPEST = 40
-"""Mappings and sequences inside one another."""
-
-_TOO_MANY = f"more than {MOST_VALUES:,} values (with every alias written out)"
-
 _LONGEST_INTEGER = 100
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
-
-TAG = "tag:yaml.org,2002:"
 
 
 @dataclass
@@ -103,7 +91,7 @@ def parse(text: str, file: str, *, lines: bool = True) -> Document:
     """
     origin = Place(file)
     try:
-        loader = _Loader(text)
+        loader = Loader(text)
         node = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -121,7 +109,7 @@ def parse(text: str, file: str, *, lines: bool = True) -> Document:
 
 
 def _reason(error: yaml.MarkedYAMLError) -> str:
-    if isinstance(error, _TooMuchError):
+    if isinstance(error, TooMuchError):
         return str(error.problem)
     parts = [part for part in (error.problem, error.context) if part]
     if parts[0].startswith("but "):  # PyYAML writes some sentences from the context to the problem
@@ -145,48 +133,6 @@ def _text(path: Path) -> str:
         column = error.start - (content.rfind(b"\n", 0, error.start) + 1) + 1
         message = f"not UTF-8: byte 0x{content[error.start]:02x} at byte {column} of the line"
         raise BadInputError([Problem(message, file=str(path), line=line)]) from None
-
-
-class _TooMuchError(yaml.MarkedYAMLError):
-    """Valid YAML, but more of it than a suite can need."""
-
-
-class _Loader(yaml.SafeLoader):
-    """Composes nodes with the scalars of YAML 1.2 (core schema), up to a depth and a number of nodes."""
-
-    yaml_implicit_resolvers = {}  # noqa: RUF012 - PyYAML fills it for each class
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self._depth = 0
-        self._count = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        # Called by PyYAML for every node, recursively.
-        self._depth += 1
-        self._count += 1
-        start = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-        if self._depth > DEEPEST:
-            raise _TooMuchError(problem=f"nested deeper than {DEEPEST}", problem_mark=start)
-        if self._count > 2 * MOST_VALUES:  # keys are nodes as well
-            raise _TooMuchError(problem=_TOO_MANY, problem_mark=start)
-        node = super().compose_node(parent, index)
-        if isinstance(node, yaml.ScalarNode) and _SURROGATE.search(node.value):
-            raise yaml.composer.ComposerError(problem="half of a surrogate pair", problem_mark=start)
-        self._depth -= 1
-        return node
-
-
-_SCALARS = {
-    "null": r"~|null|Null|NULL|",
-    "bool": r"true|True|TRUE|false|False|FALSE",
-    "int": r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+",
-    "float": r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
-    "merge": r"<<",
-}
-PATTERNS = {name: re.compile(f"(?:{pattern})\\Z") for name, pattern in _SCALARS.items()}
-for _name, _pattern in PATTERNS.items():
-    _Loader.add_implicit_resolver(TAG + _name, _pattern, None)
 
 
 class _Builder:
@@ -281,7 +227,7 @@ class _Builder:
     def _counted(self, node: yaml.Node) -> None:
         self._count += 1
         if self._count > 2 * MOST_VALUES:
-            self._give_up(node, (), _TOO_MANY)
+            self._give_up(node, (), TOO_MANY)
 
     def _note(self, path: FieldPath, node: yaml.Node) -> None:
         self._places[path] = Place(self._file, self._line(node))

@@ -9,8 +9,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from benchbench.signals import postponed
 from benchbench.tracking import schema
 from benchbench.tracking.entities import TAG
 from benchbench.tracking.errors import TrackingError, remedy_for, without_passwords
@@ -60,8 +62,7 @@ class Store:
     @cached_property
     def client(self) -> MlflowClient:
         """MLflow's client."""
-        # Usage telemetry is the user's choice, so it is off unless the user has said something about it.
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        _import_mlflow()
         from mlflow import MlflowClient
 
         for noisy in ("mlflow", "alembic"):
@@ -69,6 +70,8 @@ class Store:
         for name, value in _PATIENCE.items():
             os.environ.setdefault(name, value)
         try:
+            if self._file is not None and self.is_new:
+                _make(self._file)
             _connect(self.uri)
             client = MlflowClient(self.uri)
             client.search_experiments(max_results=1)
@@ -96,6 +99,7 @@ class Store:
         Raises:
             TrackingError: It cannot be used.
         """
+        _import_mlflow()
         from mlflow.exceptions import MlflowException
 
         try:
@@ -150,6 +154,30 @@ class Store:
             token = page.token
             if not token:
                 return
+
+
+def _import_mlflow() -> None:
+    """Import MLflow as a whole: it takes seconds, and what was broken off could not be imported again."""
+    # Usage telemetry is the user's choice, so it is off unless the user has said something about it.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    with postponed():
+        import mlflow  # noqa: F401
+
+
+def _make(file: Path) -> None:
+    """Make a SQLite store, whole or not at all: it takes MLflow seconds, and what was broken off it cannot use."""
+    from mlflow import MlflowClient
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{file.name}-", dir=file.parent) as folder:
+        made = Path(folder) / file.name
+        MlflowClient(f"{_SQLITE}{made}").search_experiments(max_results=1)
+        try:
+            os.link(made, file)
+        except FileExistsError:  # another invocation was faster
+            return
+        except OSError:  # a file system without links
+            made.replace(file)
 
 
 def _is_database(uri: str) -> bool:

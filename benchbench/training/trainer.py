@@ -88,8 +88,15 @@ def run(
                 break
             keeper.after_epoch(progress)
         final, at_best = _tested(progress, keeper)
+    return _result(spec.key, progress, outcome, message, final, at_best)
+
+
+def _result(
+    key: str, progress: Progress, outcome: Outcome, message: str, final: EpochRecord, at_best: EpochRecord
+) -> RunResult:
+    training, task = progress.training, progress.training.task
     return RunResult(
-        key=spec.key,
+        key=key,
         outcome=outcome,
         message=message,
         selection_metric=progress.best.metric,
@@ -102,7 +109,7 @@ def run(
         memory=Memory(
             parameters=memory.parameter_bytes(training.optimizer),
             state=memory.state_bytes(training.optimizer),
-            device_peak=usage.device_peak,
+            device_peak=progress.usage.device_peak,
         ),
         environment={
             **getattr(task, "environment", {}),
@@ -152,7 +159,7 @@ def run_in_folder(
     folder: RunFolder,
     *,
     data: Path = DATA,
-    sharing: int = 1,
+    company: Callable[[], int] = lambda: 1,
     own_process: bool = False,
     stop: Callable[[], bool] = never,
 ) -> RunResult:
@@ -169,14 +176,14 @@ def run_in_folder(
         device: Where to run it.
         folder: The run's folder, prepared for it.
         data: The folder in which data sets lie.
-        sharing: Number of runs that share the device, which is recorded beside the times.
+        company: Asked at the end how many runs have been on the device at a time, which is recorded beside the times.
         own_process: Whether this process does nothing else, so that its memory is the run's.
         stop: Looked at after every step: whether the run shall leave a checkpoint and end as `interrupted`.
     """
     folder = folder.as_claimed()
     result = folder.measurable(spec)
     if result is None:
-        result = _trained(spec, device, folder, data, sharing, own_process, stop)
+        result = _trained(spec, device, folder, data, company, own_process, stop)
     if spec.lacks_sharpness(result):
         result = measurement.with_sharpness(spec, result, device, folder, data, stop)
     folder.finish(result)
@@ -188,7 +195,7 @@ def _trained(
     device: torch.device,
     folder: RunFolder,
     data: Path,
-    sharing: int,
+    company: Callable[[], int],
     own_process: bool,
     stop: Callable[[], bool],
 ) -> RunResult:
@@ -208,7 +215,7 @@ def _trained(
     used = result.memory.model_copy(update={"host_peak": memory.process_peak() if own_process else None})
     result = result.model_copy(
         update={
-            "environment": {**environment(device, sharing), **result.environment, **keeper.account()},
+            "environment": {**environment(device, company()), **result.environment, **keeper.account()},
             "memory": used,
         }
     )
@@ -220,13 +227,13 @@ def _trained(
     return result
 
 
-def environment(device: torch.device, sharing: int) -> dict[str, str]:
+def environment(device: torch.device, company: int) -> dict[str, str]:
     """Describe what a run's numbers and times depend on besides its spec, as plain text."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
     return {
         "device": f"{device.type} ({name or platform.machine()})",
         "threads": str(torch.get_num_threads()),
-        "concurrent_runs": str(sharing),
+        "concurrent_runs": str(company),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "host": platform.node(),

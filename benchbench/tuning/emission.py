@@ -12,7 +12,7 @@ import yaml
 from pydantic import JsonValue
 
 from benchbench.suite.file_targets import FILE_TARGET
-from benchbench.suite.yaml_source import PATTERNS, TAG
+from benchbench.suite.yaml_nodes import PATTERNS, TAG
 from benchbench.tuning.study import Standing, total
 from benchbench.values import Tuned
 

@@ -162,6 +162,7 @@ def by_backward(x: Tensor) -> None:
         (lambda x: torch.autograd.grad(gradient(x)[0], x), 1, 1),
         (lambda x: (cube(x) + gradient(x).norm()).backward(), 1, 1),
         (lambda x: (gradient(x), cube(x).backward()), 2, 0),
+        (lambda x: (gradient(x), torch.func.grad(cube)(x.detach())), 2, 0),
         (lambda x: (gradient(x).detach() * x).sum().backward(), 2, 0),
         (by_backward, 1, 1),
         (lambda x: torch.autograd.functional.vhp(cube, x.detach(), torch.ones(4)), 1, 1),
@@ -186,6 +187,18 @@ def test_tells_gradients_from_products(work: Any, gradients: int, hvps: int) -> 
     with ledger.metered():
         work(torch.arange(1.0, 5.0, requires_grad=True))
     assert (ledger.gradients, ledger.hvps) == (gradients, hvps)
+
+
+def test_what_the_objective_does_is_its_own_after_an_objective_within_it() -> None:
+    ledger = Ledger()
+    x = torch.ones(3, requires_grad=True)
+    with ledger.metered():
+        with ledger.objective_at_work():
+            with ledger.objective_at_work():
+                cube(x).backward()
+            cube(x).backward()
+        cube(x).backward()
+    assert ledger.gradients == 1
 
 
 def test_a_mark_keeps_no_graph_alive() -> None:

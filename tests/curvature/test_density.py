@@ -66,6 +66,13 @@ def test_a_single_eigenvalue_has_a_density(eigenvalue: float) -> None:
     assert density.grid[np.argmax(density.values)] == pytest.approx(eigenvalue, abs=density.width / 10)
 
 
+def test_the_width_is_the_standard_deviation_of_the_gaussians() -> None:
+    density = spectral_density(quadratic(-3.0 * torch.eye(5, dtype=torch.float64)), probes=1)
+    grid, values = np.array(density.grid), np.array(density.values)
+    variance = np.trapezoid(values * (grid + 3) ** 2, grid)
+    assert np.sqrt(variance) == pytest.approx(density.width, rel=2e-3)  # the grid ends after four widths
+
+
 def test_probes_share_passes() -> None:
     surface = solution("mlp").surface()
     alone = spectral_density(surface, probes=4, steps=5, products_per_pass=1)

@@ -111,3 +111,11 @@ def test_the_seed_decides_the_numbers(find: type) -> None:
     first, again, other = (find(surface, tolerance=1e-2, seed=seed) for seed in (1, 1, 2))
     assert first == again
     assert first != other
+
+
+@pytest.mark.parametrize("find", [lanczos_eigenvalues, power_iteration])
+def test_the_tolerance_is_relative(find: type) -> None:
+    """The unit of the loss decides nothing about when to stop."""
+    hessian = symmetric([5.0, 4.0, -1.0, 0.5])
+    iterations = {find(quadratic(unit * hessian), tolerance=1e-3).iterations for unit in (1e-4, 1.0, 1e4)}
+    assert len(iterations) == 1

@@ -15,7 +15,8 @@ from torchvision.datasets.folder import pil_loader
 from torchvision.transforms import v2
 
 from benchbench.datasets import folder
-from benchbench.datasets.folder import StreamedSource, image_folder, imagenet
+from benchbench.datasets.folder import image_folder, imagenet
+from benchbench.datasets.streaming import StreamedSource
 from benchbench.streams import Streams
 from tests.datasets.published import write_folder
 
@@ -122,7 +123,9 @@ def test_what_is_missing_is_said(data: Path, tmp_path: Path) -> None:
     text = str(imagenet().missing(tmp_path))
     assert text.startswith(f"ImageNet is not there: no {tmp_path}/imagenet/train")
     assert all(word in text for word in ("archives", "benchbench prepare SUITE", "--data-dir", "--synthetic"))
-    with pytest.raises(ValueError, match="ImageNet is not there"):
+    (tmp_path / "imagenet/train").mkdir(parents=True)
+    assert str(imagenet().missing(tmp_path)).startswith(f"ImageNet is incomplete: no {tmp_path}/imagenet/val")
+    with pytest.raises(ValueError, match="ImageNet is incomplete"):
         imagenet().prepare(tmp_path)
     assert "has 2 classes instead of 3" in str(things(classes=3).missing(data))
     write_folder(tmp_path / "things", images=1)

@@ -81,6 +81,20 @@ def execute(engine: Engine, jobs: Sequence[Job], seconds: float = 180) -> dict[s
     return results
 
 
+def assert_as_undisturbed(job: Job) -> None:
+    """Compare what a run of the line has left with what it gives when nothing happens, apart from times."""
+    from benchbench.engines.inline import InlineEngine
+
+    calm = make_job(job.folder.path.parent.parent / "calm/runs", "line", epochs=job.spec.epochs)
+    [expected] = execute(InlineEngine(cpu_slots(1, cores=1)[0]), [calm]).values()
+    result = job.folder.result()
+    assert result is not None
+    assert (result.outcome, result.final, result.best) == ("finished", expected.final, expected.best)
+    assert result.cost.model_copy(update={"train_seconds": 0}) == expected.cost.model_copy(update={"train_seconds": 0})
+    records = zip(job.folder.records(), calm.folder.records(), strict=True)
+    assert all(found.metrics == wanted.metrics for found, wanted in records)
+
+
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[Any]:
     """A Ray cluster of two nodes with two CPUs each; the first one has no room for runs."""
@@ -116,8 +130,9 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         subprocess.run([str(SERVICE), "up"], env=environment, stdout=file, stderr=file, check=True, timeout=300)
     [setting] = [line for line in log.read_text().splitlines() if line.startswith("SLURM_CONF=")]
     os.environ["SLURM_CONF"] = setting.partition("=")[2]
-    with Path(os.environ["SLURM_CONF"]).open("a") as file:
-        file.write(PREEMPTION)
+    configuration = Path(os.environ["SLURM_CONF"])
+    # Slurm's own default: two seconds for a checkpoint are too few on a busy machine.
+    configuration.write_text(configuration.read_text().replace("KillWait=2\n", "KillWait=30\n") + PREEMPTION)
     subprocess.run(["scontrol", "reconfigure"], check=True, timeout=60)
     yield
     subprocess.run([str(SERVICE), "down"], env=environment, check=False, timeout=60)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchbench.engines import Job
+from benchbench.engines import EngineError, Job, create
 from benchbench.engines.local import LocalEngine
 from benchbench.engines.memory import room
 from benchbench.engines.slots import Slot, cpu_slots
@@ -50,6 +50,11 @@ def engine() -> Iterator[LocalEngine]:
     made.stop()
 
 
+def test_an_engine_that_there_is_not_is_said() -> None:
+    with pytest.raises(EngineError, match="there is no engine 'lokal'; allowed: local, inline, ray, slurm"):
+        create("lokal", cpu_slots(1, cores=1))
+
+
 def test_a_run_leaves_its_files(engine: LocalEngine, tmp_path: Path) -> None:
     one = job(tmp_path, "line")
     result = execute(engine, [one])[one.spec.key]
@@ -57,8 +62,33 @@ def test_a_run_leaves_its_files(engine: LocalEngine, tmp_path: Path) -> None:
     assert one.folder.result() == result
     assert [record.epoch for record in one.folder.records()] == [1, 2]
     assert RunSpec.model_validate_json(one.folder.spec_file.read_text()) == one.spec
-    assert result.environment["concurrent_runs"] == "2"
     assert result.environment["threads"] == "1"
+
+
+def test_a_result_says_how_many_runs_there_were_at_a_time(engine: LocalEngine, tmp_path: Path) -> None:
+    alone = job(tmp_path, "line")
+    assert execute(engine, [alone])[alone.spec.key].environment["concurrent_runs"] == "1"
+    together = [job(tmp_path, "line", seed=seed) for seed in (1, 2)]
+    assert {each.environment["concurrent_runs"] for each in execute(engine, together).values()} == {"2"}
+
+
+def test_runs_on_different_devices_are_no_company(tmp_path: Path) -> None:
+    first, second = cpu_slots(2, cores=2)
+    engine = LocalEngine([replace(first, environment={"CUDA_VISIBLE_DEVICES": "0"}), second])
+    try:
+        results = execute(engine, [job(tmp_path, "line", seed=seed) for seed in (1, 2)])
+    finally:
+        engine.stop()
+    assert {each.environment["concurrent_runs"] for each in results.values()} == {"1"}
+
+
+def test_what_an_engine_of_one_slot_cannot_see_is_said_by_the_slot(tmp_path: Path) -> None:
+    engine = LocalEngine([Slot("cpu", "cpu", threads=1, sharing=4)])
+    try:
+        [result] = execute(engine, [job(tmp_path, "line")]).values()
+    finally:
+        engine.stop()
+    assert result.environment["concurrent_runs"] == "4"
 
 
 def test_the_death_of_a_process_harms_no_other(engine: LocalEngine, tmp_path: Path) -> None:

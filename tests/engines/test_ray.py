@@ -12,7 +12,7 @@ import pytest
 
 from benchbench.engines import Engine, EngineError, create
 from tests.conftest import benchbench, wait_for
-from tests.engines.conftest import execute, make_job
+from tests.engines.conftest import assert_as_undisturbed, execute, make_job
 
 SUITE = """
 name: lines
@@ -46,7 +46,8 @@ def test_a_node_that_dies_is_a_crash_and_the_next_attempt_goes_on_elsewhere(
     assert result.outcome == "crashed"
     assert "lost by Ray" in result.message
     again = execute(engine, [slow])[slow.spec.key]
-    assert (again.outcome, again.environment["resumed"], again.cost.steps) == ("finished", "1", 80)
+    assert again.environment["resumed"] == "1"
+    assert_as_undisturbed(slow)
     engine.stop()
     ray_cluster.add_node(num_cpus=2, num_gpus=1, object_store_memory=80 * 2**20)
     ray_cluster.wait_for_nodes()
@@ -67,9 +68,9 @@ def test_a_worker_that_is_killed_takes_its_run_along(new_engine: Callable[..., E
     assert result.outcome == "crashed"
     steps = slow.folder.checkpoints.latest_steps()
     again = execute(engine, [slow])[slow.spec.key]
-    assert again.outcome == "finished"
     assert again.environment["resumed"] == "1"
-    assert steps < again.cost.steps == 80
+    assert steps < again.cost.steps
+    assert_as_undisturbed(slow)
     engine.stop()
 
 

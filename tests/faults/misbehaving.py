@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import time
@@ -22,6 +23,13 @@ class Hungry(LineTask):
         used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         resource.setrlimit(resource.RLIMIT_DATA, (used + 2**30, used + 2**30))
         yield torch.ones(2**33)
+
+
+class Vast(LineTask):
+    """Asks its device for more memory than any has."""
+
+    def batches(self, epoch: int) -> Iterator[Tensor]:
+        yield torch.empty(2**50, device=self._setup.device)
 
 
 class Flooding(LineTask):
@@ -65,7 +73,18 @@ class Stubborn(LineTask):
         return super().loss(batch)
 
 
+class Deaf(LineTask):
+    """Computes in C for an hour, and lets no other thread of Python run meanwhile."""
+
+    def loss(self, batch: Tensor) -> Tensor:
+        print("deaf from now on", flush=True)
+        ctypes.PyDLL(None).sleep(3600)
+        return super().loss(batch)
+
+
+deaf = Workload(Deaf)
 hungry = Workload(Hungry)
+vast = Workload(Vast)
 
 
 def _flooding(setup: Setup, *, steps: int = 4, pause: float = 0.0) -> LineTask:

@@ -132,6 +132,20 @@ def test_no_run_is_called_dead_that_is_at_work(tmp_path: Path) -> None:
     assert result.outcome == "finished"
 
 
+@pytest.mark.slow
+def test_a_run_that_lets_no_other_thread_run_dies_with_its_command(
+    workplace: Path, write_suite: Callable[..., Path]
+) -> None:
+    command = start(
+        write_suite(SUITE.replace("STUBS:line", f"{MISBEHAVING}:deaf").replace(", steps: 4", "")), workplace
+    )
+    wait_for(lambda: sum("deaf" in log.read_text() for log in workplace.glob(".benchbench/runs/*/log.txt")) == 2)
+    deaf = workers(workplace)
+    command.kill()
+    command.communicate(timeout=60)
+    wait_for(lambda: not any(map(runs_code, deaf)))
+
+
 def descendants(process: int) -> list[int]:
     """Return all processes that a process and its children have started."""
     children = [int(pid) for pid in Path(f"/proc/{process}/task/{process}/children").read_text().split()]

@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import wait_for
 from tests.scheduling.test_runner import SUITE, processes, start, tracked
 
-RUNS = int(os.environ.get("BENCHBENCH_FAULT_RUNS", "60"))
+RUNS = int(os.environ.get("BENCHBENCH_FAULT_RUNS", "40"))
 
 
 def resident(command: subprocess.Popen[str]) -> int:

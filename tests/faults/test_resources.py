@@ -13,7 +13,6 @@ import pytest
 from benchbench import api
 from benchbench.engines import worker
 from benchbench.values import RunResult
-from tests.conftest import STUBS
 from tests.faults.conftest import MISBEHAVING
 from tests.scheduling.test_runner import SUITE, run_inline
 
@@ -31,8 +30,9 @@ def outcomes(path: Path) -> dict[str, list[RunResult]]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("workplace")
-def test_a_run_without_memory_fails_alone(write_suite: Callable[..., Path]) -> None:
-    found = outcomes(write_suite(BESIDE.replace("BAD", f"{MISBEHAVING}:hungry")))
+@pytest.mark.parametrize("workload", ["hungry", "vast"])  # of the machine, and of the device, a GPU where there is one
+def test_a_run_without_memory_fails_alone(workload: str, write_suite: Callable[..., Path]) -> None:
+    found = outcomes(write_suite(BESIDE.replace("BAD", f"{MISBEHAVING}:{workload}")))
     assert {result.outcome for result in found["line"]} == {"finished"}
     assert {result.outcome for result in found["other"]} == {"failed"}
     assert "memory" in found["other"][0].message
@@ -77,11 +77,3 @@ def test_clocks_that_jump_change_nothing(
         rows, _ = run_inline(path)
     assert all(row.result is not None and 0 <= row.result.cost.train_seconds < 60 for row in rows)
     assert_undisturbed(path)
-
-
-@pytest.mark.skipif("not __import__('torch').cuda.is_available()", reason="needs a GPU")
-@pytest.mark.usefixtures("workplace")
-def test_a_run_without_memory_on_its_gpu_fails_alone(write_suite: Callable[..., Path]) -> None:
-    text = SUITE.replace("STUBS:line", f"{STUBS}:line").replace("steps: 4", "steps: 4, floats: 1000000000000")
-    found = outcomes(write_suite(text))
-    assert {result.outcome for result in found["line"]} == {"failed"}

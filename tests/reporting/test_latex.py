@@ -9,7 +9,7 @@ from hostile import tables as hostile_tables
 from hypothesis import given
 
 from benchbench.problems import printable
-from benchbench.reporting import latex_document, published, to_latex
+from benchbench.reporting import published, to_latex
 from benchbench.reporting.latex import escape
 from benchbench.reporting.table import Cell, Column, Figure, Table, TableRow
 
@@ -107,7 +107,9 @@ def test_the_whole_of_a_small_table():
 
 
 def compile_document(fragments: str, folder: Path) -> None:
-    (folder / "tables.tex").write_text(latex_document(fragments), encoding="utf-8")
+    head = "\\documentclass{article}\n\\usepackage[T1]{fontenc}\n\\usepackage{textcomp, booktabs, graphicx}\n"
+    document = f"{head}\\begin{{document}}\n{fragments}\n\\end{{document}}\n"
+    (folder / "tables.tex").write_text(document, encoding="utf-8")
     done = subprocess.run(
         ["pdflatex", "-no-shell-escape", "-interaction=nonstopmode", "-halt-on-error", "tables.tex"],
         cwd=folder, capture_output=True, timeout=120, check=False,

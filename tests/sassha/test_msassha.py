@@ -113,3 +113,21 @@ def test_a_momentum_of_zero_perturbs_nothing() -> None:
     for _ in range(3):
         optimizer.step(lambda: 0 * weights.square().sum())
     assert torch.equal(weights.detach(), torch.ones(3))
+
+
+def test_a_weight_that_is_frozen_later_stays_where_it_is_also_while_the_loss_is_evaluated() -> None:
+    free, frozen = (torch.nn.Parameter(torch.tensor([1.0, 2.0])) for _ in range(2))
+    optimizer = MSASSHA([free, frozen], lr=0.1, rho=0.5)
+    seen = []
+
+    def loss() -> torch.Tensor:
+        seen.append(frozen.detach().clone())
+        return (free**2).sum() + (frozen**4).sum()
+
+    optimizer.step(loss)
+    frozen.requires_grad_(False)
+    before, free_before = frozen.detach().clone(), free.detach().clone()
+    optimizer.step(loss)
+    assert torch.equal(seen[-1], before)
+    assert torch.equal(frozen, before)
+    assert not torch.equal(free, free_before)

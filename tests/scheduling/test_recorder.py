@@ -152,18 +152,18 @@ def test_a_database_that_is_locked_meanwhile_gets_everything(workplace: Path, wr
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.TrackingServer]:
+def server() -> Iterator[servers.TrackingServer]:
     """MLflow's server with PostgreSQL behind it."""
     pytest.importorskip("psycopg2", reason="needs psycopg2-binary, which is in the extra 'test'")
     binaries = servers.postgresql_binaries()
     if binaries is None:
         pytest.skip("needs PostgreSQL (apt install postgresql)")
-    folder = tmp_path_factory.mktemp("server")
-    above = Path(tempfile.gettempdir())
-    for parent in (folder, *(each for each in folder.parents if each != above and above in each.parents)):
-        parent.chmod(0o755)  # another user's server works below them
-    with servers.postgresql(binaries, folder / "postgresql") as store:
-        made = servers.TrackingServer(store, folder, servers.free_port())
+    # PostgreSQL runs as another user, to whom the next pytest that starts would close the folders of this one.
+    with (
+        tempfile.TemporaryDirectory(prefix="benchbench-", ignore_cleanup_errors=True) as name,
+        servers.postgresql(binaries, Path(name, "postgresql")) as store,
+    ):
+        made = servers.TrackingServer(store, Path(name), servers.free_port())
         made.start()
         yield made
         made.kill()

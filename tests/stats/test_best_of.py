@@ -39,6 +39,13 @@ def test_the_interval_of_a_mean_covers_it_about_as_often_as_it_says():
     assert 0.88 < np.mean(covered) < 0.99
 
 
+def test_the_interval_of_a_mean_is_that_of_the_normal_distribution_where_trials_are_many():
+    trials = np.linspace(0, 1, 60)
+    (mean, *_) = expected_best(trials)
+    half = 1.96 * trials.std() / np.sqrt(len(trials))
+    np.testing.assert_allclose([mean.low, mean.high], [0.5 - half, 0.5 + half], atol=0.1 * half)
+
+
 def test_many_trials_do_not_overflow():
     found = expected_best(np.arange(2000.0))
     assert np.isclose(found[-1].expected, 1999)

@@ -22,9 +22,9 @@ def pairs(first, second):
     return pair_by_seed(dict(enumerate(first)), dict(enumerate(second)))
 
 
-def test_pairs_are_the_shared_seeds_and_the_dropped_ones_are_named():
+def test_pairs_are_the_shared_seeds():
     found = pair_by_seed({3: 0.3, 1: 0.1, 7: 0.7}, {9: 1.9, 3: 1.3, 1: 1.1, 8: 1.8})
-    assert found == Pairs(seeds=(1, 3), first=(0.1, 0.3), second=(1.1, 1.3), only_first=(7,), only_second=(8, 9))
+    assert found == Pairs(seeds=(1, 3), first=(0.1, 0.3), second=(1.1, 1.3))
     assert found.differences == pytest.approx((-1.0, -1.0))
 
 

@@ -20,7 +20,8 @@ from benchbench.runs.checkpoint import load_tensors, same
 from benchbench.runs.folder import RunFolder
 from benchbench.training import diagnostics
 from benchbench.training.attempt import Usage
-from benchbench.training.diagnostics import EDGES, Recorder, curvature_change, distribution, population, state_names
+from benchbench.training.curvature_change import curvature_change
+from benchbench.training.diagnostics import EDGES, Recorder, distribution, population, state_names
 from benchbench.training.steps import Training
 from benchbench.values import DiagnosticRecord, Diagnostics, RunSpec
 from benchbench.workloads import DATA

@@ -77,6 +77,16 @@ def test_tpe_beats_random_search_in_the_median():
     assert near["tpe"] < near["random"]
 
 
+def test_tpe_learns_from_the_first_proposal_after_the_quasi_random_ones():
+    space = {name: Space.model_validate(each) for name, each in SPACE.items()}
+    tpe, plain = (Tuning(budget={"trials": 20}, sampler=name) for name in ("tpe", "quasi-random"))
+    points = [propose(plain, space, i) for i in range(20)]
+    low, high = ([samplers.Tried(point, sign * point["beta"]) for point in points] for sign in (-1, 1))
+    differ = [propose(tpe, space, i, low[:i]) != propose(tpe, space, i, high[:i]) for i in range(20)]
+    assert differ.index(True) == samplers.STARTUP
+    assert [propose(tpe, space, i) for i in range(samplers.STARTUP)] == points[: samplers.STARTUP]
+
+
 def test_tpe_learns_from_conditional_hyperparameters_and_from_trials_that_broke():
     space = {
         "kind": {"choices": [["a"], {"b": 1}]},

@@ -132,3 +132,13 @@ def test_nothing_is_pending_twice_and_trials_wait_for_the_first_cost():
     known = {first.pending[0].key: result(first.pending[0], 0.5)}
     assert len(standing(one, known).pending) == 9
     assert standing(one, known).trials[0].metric == METRIC
+
+
+def test_a_broken_trial_scores_as_the_worst_of_the_others():
+    one = study(SPACE, {"budget": {"trials": 12}})
+    end, _ = search(
+        one, lambda spec: result(spec, value(spec), outcome="diverged" if value(spec) > 0.6 else "finished")
+    )
+    finished = [trial.value for trial in end.trials if trial.value is not None]
+    assert 1 < len(finished) < len(end.trials)
+    assert sorted(end.scores) == sorted([*finished, *[min(finished)] * end.broken])

@@ -1,4 +1,4 @@
-"""Timing variants of one thing against each other: in turns, in one process, as ratios within a round."""
+"""Variants of one thing timed in turns, in one process, as ratios within a round; and how figures are printed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ import time
 from collections.abc import Callable, Mapping
 
 Variants = Mapping[str, Callable[[], object]]
+Spread = tuple[float, float, float]
+"""A median and the quartiles."""
+
+MISSED = "MISSED"
 
 
 def time_in_turns(variants: Variants, *, rounds: int, repeats: int = 1, warmup: int = 2) -> dict[str, list[float]]:
@@ -24,17 +28,28 @@ def time_in_turns(variants: Variants, *, rounds: int, repeats: int = 1, warmup: 
     return seconds
 
 
-def ratio(seconds: Mapping[str, list[float]], name: str, base: str) -> tuple[float, float, float]:
+def ratio(seconds: Mapping[str, list[float]], name: str, base: str) -> Spread:
     """Return the median over the rounds of `name` / `base`, and the quartiles."""
     ratios = [a / b for a, b in zip(seconds[name], seconds[base], strict=True)]
     low, median, high = statistics.quantiles(ratios)
     return median, low, high
 
 
-def report(what: str, measured: tuple[float, float, float], target: float, unit: str = "") -> None:
-    """Print a ratio beside its target."""
-    median, low, high = measured
-    verdict = "met" if median <= target else "MISSED"
-    print(
-        f"{what}: {median:.3f} (quartiles {low:.3f} to {high:.3f}; target <= {target:.2f}: {verdict}){unit}", flush=True
-    )
+def show(
+    what: str,
+    value: float | Spread,
+    unit: str = "",
+    *,
+    at_most: float | None = None,
+    at_least: float | None = None,
+    note: str = "",
+) -> None:
+    """Print a figure, with its quartiles if it is a median, beside its target."""
+    median, *quartiles = value if isinstance(value, tuple) else (value,)
+    said = [f"quartiles {quartiles[0]:.3g} to {quartiles[1]:.3g}"] if quartiles else []
+    if at_most is not None:
+        said.append(f"target <= {at_most:g}{unit}: {'met' if median <= at_most else MISSED}")
+    if at_least is not None:
+        said.append(f"target >= {at_least:g}{unit}: {'met' if median >= at_least else MISSED}")
+    brackets = f" ({'; '.join(said)})" if said else ""
+    print(f"{what}: {median:.4g}{unit}{brackets}{note}", flush=True)

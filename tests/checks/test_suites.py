@@ -1,0 +1,44 @@
+"""Everything that can be known of a suite is said before its first run, at the line where it stands."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchbench import checks
+from benchbench.problems import BadInputError
+from tests.checks.named import Write, problems
+
+
+def test_a_good_suite_has_no_problems(write: Write) -> None:
+    assert problems(write("{optimizer: adamw}", "{optimizer: AdamW, lr: 1, betas: [0, 0.9], foreach: null}")) == []
+
+
+def test_what_the_command_line_sets_is_named(write: Write) -> None:
+    (found,) = problems(write(), "methods.A.lr=-1")
+    assert found.startswith("--set: methods.A.lr: adamw cannot be constructed: ")
+
+
+def test_the_file_and_the_plugins_are_checked_at_once(write: Write) -> None:
+    path = write("{optimizer: adamw}", "{optimizer: adamw, lrr: 1, betas: .nan}\n  B: {lr: 1}\ntitel: x")
+    with pytest.raises(BadInputError) as caught:
+        checks.load(path, only=["seed=5"])
+    assert [(problem.file, problem.line, problem.field) for problem in caught.value.problems] == [
+        ("--only", None, "seed"),
+        (str(path), 6, "methods.A.betas"),
+        (str(path), 6, "methods.A.lrr"),
+        (str(path), 7, "methods.B.optimizer"),
+        (str(path), 8, "titel"),
+    ]
+
+
+def test_only_what_is_selected_needs_its_plugins(write: Write) -> None:
+    path = write("{optimizer: adamw}", "{optimizer: adamw}\n  B: {optimizer: not_installed}")
+    assert len(checks.load(path, only=["method=A"]).specs) == 2
+    with pytest.raises(BadInputError, match="unknown optimizer 'not_installed'"):
+        checks.load(path)
+    with pytest.raises(BadInputError, match="cannot be read"):
+        checks.load(path.with_name("no.yaml"))
+
+
+def test_the_bundled_digits_can_run() -> None:
+    assert checks.load("digits").specs
