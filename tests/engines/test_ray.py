@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from benchbench.engines import Engine, EngineError, create
+from benchbench.engines.slots import cpu_slots
 from tests.conftest import benchbench, wait_for
 from tests.engines.conftest import assert_as_undisturbed, execute, make_job
 
@@ -153,8 +154,9 @@ def test_a_missing_cluster_is_one_line(workplace: Path, write_suite: Callable[..
 
 def test_a_cluster_that_starts_too_slowly_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def hesitate(**_: Any) -> None:
-        raise Exception("The current node timed out during startup.")
+        raise Exception("The current node timed out during startup.")  # noqa: TRY002 - as Ray does
 
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(pytest.importorskip("ray"), "init", hesitate)
     with pytest.raises(EngineError, match="Ray does not start: The current node timed out"):
-        create("ray", slots=1)
+        create("ray", slots=cpu_slots(1, cores=1))
