@@ -275,10 +275,8 @@ def test_a_server_that_never_was_there_ends_the_command_before_any_run(
     write_suite: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    began = time.monotonic()
     with pytest.raises(TrackingError, match=r"http://\*\*\*@127.0.0.1:9 cannot be used") as caught:
         run_inline(write_suite(SUITE), tracking_uri="http://me:secret@127.0.0.1:9")
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert time.monotonic() - began < 60
     assert not Path(".benchbench").exists()
