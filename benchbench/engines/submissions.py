@@ -47,6 +47,11 @@ def states(folders: Sequence[RunFolder]) -> dict[RunFolder, str]:
     return {folder: known[found.job].lower() for folder, found in submissions.items()}
 
 
+def is_over(state: str) -> bool:
+    """Return whether a run of which another system says this has ended there."""
+    return state.upper() in slurm_queue.ENDED
+
+
 def in_queue(folders: Sequence[RunFolder], other_than: str = "") -> list[RunFolder]:
     """Return the runs that another system still answers for.
 
@@ -58,7 +63,7 @@ def in_queue(folders: Sequence[RunFolder], other_than: str = "") -> list[RunFold
         EngineError: A system does not answer.
     """
     others = [folder for folder in folders if (found := folder.submission()) is not None and found.engine != other_than]
-    return [folder for folder, state in states(others).items() if state.upper() not in slurm_queue.ENDED]
+    return [folder for folder, state in states(others).items() if not is_over(state)]
 
 
 def ended(folders: Sequence[RunFolder]) -> dict[RunFolder, RunResult]:
@@ -70,7 +75,7 @@ def ended(folders: Sequence[RunFolder]) -> dict[RunFolder, RunResult]:
     found = {}
     for folder, state in states(folders).items():
         submission = folder.submission()
-        if submission is not None and state.upper() in slurm_queue.ENDED:
+        if submission is not None and is_over(state):
             found[folder] = slurm.ended_result(folder.path.name, folder, submission.job, state.upper())
     return found
 

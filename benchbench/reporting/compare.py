@@ -164,7 +164,7 @@ def _signed(value: float) -> Figure:
 
 def _notes(suite: Suite, publication: Publication) -> tuple[str, ...]:
     return (
-        f"Published: {publication.source}. {publication.n_note}".strip(),
+        f"Published: {publication.source.rstrip('.')}. {publication.n_note}".strip(),
         f"Mean ± sample standard deviation (ddof = 1); measured: {count_seeds(suite)}; published: n = {publication.n}.",
         "z: measured minus published over the standard error of the difference, sqrt(s²/n + t²/k) with standard "
         f"deviations s and t of n and k runs; within {AGREEMENT:g} counts as agreement.",

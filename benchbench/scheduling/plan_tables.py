@@ -40,15 +40,18 @@ def standing(planned: Sequence[PlannedRun]) -> list[Values]:
     """
     from benchbench.engines import submissions
 
-    states = submissions.states([item.folder for item in planned if item.state != "done"])
-    return [_standing(item, states.get(item.folder)) for item in planned]
+    states = submissions.states([item.folder for item in planned])
+    waiting = {folder for folder, state in states.items() if not submissions.is_over(state)}
+    return [_standing(item, states.get(item.folder), item.folder in waiting) for item in planned]
 
 
-def _standing(item: PlannedRun, state: str | None) -> Values:
+def _standing(item: PlannedRun, state: str | None, is_waiting: bool) -> Values:
+    # A run that is done can stand in a queue to be run again.
     submission = item.folder.submission() if state else None
-    done = item.result.epochs if item.state == "done" and item.result else sum(1 for _ in item.folder.records())
+    is_done = item.state == "done" and not is_waiting
+    done = item.result.epochs if is_done and item.result else len(item.folder.records())
     outcome = item.result.outcome if item.result else ""
-    if item.state == "done":
+    if is_done:
         state = outcome
     elif item.state == "on disk":
         state = f"{outcome}, to be collected"

@@ -342,3 +342,16 @@ def test_a_job_gives_way_to_another_that_its_run_was_given(tmp_path: Path, monke
     before = sorted(tmp_path.iterdir())
     run_as_job("this spec is not even read", str(tmp_path), str(tmp_path))
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.usefixtures("workplace")
+def test_a_run_that_waits_to_be_run_again_is_not_shown_as_done(
+    write_suite: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = api.load_suite(write_suite(SUITE.replace("PAUSE", "0")))
+    api.run(suite, engine="inline")
+    folder = RunFolder(Path(".benchbench/runs") / suite.specs[0].key)
+    folder.submit(Submission(engine="slurm", job="8_0", submitted_at="2026-01-01T00:00:00+00:00"))
+    for said, shown in (("PENDING", "pending"), ("COMPLETED", "finished")):
+        monkeypatch.setattr(slurm_queue, "states", lambda jobs, said=said: dict.fromkeys(jobs, said))
+        assert api.status(suite)[0]["state"] == shown
