@@ -146,10 +146,9 @@ class Store:
         experiments = [experiment.experiment_id for experiment in self.client.search_experiments()]
         token = None
         while True:
-            with _without_garbage_collection():
-                page = self.client.search_runs(
-                    experiments, condition, max_results=_PAGE, order_by=["start_time DESC"], page_token=token
-                )
+            page = self.client.search_runs(
+                experiments, condition, max_results=_PAGE, order_by=["start_time DESC"], page_token=token
+            )
             yield from page
             token = page.token
             if not token:
@@ -195,7 +194,7 @@ def _connect(uri: str) -> None:
 
 
 @contextmanager
-def _without_garbage_collection() -> Iterator[None]:
+def without_garbage_collection() -> Iterator[None]:
     """Let nobody look for garbage: MLflow makes dozens of objects per run, and looking takes longer than that."""
     was_enabled = gc.isenabled()
     gc.disable()

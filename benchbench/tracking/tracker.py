@@ -23,7 +23,7 @@ from benchbench.tracking.entities import (
     result_tags,
     text,
 )
-from benchbench.tracking.store import Store
+from benchbench.tracking.store import Store, without_garbage_collection
 from benchbench.tracking.tracked_run import TrackedRun
 from benchbench.values import Outcome, RunResult, RunSpec, Suite
 
@@ -62,7 +62,7 @@ class Tracker:
             return {}
         wanted, found = set(keys), dict[str, RunResult]()
         listed: dict[str, dict[str, bool]] = {key: {} for key in wanted}
-        with self._store.reporting():
+        with self._store.reporting(), without_garbage_collection():
             for run in self._store.runs(*([f"tags.`{TAG}key` = '{keys[0]}'"] if len(wanted) == 1 else [])):
                 key = run.data.tags[f"{TAG}key"]
                 if key not in wanted:
@@ -114,7 +114,7 @@ class Tracker:
             return {}
         wanted = set(keys)
         found = dict[str, str]()
-        with self._store.reporting():
+        with self._store.reporting(), without_garbage_collection():
             for run in self._store.runs(f"tags.`{_GIT_COMMIT}` != ''"):
                 key = run.data.tags.get(f"{TAG}key")
                 if key in wanted:
