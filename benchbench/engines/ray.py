@@ -218,7 +218,8 @@ def _connect(resources: Mapping[str, float], address: str | None) -> bool:
         )
     except Exception as error:  # noqa: BLE001 - a cluster that starts too slowly gives a plain one
         where = f"no Ray cluster at {address}" if address else "Ray does not start"
-        raise EngineError(f"{where}: {str(error).strip().splitlines()[0]}") from None
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise EngineError(f"{where}: {reason}") from None
     return True
 
 

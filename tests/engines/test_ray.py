@@ -157,6 +157,8 @@ def test_a_cluster_that_starts_too_slowly_is_one_line(monkeypatch: pytest.Monkey
         raise Exception("The current node timed out during startup.")  # noqa: TRY002 - as Ray does
 
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr(pytest.importorskip("ray"), "init", hesitate)
+    ray = pytest.importorskip("ray")
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)  # the other tests' cluster may be at work
+    monkeypatch.setattr(ray, "init", hesitate)
     with pytest.raises(EngineError, match="Ray does not start: The current node timed out"):
         create("ray", slots=cpu_slots(1, cores=1))
