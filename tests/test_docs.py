@@ -45,7 +45,7 @@ def test_every_command_is_one_that_the_program_understands(page: Path) -> None:
         command, rest = typer.main.get_command(cli.app), arguments
         while isinstance(command, typer.core.TyperGroup) and rest[0] in command.commands:
             command, rest = command.commands[rest[0]], rest[1:]
-        command.make_context(command.name, rest)
+        assert command.make_context(command.name, rest).command is command, arguments
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

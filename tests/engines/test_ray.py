@@ -122,7 +122,7 @@ def test_a_run_has_the_memory_that_its_suite_states(new_engine: Callable[..., En
     job = make_job(tmp_path / "runs", "line", memory=1.5, epochs=200, parameters={"pause": 0.05})
     engine.submit(job)
     wait_for(job.folder.records, seconds=120)
-    wait_for(lambda: ray.cluster_resources()["memory"] - ray.available_resources()["memory"] == 1.5 * 2**30)
+    assert wait_for(lambda: ray.cluster_resources()["memory"] - ray.available_resources()["memory"] == 1.5 * 2**30)
     engine.stop()
 
 

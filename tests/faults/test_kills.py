@@ -143,7 +143,8 @@ def test_a_run_that_lets_no_other_thread_run_dies_with_its_command(
     deaf = workers(workplace)
     command.kill()
     command.communicate(timeout=60)
-    wait_for(lambda: not any(map(runs_code, deaf)))
+    assert deaf
+    assert wait_for(lambda: not any(map(runs_code, deaf)))
 
 
 def descendants(process: int) -> list[int]:
