@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,16 @@ def benchbench(*arguments: str, cwd: Path, **environment: str) -> subprocess.Com
         timeout=300,
         check=False,
     )
+
+
+def processes_where(condition: Callable[[Path], bool]) -> list[int]:
+    """Return the processes of whose folder below /proc a condition is true."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended, or is not ours
+            if condition(entry):
+                found.append(int(entry.name))
+    return found
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 60) -> Any:

@@ -12,7 +12,7 @@ import pytest
 
 from benchbench.engines import Engine, EngineError, create
 from benchbench.engines.slots import cpu_slots
-from tests.conftest import benchbench, wait_for
+from tests.conftest import benchbench, processes_where, wait_for
 from tests.engines.conftest import assert_as_undisturbed, execute, make_job
 
 SUITE = """
@@ -77,14 +77,8 @@ def test_a_worker_that_is_killed_takes_its_run_along(new_engine: Callable[..., E
 
 def workers_of(key: str) -> list[int]:
     """Return the worker processes that have a run's task; Ray names them by it."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            if (entry / "cmdline").read_bytes().startswith(f"ray::benchbench {key}".encode()):
-                found.append(int(entry.name))
-        except OSError:  # it has ended
-            continue
-    return found
+    title = f"ray::benchbench {key}".encode()
+    return processes_where(lambda entry: (entry / "cmdline").read_bytes().startswith(title))
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from benchbench.engines.slurm_job import run_as_job
 from benchbench.engines.slurm_options import sbatch_options
 from benchbench.runs.folder import RunFolder
 from benchbench.values import RunResult, Submission
-from tests.conftest import benchbench, wait_for
+from tests.conftest import benchbench, processes_where, wait_for
 from tests.engines.conftest import assert_as_undisturbed, execute, make_job
 
 NewEngine = Callable[..., Engine]
@@ -187,16 +187,15 @@ def test_a_job_that_is_killed_is_a_crash_with_slurm_s_own_word(new_engine: NewEn
 
 def process_of(job: str) -> int:
     """Return the process that submitit has started in a job."""
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (entry / "cmdline").read_bytes().split(b"\0")
-            environment = (entry / "environ").read_bytes().split(b"\0")
-        except OSError:  # it has ended
-            continue
+
+    def is_of_job(entry: Path) -> bool:
+        command = (entry / "cmdline").read_bytes().split(b"\0")
         own = b"submitit.core._submit" in command and b"python" in command[0]
-        if own and f"SLURM_JOB_ID={job}".encode() in environment:
-            return int(entry.name)
-    raise AssertionError(f"job {job} has no process here")
+        return own and f"SLURM_JOB_ID={job}".encode() in (entry / "environ").read_bytes().split(b"\0")
+
+    found = processes_where(is_of_job)
+    assert found, f"job {job} has no process here"
+    return found[0]
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from benchbench import api
 from benchbench.engines.local import LocalEngine
 from benchbench.engines.slots import cpu_slots
 from benchbench.scheduling.runner import Event
-from tests.conftest import benchbench, wait_for
+from tests.conftest import benchbench, processes_where, wait_for
 from tests.engines.conftest import make_job
 from tests.faults.conftest import MISBEHAVING, TRIALS
 from tests.scheduling.test_runner import SLOW, SUITE, kinds, processes, start, tracked
@@ -27,14 +27,7 @@ QUICK = SLOW.replace("pause: 0.1", "pause: 0.02")
 
 def workers(runs: Path) -> list[int]:
     """Return the processes of runs: those that print to a log below this folder."""
-    found = []
-    for output in Path("/proc").glob("[0-9]*/fd/1"):
-        try:
-            if output.readlink().is_relative_to(runs):
-                found.append(int(output.parts[2]))
-        except OSError:  # it has ended, or is not ours
-            continue
-    return found
+    return processes_where(lambda entry: (entry / "fd" / "1").readlink().is_relative_to(runs))
 
 
 def kill_some(runs: Path, chance: random.Random, kills: int, over: threading.Event) -> None:

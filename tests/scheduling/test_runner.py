@@ -22,7 +22,7 @@ from benchbench import api
 from benchbench.scheduling.runner import Event
 from benchbench.tracking import Tracker
 from benchbench.values import Memory, Row, RunResult
-from tests.conftest import STUBS, benchbench, wait_for
+from tests.conftest import STUBS, benchbench, processes_where, wait_for
 
 SUITE = """
 name: lines
@@ -241,14 +241,7 @@ def start(path: Path, cwd: Path) -> subprocess.Popen[str]:
 
 def processes(cwd: Path) -> list[int]:
     """Return the processes that work in a folder."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            if (entry / "cwd").resolve() == cwd and int(entry.name) != os.getpid():
-                found.append(int(entry.name))
-        except OSError:  # it has ended, or is not ours
-            continue
-    return found
+    return processes_where(lambda entry: (entry / "cwd").resolve() == cwd and int(entry.name) != os.getpid())
 
 
 @pytest.fixture
