@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +15,9 @@ from benchbench.values import RunSpec, Submission
 
 NAME = "slurm"
 """Of the engine."""
+
+_LONGEST_END = 60.0
+"""Seconds that a job waits to be ended after it has been queued up again."""
 
 
 def run_as_job(spec: str, folder: str, data: str) -> None:
@@ -48,7 +53,16 @@ def run_as_job(spec: str, folder: str, data: str) -> None:
         message = f"no progress within the time limit of the job: {result.message}"
         job.folder.finish(result.model_copy(update={"outcome": "timeout", "message": message}))
     else:
-        slurm_queue.requeue(_own_job())
+        _queue_up_again(received)
+
+
+def _queue_up_again(received: Sequence[int]) -> None:
+    """Let Slurm end this job and queue it up again."""
+    slurm_queue.requeue(_own_job())
+    # An exit of our own at the same moment would reach Slurm as that of the next attempt, and fail it.
+    deadline = time.monotonic() + _LONGEST_END
+    while signal.SIGTERM not in received and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def new_submission(job: str) -> Submission:

@@ -140,7 +140,7 @@ def test_a_run_that_is_requeued_goes_on_from_its_checkpoint(new_engine: NewEngin
         assert "stopped after" in slow.folder.result().message  # which leaves a checkpoint; it was not killed
     begin_again(job)
     [result] = wait_for(lambda: engine.poll(0.5), seconds=120)
-    assert result.environment["resumed"] == "1"
+    assert result.environment.get("resumed") == "1", result
     assert_as_undisturbed(slow)
 
 
@@ -167,7 +167,7 @@ def test_a_run_that_is_preempted_goes_on_where_it_was(new_engine: NewEngine, tmp
     assert "stopped after" in slow.folder.result().message
     begin_again(job)
     [result] = wait_for(lambda: engine.poll(0.5), seconds=120)
-    assert result.environment["resumed"] == "1"
+    assert result.environment.get("resumed") == "1", result
     assert_as_undisturbed(slow)
 
 
