@@ -22,24 +22,28 @@ class PretendEngine:
     name = "pretend"
 
     def __init__(self, devices: int) -> None:
-        self._devices = devices
+        self._free_since = [time.monotonic()] * devices
         self._running: list[tuple[float, int, Job]] = []
         self._count = 0
-        self.submitted = 0.0
-        """Seconds of all runs that were submitted."""
+        self.lengths: list[float] = []
+        """Seconds of the runs, in the order in which they were submitted."""
+        self.waited = 0.0
+        """Seconds that devices stood idle before a run was submitted to them."""
 
     @property
     def capacity(self) -> int:
         """Number of free devices."""
-        return self._devices - len(self._running)
+        return len(self._free_since)
 
     def submit(self, job: Job) -> None:
         """Let a run begin to wait."""
         job.folder.prepare(job.spec)
         seconds = float(str(job.spec.workload.parameters["seconds"]))
-        self.submitted += seconds
+        self.lengths.append(seconds)
         self._count += 1
-        heapq.heappush(self._running, (time.monotonic() + seconds, self._count, job))
+        now = time.monotonic()
+        self.waited += now - heapq.heappop(self._free_since)
+        heapq.heappush(self._running, (now + seconds, self._count, job))
 
     def poll(self, seconds: float) -> Sequence[RunResult]:
         """Return the results of the runs whose time is over, waiting for the first one."""
@@ -47,12 +51,22 @@ class PretendEngine:
             time.sleep(min(seconds, max(0.0, self._running[0][0] - time.monotonic())))
         ended = []
         while self._running and self._running[0][0] <= time.monotonic():
-            ended.append(_finished(heapq.heappop(self._running)[2]))
+            end, _, job = heapq.heappop(self._running)
+            heapq.heappush(self._free_since, end)
+            ended.append(_finished(job))
         return ended
 
     def stop(self, *, at_once: bool = False) -> None:
         """Let no run go on."""
         self._running.clear()
+
+
+def makespan_without_scheduler(lengths: Sequence[float], devices: int) -> float:
+    """Return the seconds that runs take in this order if a device gets its next run in no time."""
+    ends = [0.0] * devices
+    for seconds in lengths:
+        heapq.heapreplace(ends, ends[0] + seconds)
+    return max(ends)
 
 
 def _finished(job: Job) -> RunResult:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 
 from benchbench.values import EpochRecord, Frozen, Metrics, Outcome, Row, RunResult, RunSpec, Suite
 
@@ -30,7 +31,7 @@ class Runs(Frozen):
     seeds: tuple[int, ...]
     records: tuple[tuple[EpochRecord, ...], ...]
 
-    @property
+    @cached_property
     def finished(self) -> list[RunResult]:
         """The results that a figure can be made of."""
         return [result for result in self.results if result.outcome == "finished"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Literal
 
 from benchbench.values import Frozen
@@ -39,14 +40,14 @@ class Pairs(Frozen):
     first: tuple[float, ...]
     second: tuple[float, ...]
 
-    @property
+    @cached_property
     def differences(self) -> tuple[float, ...]:
         """First minus second; differences below the resolution of the values are exactly zero."""
         smallest = _resolution(self.magnitude)
         raw = (first - second for first, second in zip(self.first, self.second, strict=True))
         return tuple(0.0 if abs(difference) <= smallest else difference for difference in raw)
 
-    @property
+    @cached_property
     def magnitude(self) -> float:
         """The largest absolute value, or 0 without values."""
         return largest((*self.first, *self.second))

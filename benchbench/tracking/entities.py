@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 TAG = "benchbench."
 LONGEST_TEXT = 4000
 _PART = f"{TAG}result."
+_EVALUATED = ("validation/", "test/")
 
 
 def parameters(spec: RunSpec) -> dict[str, object]:
@@ -47,10 +48,13 @@ def epoch_metrics(record: EpochRecord) -> list[Metric]:
 
 
 def result_metrics(result: RunResult, last: Metrics) -> Metrics:
-    """Return the numbers of a result, but for what the metrics of the last epoch have shown already."""
+    """Return the numbers of a result, but for what the metrics of the last epoch have shown already.
+
+    Of the best epoch they are those of the evaluations; its learning rate, say, is with the metrics by epoch.
+    """
     return {
         **{f"final/{name}": value for name, value in result.final.items() if last.get(name) != value},
-        **{f"best/{name}": value for name, value in result.best.items()},
+        **{f"best/{name}": value for name, value in result.best.items() if name.startswith(_EVALUATED)},
         **{f"memory/{name}": float(value) for name, value in result.memory.model_dump(exclude_none=True).items()},
         **({} if result.gc_measured is None else {"cost/gc_measured": result.gc_measured}),
     }

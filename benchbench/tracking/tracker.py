@@ -130,7 +130,7 @@ class Tracker:
         Raises:
             TrackingError: The store cannot be used.
         """
-        tags = {f"{TAG}engine": engine, f"{TAG}suite": suite.name, **self._commit}
+        tags = {f"{TAG}engine": engine, **self._commit}
         run_name = time.strftime(f"{suite.name} %Y-%m-%d %H:%M:%S")
         with self._store.reporting():
             run = self._store.client.create_run(self._store.experiment(suite.name), tags=tags, run_name=run_name)
@@ -157,7 +157,6 @@ class Tracker:
             MLFLOW_PARENT_RUN_ID: parent_id,
             f"{TAG}key": spec.key,
             f"{TAG}outcome": "running",
-            f"{TAG}suite": spec.suite,
             f"{TAG}method": spec.method,
             f"{TAG}workload": spec.workload_label,
             **self._commit,
