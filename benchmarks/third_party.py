@@ -184,6 +184,7 @@ def page(attempts: dict[str, list[Attempt]]) -> Iterator[str]:
             yield from (f"- `{each.target}`: {REASONS.get(each.target, each.message)}" for each in failed)
             yield ""
         yield from table([each for each in of_package if each.result is not None])
+    yield "\nNext: [plugins](plugins.md), how an optimizer is named in a suite, and how strangers are driven."
 
 
 def main() -> None:
