@@ -13,7 +13,7 @@ import pytest
 from benchbench import api
 from benchbench.values import Suite
 from tests.conftest import STUBS
-from tests.scheduling.test_runner import SUITE, tracked
+from tests.lines import SUITE, tracked
 
 FOUR_SEEDS = SUITE.replace("seeds: [0, 1]", "seeds: [0, 1, 2, 3]")
 

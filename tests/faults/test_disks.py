@@ -13,7 +13,7 @@ import pytest
 from benchbench import api
 from tests.conftest import benchbench
 from tests.faults.conftest import numbers
-from tests.scheduling.test_runner import SUITE, kinds, mlflow_client, run_inline, tracked
+from tests.lines import SUITE, kinds, mlflow_client, run_inline, tracked
 
 Check = Callable[[Path], None]
 

@@ -20,7 +20,7 @@ from benchbench.scheduling.runner import Event
 from tests.conftest import benchbench, processes_where, wait_for
 from tests.engines.conftest import make_job
 from tests.faults.conftest import MISBEHAVING, TRIALS
-from tests.scheduling.test_runner import SLOW, SUITE, kinds, processes, start, tracked
+from tests.lines import SLOW, SUITE, kinds, processes, start, tracked
 
 QUICK = SLOW.replace("pause: 0.1", "pause: 0.02")
 

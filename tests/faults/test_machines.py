@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import wait_for
-from tests.scheduling.test_runner import SLOW
+from tests.lines import SLOW
 
 ON_A_MACHINE = """
 import functools, sys

@@ -23,7 +23,7 @@ from benchbench.tracking import Tracker, TrackingError, without_passwords
 from benchbench.values import RunSpec
 from tests import servers
 from tests.conftest import benchbench, wait_for
-from tests.scheduling.test_runner import SLOW, SUITE, histories, kinds, run_inline, tracked
+from tests.lines import SLOW, SUITE, histories, kinds, run_inline, tracked
 
 pytestmark = pytest.mark.xdist_group("servers")
 
