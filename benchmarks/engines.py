@@ -5,6 +5,7 @@ Without arguments, everything but `ray`. Every figure is a ratio or a time measu
 
 from __future__ import annotations
 
+import contextlib
 import random
 import resource
 import shutil
@@ -29,7 +30,7 @@ from benchbench.values import RunSpec
 
 RUNS, SLOTS = 200, 2
 DEVICES = 1000
-SLEEPERS = Path(sleepers.__file__)
+SLEEPERS = Path(sleepers.__file__).resolve()
 
 
 def sleeping_suite(folder: Path) -> tuple[Path, float]:
@@ -195,7 +196,9 @@ PARTS: dict[str, Callable[[], None]] = {
 def main(names: list[str]) -> None:
     """Measure what was asked for."""
     for name in names or [name for name in PARTS if name != "ray"]:
-        PARTS[name]()
+        # MLflow keeps the files of runs in the folder that a command is called in.
+        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+            PARTS[name]()
 
 
 if __name__ == "__main__":
