@@ -25,7 +25,7 @@ BUILD_TARGET, PAINT_TARGET = 20.0, 1.0
 """Seconds."""
 
 FRAME_TARGET = 16.7
-"""Milliseconds: sixty frames a second, as exactly as the browser says when they are drawn."""
+"""Milliseconds: sixty frames a second, in tenths, as the browser says when they are drawn."""
 
 LOADS = 5
 """Loads of the page."""
@@ -155,7 +155,7 @@ def show(page: Path) -> None:
                 f"{late} of {len(frames)} missed a frame; tasks over 50 ms: {len(tasks)}"
             )
             figures.show(
-                f"frame while scrolling, {what}", statistics.median(frames), " ms", at_most=FRAME_TARGET, note=note
+                f"frame while scrolling, {what}", round(statistics.median(frames), 1), " ms", at_most=FRAME_TARGET, note=note
             )
             time.sleep(3)
         figures.show("layout shift", layout_shift(driver), at_most=0)
