@@ -155,7 +155,11 @@ def show(page: Path) -> None:
                 f"{late} of {len(frames)} missed a frame; tasks over 50 ms: {len(tasks)}"
             )
             figures.show(
-                f"frame while scrolling, {what}", round(statistics.median(frames), 1), " ms", at_most=FRAME_TARGET, note=note
+                f"frame while scrolling, {what}",
+                round(statistics.median(frames), 1),
+                " ms",
+                at_most=FRAME_TARGET,
+                note=note,
             )
             time.sleep(3)
         figures.show("layout shift", layout_shift(driver), at_most=0)
