@@ -89,7 +89,8 @@ class RayEngine:
             asked.setdefault("memory", job.spec.memory_stated)
         if self._slots:  # on this machine alone, what it has not would never come
             asked = {name: min(amount, self._total.get(name, amount)) for name, amount in asked.items()}
-        task = ray.remote(max_calls=1, max_retries=0)(run_as_task)
+        # Ray keeps a worker without GPUs for other tasks of this command, and with it the server that forks runs.
+        task = ray.remote(max_retries=0)(run_as_task)
         folder = job.folder.path.resolve()
         reference = task.options(name=f"benchbench {job.spec.key}", **asked).remote(
             job.spec.model_dump_json(),
