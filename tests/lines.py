@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from benchbench import api
 from benchbench.scheduling.runner import Event
 from benchbench.tracking import Tracker
 from benchbench.values import Row, RunResult
-from tests.conftest import processes_where
+from tests.conftest import processes_where, wait_for
 
 SUITE = """
 name: lines
@@ -67,6 +69,17 @@ def start(path: Path, cwd: Path) -> subprocess.Popen[str]:
         # A shell that starts the tests in the background lets them, and what they start, ignore Ctrl-C.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no thread holds a lock here
     )
+
+
+def kill_midway(path: Path, cwd: Path, seconds: float, before: Callable[[], object] = lambda: None) -> None:
+    """Start a command, kill it some seconds after its runs have begun, and wait until they are gone too."""
+    command = start(path, cwd)
+    wait_for(lambda: processes(cwd) and list(cwd.glob(".benchbench/runs/*/log.txt")))
+    time.sleep(seconds)
+    before()
+    command.kill()
+    command.communicate(timeout=60)
+    wait_for(lambda: not processes(cwd))
 
 
 def processes(cwd: Path) -> list[int]:

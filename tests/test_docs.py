@@ -63,4 +63,7 @@ def test_every_part_of_a_suite_is_valid(page: Path, tmp_path: Path) -> None:
 def test_everything_that_python_imports_is_there(page: Path) -> None:
     for block in blocks(page, "python"):
         imports = [node for node in ast.parse(block).body if isinstance(node, ast.Import | ast.ImportFrom)]
-        exec(compile(ast.Module(imports, []), str(page), "exec"), {})
+        found: dict[str, object] = {}
+        exec(compile(ast.Module(imports, []), str(page), "exec"), found)
+        named = {(name.asname or name.name).partition(".")[0] for each in imports for name in each.names}
+        assert named <= set(found)

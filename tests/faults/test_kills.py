@@ -20,7 +20,7 @@ from benchbench.scheduling.runner import Event
 from tests.conftest import benchbench, processes_where, wait_for
 from tests.engines.conftest import make_job
 from tests.faults.conftest import MISBEHAVING, TRIALS
-from tests.lines import SLOW, SUITE, kinds, processes, start, tracked
+from tests.lines import SLOW, SUITE, kill_midway, kinds, start, tracked
 
 QUICK = SLOW.replace("pause: 0.1", "pause: 0.02")
 
@@ -62,6 +62,11 @@ def test_workers_are_killed_at_random_moments(
     assert_undisturbed(path)
 
 
+def kill_one_or_none(runs: Path, chance: random.Random) -> None:
+    for worker in workers(runs)[: chance.randint(0, 1)]:
+        os.kill(worker, signal.SIGKILL)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(TRIALS // 6))
 def test_commands_and_workers_are_killed_at_random_moments(
@@ -70,14 +75,7 @@ def test_commands_and_workers_are_killed_at_random_moments(
     chance = random.Random(seed)
     path = write_suite(SLOW)
     for _ in range(2):
-        command = start(path, workplace)
-        wait_for(lambda: processes(workplace) and list(workplace.glob(".benchbench/runs/*/log.txt")))
-        time.sleep(chance.uniform(0.0, 0.8))
-        for worker in workers(workplace)[: chance.randint(0, 1)]:
-            os.kill(worker, signal.SIGKILL)
-        command.kill()
-        command.communicate(timeout=60)
-        wait_for(lambda: not processes(workplace))
+        kill_midway(path, workplace, chance.uniform(0.0, 0.8), before=lambda: kill_one_or_none(workplace, chance))
     assert benchbench("run", str(path), cwd=workplace).returncode == 0
     assert_undisturbed(path)
 

@@ -7,7 +7,6 @@ import random
 import shutil
 import signal
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import pytest
 from benchbench import api
 from benchbench.scheduling.runner import Event
 from tests.conftest import benchbench, wait_for
-from tests.lines import SLOW, SUITE, histories, kinds, processes, results, run_inline, start, tracked
+from tests.lines import SLOW, SUITE, histories, kill_midway, kinds, processes, results, run_inline, start, tracked
 
 
 @pytest.fixture
@@ -80,12 +79,7 @@ def test_killed_again_and_again_at_any_moment_nothing_is_lost(
     chance = random.Random(seed)
     path = write_suite(SLOW)
     for _ in range(3):
-        parent = start(path, workplace)
-        wait_for(lambda: processes(workplace) and list(workplace.glob(".benchbench/runs/*/log.txt")))
-        time.sleep(chance.uniform(0.0, 1.0))
-        parent.kill()
-        parent.communicate(timeout=60)
-        wait_for(lambda: not processes(workplace))
+        kill_midway(path, workplace, chance.uniform(0.0, 1.0))
     assert benchbench("run", str(path), cwd=workplace).returncode == 0
     rows = api.rows(api.load_suite(path))
     assert [(row.result.final, row.result.best) for row in rows if row.result] == undisturbed
