@@ -110,12 +110,21 @@ REMEDIES = "`--data-dir` names another folder, `--synthetic` rehearses on made-u
 """What helps where data are missing, apart from bringing them."""
 
 
-def normalised(pixels: Tensor, traits: Traits) -> Tensor:
-    """Return pixels of 0 to 255, of shape (n, channels, h, w), as a network wants them.
+class Normalisation:
+    """Maps pixels of 0 to 255, of shape (n, channels, h, w), to what a network wants.
 
     The arithmetic is that of torchvision's `ToTensor` and `Normalize`, to the bit.
+
+    Args:
+        traits: Mean and deviation of each channel.
+        device: Where the pixels lie. The constants are put there once: a copy per batch would be waited for.
     """
-    mean, deviation = (
-        torch.tensor(values, device=pixels.device)[:, None, None] for values in (traits.mean, traits.deviation)
-    )
-    return pixels.to(torch.float32).div_(255).sub_(mean).div_(deviation)
+
+    def __init__(self, traits: Traits, device: torch.device) -> None:
+        self._mean, self._deviation = (
+            torch.tensor(values, device=device)[:, None, None] for values in (traits.mean, traits.deviation)
+        )
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Return normalised pixels."""
+        return pixels.to(torch.float32).div_(255).sub_(self._mean).div_(self._deviation)

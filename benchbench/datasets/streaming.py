@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as MapDataset
 
-from benchbench.datasets import Traits, normalised
+from benchbench.datasets import Normalisation, Traits
 
 _EVALUATION_BATCH = 256
 _MOST_WORKERS = 16
@@ -115,6 +115,7 @@ class StreamedSource:
         self._images = images
         self._traits = traits
         self._device = device
+        self._normalise = Normalisation(traits, device)
         self._augment = augment
         self._workers = min(_MOST_WORKERS, torch.get_num_threads()) if workers is None else workers
         self._training_order = _Order()
@@ -160,7 +161,7 @@ class StreamedSource:
 
     def _moved(self, loader: DataLoader[Tensor]) -> Iterator[Tensor]:
         for pixels in loader:
-            yield normalised(pixels.to(self._device, non_blocking=True), self._traits)
+            yield self._normalise(pixels.to(self._device, non_blocking=True))
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchbench.datasets import Traits, normalised
+from benchbench.datasets import Normalisation, Traits
 from benchbench.datasets.tensors import TensorImages
+from benchbench.datasets.transfer import moved
 from benchbench.streams import Streams
 
 _STREAMS = Streams(0)
@@ -40,8 +41,11 @@ class _Generator:
         self._noise = (_CONTRAST * noise).to(device)
 
     def pixels(self, indices: Tensor) -> Tensor:
-        """Return images as uint8: the class's pattern, and a part of the noise that the index alone chooses."""
-        indices = indices.to(self._device)
+        """Return images as uint8: the class's pattern, and a part of the noise that the index alone chooses.
+
+        Args:
+            indices: Of shape (n,), on the device.
+        """
         size = self._traits.image_size
         channel, row, column = self._noise.stride()
         shape = (size + 1, size + 1, self._traits.channels, size, size)
@@ -57,20 +61,23 @@ class _MadeUpSource:
 
     def __init__(self, indices: Tensor, traits: Traits, device: torch.device) -> None:
         self._indices = indices
-        self._traits = traits
+        self._device = device
+        self._normalise = Normalisation(traits, device)
         self._generator = _Generator(traits, device)
 
     def training(self, order: Tensor, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-        for part in torch.split(self._indices[order], batch_size):
-            yield normalised(self._generator.pixels(part), self._traits)
+        return self._batches(self._indices[order], batch_size)
 
     def evaluation(self) -> Iterator[Tensor]:
-        for part in torch.split(self._indices, _PART):
-            yield normalised(self._generator.pixels(part), self._traits)
+        return self._batches(self._indices, _PART)
 
     def chosen(self, order: Tensor, batch_size: int) -> Iterator[Tensor]:
-        for part in torch.split(self._indices[order], batch_size):
-            yield normalised(self._generator.pixels(part), self._traits)
+        return self._batches(self._indices[order], batch_size)
+
+    def _batches(self, indices: Tensor, size: int) -> Iterator[Tensor]:
+        [on_device] = moved([indices], self._device)
+        for part in torch.split(on_device, size):
+            yield self._normalise(self._generator.pixels(part))
 
 
 @dataclass(frozen=True)
@@ -99,7 +106,8 @@ class MadeUpImages:
         pixels = torch.empty(
             (len(self.indices), traits.channels, traits.image_size, traits.image_size), dtype=torch.uint8, device=device
         )
-        for part, target in zip(torch.split(self.indices, _PART), torch.split(pixels, _PART), strict=True):
+        [indices] = moved([self.indices], device)
+        for part, target in zip(torch.split(indices, _PART), torch.split(pixels, _PART), strict=True):
             target.copy_(generator.pixels(part))
         return TensorImages(pixels, self.labels)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchbench.datasets import Traits, normalised
+from benchbench.datasets import Normalisation, Traits
+from benchbench.datasets.transfer import moved
 
 _EVALUATION_BATCH = 1024
 
@@ -29,9 +29,32 @@ class Draws:
     left: Tensor
     mirrored: Tensor
 
-    def at(self, positions: slice) -> Draws:
-        """Return what is drawn for these positions."""
-        return Draws(self.top[positions], self.left[positions], self.mirrored[positions])
+    def batches(self, size: int, device: torch.device) -> Iterator[Crops]:
+        """Yield what is drawn for each batch; all of it goes to the device at once, when the first one is asked for."""
+        # The host finds out here how many are mirrored. On the device, it would have to wait for the answer.
+        places = [part.nonzero().flatten() for part in torch.split(self.mirrored, size)]
+        top, left, mirrored = moved([self.top, self.left, torch.cat(places)], device)
+        parts = (
+            torch.split(top, size),
+            torch.split(left, size),
+            torch.split(mirrored, [len(each) for each in places]),
+        )
+        yield from map(Crops, *parts)
+
+
+@dataclass(frozen=True)
+class Crops:
+    """Where the crops of a batch lie, on the device of the images.
+
+    Attributes:
+        top: First row, of shape (n,).
+        left: First column, of shape (n,).
+        mirrored: Places in the batch of the crops that are mirrored, left to right.
+    """
+
+    top: Tensor
+    left: Tensor
+    mirrored: Tensor
 
 
 @dataclass(frozen=True)
@@ -56,26 +79,23 @@ class RandomCrop:
         """Return images of shape (n, channels, h, w) with zeros around them, plainly laid out."""
         return F.pad(images, (self.padding,) * 4).contiguous()
 
-    def cut(self, padded: Tensor, chosen: Tensor, draws: Draws) -> Tensor:
+    def cut(self, padded: Tensor, chosen: Tensor, crops: Crops) -> Tensor:
         """Return one crop for each of the chosen images.
 
         Args:
             padded: All images, as `pad` returns them.
-            chosen: Indices of images, of shape (n,), on any device.
-            draws: Where to cut, for each of them.
+            chosen: Indices of images, of shape (n,), on their device.
+            crops: Where to cut, for each of them.
 
         Returns:
             Crops of shape (n, channels, h, w), plainly laid out. Permuted images would make the network run in the
             memory format channels-last, where strided 1x1 convolutions with few channels corrupt memory on CPUs (seen
             with torch 2.14).
         """
-        device = padded.device
-        crops = _windows(padded, self.padding)[chosen.to(device), draws.top.to(device), draws.left.to(device)]
+        cut = _windows(padded, self.padding)[chosen, crops.top, crops.left]
         if self.flip:
-            # Where the indices are found on the CPU, the device needs no synchronisation to know their number.
-            mirrored = draws.mirrored.nonzero().flatten().to(device)
-            crops.index_copy_(0, mirrored, crops.index_select(0, mirrored).flip(-1))
-        return crops
+            cut.index_copy_(0, crops.mirrored, cut.index_select(0, crops.mirrored).flip(-1))
+        return cut
 
 
 def _windows(padded: Tensor, padding: int) -> Tensor:
@@ -105,14 +125,16 @@ class TensorSource:
 
     def training(self, order: Tensor, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
         """Yield augmented batches, see `Source`."""
-        draws = self._crop and self._crop.draws(len(order), generator)
-        on_device = order.to(self._inputs.device)
-        for start in range(0, len(order), batch_size):
-            part = slice(start, start + batch_size)
-            if self._crop and draws:
-                yield self._finish(self._crop.cut(self._inputs, on_device[part], draws.at(part)))
-            else:
-                yield self._finish(self._inputs[on_device[part]])
+        device = self._inputs.device
+        [on_device] = moved([order], device)
+        chosen = torch.split(on_device, batch_size)
+        if self._crop is None:
+            for part in chosen:
+                yield self._finish(self._inputs[part])
+        else:
+            draws = self._crop.draws(len(order), generator)
+            for part, crops in zip(chosen, draws.batches(batch_size, device), strict=True):
+                yield self._finish(self._crop.cut(self._inputs, part, crops))
 
     def evaluation(self) -> Iterator[Tensor]:
         """Yield all inputs in their order, see `Source`."""
@@ -122,7 +144,8 @@ class TensorSource:
     def chosen(self, order: Tensor, batch_size: int) -> Iterator[Tensor]:
         """Yield inputs by their indices, see `Source`."""
         inputs = self._uncropped()
-        for part in torch.split(order.to(inputs.device), batch_size):
+        [on_device] = moved([order], inputs.device)
+        for part in torch.split(on_device, batch_size):
             yield self._finish(inputs[part])
 
     def _uncropped(self) -> Tensor:
@@ -149,4 +172,4 @@ class TensorImages:
     def source(self, traits: Traits, device: torch.device, *, augment: bool) -> TensorSource:
         """Return the images on the device, padded with zeros as uint8, so that zeros are what is normalised."""
         crop = RandomCrop(traits.padding, traits.flip) if augment and (traits.padding or traits.flip) else None
-        return TensorSource(self.pixels.to(device), crop, partial(normalised, traits=traits))
+        return TensorSource(self.pixels.to(device), crop, Normalisation(traits, device))

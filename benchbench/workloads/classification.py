@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from benchbench.datasets import Source
 from benchbench.datasets.tensors import RandomCrop, TensorSource
+from benchbench.datasets.transfer import moved
 from benchbench.values import Metrics
 from benchbench.workloads import Setup, fixed_order
 
@@ -65,15 +66,17 @@ class Classification:
         # Drawn on the CPU, so that every device sees the same order.
         order = torch.randperm(len(self._train_labels), generator=streams.generator("order", epoch))
         inputs = self._train.source.training(order, size, streams.generator("augmentation", epoch))
-        labels = torch.split(self._train_labels[order.to(self._setup.device)], size)
-        yield from zip(inputs, labels, strict=True)
+        yield from zip(inputs, self._labels(order), strict=True)
 
     def fixed_batches(self, examples: int | None) -> Iterator[Batch]:
         """Yield training examples, not augmented, in the same order for every run (`Task`)."""
         order = fixed_order(len(self._train_labels))[:examples]
         inputs = self._train.source.chosen(order, self._setup.batch_size)
-        labels = torch.split(self._train_labels[order.to(self._setup.device)], self._setup.batch_size)
-        yield from zip(inputs, labels, strict=True)
+        yield from zip(inputs, self._labels(order), strict=True)
+
+    def _labels(self, order: Tensor) -> tuple[Tensor, ...]:
+        [on_device] = moved([order], self._setup.device)
+        return torch.split(self._train_labels[on_device], self._setup.batch_size)
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the mean cross-entropy of a batch."""

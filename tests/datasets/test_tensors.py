@@ -16,6 +16,9 @@ from benchbench.datasets.tensors import RandomCrop, TensorImages
 TRAITS = Traits("made", 10, 3, 32, (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010), 0, 0, padding=4, flip=True)
 
 
+CPU = torch.device("cpu")
+
+
 def images(count: int = 60, size: int = 32) -> TensorImages:
     pixels = torch.randint(
         0, 256, (count, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
@@ -37,7 +40,7 @@ def by_torchvision(pixels: Tensor, top: int, left: int, mirrored: bool) -> Tenso
 def test_a_batch_is_what_torchvision_makes_of_the_same_draws() -> None:
     data = images()
     order = torch.randperm(60, generator=generator(1))
-    batches = list(data.source(TRAITS, torch.device("cpu"), augment=True).training(order, 32, generator()))
+    batches = list(data.source(TRAITS, CPU, augment=True).training(order, 32, generator()))
     assert [len(batch) for batch in batches] == [32, 28]
     assert all(batch.is_contiguous() for batch in batches)
     draws = RandomCrop(4, flip=True).draws(60, generator())
@@ -55,7 +58,7 @@ def test_a_batch_is_what_torchvision_makes_of_the_same_draws() -> None:
 def test_held_out_images_are_normalised_and_nothing_else() -> None:
     data = images()
     for augment in (False, True):
-        [shown] = data.source(TRAITS, torch.device("cpu"), augment=augment).evaluation()
+        [shown] = data.source(TRAITS, CPU, augment=augment).evaluation()
         assert shown.is_contiguous()
         plain = [by_torchvision(each, 4, 4, False) for each in data.pixels]
         assert torch.equal(shown, torch.stack(plain))
@@ -63,14 +66,28 @@ def test_held_out_images_are_normalised_and_nothing_else() -> None:
 
 @given(st.integers(1, 40), st.integers(0, 3), st.booleans(), st.integers(1, 41))
 @settings(max_examples=20)
-def test_the_size_of_a_batch_changes_no_image(count: int, padding: int, flip: bool, size: int) -> None:
-    data = images(count, size=5).pixels
-    crop = RandomCrop(padding, flip)
-    draws = crop.draws(count, generator())
-    whole = crop.cut(crop.pad(data), torch.arange(count), draws)
-    parts = [slice(start, start + size) for start in range(0, count, size)]
-    cut = [crop.cut(crop.pad(data), torch.arange(count)[part], draws.at(part)) for part in parts]
-    assert torch.equal(torch.cat(cut), whole)
+def test_a_batch_has_the_bits_that_its_own_draws_decide_whatever_its_size(
+    count: int, padding: int, flip: bool, size: int
+) -> None:
+    """The reference takes each batch's draws to the images by themselves, and mirrors by the mask."""
+    data = images(count, size=5)
+    traits = Traits("made", 10, 3, 5, TRAITS.mean, TRAITS.deviation, 0, 0, padding=padding, flip=flip)
+    order = torch.randperm(count, generator=generator(1))
+    source = data.source(traits, CPU, augment=True)
+    drawing = generator()
+    if padding or flip:
+        top, left = torch.randint(0, 2 * padding + 1, (2, count), generator=drawing)
+        mirrored = torch.rand(count, generator=drawing) < 0.5 if flip else torch.zeros(count, dtype=torch.bool)
+    else:
+        top = left = torch.zeros(count, dtype=torch.long)
+        mirrored = torch.zeros(count, dtype=torch.bool)
+    padded = torch.nn.functional.pad(data.pixels, (padding,) * 4)
+    cut = [padded[i, :, t : t + 5, x : x + 5] for i, t, x in zip(order, top.tolist(), left.tolist(), strict=True)]
+    expected = torch.stack([each.flip(-1) if m else each for each, m in zip(cut, mirrored.tolist(), strict=True)])
+    mean, deviation = (torch.tensor(values)[:, None, None] for values in (TRAITS.mean, TRAITS.deviation))
+    batches = list(source.training(order, size, generator()))
+    assert [len(batch) for batch in batches] == [len(part) for part in torch.split(order, size)]
+    assert torch.equal(torch.cat(batches), expected.to(torch.float32).div_(255).sub_(mean).div_(deviation))
 
 
 @pytest.mark.parametrize("channels", [1, 2])
@@ -78,7 +95,8 @@ def test_an_image_of_any_type_moves_by_its_own_offset_with_zeros_moving_in(chann
     data = torch.arange(1, 1 + 200 * channels * 9.0).reshape(200, channels, 3, 3)
     crop = RandomCrop(1)
     draws = crop.draws(200, generator())
-    moved = crop.cut(crop.pad(data), torch.arange(200), draws)
+    [crops] = draws.batches(200, CPU)
+    moved = crop.cut(crop.pad(data), torch.arange(200), crops)
     assert moved.is_contiguous()
     padded = torch.nn.functional.pad(data, (1, 1, 1, 1))
     for image, result, top, left in zip(padded, moved, draws.top.tolist(), draws.left.tolist(), strict=True):

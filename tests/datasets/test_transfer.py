@@ -1,0 +1,46 @@
+"""Tensors reach a device in one copy, as they were."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from benchbench.datasets.transfer import moved
+
+TENSORS = [
+    torch.arange(7),
+    torch.tensor([True, False, True]),
+    torch.tensor([[0.1, -torch.inf, torch.nan]], dtype=torch.float64),
+    torch.empty(0, 3),
+    torch.arange(12, dtype=torch.uint8).reshape(3, 4).T,
+    torch.tensor(2.5, dtype=torch.bfloat16),
+    torch.tensor([1 + 2j]),
+]
+
+
+def same(one: Tensor, other: Tensor) -> bool:
+    return one.dtype == other.dtype and one.shape == other.shape and torch.equal(one.nan_to_num(), other.nan_to_num())
+
+
+def test_on_the_cpu_nothing_is_copied() -> None:
+    assert all(one is other for one, other in zip(moved(TENSORS, torch.device("cpu")), TENSORS, strict=True))
+
+
+def test_tensors_of_any_type_and_shape_travel_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    copied: list[Tensor] = []
+
+    def copy(tensor: Tensor, *_where: Any, **_how: Any) -> Tensor:
+        copied.append(tensor.clone())
+        tensor.fill_(255)
+        return copied[-1]
+
+    monkeypatch.setattr(torch.Tensor, "to", copy)  # no other device is here: what arrives lies on the CPU
+    arrived = moved(TENSORS, torch.device("meta"))
+    assert len(copied) == 1
+    assert all(same(one, other) for one, other in zip(arrived, TENSORS, strict=True))
+    assert all(each.is_contiguous() for each in arrived)
+    assert {each.untyped_storage().data_ptr() for each in arrived} == {copied[0].untyped_storage().data_ptr()}
+    assert moved([], torch.device("meta")) == []
