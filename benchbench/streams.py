@@ -33,14 +33,11 @@ class Streams:
         return torch.Generator(device).manual_seed(self.seed(name, index))
 
     def reseed_global(self, name: str, index: int, device: torch.device) -> None:
-        """Let torch's global generators of the CPU and of `device` continue with a stream.
-
-        `torch.manual_seed` would do the same for every kind of device, but where CUDA has not been started it notes the
-        call and its stack for later, which takes longer than a step of a small model.
-        """
+        """Let torch's global generators of the CPU and of `device` continue with a stream."""
         import torch
+
+        from benchbench.devices import use
 
         seed = self.seed(name, index)
         torch.default_generator.manual_seed(seed)
-        if device.type == "cuda":
-            torch.cuda.manual_seed(seed)
+        use.seed(device, seed)

@@ -65,6 +65,37 @@ def write_suite(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
+@pytest.fixture(scope="session")
+def nvml_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a pretend library in the place of NVIDIA's NVML, see `pretend_gpus`."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("needs a C compiler")
+    folder = tmp_path_factory.mktemp("nvml")
+    source = Path(__file__).parent / "devices" / "pretend_nvml.c"
+    library = "libnvidia-ml.so.1"
+    subprocess.run([compiler, "-shared", "-fPIC", f"-Wl,-soname,{library}", "-o", folder / library, source], check=True)
+    return folder
+
+
+def pretend_gpus(nvml_folder: Path, count: int, *, instances: int = 0, driver: str = "580.65.06") -> dict[str, str]:
+    """Return an environment in which NVML lists GPUs, while CUDA cannot start.
+
+    Args:
+        nvml_folder: The fixture.
+        count: Number of GPUs.
+        instances: Of MIG, that each is divided into.
+        driver: Its version.
+    """
+    pretended = {
+        "LD_LIBRARY_PATH": str(nvml_folder),
+        "PRETEND_GPUS": str(count),
+        "PRETEND_INSTANCES": str(instances),
+        "PRETEND_DRIVER": driver,
+    }
+    return {**{name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}, **pretended}
+
+
 def benchbench(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the installed command in a process of its own."""
     command = [str(Path(sys.executable).with_name("benchbench")), *arguments]

@@ -24,6 +24,7 @@ FLOORS = {
     "plugins": 0,
     "signatures": 0,
     "objective": 0,
+    "devices": 0,
     "execution": 0,
     "cost": 0,
     "runs": 0,

@@ -51,22 +51,6 @@ def _storages(tensors: Iterable[Tensor]) -> dict[int, int]:
     return {storage._cdata: storage.nbytes() for storage in storages}
 
 
-def reset_device_peak(device: torch.device) -> None:
-    """Begin to watch for the most memory that tensors take up on an accelerator; nothing waits for it."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def device_peak(device: torch.device, before: int | None = None) -> int | None:
-    """Return the most memory that tensors took up since the reset, or before it if that was more.
-
-    Where it is not known, on a CPU, that is `before`.
-    """
-    if device.type != "cuda":
-        return before
-    return max(torch.cuda.max_memory_allocated(device), before or 0)
-
-
 def process_peak() -> int:
     """Return the most resident memory that this process has had, pages shared with its parent included."""
     # What getrusage says is never less than what the program had that started this one.

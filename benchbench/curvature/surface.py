@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from benchbench.cost.ledger import Ledger
+from benchbench.devices import use
 from benchbench.execution.normalizers import frozen_statistics
 from benchbench.objective import Objective
 from benchbench.perturbation import Displacement
@@ -167,10 +168,8 @@ class LossSurface:
     def _undisturbed(self) -> Iterator[None]:
         """Leave gradients, running statistics and torch's generators (a data loader draws from one) as they are."""
         gradients = [p.grad for p in self.parameters]
-        accelerators = [] if self.device.type == "cpu" else [self.device]
-        kind = "cuda" if self.device.type == "cpu" else self.device.type
         try:
-            with torch.random.fork_rng(accelerators, device_type=kind), frozen_statistics(self._normalizers):
+            with use.forked_random_state(self.device), frozen_statistics(self._normalizers):
                 yield
         finally:
             for parameter, gradient in zip(self.parameters, gradients, strict=True):

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as MapDataset
 
 from benchbench.datasets import Normalisation, Traits
+from benchbench.devices import use
 
 _EVALUATION_BATCH = 256
 _MOST_WORKERS = 16
@@ -153,7 +154,7 @@ class StreamedSource:
             _Transformed(images.reader, self._traits.image_size, images.resize, augment),
             batch_sampler=order,
             num_workers=self._workers,
-            pin_memory=self._device.type == "cuda",
+            pin_memory=use.pins_memory(self._device),
             persistent_workers=persistent_workers,
             generator=torch.Generator(),  # it would draw from the global one
             worker_init_fn=_ignore_sigterm,

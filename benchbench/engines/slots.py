@@ -138,10 +138,6 @@ def merged(slots: Sequence[Slot]) -> Slot:
 
 def visible_gpus() -> list[str]:
     """Return the identifiers of the GPUs this process may use, without starting CUDA."""
-    import torch
+    from benchbench.devices.visible import visible
 
-    count = torch.cuda.device_count()
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if chosen is None:
-        return [str(index) for index in range(count)]
-    return [gpu.strip() for gpu in chosen.split(",") if gpu.strip()][:count]
+    return list(visible().identifiers)

@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from benchbench.devices import use
 from benchbench.execution.flat import flattened
 from benchbench.execution.parts import Evaluated
 
@@ -103,7 +104,7 @@ def joined(ranks: Ranks, store: Path, device: torch.device) -> Iterator[None]:
     for backend in ("GLOO", "NCCL"):
         os.environ.setdefault(f"{backend}_SOCKET_IFNAME", interface)
     dist.init_process_group(
-        "nccl" if device.type == "cuda" else "gloo",
+        use.collective(device),
         store=dist.FileStore(str(store), ranks.size),  # type: ignore[attr-defined]
         rank=ranks.rank,
         world_size=ranks.size,

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from benchbench.cost import memory
+from benchbench.devices import use
 from benchbench.execution.ranks import Ranks
 from benchbench.training.diagnostics import Recorder
 from benchbench.training.selection import Best
@@ -54,17 +54,18 @@ class Usage:
         self._begin()
 
     def _begin(self) -> None:
-        memory.reset_device_peak(self._device)
+        use.reset_peak(self._device)
         self._since = self._now()
 
     def _end(self) -> None:
         self.seconds += self._now() - self._since
-        self.device_peak = memory.device_peak(self._device, self.device_peak)
+        peak = use.peak(self._device)
+        if peak is not None:
+            self.device_peak = max(peak, self.device_peak or 0)
 
     def _now(self) -> float:
         """Return the time in seconds once the device has done all that it was asked to do."""
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
+        use.synchronise(self._device)
         return time.perf_counter()
 
 

@@ -14,6 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from benchbench import registry, stepping
 from benchbench.cost.flops import FlopMeter
 from benchbench.cost.ledger import Ledger
+from benchbench.devices import use
 from benchbench.execution.parts import divide, size
 from benchbench.objective import Objective
 from benchbench.training.probe import window
@@ -101,7 +102,7 @@ def work(spec: RunSpec, device: torch.device, data: Path = DATA) -> Work | None:
         What it takes, or `None` when the workload cannot be set up.
     """
     made_up = bool(registry.resolve("workload", spec.workload.target).synthetic)
-    with torch.random.fork_rng():
+    with use.forked_random_state(device):
         try:
             training = Training(spec.model_copy(update={"synthetic": made_up}), device, data)
         except Exception:  # noqa: BLE001 - foreign code, data may be missing

@@ -14,6 +14,7 @@ from torch.utils import _pytree
 
 from benchbench import registry
 from benchbench.curvature import LossSurface, measure
+from benchbench.devices import use
 from benchbench.execution import backends, parts
 from benchbench.execution.normalizers import normalizers_of
 from benchbench.plugins import describe_exception
@@ -94,7 +95,7 @@ def measure_run(
         Stopped: A stop was asked for.
     """
     settings = spec.sharpness
-    with torch.random.fork_rng(), backends.configured(Execution(), device):
+    with use.forked_random_state(device), backends.configured(Execution(), device):
         task = _solution(spec, device, folder, data)
         surface = _surface(task, settings, stop)
         started = time.perf_counter()

@@ -14,6 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree
 
 from benchbench.cost.flops import FlopMeter
+from benchbench.devices import use
 from benchbench.plugins import describe_exception
 from benchbench.training.steps import Training
 from benchbench.values import RunSpec
@@ -61,7 +62,7 @@ def gradient_equivalents(spec: RunSpec, device: torch.device, data: Path = DATA,
     step, gradient = FlopMeter(), FlopMeter()
     try:
         # The fused kernels for attention have formulas of their own, or none; the plain one is matrix products.
-        with torch.random.fork_rng(), sdpa_kernel(SDPBackend.MATH):
+        with use.forked_random_state(device), sdpa_kernel(SDPBackend.MATH):
             # Eager, for the operations inside compiled code are not seen; they are the same. Alone, for the ranks share
             # the operations of one process.
             plain = spec.execution.model_copy(update={"compile": False, "ranks": 1})

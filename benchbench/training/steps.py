@@ -14,6 +14,7 @@ from torch.utils import _pytree
 
 from benchbench import registry, stepping
 from benchbench.cost.ledger import Ledger
+from benchbench.devices import use
 from benchbench.execution import backends, parts
 from benchbench.execution.compilation import CompiledLoss
 from benchbench.execution.normalizers import frozen_statistics, normalizers_of
@@ -118,8 +119,7 @@ class Training:
     def undisturbed(self) -> Iterator[None]:
         """Evaluate the loss inside without leaving a trace in gradients, running statistics or random state."""
         gradients = [parameter.grad for parameter in self.parameters]
-        devices = [self._device] if self._device.type == "cuda" else []
-        with torch.random.fork_rng(devices), frozen_statistics(self._normalizers):
+        with use.forked_random_state(self._device), frozen_statistics(self._normalizers):
             yield
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient

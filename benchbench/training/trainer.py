@@ -13,6 +13,7 @@ import torch
 
 from benchbench import stepping
 from benchbench.cost import memory
+from benchbench.devices import use
 from benchbench.execution import backends
 from benchbench.execution.ranks import RankEndedError
 from benchbench.runs.folder import RunFolder
@@ -55,7 +56,7 @@ def run(
     """
     keeper = keeper or Keeper(spec, device)
     with (
-        torch.random.fork_rng(),
+        use.forked_random_state(device),
         backends.configured(spec.execution, device),
         following(spec, device, data) as followers,
     ):
@@ -229,9 +230,8 @@ def _trained(
 
 def environment(device: torch.device, company: int) -> dict[str, str]:
     """Describe what a run's numbers and times depend on besides its spec, as plain text."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
     return {
-        "device": f"{device.type} ({name or platform.machine()})",
+        "device": use.description(device),
         "threads": str(torch.get_num_threads()),
         "concurrent_runs": str(company),
         "python": platform.python_version(),

@@ -53,12 +53,6 @@ def test_shared_memory_counts_once_and_that_of_parameters_not_at_all() -> None:
     assert memory.state_bytes(optimizer) == 4 * 6
 
 
-def test_a_cpu_has_no_device_memory() -> None:
-    memory.reset_device_peak(CPU)
-    assert memory.device_peak(CPU) is None
-    assert memory.device_peak(CPU, 7) == 7
-
-
 def test_the_peak_of_a_process_is_in_bytes() -> None:
     before = memory.process_peak()
     assert before > 20 * 2**20  # an interpreter with torch is larger than that

@@ -1,7 +1,7 @@
 import pytest
 
 from benchbench.engines import slots
-from benchbench.engines.slots import apart, cpu_slots, gpu_slots, merged, room_for_ranks, visible_gpus
+from benchbench.engines.slots import apart, cpu_slots, gpu_slots, merged, room_for_ranks
 from benchbench.problems import BadInputError
 
 
@@ -21,20 +21,6 @@ def test_every_gpu_is_a_slot_whose_process_sees_it_alone() -> None:
     made = gpu_slots(["0", "3", "GPU-4b2"], cores=12)
     assert [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in made] == ["0", "3", "GPU-4b2"]
     assert {(slot.device, slot.threads, slot.sharing) for slot in made} == {("cuda", 4, 1)}
-
-
-@pytest.mark.parametrize(
-    ("chosen", "count", "expected"),
-    [(None, 2, ["0", "1"]), ("5, 7", 2, ["5", "7"]), ("", 0, []), (None, 0, [])],
-)
-def test_gpus_already_chosen_by_the_user_are_respected(
-    monkeypatch: pytest.MonkeyPatch, chosen: str | None, count: int, expected: list[str]
-) -> None:
-    monkeypatch.setattr("torch.cuda.device_count", lambda: count)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    if chosen is not None:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
-    assert visible_gpus() == expected
 
 
 def test_slots_are_gpus_when_there_are_any(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,64 @@
+"""Kinds of devices, and what each of them has and lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Feature = Literal["float64", "ranks"]
+"""What a kind of device may lack."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of device.
+
+    Attributes:
+        type: What torch calls it, as in `torch.device(type)`.
+        title: What it is called in messages.
+        slot: First part of the names of its slots.
+        variable: Environment variable that says which devices a process sees, read when the first one is started.
+        collective: Backend of `torch.distributed` for tensors on it.
+        pins: Whether copies from pinned memory of the host go on in the background.
+        lacks: Why it cannot do something, in one line each.
+    """
+
+    type: str
+    title: str
+    slot: str
+    variable: str | None = None
+    collective: str = "gloo"
+    pins: bool = False
+    lacks: Mapping[Feature, str] = field(default_factory=dict)
+
+
+CPU = Kind("cpu", "CPU", "cpu")
+NVIDIA = Kind("cuda", "NVIDIA GPU", "gpu", "CUDA_VISIBLE_DEVICES", "nccl", pins=True)
+AMD = Kind("cuda", "AMD GPU", "gpu", "HIP_VISIBLE_DEVICES", "nccl", pins=True)
+INTEL = Kind("xpu", "Intel GPU", "gpu", "ZE_AFFINITY_MASK", "xccl", pins=True)
+APPLE = Kind(
+    "mps",
+    "Apple GPU",
+    "gpu",
+    lacks={
+        "float64": "Apple GPUs have no float64: use --devices cpu",
+        "ranks": "there is one Apple GPU, and no way for several processes to share a batch on it: use --devices cpu",
+    },
+)
+
+
+def kind_of(type_: str) -> Kind:
+    """Return the kind of device that this torch means by a type, such as `cuda`, which may be NVIDIA's or AMD's.
+
+    Raises:
+        ValueError: It is none that is known here.
+    """
+    if type_ == NVIDIA.type:
+        import torch
+
+        return NVIDIA if torch.version.hip is None else AMD
+    for kind in (CPU, INTEL, APPLE):
+        if kind.type == type_:
+            return kind
+    raise ValueError(f"no known kind of device: {type_}; known are cpu, cuda, mps and xpu")

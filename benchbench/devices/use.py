@@ -1,0 +1,106 @@
+"""What a run does with its device. The device is started by that, and no other one; a CPU run starts none."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from benchbench.devices.kinds import CPU, Feature, kind_of
+
+
+def is_accelerator(device: torch.device) -> bool:
+    """Return whether a device is another one than the CPU, which works while the host goes on."""
+    return device.type != CPU.type
+
+
+def seed(device: torch.device, number: int) -> None:
+    """Let the global generator of a device continue from a seed, and leave those of all others as they are.
+
+    `torch.manual_seed` would do the same for every kind of device, but where one has not been started it notes the
+    call and its stack for later, which takes longer than a step of a small model.
+    """
+    if not is_accelerator(device):
+        torch.default_generator.manual_seed(number)
+        return
+    module = _module(device)
+    if device.index is None or not hasattr(module, "device"):
+        module.manual_seed(number)
+    else:
+        module.init()  # before that, the seed would be kept for the device that is current when it starts
+        with module.device(device):
+            module.manual_seed(number)
+
+
+@contextmanager
+def forked_random_state(device: torch.device) -> Iterator[None]:
+    """Put the random state of the CPU and of a device back afterwards; other devices are not touched.
+
+    Without a list of devices, `torch.random.fork_rng` would start every one of this machine.
+    """
+    if is_accelerator(device):
+        with torch.random.fork_rng([device], device_type=device.type):
+            yield
+    else:
+        with torch.random.fork_rng(devices=[]):
+            yield
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until a device has done all that it was asked to do."""
+    if is_accelerator(device):
+        torch.accelerator.synchronize(device)
+
+
+def make_current(device: torch.device) -> None:
+    """Let a device be the one that is meant where none is named, such as by a collective operation."""
+    if is_accelerator(device) and device.index is not None:
+        torch.accelerator.set_device_index(device.index)
+
+
+def reset_peak(device: torch.device) -> None:
+    """Begin to watch for the most memory that tensors take up on an accelerator; nothing waits for it."""
+    reset = getattr(_module(device), "reset_peak_memory_stats", None)
+    if reset is not None:
+        reset(device)
+
+
+def peak(device: torch.device) -> int | None:
+    """Return the most bytes that tensors took up on a device since the reset, or `None` where that is not known."""
+    most = getattr(_module(device), "max_memory_allocated", None)
+    return None if most is None else int(most(device))
+
+
+def model(device: torch.device) -> str:
+    """Return the name of the model of a device, such as `NVIDIA H200`, as far as it is known."""
+    name = getattr(_module(device), "get_device_name", None)
+    if name is not None:
+        return str(name(device))
+    return platform.processor() or platform.machine()
+
+
+def description(device: torch.device) -> str:
+    """Return kind and model of a device, as results tell it: numbers and times depend on both."""
+    return f"{device.type} ({model(device)})"
+
+
+def collective(device: torch.device) -> str:
+    """Return the backend of `torch.distributed` that sums tensors on a device over processes."""
+    return kind_of(device.type).collective
+
+
+def pins_memory(device: torch.device) -> bool:
+    """Return whether a copy from pinned memory to a device goes on in the background."""
+    return kind_of(device.type).pins
+
+
+def lacks(device: torch.device, feature: Feature) -> str | None:
+    """Return why a device cannot do something, in one line, or `None` if it can."""
+    return kind_of(device.type).lacks.get(feature)
+
+
+def _module(device: torch.device) -> Any:
+    return torch.get_device_module(device)
