@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib
-import importlib.util
 import inspect
-import re
 import sys
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points, version
@@ -15,6 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
+from benchbench import plugin_files
+from benchbench.plugin_files import FILE_TARGET
 from benchbench.problems import nearest_name, printable
 
 Kind = Literal["optimizer", "workload", "model", "dataset"]
@@ -26,8 +25,6 @@ _USES: dict[Kind, tuple[str, str]] = {
     "dataset": ("a data set: it cannot be called", "__call__"),
 }
 """What something of each kind is called, and the method that makes it one."""
-
-_FILE = re.compile(r"(?P<file>.+\.py):(?P<attribute>[^:]+)")
 
 
 class PluginError(ValueError):
@@ -116,8 +113,8 @@ def resolve(kind: Kind, target: str) -> Any:
 
     Args:
         kind: What is wanted.
-        target: A plugin's name, `module:attribute`, or `path/to/file.py:attribute`. The file must stand
-            alone: its folder is not searched for modules, since a run is known by this file's content.
+        target: A plugin's name, `module:attribute`, or `path/to/file.py:attribute`. The file imports the files next
+            to it, as with `python file.py`.
 
     Returns:
         The object.
@@ -125,7 +122,7 @@ def resolve(kind: Kind, target: str) -> Any:
     Raises:
         PluginError: There is no such thing, its code cannot be imported, or it is not of this kind.
     """
-    if match := _FILE.fullmatch(target):
+    if match := FILE_TARGET.fullmatch(target):
         module, attribute = _load_file(Path(match["file"])), match["attribute"]
     else:
         path = target if ":" in target else find(kind, target).target
@@ -149,7 +146,7 @@ def status(plugin: Plugin) -> str | None:
 
 def module_of(kind: Kind, target: str) -> str | None:
     """Return the name of the module that a target lies in, or `None` for a file and for an unknown name."""
-    if _FILE.fullmatch(target):
+    if FILE_TARGET.fullmatch(target):
         return None
     if ":" not in target:
         try:
@@ -203,25 +200,12 @@ def _import(name: str) -> ModuleType:
 
 
 def _load_file(path: Path) -> ModuleType:
-    # A module of its own for each content: an edited file is loaded again in the same process.
     try:
-        digest = hashlib.sha256(str(path.resolve()).encode() + path.read_bytes()).hexdigest()[:16]
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise PluginError(f"{path} cannot be read: {reason}") from None
-    name = f"_benchbench_file_{digest}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None  # a name that ends in .py has a loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
+        return plugin_files.load(path)
+    except plugin_files.UnreadableError as error:
+        raise PluginError(str(error)) from None
     except BaseException as error:  # noqa: BLE001 - SystemExit included
-        del sys.modules[name]
         raise _failure(f"{path} cannot be imported", error) from None
-    return module
 
 
 def _attribute(module: ModuleType, path: str, target: str) -> object:
@@ -243,5 +227,5 @@ def _failure(what: str, error: BaseException) -> PluginError:
 
 def describe_exception(error: BaseException) -> str:
     """Return an exception's type and the first line of its message."""
-    lines = str(error).strip().splitlines()
+    lines = plugin_files.without_prefix(str(error)).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

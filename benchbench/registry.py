@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError
 
+from benchbench import plugin_files
 from benchbench.plugins import Kind, Plugin, PluginError, module_of, plugins, resolve, status
 from benchbench.signatures import filled_by_harness, named_kind, signature_of, wants_optimizer
 from benchbench.suite.schema import MethodEntry
@@ -47,8 +48,9 @@ def build_optimizer(
         The optimizer.
 
     Raises:
-        PluginError: Its factory cannot be found.
+        PluginError: Its factory cannot be found, or a file that it comes from has changed.
     """
+    _check_unchanged(component)
     factory = resolve("optimizer", component.target)
     allowed = parameters("optimizer", factory, component.parameters)
     keywords = arguments(allowed, component.parameters)
@@ -66,11 +68,31 @@ def build_workload(component: Component, setup: Setup) -> Task:
     """Return a workload, set up for a run.
 
     Raises:
-        PluginError: The workload cannot be found.
+        PluginError: The workload cannot be found, or a file that it comes from has changed.
     """
+    _check_unchanged(component)
     workload = resolve("workload", component.target)
     allowed = parameters("workload", workload)
     return workload.build(setup, **arguments(allowed, component.parameters))  # type: ignore[no-any-return]
+
+
+def _check_unchanged(component: Component) -> None:
+    """Keep a run that has waited from training with other code than the one that its key stands for.
+
+    Raises:
+        PluginError: A file that the component names, or one next to it that it imports, is not what it was.
+    """
+    if component.digest is None:
+        return
+    try:
+        now = plugin_files.digest(component.target, component.parameters)
+    except plugin_files.UnreadableError as error:
+        raise PluginError(str(error)) from None
+    if now != component.digest:
+        raise PluginError(
+            f"{component.target}: its file, or one that this imports, has changed since the suite was read: "
+            "start the command again"
+        )
 
 
 def needs_create_graph(component: Component, declared: bool | None = None) -> bool:

@@ -22,6 +22,7 @@ FLOORS = {
     "signals": 0,
     "suite": 0,
     "plugins": 0,
+    "plugin_files": 0,
     "signatures": 0,
     "objective": 0,
     "devices": 0,

@@ -1,25 +1,23 @@
-"""Targets that are files: where they lie, and what stands in them, by which a run is known."""
+"""Targets that are files: where they lie, and the content by which a run is known."""
 
 from __future__ import annotations
 
 import functools
-import hashlib
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import JsonValue
 
+from benchbench import plugin_files
+from benchbench.plugin_files import FILE_TARGET
 from benchbench.suite.yaml_source import FieldPath
 from benchbench.values import Component
-
-FILE_TARGET = re.compile(r"(?P<file>[^:]+\.py|[A-Za-z]:[^:]+\.py):(?P<attribute>[\w.]+)")
 
 
 @dataclass(frozen=True)
 class FileTargets:
-    """Finds the files that a suite names.
+    """Finds the files that a suite names, and reads each once.
 
     Attributes:
         folder: Where relative paths start.
@@ -28,6 +26,7 @@ class FileTargets:
 
     folder: Path
     complain: Callable[[FieldPath, str, str], None]
+    _contents: dict[Path, bytes] = field(default_factory=dict)
 
     def component(
         self,
@@ -44,43 +43,41 @@ class FileTargets:
             parameters: Its parameters.
             of_parameter: Where a parameter stands.
         """
-        located, content = self._located(target, path)
-        values, more = self._all_located(parameters, of_parameter)
-        return Component(target=located, parameters=values, digest=_digest(content + more))
+        located = self._located(target, path)
+        values = self._all_located(parameters, of_parameter)
+        return Component(target=located, parameters=values, digest=plugin_files.digest(located, values, self._read))
 
     def _all_located(
         self, values: Mapping[str, JsonValue], path: Callable[[str], FieldPath]
-    ) -> tuple[dict[str, JsonValue], bytes]:
-        """Return values with every file target in them located, and the content of these files."""
+    ) -> dict[str, JsonValue]:
+        """Return values with every file target in them located."""
         located: dict[str, JsonValue] = {}
-        content = b""
         for name, value in values.items():
-            more = b""
             located[name] = value
             if isinstance(value, str):
-                located[name], more = self._located(value, path(name))
+                located[name] = self._located(value, path(name))
             elif isinstance(value, dict):
-                located[name], more = self._all_located(value, functools.partial(_below, path(name)))
-            content += more
-        return located, content
+                located[name] = self._all_located(value, functools.partial(_below, path(name)))
+        return located
 
-    def _located(self, target: str, path: FieldPath) -> tuple[str, bytes]:
-        """Return a file target with its absolute path, and the file's content; any other target as it is."""
+    def _located(self, target: str, path: FieldPath) -> str:
+        """Return a file target with its absolute path; any other target as it is."""
         match = FILE_TARGET.fullmatch(target)
         if match is None:
-            return target, b""
-        file = (self.folder / match["file"]).resolve()
+            return target
         try:
-            return f"{file}:{match['attribute']}", file.read_bytes()
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-            reason = error.strerror if isinstance(error, OSError) else error
-            self.complain(path, f"{file} cannot be read: {reason}", target)
-            return target, b""
+            file = (self.folder / match["file"]).resolve()
+            if file not in self._contents:
+                self._contents[file] = plugin_files.content(file)
+        except ValueError as error:  # that of a NUL in the name included
+            self.complain(path, str(error), target)
+            return target
+        return f"{file}:{match['attribute']}"
+
+    def _read(self, file: Path) -> bytes:
+        # What could not be read has been complained about.
+        return self._contents.get(file, b"")
 
 
 def _below(path: FieldPath, name: str) -> FieldPath:
     return (*path, name)
-
-
-def _digest(content: bytes) -> str | None:
-    return hashlib.sha256(content).hexdigest()[:16] if content else None

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import JsonValue
 
-from benchbench.suite.file_targets import FILE_TARGET
+from benchbench.plugin_files import FILE_TARGET
 from benchbench.suite.yaml_nodes import PATTERNS, TAG
 from benchbench.tuning.study import Standing, total
 from benchbench.values import Tuned

@@ -36,7 +36,8 @@ class Component(Frozen):
     Attributes:
         target: A registered name, `module:attribute` or `path/to/file.py:attribute`.
         parameters: Keyword arguments of the factory, as they stand in the suite.
-        digest: Hash of the source file when the target is a file, so that an edited file is a different run.
+        digest: Hash of the files that target and parameters name, and of the neighbours that these import, so that an
+            edited file is a different run.
     """
 
     target: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -92,32 +91,6 @@ def test_unknown_names_and_missing_attributes(install: Install) -> None:
     assert "is not a Workload" in error("workload", "my_plugin:Plain")
     for target in ("", ":", "a:", ":b", "a..b:c", ".:x", "a b:c", "x.py:", "\0:a", "\0.py:a"):
         assert error("optimizer", target)
-
-
-# Files
-
-
-def test_a_file_is_a_module_of_its_own(tmp_path: Path) -> None:
-    path = list(sys.path)
-    for folder in ("one", "two"):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "mine.py").write_text(f"class A:\n    @staticmethod\n    def b(params): return {folder!r}")
-    first, second = (registry.resolve("optimizer", f"{tmp_path / folder / 'mine.py'}:A.b") for folder in ("one", "two"))
-    assert (first([]), second([])) == ("one", "two")
-    assert registry.resolve("optimizer", f"{tmp_path / 'one' / 'mine.py'}:A.b") is first
-    assert sys.path == path
-    (tmp_path / "one" / "mine.py").write_text("class A:\n    @staticmethod\n    def b(params): return 'edited'")
-    assert registry.resolve("optimizer", f"{tmp_path / 'one' / 'mine.py'}:A.b")([]) == "edited"
-
-
-def test_a_file_that_breaks_leaves_nothing_behind(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text("import neighbour")
-    (tmp_path / "neighbour.py").write_text("")
-    modules = set(sys.modules)
-    message = f"{tmp_path / 'mine.py'} cannot be imported: ModuleNotFoundError: No module named 'neighbour'"
-    assert error("optimizer", f"{tmp_path / 'mine.py'}:A") == message
-    assert set(sys.modules) == modules
-    assert "cannot be read: No such file" in error("optimizer", f"{tmp_path / 'no.py'}:A")
 
 
 def test_modules_of_targets(install: Install) -> None:
