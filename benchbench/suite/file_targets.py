@@ -47,9 +47,7 @@ class FileTargets:
         values = self._all_located(parameters, of_parameter)
         return Component(target=located, parameters=values, digest=plugin_files.digest(located, values, self._read))
 
-    def _all_located(
-        self, values: Mapping[str, JsonValue], path: Callable[[str], FieldPath]
-    ) -> dict[str, JsonValue]:
+    def _all_located(self, values: Mapping[str, JsonValue], path: Callable[[str], FieldPath]) -> dict[str, JsonValue]:
         """Return values with every file target in them located."""
         located: dict[str, JsonValue] = {}
         for name, value in values.items():
