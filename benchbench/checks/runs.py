@@ -38,6 +38,12 @@ def execution_problems(spec: RunSpec, origin: Origin) -> list[Problem]:
         "accumulate": f"a batch of {size} examples has no {execution.accumulate} parts"
         if execution.accumulate > size
         else "",
+        "autocast_evaluation": "there is no autocast to evaluate under: leave it out, or set `autocast`"
+        if execution.autocast_evaluation and execution.autocast == "off"
+        else "",
+        "cudnn_benchmark": "deterministic algorithms leave cuDNN no choice: leave out one of the two"
+        if execution.cudnn_benchmark and execution.deterministic
+        else "",
         "ranks": _wrong_ranks(spec),
         "batch_norm": "with one rank there is nothing to synchronise: leave it out, or set `ranks`"
         if execution.batch_norm == "synchronised" and execution.ranks == 1

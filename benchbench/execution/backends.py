@@ -1,4 +1,4 @@
-"""What a run asks of torch's backends: TF32, deterministic algorithms."""
+"""What a run asks of torch's backends: TF32, deterministic algorithms, cuDNN's choice of the fastest ones."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ def configured(execution: Execution, device: torch.device) -> Iterator[None]:
     )
     workspace = os.environ.get(_WORKSPACE)
     matmul.allow_tf32 = cudnn.allow_tf32 = execution.tf32
+    cudnn.benchmark = execution.cudnn_benchmark
     if execution.deterministic:
-        cudnn.deterministic, cudnn.benchmark = True, False
+        cudnn.deterministic = True
         torch.use_deterministic_algorithms(True)
         if device.type == "cuda":
             os.environ.setdefault(_WORKSPACE, ":4096:8")

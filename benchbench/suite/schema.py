@@ -142,9 +142,11 @@ class _Entry(BaseModel):
     accumulate: Count | None = None
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     autocast: Literal["off", "bf16", "fp16"] | None = None
+    autocast_evaluation: bool | None = None
     channels_last: bool | None = None
     tf32: bool | None = None
     deterministic: bool | None = None
+    cudnn_benchmark: bool | None = None
     ranks: Annotated[int, Field(ge=1, le=MOST_RANKS)] | None = None
     batch_norm: Literal["local", "synchronised"] | None = None
     memory: Annotated[float, Field(gt=0, le=_MOST_MEMORY)] | None = None

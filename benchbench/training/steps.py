@@ -19,14 +19,14 @@ from benchbench.execution import backends, parts
 from benchbench.execution.compilation import CompiledLoss
 from benchbench.execution.normalizers import frozen_statistics, normalizers_of
 from benchbench.execution.parts import Part
-from benchbench.execution.precision import LossScaler, in_half_precision
+from benchbench.execution.precision import LossScaler, evaluated_in, in_half_precision
 from benchbench.execution.ranks import Ranks
 from benchbench.execution.synchronised_norm import synchronise
 from benchbench.objective import Objective
 from benchbench.runs.checkpoint import same
 from benchbench.streams import Streams
 from benchbench.training.schedules import Schedules
-from benchbench.values import RunSpec
+from benchbench.values import Metrics, RunSpec
 from benchbench.workloads import Setup
 
 _COUNTS = ("steps", "forwards", "gradients", "hvps")
@@ -110,6 +110,11 @@ class Training:
             loss = stepping.step(self.optimizer, objective)
         self.ledger.steps += 1
         return loss
+
+    def evaluate(self, split: str) -> Metrics:
+        """Return the task's metrics on a split, as `split/metric`, in the precision that the spec asks for."""
+        with evaluated_in(self._execution, self._device):
+            return {f"{split}/{name}": value for name, value in self.task.evaluate(split).items()}
 
     def reseed(self) -> None:
         """Let dropout masks be those of the step: they depend on it (and the rank) alone, whatever else is drawn."""

@@ -78,7 +78,7 @@ def run(
             with stepping.evaluating(training.optimizer):
                 metrics = {
                     "train/loss": progress.loss_sum.item() / task.steps_per_epoch,
-                    **_evaluate(task, progress.judged),
+                    **training.evaluate(progress.judged),
                     **{f"schedule/{key}": value for key, value in training.schedules.values().items()},
                 }
                 record = EpochRecord(epoch=epoch, metrics=metrics, cost=ledger.cost(usage.seconds))
@@ -133,11 +133,11 @@ def _tested(progress: Progress, keeper: Keeper) -> tuple[EpochRecord, EpochRecor
         keeper.keep_weights(progress)
         if not best.weights:
             return last, chosen
-        final = _with(last, _evaluate(task, "test"))
+        final = _with(last, training.evaluate("test"))
         if chosen.epoch == last.epoch:
             return final, final
         task.model.load_state_dict(best.weights)
-        return final, _with(chosen, _evaluate(task, "test"))
+        return final, _with(chosen, training.evaluate("test"))
 
 
 def _throughput(task: Task, epochs: int, seconds: float) -> dict[str, str]:
@@ -148,10 +148,6 @@ def _throughput(task: Task, epochs: int, seconds: float) -> dict[str, str]:
 
 def _with(record: EpochRecord, metrics: Metrics) -> EpochRecord:
     return record.model_copy(update={"metrics": {**record.metrics, **metrics}})
-
-
-def _evaluate(task: Task, split: str) -> Metrics:
-    return {f"{split}/{name}": value for name, value in task.evaluate(split).items()}
 
 
 def run_in_folder(

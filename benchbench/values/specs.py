@@ -53,9 +53,11 @@ class Execution(Frozen):
         accumulate: Parts that a batch is computed in, one after the other.
         clip_norm: Largest Euclidean norm of a gradient, which is scaled down to it, or `None`.
         autocast: Type that the forward passes of plain gradients use; Hessian-vector products are in float32.
-        channels_last: Whether plain gradients are computed in the memory format channels-last.
+        autocast_evaluation: Whether the model is evaluated under `autocast` as well, instead of in float32.
+        channels_last: Whether the weights of convolutions and their inputs are laid out channels-last.
         tf32: Whether matrix products and convolutions in float32 may be computed with TF32.
         deterministic: Whether only deterministic algorithms are used.
+        cudnn_benchmark: Whether cuDNN tries its algorithms out, for each new shape, and takes the fastest.
         ranks: Processes that share every batch.
         batch_norm: What batch norm normalises by: the rank's own part of the batch, or the whole batch.
     """
@@ -64,9 +66,11 @@ class Execution(Frozen):
     accumulate: int = 1
     clip_norm: float | None = None
     autocast: Literal["off", "bf16", "fp16"] = "off"
+    autocast_evaluation: bool = False
     channels_last: bool = False
     tf32: bool = False
     deterministic: bool = False
+    cudnn_benchmark: bool = False
     ranks: int = 1
     batch_norm: Literal["local", "synchronised"] = "local"
 
@@ -150,6 +154,9 @@ class RunSpec(Frozen):
             del content["diagnostics"]
         if self.reads_test:
             del content["reads_test"]
+        for name in _LATER_SETTINGS:
+            if getattr(self.execution, name) == getattr(_DEFAULT_EXECUTION, name):
+                del content["execution"][name]
         for component in (content["workload"], content["optimizer"]):
             if component["digest"]:  # a file is known by its content, wherever it lies
                 component.update(_without_folders(component))
@@ -189,5 +196,10 @@ def _without_folders(value: Any) -> Any:
     is_file = isinstance(value, str) and re.fullmatch(r".+\.py:[\w.]+", value)
     return value.replace("\\", "/").rpartition("/")[2] if is_file else value
 
+
+_DEFAULT_EXECUTION = Execution()
+
+_LATER_SETTINGS = ("autocast_evaluation", "cudnn_benchmark")
+"""Settings that came when there were results already: the keys of runs that do not use them stay what they were."""
 
 _NOT_IN_KEY = {"suite", "method", "workload_label", "timeout", "memory", "checkpoint_minutes", "measure", "sharpness"}

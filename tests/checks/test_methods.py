@@ -182,6 +182,16 @@ def test_an_interrupt_ends_the_checks(write: Write) -> None:
             "workload: code.py:simple, batch_norm: synchronised",
             "4: workloads.w.batch_norm: with one rank there is nothing to synchronise: leave it out, or",
         ),
+        (
+            "optimizer: adamw",
+            "optimizer: adamw, autocast_evaluation: true",
+            "6: methods.A.autocast_evaluation: there is no autocast to evaluate under: leave it out, or set",
+        ),
+        (
+            "optimizer: adamw",
+            "optimizer: adamw, deterministic: true, cudnn_benchmark: true",
+            "6: methods.A.cudnn_benchmark: deterministic algorithms leave cuDNN no choice: leave out one of the two",
+        ),
     ],
 )
 def test_gradients_that_cannot_be_computed_so(write: Write, old: str, new: str, problem: str) -> None:
@@ -190,8 +200,9 @@ def test_gradients_that_cannot_be_computed_so(write: Write, old: str, new: str, 
 
 
 def test_gradients_can_be_computed_in_all_other_ways(write: Write) -> None:
-    said = "accumulate: 2, clip_norm: 1, autocast: fp16, channels_last: true, tf32: true, deterministic: true, ranks: 2"
-    assert problems(write("optimizer: adamw", f"optimizer: adamw, {said}")) == []
+    said = "accumulate: 2, clip_norm: 1, autocast: fp16, channels_last: true, tf32: true, ranks: 2"
+    for more in ("deterministic: true", "cudnn_benchmark: true, autocast_evaluation: true"):
+        assert problems(write("optimizer: adamw", f"optimizer: adamw, {said}, {more}")) == []
 
 
 def test_a_schedule_of_the_workload_must_fit_every_method(write: Write) -> None:

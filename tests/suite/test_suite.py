@@ -29,6 +29,18 @@ def test_the_memory_of_a_run_is_stated_like_its_budget_and_is_no_part_of_its_key
     assert one(suite, "A").key == one(plain, "A").key
 
 
+def test_a_setting_that_came_later_is_part_of_the_key_where_it_is_used(write: Write) -> None:
+    """The keys written out are those of before there were these settings."""
+    plain = suites.load(write(SMALL))
+    older = suites.load(write(SMALL.replace("batch_size: 8", "batch_size: 8, autocast: bf16, deterministic: true")))
+    assert (one(plain, "A").key, one(older, "A").key) == ("401bc1aab2b2e398", "227e68ee79af4231")
+    keys = {
+        one(suites.load(write(SMALL.replace("batch_size: 8", f"batch_size: 8, autocast: bf16, {said}"))), "A").key
+        for said in ("tf32: false", "cudnn_benchmark: false", "cudnn_benchmark: true", "autocast_evaluation: true")
+    }
+    assert len(keys) == 3
+
+
 def test_every_run_is_spelled_out(write: Write) -> None:
     text = SMALL.replace("seeds", "title: A small one\ntimeout: 60\ntables: [cost]\nseeds")
     text = text.replace("methods:", "  v: {workload: other, epochs: 3, batch_size: 4, width: 5}\nmethods:")

@@ -196,6 +196,37 @@ def test_a_run_in_half_precision_learns_and_says_so(optimizer: str, name: str) -
     assert (half.cost.gradients, half.cost.hvps) == (plain.cost.gradients, plain.cost.hvps)
 
 
+def test_a_run_is_evaluated_in_float32_unless_it_asks_for_its_own_precision() -> None:
+    seen: list[torch.dtype] = []
+
+    def evaluated(**execution: Any) -> dict[str, float]:
+        made, batch = training(**execution)
+        made.step(batch)
+        layer: Any = made.task.model.get_submodule("1")
+        layer.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+        return {**made.evaluate("validation"), **made.evaluate("test")}
+
+    full, own = evaluated(autocast="bf16"), evaluated(autocast="bf16", autocast_evaluation=True)
+    assert seen == [torch.float32] * 2 + [torch.bfloat16] * 2
+    assert full.keys() == own.keys() >= {"validation/loss", "test/accuracy"}
+    assert full["test/loss"] != own["test/loss"]
+    assert own["test/loss"] == pytest.approx(full["test/loss"], rel=0.01)
+
+    made, batch = training(autocast="bf16", autocast_evaluation=True)
+    made.step(batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert made.task.evaluate("test") == {name: own[f"test/{name}"] for name in ("loss", "accuracy")}
+
+
+def test_a_result_says_how_the_run_was_evaluated() -> None:
+    chosen = spec(autocast="bf16", autocast_evaluation=True, cudnn_benchmark=True)
+    result = run(chosen, CPU, lambda record: None)
+    assert (result.environment["autocast_evaluation"], result.environment["cudnn_benchmark"]) == ("True", "True")
+    plain = run(spec(autocast="bf16"), CPU, lambda record: None)
+    assert result.final["train/loss"] == plain.final["train/loss"]
+    assert result.final["test/loss"] != plain.final["test/loss"]
+
+
 # Memory format
 
 
@@ -251,8 +282,8 @@ def test_backends_are_configured_for_a_run_and_put_back(monkeypatch: pytest.Monk
     before = switches()
     gpu = torch.device("cuda")
     with backends.configured(Execution(), gpu):
-        assert switches() == [False, False, False, True, False, None]
-    with backends.configured(Execution(tf32=True), gpu):
+        assert switches() == [False, False, False, False, False, None]
+    with backends.configured(Execution(tf32=True, cudnn_benchmark=True), gpu):
         assert switches() == [True, True, False, True, False, None]
     with pytest.raises(KeyError), backends.configured(Execution(deterministic=True), gpu):
         assert switches() == [False, False, True, False, True, ":4096:8"]
