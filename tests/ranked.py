@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed import distributed_c10d
 
 from benchbench.execution.ranks import Ranks, joined
+from benchbench.training import followers
 from benchbench.training.steps import Training
 from benchbench.values import Component, Execution, Metrics, RunSpec
 from benchbench.workloads import DATA, Setup, Workload
@@ -87,7 +90,55 @@ def build_deadly(setup: Setup) -> SmallTask:
     return DeadlyTask(build_mlp(setup).model)
 
 
+class DeafTask(SmallTask):
+    """Ends the process of rank 1 while rank 0 waits for something else, as for a device that waits for rank 1."""
+
+    def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        followers.LEAVE_SECONDS = 0.1
+        if torch.distributed.get_rank() == 1:
+            os._exit(3)
+        time.sleep(600)
+        return super().batches(epoch)
+
+
+def build_deaf(setup: Setup) -> SmallTask:
+    """Perceptron whose rank 1 dies, which rank 0 does not notice."""
+    return DeafTask(build_mlp(setup).model)
+
+
+class FailingTask(SmallTask):
+    """Raises in the evaluation, which rank 0 does alone."""
+
+    def evaluate(self, split: str) -> Metrics:
+        raise RuntimeError("this task cannot be evaluated")
+
+
+def build_waiting(setup: Setup, *, folder: str, fails: bool = False) -> SmallTask:
+    """Perceptron whose ranks wait for all others, without a limit, when they leave, as NCCL's do; each one tells."""
+    destroy, abort = torch.distributed.destroy_process_group, distributed_c10d._abort_process_group
+    here = Path(folder)
+
+    def tell(what: str) -> None:
+        ended = any(here.glob("runs/*/result.json"))
+        (here / f"{what}-{torch.distributed.get_rank()}").write_text("result" if ended else "no result")
+
+    def leave_together() -> None:
+        tell("leave")
+        while len(list(here.glob("leave-*"))) < torch.distributed.get_world_size():
+            time.sleep(0.01)
+        destroy()
+
+    def leave_alone() -> None:
+        tell("abort")
+        abort()
+
+    torch.distributed.destroy_process_group = leave_together
+    distributed_c10d._abort_process_group = leave_alone
+    return (FailingTask if fails else SmallTask)(build_mlp(setup).model)
+
+
 mlp, conv, deadly = Workload(build_mlp), Workload(build_conv), Workload(build_deadly)
+waiting, deaf = Workload(build_waiting), Workload(build_deaf)
 
 
 def training(case: str, ranks: Ranks | None) -> Training:

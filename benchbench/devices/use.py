@@ -17,6 +17,11 @@ def is_accelerator(device: torch.device) -> bool:
     return device.type != CPU.type
 
 
+def count(device: torch.device) -> int:
+    """Return how many devices of this kind this process sees."""
+    return int(_module(device).device_count())
+
+
 def seed(device: torch.device, number: int) -> None:
     """Let the global generator of a device continue from a seed, and leave those of all others as they are.
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed import distributed_c10d
 
 from benchbench.devices import use
 from benchbench.execution.flat import flattened
@@ -19,6 +22,9 @@ from benchbench.execution.parts import Evaluated
 
 _TIMEOUT = timedelta(minutes=10)
 """How long a rank waits for another one's share of a sum."""
+
+LEAVE_SECONDS = 30.0
+"""How long a rank waits for the others when all leave, and for the end of what it has asked its device to send."""
 
 
 class RankEndedError(RuntimeError):
@@ -95,6 +101,9 @@ class Ranks:
 def joined(ranks: Ranks, store: Path, device: torch.device) -> Iterator[None]:
     """Let ranks on this machine reach each other inside, through a file and the loopback interface.
 
+    At the end all of them leave together: each waits for the others, up to `LEAVE_SECONDS`. After an exception, a rank
+    cuts its connection to the others without waiting for them.
+
     Args:
         ranks: This process.
         store: A file that all of them name and that does not exist yet.
@@ -112,5 +121,33 @@ def joined(ranks: Ranks, store: Path, device: torch.device) -> Iterator[None]:
     )
     try:
         yield
-    finally:
-        dist.destroy_process_group()
+    except BaseException:
+        # The others may be anywhere, or dead. Leaving with them would wait for them; this does not.
+        _done_in_time(distributed_c10d._abort_process_group, device)
+        raise
+    if not _done_in_time(dist.destroy_process_group, device):
+        sys.stderr.write("the ranks did not leave each other in time; the connection between them is cut\n")
+        _done_in_time(distributed_c10d._abort_process_group, device)
+
+
+def _done_in_time(leave: Callable[[], None], device: torch.device) -> bool:
+    """Return whether a way to leave the other ranks has come to its end; what it raises is printed.
+
+    NCCL waits for all ranks in some of these calls, without a limit. So a thread makes them, which is left to itself
+    when they take too long: it ends with the process.
+    """
+    done = threading.Event()
+
+    def run() -> None:
+        try:
+            use.make_current(device)  # a thread begins with the first one
+            leave()
+        except Exception:  # noqa: BLE001 - what counts has been written, and must not be lost by this
+            traceback.print_exc()
+        else:
+            done.set()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(LEAVE_SECONDS)
+    return done.is_set()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import sys
 import tempfile
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing.connection import Connection, wait
@@ -16,9 +19,10 @@ from pathlib import Path
 import torch
 
 from benchbench import stepping
+from benchbench.devices import use
 from benchbench.execution import backends
 from benchbench.execution.processes import die_with_parent, no_main_module, start_fork_server
-from benchbench.execution.ranks import RankEndedError, Ranks, joined
+from benchbench.execution.ranks import LEAVE_SECONDS, RankEndedError, Ranks, joined
 from benchbench.runs.checkpoint import load_tensors, save_tensors
 from benchbench.training.steps import Training
 from benchbench.values import RunSpec
@@ -69,8 +73,12 @@ class Followers:
         self._group = ExitStack()
         self._joined = False
 
-    def begin(self, epoch: int, done: int, training: Training) -> None:
-        """Let all ranks make the steps of an epoch.
+    @contextmanager
+    def along(self, epoch: int, done: int, training: Training) -> Iterator[None]:
+        """Let all ranks make the steps of an epoch, which this process makes inside.
+
+        A rank that ends meanwhile ends this process too, unless it has noticed by itself: where a device waits for that
+        rank, an exception cannot reach the process that waits for the device.
 
         Args:
             epoch: Its number, from 1.
@@ -82,6 +90,7 @@ class Followers:
             RankEndedError: A rank has ended; the log says why.
         """
         if self.ranks is None:
+            yield
             return
         if not self._joined:
             self._joined = True
@@ -91,6 +100,21 @@ class Followers:
             self._tell(None)
             self._group.enter_context(joined(self.ranks, self._folder / _STORE, self._device))
         self._tell(_Epoch(epoch, done, list(training.schedules.scores)))
+        over, end = multiprocessing.Pipe(duplex=False)
+        threading.Thread(target=self._end_with_the_first, args=(over,), daemon=True).start()
+        try:
+            yield
+        finally:
+            end.close()
+
+    def _end_with_the_first(self, over: Connection) -> None:
+        with over:
+            wait([over, *(follower.process.sentinel for follower in self._followers)])
+            if not over.poll(LEAVE_SECONDS):
+                ranks = [follower.rank for follower in self._followers if not follower.process.is_alive()]
+                sys.stderr.write(f"the process of rank {ranks[0]} has ended, and this one ends for it\n")
+                sys.stderr.flush()
+                os._exit(1)
 
     def _await_all(self) -> None:
         for follower in self._followers:
@@ -107,18 +131,31 @@ class Followers:
             except OSError:
                 raise RankEndedError(follower.rank) from None
 
+    @contextmanager
+    def leaving(self) -> Iterator[None]:
+        """Let all ranks leave each other together at the end, or cut the connection to the others after an error."""
+        with self._group:
+            yield
+            if not self._joined:
+                return
+            with suppress(RankEndedError):  # one that has died since its last step takes nothing along
+                self._tell(None)
+        for follower in self._followers:
+            follower.process.join(LEAVE_SECONDS)
+
     def end(self) -> None:
-        """End the other ranks at once: all that counts is here."""
+        """End the other ranks, wherever they are: all that counts is here."""
         for follower in self._followers:
             follower.process.kill()
             follower.process.join()
             follower.orders.close()
-        self._group.close()
 
 
 @contextmanager
 def following(spec: RunSpec, device: torch.device, data: Path) -> Iterator[Followers]:
     """Start the other ranks of a run, which set up the same training meanwhile, and end them afterwards.
+
+    What the run has given must be on the disk before the end of this context, where ranks wait for each other.
 
     They share out this process's threads. On GPUs, each has one to itself: this process the first one that it sees.
 
@@ -137,17 +174,21 @@ def following(spec: RunSpec, device: torch.device, data: Path) -> Iterator[Follo
     if size == 1:
         yield Followers(None, device, Path(), [])
         return
-    if device.type == "cuda" and torch.cuda.device_count() < size:
-        raise ValueError(f"ranks: each of {size} needs a GPU of its own, and there are {torch.cuda.device_count()}")
+    if (reason := use.lacks(device, "ranks")) is not None:
+        raise ValueError(f"ranks: {reason}")
+    if use.is_accelerator(device) and (count := use.count(device)) < size:
+        raise ValueError(f"ranks: each of {size} needs a GPU of its own, and there are {count}")
     threads = torch.get_num_threads()
     share = max(1, threads // size)
     with tempfile.TemporaryDirectory(prefix="benchbench-") as folder:
-        devices = [device.type if device.type == "cpu" else f"{device.type}:{rank}" for rank in range(size)]
-        started = [_start(spec, data, _Place(rank, devices[rank], share, folder)) for rank in range(1, size)]
+        places = range(1, size)
+        devices = {rank: f"{device.type}:{rank}" if use.is_accelerator(device) else device.type for rank in places}
+        started = [_start(spec, data, _Place(rank, devices[rank], share, folder)) for rank in places]
         torch.set_num_threads(share)
         followers = Followers(Ranks(0, size), device, Path(folder), started)
         try:
-            yield followers
+            with followers.leaving():
+                yield followers
         finally:
             followers.end()
             torch.set_num_threads(threads)
@@ -183,8 +224,7 @@ def follow(spec: str, data: str, place: _Place, orders: Connection) -> None:
     die_with_parent()
     torch.set_num_threads(place.threads)
     run, device = RunSpec.model_validate_json(spec), torch.device(place.device)
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
+    use.make_current(device)
     ranks = Ranks(place.rank, run.execution.ranks)
     with backends.configured(run.execution, device):
         training = Training(run, device, Path(data), ranks)
@@ -193,11 +233,16 @@ def follow(spec: str, data: str, place: _Place, orders: Connection) -> None:
         if (state := Path(place.folder, _STATE)).exists():
             training.load_state_dict(load_tensors(state))
         with joined(ranks, Path(place.folder, _STORE), device):
-            while True:
-                epoch: _Epoch = orders.recv()
+            while (epoch := _next_epoch(orders)) is not None:
                 training.schedules.scores = epoch.scores
                 for batch in islice(training.task.batches(epoch.number), epoch.done, None):
                     training.step(batch)
                 # Rank 0 is judged now. Showing its weights and putting them back may cost rounding.
                 with stepping.evaluating(training.optimizer):
                     pass
+
+
+def _next_epoch(orders: Connection) -> _Epoch | None:
+    """Return the epoch that rank 0 begins next, `None` when all ranks leave."""
+    order: _Epoch | None = orders.recv()
+    return order

@@ -33,6 +33,7 @@ def run(
     report: Callable[[EpochRecord], None],
     data: Path = DATA,
     keeper: Keeper | None = None,
+    settle: Callable[[RunResult], RunResult] = lambda result: result,
 ) -> RunResult:
     """Train one run to the end of its budget or to its divergence.
 
@@ -45,9 +46,10 @@ def run(
         report: Called after every epoch.
         data: The folder in which data sets lie.
         keeper: Takes up what an earlier attempt has left and keeps this one's progress; without one, nothing is kept.
+        settle: Completes the result and writes it down, before this process waits for other ranks for the last time.
 
     Returns:
-        The result, with outcome `finished` or `diverged`.
+        What `settle` has made of the result, with outcome `finished` or `diverged`.
 
     Raises:
         RuntimeError: The optimizer never evaluated the objective.
@@ -68,12 +70,12 @@ def run(
 
         while progress.epoch <= spec.epochs:
             epoch = progress.epoch
-            followers.begin(epoch, progress.batches, training)
-            batches = progress.remaining(task.batches(epoch))
-            with usage.measured():
-                for batch in batches:
-                    progress.step(batch)
-                    keeper.after_step(progress)
+            with followers.along(epoch, progress.batches, training):
+                batches = progress.remaining(task.batches(epoch))
+                with usage.measured():
+                    for batch in batches:
+                        progress.step(batch)
+                        keeper.after_step(progress)
 
             with stepping.evaluating(training.optimizer):
                 metrics = {
@@ -89,7 +91,7 @@ def run(
                 break
             keeper.after_epoch(progress)
         final, at_best = _tested(progress, keeper)
-    return _result(spec.key, progress, outcome, message, final, at_best)
+        return settle(_result(spec.key, progress, outcome, message, final, at_best))
 
 
 def _result(
@@ -183,7 +185,7 @@ def run_in_folder(
         result = _trained(spec, device, folder, data, company, own_process, stop)
     if spec.lacks_sharpness(result):
         result = measurement.with_sharpness(spec, result, device, folder, data, stop)
-    folder.finish(result)
+        folder.finish(result)
     return result
 
 
@@ -197,31 +199,37 @@ def _trained(
     stop: Callable[[], bool],
 ) -> RunResult:
     keeper = Keeper(spec, device, folder, stop)
+
+    def settle(result: RunResult) -> RunResult:
+        # Read here already: what is measured later has a peak of its own.
+        used = result.memory.model_copy(update={"host_peak": memory.process_peak() if own_process else None})
+        described = {**environment(device, company()), **result.environment, **keeper.account()}
+        # Should the probe take the process along, this is what remains.
+        unmetered = "the process died in the probe" if _is_probed(spec, result) else ""
+        result = result.model_copy(update={"environment": described, "memory": used, "unmetered": unmetered})
+        folder.finish(result)
+        return result
+
     try:
-        result = run(spec, device, folder.append, data, keeper)
+        result = run(spec, device, folder.append, data, keeper, settle)
     except Stopped as stopped:
-        result = RunResult(key=spec.key, outcome="interrupted", message=str(stopped))
+        result = settle(RunResult(key=spec.key, outcome="interrupted", message=str(stopped)))
     except RankEndedError as error:
         traceback.print_exc()
-        result = RunResult(key=spec.key, outcome="crashed", message=str(error))
+        result = settle(RunResult(key=spec.key, outcome="crashed", message=str(error)))
     except (Exception, SystemExit):  # noqa: BLE001 - one run's failure is a value, whatever its cause
         traceback.print_exc()
         lines = traceback.format_exc().strip().splitlines()[-_TRACEBACK_LINES:]
-        result = RunResult(key=spec.key, outcome="failed", message="\n".join(lines))
-    # Read here already: what is measured below has a peak of its own.
-    used = result.memory.model_copy(update={"host_peak": memory.process_peak() if own_process else None})
-    result = result.model_copy(
-        update={
-            "environment": {**environment(device, company()), **result.environment, **keeper.account()},
-            "memory": used,
-        }
-    )
-    if "flops" in spec.measure and result.conclusive:
-        # Should the probe take the process along, this is what remains.
-        folder.finish(result.model_copy(update={"unmetered": "the process died in the probe"}))
+        result = settle(RunResult(key=spec.key, outcome="failed", message="\n".join(lines)))
+    if _is_probed(spec, result):
         gc_measured, unmetered = probe.gradient_equivalents(spec, device, data, hessian=result.cost.hvps > 0)
         result = result.model_copy(update={"gc_measured": gc_measured, "unmetered": unmetered})
+        folder.finish(result)
     return result
+
+
+def _is_probed(spec: RunSpec, result: RunResult) -> bool:
+    return "flops" in spec.measure and result.conclusive
 
 
 def environment(device: torch.device, company: int) -> dict[str, str]:

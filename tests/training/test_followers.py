@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch.distributed import distributed_c10d
 
+from benchbench.engines import Job
+from benchbench.engines.local import LocalEngine
+from benchbench.engines.slots import cpu_slots
+from benchbench.execution import ranks as ranks_module
+from benchbench.execution.ranks import Ranks, joined
 from benchbench.runs.folder import RunFolder
 from benchbench.training.followers import following
 from benchbench.training.keeper import Keeper, Stopped, never
 from benchbench.training.trainer import run, run_in_folder
-from benchbench.values import Component, EpochRecord, Execution, Plateau, RunSpec
+from benchbench.values import Component, EpochRecord, Execution, Plateau, RunResult, RunSpec
 from benchbench.workloads import DATA
 from tests import ranked
+from tests.engines.conftest import execute
 
 CPU = torch.device("cpu")
 
@@ -45,6 +53,50 @@ def test_a_dead_rank_ends_the_run(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     result = run_in_folder(spec(f"{ranked.__file__}:deadly"), CPU, folder)
     assert (result.outcome, result.message) == ("crashed", "the process of another rank has ended; see the log")
+
+
+def executed(name: str, place: Path, **parameters: Any) -> RunResult:
+    """Return how a run of a workload of `ranked` ends in a process of its own."""
+    engine = LocalEngine(cpu_slots(1, cores=1))
+    workload = Component(target=f"{ranked.__file__}:{name}", parameters=parameters)
+    chosen = spec("").model_copy(update={"workload": workload})
+    try:
+        [result] = execute(engine, [Job(chosen, RunFolder(place / "runs/run"), DATA)], seconds=60).values()
+    finally:
+        engine.stop()
+    return result
+
+
+@pytest.mark.slow
+def test_a_rank_whose_death_is_not_noticed_ends_the_run(tmp_path: Path) -> None:
+    result = executed("deaf", tmp_path)
+    assert (result.outcome, "the process of rank 1 has ended" in result.message) == ("crashed", True), result.message
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fails", "outcome", "left"),
+    [(False, "finished", {"leave-0": "result", "leave-1": "result"}), (True, "failed", {"abort-0": "no result"})],
+)
+def test_ranks_leave_together_and_after_an_error_rank_0_alone(
+    tmp_path: Path, fails: bool, outcome: str, left: dict[str, str]
+) -> None:
+    result = executed("waiting", tmp_path, folder=str(tmp_path), fails=fails)
+    assert result.outcome == outcome, result.message
+    assert {file.name: file.read_text() for file in tmp_path.glob("*-*")} == left
+
+
+def test_a_rank_that_does_not_leave_in_time_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    never_set, aborted = threading.Event(), list[bool]()
+    monkeypatch.setattr(ranks_module, "LEAVE_SECONDS", 0.1)
+    monkeypatch.setattr(torch.distributed, "destroy_process_group", never_set.wait)
+    abort = distributed_c10d._abort_process_group
+    monkeypatch.setattr(distributed_c10d, "_abort_process_group", lambda: (aborted.append(True), abort()))
+    with joined(Ranks(0, 1), tmp_path / "store", CPU):
+        pass
+    assert aborted == [True]
+    assert not torch.distributed.is_initialized()
+    never_set.set()
 
 
 def test_a_rank_that_cannot_be_set_up_ends_the_run(tmp_path: Path) -> None:
