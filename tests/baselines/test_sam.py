@@ -11,6 +11,9 @@ import torch
 from baselines.sam import SAM
 from tests import cases
 from tests.cases import Case, Oracle, assert_same_path
+from tests.devices import every_device
+
+pytestmark = every_device
 
 STEPS = 50
 Arrays = list[np.ndarray]
