@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from tests.devices import CPU, current_device, needs, tolerance
+from tests.accelerator import CPU, current_device, needs, tolerance
 
 Batch = tuple[Tensor, Tensor]
 

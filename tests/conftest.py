@@ -16,7 +16,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from tests import devices
+from tests import accelerator as on
 
 # How fast a machine is decides no test, and the device is the same for all examples of one.
 settings.register_profile(
@@ -45,21 +45,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_report_header(config: pytest.Config) -> str:
     """Say on which devices tests of arithmetic run."""
-    found = devices.accelerator(config.getoption("accelerator"))
+    found = on.accelerator(config.getoption("accelerator"))
     return f"arithmetic on: cpu, {found}" if found else "arithmetic on: cpu (no accelerator)"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what asks for a device on each of them."""
     if "device" in metafunc.fixturenames:
-        found = devices.accelerator(metafunc.config.getoption("accelerator"))
-        metafunc.parametrize("device", [devices.CPU, *([found] if found else [])], ids=lambda d: d.type, indirect=True)
+        found = on.accelerator(metafunc.config.getoption("accelerator"))
+        metafunc.parametrize("device", [on.CPU, *([found] if found else [])], ids=lambda d: d.type, indirect=True)
 
 
 @pytest.fixture
 def device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
     """The CPU, then the accelerator if there is one."""
-    with devices.running_on(request.param):
+    with on.running_on(request.param):
         yield request.param
 
 

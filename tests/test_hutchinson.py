@@ -11,8 +11,8 @@ from torch import nn
 from benchbench.hutchinson import hessian_diagonal, rademacher
 from benchbench.objective import Objective
 from tests import cases
+from tests.accelerator import current_device, every_device, needs, tolerance
 from tests.cases import dense_hessian, flat, to_array
-from tests.devices import current_device, every_device, needs, tolerance
 
 pytestmark = every_device
 

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from benchbench.execution.normalizers import normalizers_of
 from benchbench.objective import Objective, as_objective
 from tests import cases
+from tests.accelerator import current_device, every_device, needs, tolerance
 from tests.cases import dense_hessian, flat, to_array
-from tests.devices import current_device, every_device, needs, tolerance
 
 pytestmark = every_device
 

@@ -17,8 +17,8 @@ from torch.optim import Optimizer
 from benchbench.cost.ledger import Ledger
 from benchbench.objective import Objective
 from tests import cases
+from tests.accelerator import current_device, every_device, needs, tolerance
 from tests.cases import Case
-from tests.devices import current_device, every_device, needs, tolerance
 from tests.factories import FACTORIES, SECOND_ORDER, every_optimizer, every_second_order_optimizer
 
 pytestmark = every_device

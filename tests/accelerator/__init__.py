@@ -1,74 +1,91 @@
-"""A pretend accelerator: a real device of torch without hardware, on which the tests show that they and the code keep to one."""
+"""The devices that tests of arithmetic run on, and how exact each of them is.
+
+A module says `pytestmark = every_device`, and each of its tests runs on the CPU and on an accelerator, if there is one.
+The shared cases (`tests.cases`) follow by themselves; other tensors are made on `current_device()`.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import subprocess
-import sys
-import tempfile
-from contextlib import nullcontext
-from pathlib import Path
-from types import ModuleType
-from typing import Any
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import pytest
 import torch
 
-NAME = "pretend"
-SOURCE = Path(__file__).with_name("pretend.cpp")
+from benchbench.execution import backends
+from benchbench.values import Execution
+
+CPU = torch.device("cpu")
+
+every_device = pytest.mark.usefixtures("device")
+
+FACTORS: dict[str, dict[torch.dtype, float]] = {
+    "cpu": {torch.float64: 1, torch.float32: 1},
+    "pretend": {torch.float64: 1, torch.float32: 1},
+    "cuda": {torch.float64: 10, torch.float32: 10},
+    "xpu": {torch.float64: 10, torch.float32: 10},
+    "mps": {torch.float32: 10},
+}
+"""By how much a test's tolerance, which is that of the CPU, is widened: accelerators add up in another order.
+
+TF32 is off in all tests. A type that is not listed is one that the device does not have.
+"""
+
+_current = CPU
 
 
-def load() -> torch.device:
-    """Return the pretend device, after compiling and registering it for this process.
+def accelerator(name: str | None = None) -> torch.device | None:
+    """Return the accelerator to test on, if there is one.
 
-    Raises:
-        FileNotFoundError: There is no C++ compiler.
-        RuntimeError: The compiler does not take the source with this version of torch.
+    Args:
+        name: `pretend` for the one that needs no hardware, `none` to leave out what this machine has.
     """
-    device = torch._C._get_privateuse1_backend_name()
-    if device != NAME:
-        torch.utils.rename_privateuse1_backend(NAME)
-        torch.ops.load_library(str(_compiled()))
-        torch._register_device_module(NAME, _module())
-        torch.utils.generate_methods_for_privateuse1_backend()
-    return torch.device(NAME, 0)
+    if name == "pretend":
+        from tests.accelerator.pretend import load
+
+        return load()
+    found = torch.accelerator.current_accelerator()
+    if name == "none" or found is None or torch.accelerator.device_count() == 0:
+        return None
+    return torch.device(found.type, 0)
 
 
-def _compiled() -> Path:
-    """Return the library; compiled once per version of torch and of the source, in half a minute."""
-    from torch.utils.cpp_extension import get_default_build_root, include_paths, library_paths
-
-    version = hashlib.sha256(SOURCE.read_bytes() + torch.__version__.encode() + sys.version.encode()).hexdigest()[:16]
-    library = Path(get_default_build_root(), f"benchbench-{NAME}-{version}.so")
-    if library.exists():
-        return library
-    library.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
-        made = Path(folder, library.name)
-        command = ["g++", "-O1", "-std=c++20", "-fPIC", "-shared", "-w", str(SOURCE), "-o", str(made)]
-        command += [f"-I{path}" for path in include_paths()] + [f"-L{path}" for path in library_paths()]
-        command += [f"-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}", "-ltorch_cpu", "-lc10"]
-        compiled = subprocess.run(command, capture_output=True, text=True, check=False)
-        if compiled.returncode:
-            raise RuntimeError(f"the pretend accelerator does not compile with torch {torch.__version__}:\n{compiled.stderr}")
-        made.rename(library)
-    return library
+def current_device() -> torch.device:
+    """Return the device of the test that is running."""
+    return _current
 
 
-def _module() -> ModuleType:
-    """Return what torch looks up in `torch.pretend`."""
-    module: Any = ModuleType(f"torch.{NAME}")
+@contextmanager
+def running_on(device: torch.device) -> Iterator[None]:
+    """Let a test run on a device; on an accelerator without TF32 and as repeatably as its kernels allow."""
+    global _current  # noqa: PLW0603 - what `current_device` is about
+    _current = device
+    if device != CPU:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    deterministic, cudnn = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.deterministic
+    try:
+        with backends.configured(Execution(), device):
+            if device != CPU:
+                torch.use_deterministic_algorithms(True, warn_only=True)
+                torch.backends.cudnn.deterministic = True
+            yield
+    finally:
+        torch.use_deterministic_algorithms(deterministic)
+        torch.backends.cudnn.deterministic = cudnn
+        _current = CPU
 
-    def generator() -> torch.Generator:
-        return torch._C._accelerator_getDefaultGenerator(0)
 
-    module.is_available = module.is_initialized = lambda: True
-    module._is_in_bad_fork = lambda: False
-    module.device_count = lambda: 1
-    module.current_device = lambda: 0
-    module.set_device = module.synchronize = lambda device=None: None
-    module.device = lambda device: nullcontext()
-    module.manual_seed = module.manual_seed_all = lambda seed: generator().manual_seed(seed)
-    module.get_rng_state = lambda device=0: generator().get_state()
-    module.set_rng_state = lambda state, device=0: generator().set_state(state)
-    module.get_amp_supported_dtype = lambda: [torch.bfloat16, torch.float16]
-    return module
+def needs(dtype: torch.dtype) -> None:
+    """Skip the test that is running where its device does not have a type of numbers."""
+    if dtype in (torch.float64, torch.float32) and dtype not in _factors():
+        pytest.skip(f"{current_device().type} has no {dtype}")
+
+
+def tolerance(on_the_cpu: float, dtype: torch.dtype = torch.float64) -> float:
+    """Return a tolerance of the CPU as that of the device of the test that is running."""
+    return on_the_cpu * _factors()[dtype]
+
+
+def _factors() -> dict[torch.dtype, float]:
+    return FACTORS.get(current_device().type, FACTORS["cuda"])

@@ -8,6 +8,7 @@
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/EmptyTensor.h>
+#include <ATen/autocast_mode.h>
 #include <ATen/detail/PrivateUse1HooksInterface.h>
 #include <ATen/native/transformers/sdp_utils_cpp.h>
 #include <ATen/native/DispatchStub.h>
@@ -158,6 +159,13 @@ at::Tensor over(c10::Storage storage, c10::DispatchKey key, const at::Tensor& li
   return made;
 }
 
+// A view of a tensor by its device's storage.
+at::Tensor view(const at::Tensor& of, const at::Tensor& like) {
+  auto made = at::detail::make_tensor<c10::TensorImpl>(c10::TensorImpl::VIEW, c10::Storage(of.storage()), of.key_set(), like.dtype());
+  made.unsafeGetTensorImpl()->set_sizes_and_strides(like.sizes(), like.strides(), like.storage_offset());
+  return made;
+}
+
 bool is_ours(const at::Tensor& tensor) { return tensor.defined() && tensor.device().type() == kPretend; }
 
 // The CPU tensors of one call, and whose they are.
@@ -178,7 +186,7 @@ class Call {
       c10::Storage alias(c10::Storage::use_byte_size_t(), tensor.storage().nbytes(),
                          shared(tensor.storage(), c10::Device(c10::kCPU)), c10::GetAllocator(c10::kCPU), true);
       found = storages_.emplace(impl, alias).first;
-      originals_.emplace(alias.unsafeGetStorageImpl(), tensor.storage());
+      originals_.emplace(alias.unsafeGetStorageImpl(), tensor);
     }
     auto alias = over(found->second, c10::DispatchKey::CPU, tensor);
     if (tensor.is_conj()) alias.unsafeGetTensorImpl()->_set_conj(true);
@@ -212,7 +220,7 @@ class Call {
     for (const auto& [alias, tensor] : aliases_)
       if (alias.is_same(result)) return tensor;
     auto found = originals_.find(result.storage().unsafeGetStorageImpl());
-    if (found != originals_.end()) return over(found->second, c10::DispatchKey::PrivateUse1, result);
+    if (found != originals_.end()) return view(found->second, result);
     c10::Storage storage(c10::Storage::use_byte_size_t(), result.storage().nbytes(), shared(result.storage(), kDevice), &allocator, true);
     return over(std::move(storage), c10::DispatchKey::PrivateUse1, result);
   }
@@ -221,7 +229,7 @@ class Call {
   std::string name_;
   bool seen_ = false, strangers_ = false;
   std::unordered_map<c10::StorageImpl*, c10::Storage> storages_;
-  std::unordered_map<c10::StorageImpl*, c10::Storage> originals_;
+  std::unordered_map<c10::StorageImpl*, at::Tensor> originals_;
   std::vector<std::pair<at::Tensor, at::Tensor>> aliases_;
 };
 
@@ -284,6 +292,20 @@ at::Tensor empty_strided(at::IntArrayRef size, at::IntArrayRef stride, std::opti
   return at::detail::empty_strided_generic(size, stride, &allocator, c10::DispatchKeySet(c10::DispatchKey::PrivateUse1), c10::dtype_or_default(dtype));
 }
 
+// Zeros without memory, as forward-mode derivatives have them.
+struct NoMemory final : c10::Allocator {
+  c10::DataPtr allocate(size_t) override { return {nullptr, nullptr, raw_deleter(), kDevice}; }
+  c10::DeleterFnPtr raw_deleter() const override { return [](void*) {}; }
+  void copy_data(void*, const void*, size_t) const override {}
+};
+NoMemory no_memory;
+
+at::Tensor efficient_zeros(at::IntArrayRef size, std::optional<at::ScalarType> dtype, std::optional<at::Layout>, std::optional<at::Device>,
+                           std::optional<bool>) {
+  const c10::DispatchKeySet keys{c10::DispatchKey::PrivateUse1, c10::DispatchKey::ZeroTensor};
+  return at::detail::empty_generic(size, &no_memory, keys, c10::dtype_or_default(dtype), std::nullopt);
+}
+
 at::Tensor copy_from(const at::Tensor& from, const at::Tensor& to, bool) {
   at::AutoDispatchBelowADInplaceOrView guard;
   Call call("copy");
@@ -329,6 +351,7 @@ TORCH_LIBRARY_IMPL(_, PrivateUse1, m) { m.fallback(torch::CppFunction::makeFromB
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("empty.memory_format", empty);
   m.impl("empty_strided", empty_strided);
+  m.impl("_efficientzerotensor", efficient_zeros);
   m.impl("_copy_from", copy_from);
   m.impl("_copy_from_and_resize", copy_from_and_resize);
   m.impl("set_.source_Storage_storage_offset", set_storage);
@@ -336,6 +359,20 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   // These choose among the kernels of the devices that torch knows, and would find none.
   for (const char* name : {"convolution", "_convolution", "convolution_backward", "native_layer_norm", "native_group_norm"})
     m.impl(name, torch::CppFunction::makeFromBoxedFunction<&by_cpu>());
+}
+
+TORCH_LIBRARY_IMPL(_, AutocastPrivateUse1, m) { m.fallback(torch::CppFunction::makeFallthrough()); }
+
+TORCH_LIBRARY_IMPL(aten, AutocastPrivateUse1, m) {
+  KERNEL_PRIVATEUSEONE(linear, lower_precision_fp)
+  KERNEL_PRIVATEUSEONE(matmul, lower_precision_fp)
+  KERNEL_PRIVATEUSEONE(mm, lower_precision_fp)
+  KERNEL_PRIVATEUSEONE(bmm, lower_precision_fp)
+  KERNEL_PRIVATEUSEONE(addmm, lower_precision_fp)
+  KERNEL_PRIVATEUSEONE(conv2d, lower_precision_fp)
+  KERNEL_PRIVATEUSEONE(nll_loss, fp32)
+  KERNEL_PRIVATEUSEONE(log_softmax, int, fp32)
+  KERNEL_PRIVATEUSEONE(layer_norm, fp32)
 }
 
 const bool registered = [] {

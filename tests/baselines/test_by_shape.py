@@ -6,7 +6,7 @@ import torch
 
 from baselines.by_shape import ByShape
 from tests import cases
-from tests.devices import current_device, every_device
+from tests.accelerator import current_device, every_device
 
 pytestmark = every_device
 

@@ -10,8 +10,8 @@ import torch
 
 from baselines.sam import SAM
 from tests import cases
+from tests.accelerator import every_device
 from tests.cases import Case, Oracle, assert_same_path
-from tests.devices import every_device
 
 pytestmark = every_device
 

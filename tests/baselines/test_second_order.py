@@ -13,8 +13,8 @@ from baselines.sophia_h import SophiaH
 from benchbench.cost.ledger import Ledger
 from benchbench.objective import Objective
 from tests import cases
+from tests.accelerator import every_device
 from tests.cases import Case, Oracle, assert_same_path
-from tests.devices import every_device
 from tests.sassha.test_sassha import signs, weights
 
 pytestmark = every_device

@@ -12,8 +12,8 @@ from baselines.matrix_roots import inverse_root
 from baselines.shampoo import Shampoo
 from baselines.shampoo_grafted import GraftedShampoo
 from tests import cases
+from tests.accelerator import current_device, every_device, needs, tolerance
 from tests.cases import Case, Oracle, assert_same_path
-from tests.devices import current_device, every_device, needs, tolerance
 
 pytestmark = every_device
 

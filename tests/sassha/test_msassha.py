@@ -12,8 +12,8 @@ from benchbench.cost.ledger import Ledger
 from benchbench.objective import Objective
 from sassha import MSASSHA
 from tests import cases
+from tests.accelerator import current_device, every_device, tolerance
 from tests.cases import Case, Oracle, assert_same_path
-from tests.devices import current_device, every_device, tolerance
 from tests.sassha.test_sassha import signs
 
 pytestmark = every_device

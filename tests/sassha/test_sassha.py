@@ -14,8 +14,8 @@ from benchbench.hutchinson import rademacher
 from benchbench.objective import Objective
 from sassha import SASSHA
 from tests import cases
+from tests.accelerator import current_device, every_device, needs, tolerance
 from tests.cases import Case, Oracle, assert_same_path
-from tests.devices import current_device, every_device, needs, tolerance
 
 pytestmark = every_device
 

@@ -29,7 +29,7 @@ import torch
 from torch import nn
 
 from sassha import SASSHA
-from tests.devices import current_device, every_device, needs, tolerance
+from tests.accelerator import current_device, every_device, needs, tolerance
 
 pytestmark = every_device
 

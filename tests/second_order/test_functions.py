@@ -14,7 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchbench.second_order import FastSecondDerivatives
 from benchbench.second_order.routing import _ROUTES
-from tests.devices import current_device, every_device, needs, tolerance
+from tests.accelerator import current_device, every_device, needs, tolerance
 
 pytestmark = every_device
 
@@ -99,7 +99,9 @@ def build(name: str, dtype: torch.dtype = torch.float64) -> tuple[Call, list[Ten
     function, shapes = CASES[name]
     generator = torch.Generator().manual_seed(7)
     inputs = [
-        None if shape is None else torch.randn(shape, generator=generator, dtype=torch.float64).to(current_device(), dtype)
+        None
+        if shape is None
+        else torch.randn(shape, generator=generator, dtype=torch.float64).to(current_device(), dtype)
         for shape in shapes
     ]
     return function, [None if x is None else x.requires_grad_() for x in inputs]
@@ -280,4 +282,6 @@ def test_an_input_may_be_the_cotangent_as_well(name: str) -> None:
         (gradient,) = torch.autograd.grad(call(x), x, x, create_graph=True)
         return torch.autograd.grad(gradient, x, x.detach().sin(), create_graph=True)[0]
 
-    torch.testing.assert_close(product(routed(function)), product(function), rtol=tolerance(1e-12), atol=tolerance(1e-12))
+    torch.testing.assert_close(
+        product(routed(function)), product(function), rtol=tolerance(1e-12), atol=tolerance(1e-12)
+    )

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from benchbench.cost.ledger import Ledger, graph_behind
 from benchbench.objective import Objective
 from tests import cases
+from tests.accelerator import current_device, every_device, needs, tolerance
 from tests.cases import Attention, Case, dense_hessian, flat, to_array
-from tests.devices import current_device, every_device, needs, tolerance
 from tests.second_order.test_routing import hvp
 
 pytestmark = every_device
@@ -84,7 +84,10 @@ def test_products_are_those_without_the_routes(name: str, dtype: torch.dtype, on
 
     found, expected = hvp(loss, parameters), hvp(loss, parameters, routed=False)
     scale = max(float(e.abs().max()) for e in expected)
-    assert max(float((f - e).abs().max()) for f, e in zip(found, expected, strict=True)) <= tolerance(on_the_cpu, dtype) * scale
+    assert (
+        max(float((f - e).abs().max()) for f, e in zip(found, expected, strict=True))
+        <= tolerance(on_the_cpu, dtype) * scale
+    )
 
 
 def second_order_nodes(case: Case) -> set[str]:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from benchbench.objective import Objective
 from benchbench.second_order import FastSecondDerivatives
-from tests.devices import current_device, every_device, needs, tolerance
+from tests.accelerator import current_device, every_device, needs, tolerance
 
 pytestmark = every_device
 
@@ -49,11 +49,11 @@ LEFT_TO_TORCH: dict[str, Callable[[], Tensor]] = {
     "subclass": lambda: F.linear(leaf(2, 3).as_subclass(Marked), leaf(4, 3)),
     "unbatched convolution": lambda: F.conv2d(leaf(4, 5, 5), leaf(2, 4, 3, 3)),
     "padding that differs between the sides": lambda: F.conv2d(leaf(2, 4, 5, 5), leaf(2, 4, 2, 2), padding="same"),
-    "batch norm by running statistics": lambda: F.batch_norm(
-        leaf(3, 4), leaf(4).detach(), leaf(4).detach().square()
-    ),
+    "batch norm by running statistics": lambda: F.batch_norm(leaf(3, 4), leaf(4).detach(), leaf(4).detach().square()),
     "attention with dropout": attention(dropout_p=0.5),
-    "attention with a learned mask": attention(attn_mask=leaf(4, 4)),
+    "attention with a learned mask": lambda: F.scaled_dot_product_attention(
+        leaf(2, 2, 4, 3), leaf(2, 2, 4, 3), leaf(2, 2, 4, 3), attn_mask=leaf(4, 4)
+    ),
     "attention with broadcasting": lambda: F.scaled_dot_product_attention(
         leaf(2, 2, 4, 3), leaf(1, 2, 4, 3), leaf(1, 2, 4, 3)
     ),
