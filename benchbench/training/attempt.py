@@ -114,7 +114,8 @@ class Progress:
             keep_weights=self.judged != "test" and spec.reads_test,
         )
         self.usage = Usage(device)
-        self.warm_up = WarmUp(self.usage.elapsed, self.training.ledger, self._compiles)
+        self._tries_algorithms = spec.execution.cudnn_benchmark and device.type != "cpu"
+        self.warm_up = WarmUp(self.usage.elapsed, self.training.ledger, self._prepares_by_shape)
         self.recorder = (
             None
             if spec.diagnostics is None
@@ -191,5 +192,6 @@ class Progress:
         if self.recorder is not None:
             self.recorder.load_state_dict(state["recorder"])
 
-    def _compiles(self) -> bool:
-        return self.training.compiled is not None and not self.training.compiled.failure
+    def _prepares_by_shape(self) -> bool:
+        compiles = self.training.compiled is not None and not self.training.compiled.failure
+        return compiles or self._tries_algorithms

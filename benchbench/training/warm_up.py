@@ -1,7 +1,7 @@
 """Warm-up: what the first steps of a process take beyond later ones like them, on a clock of its own.
 
 The first step loads kernels, reserves memory and lets libraries choose algorithms; the first Hessian-vector product
-does so for kernels of its own; a compiled loss is compiled for the first batch of each shape. Which steps these are
+does so for kernels of its own; a compiled loss is compiled, and cuDNN may try its algorithms out, for the first batch of each shape. Which steps these are
 follows from what they compute, never from how long they take.
 """
 
@@ -49,26 +49,26 @@ class WarmUp:
     """Measures how much longer first steps take than later ones like them.
 
     A step is a first one if nothing has been computed before in this process, if it needs second derivatives for the
-    first time, or if its batch has a shape that the loss is compiled for. From there on all its time is warm-up, until
+    first time, or if its batch has a shape that something is prepared for. From there on all its time is warm-up, until
     another step with the same evaluations on a batch of the same shapes has been timed: that much of the first one
     becomes training, and the rest remains warm-up. Steps that need not be timed are not: the device is not waited for.
 
     Args:
         elapsed: Returns the seconds of the training loop so far, once the device has done all that it was asked to do.
         ledger: The run's ledger.
-        compiles: Whether the loss is compiled, for each shape of batch.
+        by_shape: Whether something is prepared for each shape of batch: the loss compiled, algorithms tried out.
 
     Attributes:
         seconds: Warm-up so far, that of earlier attempts included.
         steps: Steps whose whole time is part of it, for no other step like them has come yet.
     """
 
-    def __init__(self, elapsed: Callable[[], float], ledger: Ledger, compiles: Callable[[], bool]) -> None:
+    def __init__(self, elapsed: Callable[[], float], ledger: Ledger, by_shape: Callable[[], bool]) -> None:
         self.seconds = 0.0
         self.steps = 0
         self._elapsed = elapsed
         self._ledger = ledger
-        self._compiles = compiles
+        self._by_shape = by_shape
         self._seen: set[Kind] = set()
         self._firsts: list[_First] = []
         self._shapes: Shapes = ()
@@ -80,7 +80,7 @@ class WarmUp:
         """Time the step that is made inside, if it is a first one or may be like one."""
         self._shapes = tuple(tuple(leaf.shape) for leaf in _pytree.tree_leaves(batch) if isinstance(leaf, torch.Tensor))
         self._began = {}
-        self._begin(("step", self._shapes if self._compiles() else ()))
+        self._begin(("step", self._shapes if self._by_shape() else ()))
         before = self._counts()
         yield
         if self._began:

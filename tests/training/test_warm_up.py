@@ -170,6 +170,6 @@ def test_a_compiled_loss_that_failed_is_not_compiled_for_other_shapes() -> None:
     chosen = spec(execution=Execution(compile=True))
     progress = Progress(chosen, CPU, DATA, None, lambda record: None)
     assert progress.training.compiled is not None
-    assert progress._compiles()
+    assert progress._prepares_by_shape()
     progress.training.compiled.failure = "cannot be compiled"
-    assert not progress._compiles()
+    assert not progress._prepares_by_shape()
