@@ -1,8 +1,8 @@
 """Warm-up: what the first steps of a process take beyond later ones like them, on a clock of its own.
 
 The first step loads kernels, reserves memory and lets libraries choose algorithms; the first Hessian-vector product
-does so for kernels of its own; a compiled loss is compiled, and cuDNN may try its algorithms out, for the first batch of each shape. Which steps these are
-follows from what they compute, never from how long they take.
+does so for kernels of its own; for the first batch of each shape a loss may be compiled, and cuDNN may try its
+algorithms out. Which steps these are follows from what they compute, never from how long they take.
 """
 
 from __future__ import annotations
