@@ -53,6 +53,9 @@ _WITHOUT_KERNEL = ("empty", "new_empty", "_unsafe_view", "lift_fresh", "resize_"
 _WAITS = ("_local_scalar_dense", "nonzero", "equal", "masked_select", "_unique2", "unique_dim", "bincount")
 """Operations whose result the host has to wait for."""
 
+_CHECKED = ("_linalg_eigh", "_linalg_svd", "_linalg_check_errors")
+"""Operations after which torch asks the GPU whether they have succeeded, and waits for the answer."""
+
 _TENSORS = (110, 64, 48, 36, 30)
 """Most tensors in a launch of a kernel over lists, by the number of its lists (torch's MultiTensorApply.cuh)."""
 
@@ -145,6 +148,10 @@ class _Stream:
     def record(self, *_args: object) -> None:
         """Do nothing."""
 
+    def elapsed_time(self, _later: _Stream) -> float:
+        """Return that no time has passed (milliseconds)."""
+        return 0.0
+
     wait = wait_stream = wait_event = record_event = record
 
 
@@ -162,15 +169,17 @@ def _stubs(pretence: PretendCuda) -> list[tuple[Any, str, Callable[..., Any]]]:
             for name in ("max_memory_allocated", "memory_allocated", "current_device")
         },
         **dict.fromkeys(["Stream", "Event", "current_stream"], stream),
-        "stream": lambda _stream: nullcontext(),
+        **dict.fromkeys(["stream", "device"], lambda _chosen: nullcontext()),
         "synchronize": lambda *_args: stream().synchronize(),
-        "is_available": lambda: True,
+        **dict.fromkeys(["is_available", "is_bf16_supported"], lambda *_args: True),
         "device_count": lambda: 1,
         "get_rng_state": lambda *_args: torch.empty(0, dtype=torch.uint8),
     }
     return [
         *((torch.cuda, name, function) for name, function in answers.items()),
         (torch.accelerator, "current_stream", stream),
+        (torch.accelerator, "synchronize", answers["synchronize"]),
+        (torch, "Event", stream),
         # Generators of the GPU are those of the CPU here, for nothing is drawn.
         (torch, "Generator", lambda _device="cpu", _real=torch.Generator: _real("cpu")),
     ]
@@ -196,6 +205,8 @@ class _CallsItselfCuda(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
+        if func is torch.device:
+            return func(*args, **(kwargs or {}))
         args, keywords = _pytree.tree_map_only((torch.device, str), _as_meta, (tuple(args), dict(kwargs or {})))
         answer = self._answers.get(func)
         if answer is not None:
@@ -237,6 +248,8 @@ class _Counting(TorchDispatchMode):
         if name.removesuffix("_static") in _WAITS:
             self._pretence.counts.waits[name] += 1
             return _made_up(name, given)
+        if name in _CHECKED:
+            self._pretence.counts.waits[name] += 1
         if name in ("index", "index_put_", "_index_put_impl_"):
             args = (args[0], [self._on_device(name, index) for index in args[1]], *args[2:])
         if "generator" in keywords:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from benchbench.devices import use
+
 _ALIGNMENT = 16
 """Bytes; no type of number needs more."""
 
@@ -24,12 +26,12 @@ def moved(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
     Returns:
         The tensors on the device, plainly laid out; on the CPU, the tensors themselves.
     """
-    if device.type == "cpu":
+    if not use.is_accelerator(device):
         return list(tensors)
     starts = [0]
     for tensor in tensors:
         starts.append(starts[-1] + -(-tensor.nbytes // _ALIGNMENT) * _ALIGNMENT)
-    pinned = device.type == "cuda"
+    pinned = use.pins_memory(device)
     buffer = torch.empty(starts[-1], dtype=torch.uint8, pin_memory=pinned)
     for tensor, place in zip(tensors, _shaped_like(tensors, buffer, starts), strict=True):
         place.copy_(tensor)

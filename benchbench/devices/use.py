@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import platform
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -61,6 +61,23 @@ def synchronise(device: torch.device) -> None:
         torch.accelerator.synchronize(device)
 
 
+def moment(device: torch.device) -> Any:
+    """Return the moment at which a device has done all that it was asked to do, without waiting for it.
+
+    What is asked of it later does not move it. `seconds_between` tells how far apart two moments were.
+    """
+    if not is_accelerator(device):
+        return time.perf_counter()
+    event = torch.Event(device, enable_timing=True)
+    torch.accelerator.current_stream(device).record_event(event)
+    return event
+
+
+def seconds_between(first: Any, last: Any) -> float:
+    """Return the seconds between two moments of one device, both of which have passed."""
+    return float(last - first if isinstance(first, float) else first.elapsed_time(last) / 1e3)
+
+
 def make_current(device: torch.device) -> None:
     """Let a device be the one that is meant where none is named, such as by a collective operation."""
     if is_accelerator(device) and device.index is not None:
@@ -101,15 +118,6 @@ def collective(device: torch.device) -> str:
 def pins_memory(device: torch.device) -> bool:
     """Return whether a copy from pinned memory to a device goes on in the background."""
     return kind_of(device.type).pins
-
-
-@functools.cache
-def has_fast_products(type_: str) -> bool:
-    """Return whether `second_order` may call the kernels of a type of device directly."""
-    try:
-        return kind_of(type_).fast_products
-    except ValueError:
-        return False
 
 
 def lacks(device: torch.device, feature: Feature) -> str | None:

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -66,6 +66,18 @@ class _Followed:
         self.entries = entries
 
 
+class Clock(Protocol):
+    """What measures the time of a training."""
+
+    def paused(self) -> AbstractContextManager[None]:
+        """Leave out what happens inside."""
+        ...
+
+    def left_out(self) -> AbstractContextManager[None]:
+        """Leave out what happens inside, without a wait for the device."""
+        ...
+
+
 class Recorder:
     """Makes the steps of a training, and records what a suite asks for beside them.
 
@@ -79,7 +91,7 @@ class Recorder:
     Args:
         settings: What to record.
         training: A training that has made no step yet.
-        paused: Stops the training's clock inside.
+        clock: The training's clock, which is stopped for what is recorded.
         note: Called with every record.
 
     Attributes:
@@ -90,14 +102,14 @@ class Recorder:
         self,
         settings: Diagnostics,
         training: Training,
+        clock: Clock,
         *,
-        paused: Callable[[], AbstractContextManager[None]],
         note: Callable[[DiagnosticRecord], None],
     ) -> None:
         self.records: list[DiagnosticRecord] = []
         self._settings = settings
         self._training = training
-        self._paused = paused
+        self._clock = clock
         self._note = note
         self._parameters = [parameter for parameter in training.parameters if parameter.requires_grad]
         self._start = self._weights() if "distance_from_start" in settings.record else None
@@ -117,17 +129,19 @@ class Recorder:
         number = self._training.ledger.steps + 1
         due = self._is_due(number)
         kept = "update_cosine" in self._settings.record and self._is_due(number + 1)
+        # What is recorded has to be waited for. On all other steps, nothing is.
+        stopped = self._clock.paused if due else self._clock.left_out
         if not (due or kept):
             loss = self._training.step(batch)
             if self._followed:
-                with self._paused():
+                with stopped():
                     self._follow_state()
             return loss
-        with self._paused():
+        with stopped():
             curvature = self._curvature_change(batch) if due else None
             evaluations = _Evaluations(self._weights())
         loss = self._training.step(batch, partial(self._look, evaluations) if due else None)
-        with self._paused():
+        with stopped():
             self._follow_state()
             after = self._weights()
             update = after - evaluations.before
@@ -159,7 +173,7 @@ class Recorder:
         return torch.cat([parameter.detach().reshape(-1) for parameter in self._parameters])
 
     def _look(self, evaluations: _Evaluations) -> None:
-        with self._paused(), torch.no_grad():
+        with self._clock.paused(), torch.no_grad():
             gradients = [p.grad.detach() for p in self._parameters if p.grad is not None]
             dense = [each.coalesce().values() if each.is_sparse else each for each in gradients]
             evaluations.add(dense, self._weights())

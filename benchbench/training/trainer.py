@@ -38,8 +38,7 @@ def run(
     """Train one run to the end of its budget or to its divergence.
 
     Time and cost cover the training loop alone: data loading and optimizer steps, without set-up, evaluation and
-    bookkeeping; what first steps take beyond later ones is told apart as warm-up. Every number depends on the spec and
-    the device only: the process's random state is put back.
+    bookkeeping. Every number depends on the spec and the device only: the process's random state is put back.
 
     Args:
         spec: What to run.
@@ -65,7 +64,7 @@ def run(
     ):
         progress = keeper.begin(lambda: Progress(spec, device, data, followers.ranks, keeper.note))
         training, usage = progress.training, progress.usage
-        task = training.task
+        task, ledger = training.task, training.ledger
         outcome: Outcome = "finished"
         message = ""
 
@@ -84,7 +83,7 @@ def run(
                     **training.evaluate(progress.judged),
                     **{f"schedule/{key}": value for key, value in training.schedules.values().items()},
                 }
-                record = EpochRecord(epoch=epoch, metrics=metrics, cost=progress.cost())
+                record = EpochRecord(epoch=epoch, metrics=metrics, cost=ledger.cost(usage.seconds))
                 progress.complete(record)
             report(record)
             if not all(math.isfinite(metrics[name]) for name in ("train/loss", f"{progress.judged}/loss")):
@@ -117,7 +116,7 @@ def _result(
         ),
         environment={
             **getattr(task, "environment", {}),
-            **_throughput(task, final.epoch, final.cost.steady_seconds),
+            **_throughput(task, final.epoch, final.cost.train_seconds),
             **training.account(),
         },
     )

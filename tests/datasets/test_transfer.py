@@ -10,6 +10,8 @@ from torch import Tensor
 
 from benchbench.datasets.transfer import moved
 
+OTHER = torch.device("mps")
+
 TENSORS = [
     torch.arange(7),
     torch.tensor([True, False, True]),
@@ -38,9 +40,9 @@ def test_tensors_of_any_type_and_shape_travel_together(monkeypatch: pytest.Monke
         return copied[-1]
 
     monkeypatch.setattr(torch.Tensor, "to", copy)  # no other device is here: what arrives lies on the CPU
-    arrived = moved(TENSORS, torch.device("meta"))
+    arrived = moved(TENSORS, OTHER)
     assert len(copied) == 1
     assert all(same(one, other) for one, other in zip(arrived, TENSORS, strict=True))
     assert all(each.is_contiguous() for each in arrived)
     assert {each.untyped_storage().data_ptr() for each in arrived} == {copied[0].untyped_storage().data_ptr()}
-    assert moved([], torch.device("meta")) == []
+    assert moved([], OTHER) == []
