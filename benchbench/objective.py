@@ -250,6 +250,7 @@ class Objective:
             stack.enter_context(torch.enable_grad())
             stack.enter_context(self._ledger.objective_at_work())
             if second_order:
+                self._ledger.before_second_order()
                 # The fused attention kernels have no second derivative; the plain one has.
                 stack.enter_context(sdpa_kernel(SDPBackend.MATH))
                 stack.enter_context(FastSecondDerivatives())

@@ -1,4 +1,4 @@
-"""The shared table of (model, loss, data) cases: small, in double precision, on the CPU."""
+"""The shared table of (model, loss, data) cases: small, in double precision, on the device of the test."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from tests.accelerator import CPU, current_device, needs, tolerance
 
 Batch = tuple[Tensor, Tensor]
 
@@ -36,6 +38,11 @@ class Case:
 
     def copy(self) -> Case:
         return Case(copy.deepcopy(self.model), self.batches)
+
+    def to(self, device: torch.device) -> Case:
+        """Return a copy on a device."""
+        batches = [(inputs.to(device), targets.to(device)) for inputs, targets in self.batches]
+        return Case(copy.deepcopy(self.model).to(device), batches)
 
 
 class Attention(nn.Module):
@@ -100,24 +107,25 @@ NAMES = list(_TABLE)
 
 
 def build(name: str, *, seed: int = 0, batches: int = 3, size: int = 8) -> Case:
-    """Build a case; the same seed gives the same weights and data."""
+    """Build a case; the same seed gives the same weights and data on every device."""
+    needs(torch.float64)
     model_of, shape = _TABLE[name]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = model_of().double()
         data = [(torch.randn(size, *shape).double(), torch.randint(0, 3, (size,))) for _ in range(batches)]
-    return Case(model, data)
+    return Case(model, data).to(current_device())
 
 
 class Oracle:
-    """Gradients and Hessian-vector products of a case as functions of NumPy arrays, straight from autograd.
+    """Gradients and Hessian-vector products of a case as functions of NumPy arrays, straight from autograd on the CPU.
 
     Points are lists with one array per used parameter, in the optimizer's order. It has a copy of the
     model, so it shares nothing with the optimizer that is being tested, and the objective plays no part.
     """
 
     def __init__(self, case: Case) -> None:
-        self._case = case.copy()
+        self._case = case.to(CPU)
         self._parameters = self._case.used()
         trainable = self._case.parameters()
         self._places = [i for i, p in enumerate(trainable) if any(p is q for q in self._parameters)]
@@ -137,7 +145,7 @@ class Oracle:
 
     def used_part(self, per_trainable: Sequence[Tensor]) -> list[np.ndarray]:
         """Return the arrays of the used parameters out of one tensor per trainable parameter."""
-        return [per_trainable[i].numpy() for i in self._places]
+        return [to_array(per_trainable[i]) for i in self._places]
 
     def _loss(self, point: Sequence[np.ndarray], step: int) -> Tensor:
         with torch.no_grad():
@@ -147,12 +155,17 @@ class Oracle:
             return self._case.loss(step)()
 
 
+def to_array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().cpu().numpy()
+
+
 def flat(arrays: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate([array.ravel() for array in arrays])
 
 
 def dense_hessian(case: Case, step: int = 0) -> np.ndarray:
-    """Return the Hessian with respect to the used parameters, row by row from autograd."""
+    """Return the Hessian with respect to the used parameters, row by row from autograd on the CPU."""
+    case = case.to(CPU)
     parameters = case.used()
     with sdpa_kernel(SDPBackend.MATH):
         gradients = torch.autograd.grad(case.loss(step)(), parameters, create_graph=True)
@@ -164,8 +177,8 @@ def dense_hessian(case: Case, step: int = 0) -> np.ndarray:
     return np.stack([flat([part.numpy() for part in row]) for row in rows])
 
 
-def assert_same_path(found: Sequence[Tensor], expected: Sequence[np.ndarray], tolerance: float = 1e-12) -> None:
-    """Assert that weights agree to `tolerance`, relative to the largest weight."""
-    ours, theirs = flat([f.detach().numpy() for f in found]), flat(expected)
+def assert_same_path(found: Sequence[Tensor], expected: Sequence[np.ndarray], on_the_cpu: float = 1e-12) -> None:
+    """Assert that weights agree to the device's tolerance, relative to the largest weight."""
+    ours, theirs = flat([to_array(f) for f in found]), flat(expected)
     assert np.isfinite(theirs).all()
-    assert np.abs(ours - theirs).max() <= tolerance * np.abs(theirs).max()
+    assert np.abs(ours - theirs).max() <= tolerance(on_the_cpu) * np.abs(theirs).max()

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,14 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-# How fast a machine is decides no test.
-settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+from tests import accelerator as on
+
+# How fast a machine is decides no test, and the device is the same for all examples of one.
+settings.register_profile(
+    "any machine",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 settings.load_profile("any machine")
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -26,6 +32,35 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 REPOSITORY = Path(__file__).parent.parent
 STUBS = Path(__file__).parent / "stubs.py"
 BREAKERS = Path(__file__).parent / "breakers.py"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the accelerator be chosen on which tests of arithmetic run too."""
+    parser.addoption(
+        "--accelerator",
+        choices=("pretend", "none"),
+        help="test on a pretend accelerator, which needs a C++ compiler, or on none, instead of on this machine's own",
+    )
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say on which devices tests of arithmetic run."""
+    found = on.accelerator(config.getoption("accelerator"))
+    return f"arithmetic on: cpu, {found}" if found else "arithmetic on: cpu (no accelerator)"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what asks for a device on each of them."""
+    if "device" in metafunc.fixturenames:
+        found = on.accelerator(metafunc.config.getoption("accelerator"))
+        metafunc.parametrize("device", [on.CPU, *([found] if found else [])], ids=lambda d: d.type, indirect=True)
+
+
+@pytest.fixture
+def device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
+    """The CPU, then the accelerator if there is one."""
+    with on.running_on(request.param):
+        yield request.param
 
 
 @pytest.fixture(autouse=True)

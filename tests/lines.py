@@ -99,7 +99,7 @@ def histories(runs: list[Run]) -> dict[tuple[str, str], Any]:
         (run.data.tags["benchbench.method"], run.data.params["seed"]): {
             name: [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, name)]
             for name in run.data.metrics
-            if name not in ("cost/train_seconds", "memory/host_peak")
+            if name not in ("cost/train_seconds", "cost/warm_up_seconds", "cost/warm_up_steps", "memory/host_peak")
         }
         for run in runs
     }

@@ -124,6 +124,29 @@ missing = Workload(
 )
 
 
+class OnlyOnce(LineTask):
+    """A line whose loss has no second derivative."""
+
+    class Square(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            ctx.save_for_backward(x)
+            return x * x
+
+        @staticmethod
+        @torch.autograd.function.once_differentiable
+        def backward(ctx: Any, gradient: Tensor) -> Tensor:
+            [x] = ctx.saved_tensors
+            return 2 * x * gradient
+
+    def loss(self, batch: Tensor) -> Tensor:
+        loss: Tensor = self.Square.apply(self.model(batch) - 2 * batch).square().mean()  # type: ignore[no-untyped-call]
+        return loss
+
+
+only_once = Workload(OnlyOnce)
+
+
 class Exploding(torch.optim.SGD):
     """SGD whose weights become NaN after a number of steps."""
 

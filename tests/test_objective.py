@@ -13,10 +13,17 @@ from torch.nn import functional as F
 from benchbench.execution.normalizers import normalizers_of
 from benchbench.objective import Objective, as_objective
 from tests import cases
-from tests.cases import dense_hessian, flat
+from tests.accelerator import current_device, every_device, needs, tolerance
+from tests.cases import dense_hessian, flat, to_array
+
+pytestmark = every_device
 
 both_evaluations = pytest.mark.parametrize("second_order", [False, True])
 every_case = pytest.mark.parametrize("name", cases.NAMES)
+
+
+def ones(*shape: int) -> Tensor:
+    return torch.ones(*shape, device=current_device())
 
 
 def evaluate(objective: Objective, second_order: bool) -> Tensor:
@@ -42,7 +49,7 @@ def test_leaves_the_gradient_and_returns_the_loss(name: str, second_order: bool)
         if gradient is None:
             assert parameter.grad is None
         else:
-            torch.testing.assert_close(parameter.grad, gradient, rtol=1e-12, atol=1e-15)
+            torch.testing.assert_close(parameter.grad, gradient, rtol=tolerance(1e-12), atol=tolerance(1e-15))
             assert not parameter.grad.requires_grad
     assert all(p.grad is None for p in case.model.parameters() if not p.requires_grad)
 
@@ -54,32 +61,33 @@ def test_products_are_those_of_the_dense_hessian(name: str) -> None:
     generator = torch.Generator().manual_seed(1)
     objective = Objective(case.loss(), case.model.parameters())
     vectors = [
-        [torch.randn(p.shape, generator=generator, dtype=p.dtype) for p in objective.parameters] for _ in range(3)
+        [torch.randn(p.shape, generator=generator, dtype=p.dtype).to(p.device) for p in objective.parameters]
+        for _ in range(3)
     ]
     _, products = objective.with_hvp(vectors)
 
     def part(tensors: list[Tensor]) -> np.ndarray:
-        return flat([t.numpy() for t, p in zip(tensors, objective.parameters, strict=True) if id(p) in used])
+        return flat([to_array(t) for t, p in zip(tensors, objective.parameters, strict=True) if id(p) in used])
 
     for vector, product in zip(vectors, products, strict=True):
         expected = hessian @ part(vector)
-        assert np.abs(part(product) - expected).max() <= 1e-12 * np.abs(expected).max()
+        assert np.abs(part(product) - expected).max() <= tolerance(1e-12) * np.abs(expected).max()
         for p, part_of_p in zip(objective.parameters, product, strict=True):
             assert part_of_p.shape == p.shape
             assert id(p) in used or not part_of_p.any()
 
 
 def test_a_linear_loss_has_a_zero_hessian() -> None:
-    weight = nn.Parameter(torch.ones(3))
-    _, ((product,),) = Objective(lambda: torch.sum(weight), [weight]).with_hvp([[torch.ones(3)]])
+    weight = nn.Parameter(ones(3))
+    _, ((product,),) = Objective(lambda: torch.sum(weight), [weight]).with_hvp([[ones(3)]])
     assert product.tolist() == [0.0, 0.0, 0.0]
 
 
 def test_gradients_can_be_written_into() -> None:
     """Autograd gives a + b one gradient tensor for both, and a sum an expanded scalar."""
-    a, b, c = (nn.Parameter(torch.ones(3)) for _ in range(3))
+    a, b, c = (nn.Parameter(ones(3)) for _ in range(3))
     objective = Objective(lambda: (a + b).pow(2).sum() + c.sum(), [a, b, c])
-    objective.with_hvp([[torch.ones(3)] * 3])
+    objective.with_hvp([[ones(3)] * 3])
     for parameter in (a, b, c):
         parameter.grad.mul_(2)
     assert a.grad.tolist() == b.grad.tolist() == [8.0] * 3
@@ -118,16 +126,22 @@ def test_attention_is_differentiated_twice_and_kept_fast_otherwise(monkeypatch: 
 
 
 def normalizer(kind: str) -> nn.Module:
-    if kind == "batch":
-        return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1)).double()
-    if kind == "cumulative":
-        return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4, momentum=None), nn.Linear(4, 1)).double()
-    return nn.Sequential(
-        nn.Unflatten(1, (1, 3)),
-        nn.InstanceNorm1d(1, affine=True, track_running_stats=True),
-        nn.Flatten(),
-        nn.Linear(3, 1),
-    ).double()
+    needs(torch.float64)
+    made = {
+        "batch": lambda: (nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1)),
+        "cumulative": lambda: (nn.Linear(3, 4), nn.BatchNorm1d(4, momentum=None), nn.Linear(4, 1)),
+        "instance": lambda: (
+            nn.Unflatten(1, (1, 3)),
+            nn.InstanceNorm1d(1, affine=True, track_running_stats=True),
+            nn.Flatten(),
+            nn.Linear(3, 1),
+        ),
+    }
+    return nn.Sequential(*made[kind]()).double().to(current_device())
+
+
+def rows(count: int) -> Tensor:
+    return torch.randn(count, 3).double().to(current_device())
 
 
 @pytest.mark.parametrize("kind", ["batch", "cumulative", "instance"])
@@ -137,7 +151,7 @@ def test_statistics_move_in_the_first_evaluation_only(kind: str, told: bool, sec
     model = normalizer(kind)
     plain = normalizer(kind)
     plain.load_state_dict(model.state_dict())
-    inputs = torch.randn(6, 3).double()
+    inputs = rows(6)
     plain(inputs)
     normalizers = normalizers_of(model) if told else None
     objective = Objective(lambda: model(inputs).pow(2).mean(), model.parameters(), normalizers=normalizers)
@@ -153,14 +167,14 @@ def test_statistics_move_in_the_first_evaluation_only(kind: str, told: bool, sec
 
 def test_later_evaluations_normalise_by_the_batch() -> None:
     model = normalizer("batch")
-    inputs = torch.randn(6, 3).double()
+    inputs = rows(6)
     objective = Objective(lambda: model(inputs).pow(2).mean(), model.parameters())
     assert objective() == objective()
 
 
 def test_a_nan_at_the_perturbed_point_does_not_reach_the_statistics() -> None:
     model = normalizer("batch")
-    inputs = torch.randn(6, 3).double()
+    inputs = rows(6)
     objective = Objective(lambda: model(inputs).pow(2).mean(), model.parameters())
     objective()
     before = {name: buffer.clone() for name, buffer in model.named_buffers()}
@@ -173,7 +187,7 @@ def test_a_nan_at_the_perturbed_point_does_not_reach_the_statistics() -> None:
 
 def test_statistics_come_back_when_the_closure_fails() -> None:
     model = normalizer("batch")
-    inputs = torch.randn(6, 3).double()
+    inputs = rows(6)
     calls = []
 
     def loss() -> Tensor:
@@ -193,9 +207,9 @@ def test_statistics_come_back_when_the_closure_fails() -> None:
 
 def test_a_frozen_normaliser_keeps_using_its_statistics() -> None:
     model = normalizer("batch")
-    model(torch.randn(20, 3).double())
+    model(rows(20))
     model[1].eval()
-    inputs = torch.randn(6, 3).double()
+    inputs = rows(6)
     objective = Objective(lambda: model(inputs).pow(2).mean(), model.parameters())
     expected = model(inputs).pow(2).mean()
     assert objective() == expected
@@ -228,7 +242,7 @@ def test_gradients_keep_their_graph_on_request() -> None:
         [[torch.ones_like(p) for p in objective.parameters]]
     )
     for found, product in zip(products, expected, strict=True):
-        torch.testing.assert_close(found, product, rtol=1e-12, atol=1e-15)
+        torch.testing.assert_close(found, product, rtol=tolerance(1e-12), atol=tolerance(1e-15))
 
 
 class Halved(torch.autograd.Function):
@@ -245,8 +259,8 @@ class Halved(torch.autograd.Function):
 
 
 def test_what_has_no_second_derivative_is_named_with_the_remedy() -> None:
-    weight = nn.Parameter(torch.ones(2, 4, 3))
-    labels, lengths = torch.ones(4, 1, dtype=torch.int64), torch.tensor([1] * 4)
+    weight = nn.Parameter(ones(2, 4, 3))
+    labels, lengths = ones(4, 1).long(), ones(4).long()
 
     def ctc() -> Tensor:
         return F.ctc_loss(weight.log_softmax(2), labels, 2 * lengths, lengths)
@@ -256,13 +270,13 @@ def test_what_has_no_second_derivative_is_named_with_the_remedy() -> None:
 
 
 def test_a_function_that_torch_would_silently_leave_out_is_refused() -> None:
-    weight = nn.Parameter(torch.ones(3))
+    weight = nn.Parameter(ones(3))
     objective = Objective(lambda: Halved.apply(weight**2).pow(2).sum(), [weight])
     with pytest.raises(NotImplementedError, match="@once_differentiable: write its backward"):
-        objective.with_hvp([[torch.ones(3)]])
+        objective.with_hvp([[ones(3)]])
 
 
 def test_other_failures_stay_as_they_are() -> None:
-    weight = nn.Parameter(torch.ones(3))
+    weight = nn.Parameter(ones(3))
     with pytest.raises(RuntimeError, match="size of tensor"):
-        Objective(lambda: torch.sum(weight * torch.ones(2)), [weight]).with_hvp([[torch.ones(3)]])
+        Objective(lambda: torch.sum(weight * ones(2)), [weight]).with_hvp([[ones(3)]])

@@ -17,8 +17,11 @@ from torch.optim import Optimizer
 from benchbench.cost.ledger import Ledger
 from benchbench.objective import Objective
 from tests import cases
+from tests.accelerator import current_device, every_device, needs, tolerance
 from tests.cases import Case
 from tests.factories import FACTORIES, SECOND_ORDER, every_optimizer, every_second_order_optimizer
+
+pytestmark = every_device
 
 
 def train(case: Case, optimizer: Optimizer, steps: Iterable[int]) -> list[float]:
@@ -105,7 +108,7 @@ def test_splitting_into_groups_changes_nothing(name: str) -> None:
     groups = [{"params": parameters[:2]}, {"params": parameters[2:3]}, {"params": parameters[3:]}]
     train(many, FACTORIES[name](groups, lr=0.01), range(12))
     for first, second in zip(weights(one), weights(many), strict=True):
-        torch.testing.assert_close(first, second, rtol=1e-12, atol=1e-14)
+        torch.testing.assert_close(first, second, rtol=tolerance(1e-12), atol=tolerance(1e-14))
 
 
 @every_optimizer
@@ -122,7 +125,7 @@ def test_groups_have_their_own_hyperparameters(name: str) -> None:
 def test_frozen_and_unused_parameters_stay(name: str) -> None:
     case = cases.build("frozen_and_unused")
     model = case.model
-    model.first.bias.grad = torch.ones(5, dtype=torch.float64)  # left over from before it was frozen
+    model.first.bias.grad = torch.ones_like(model.first.bias)  # left over from before it was frozen
     frozen, unused = model.first.bias.clone(), model.unused.clone()
     train(case, FACTORIES[name](model.parameters(), lr=0.01, weight_decay=0.1), range(12))
     assert torch.equal(model.first.bias, frozen)
@@ -183,7 +186,7 @@ def test_a_group_uses_the_hessians_of_its_own_interval_only(name: str) -> None:
     optimizer = FACTORIES[name](groups, lr=0.01)
     curvature = "hessian" if name == "adahessian" else "exp_hessian"
     changed = []
-    before = torch.zeros(())
+    before = torch.zeros((), dtype=torch.float64, device=current_device())
     for t in range(1, 10):
         optimizer.step(case.loss(t))
         now = optimizer.state[rarely[0]][curvature].clone()
@@ -211,10 +214,10 @@ def test_a_late_parameter_waits_for_its_first_curvature(name: str) -> None:
 
 @every_optimizer
 def test_works_in_several_precisions_at_once(name: str) -> None:
-    model = nn.Sequential(nn.Linear(4, 5), nn.Linear(5, 3))
-    model[0].double()
-    model[1].bfloat16()
-    inputs, targets = torch.randn(8, 4).double(), torch.randint(0, 3, (8,))
+    needs(torch.float64)
+    model = nn.Sequential(nn.Linear(4, 5).double(), nn.Linear(5, 3).bfloat16()).to(current_device())
+    inputs = torch.randn(8, 4).double().to(current_device())
+    targets = torch.randint(0, 3, (8,)).to(current_device())
     optimizer = FACTORIES[name](model.parameters(), lr=0.01)
 
     def loss() -> Tensor:
@@ -229,9 +232,9 @@ def test_works_in_several_precisions_at_once(name: str) -> None:
 
 @every_optimizer
 def test_scalars_and_empty_parameters_are_fine(name: str) -> None:
-    scalar = nn.Parameter(torch.tensor(2.0))
-    empty = nn.Parameter(torch.zeros(0, 3))
-    vector = nn.Parameter(torch.ones(2))
+    scalar = nn.Parameter(torch.tensor(2.0, device=current_device()))
+    empty = nn.Parameter(torch.zeros(0, 3, device=current_device()))
+    vector = nn.Parameter(torch.ones(2, device=current_device()))
     optimizer = FACTORIES[name]([scalar, empty, vector], lr=0.01)
     for _ in range(4):
         optimizer.step(lambda: (scalar - 3 * vector).pow(2).sum() + empty.sum())
@@ -242,8 +245,8 @@ def test_scalars_and_empty_parameters_are_fine(name: str) -> None:
 
 @every_optimizer
 def test_without_any_gradient_nothing_moves(name: str) -> None:
-    other = nn.Parameter(torch.ones(2))
-    weight = nn.Parameter(torch.ones(2))
+    other = nn.Parameter(torch.ones(2, device=current_device()))
+    weight = nn.Parameter(torch.ones(2, device=current_device()))
     optimizer = FACTORIES[name]([weight], lr=0.01)
     for _ in range(3):
         optimizer.step(lambda: other.pow(2).sum())

@@ -108,7 +108,7 @@ class ProgressDisplay:
             self._advance(spec, spec.epochs, result.final)
             self._bars.remove_task(self._current.pop(spec.key))
         if result.outcome == "finished":
-            seconds = f"{result.cost.train_seconds:.1f} s"
+            seconds = f"{result.cost.train_seconds + (result.cost.warm_up_seconds or 0):.1f} s"
             self._line(spec, f"[green]finished[/] ({escape(_summary(result.final))}, {seconds})")
             if spec.lacks_sharpness(result):
                 self._line(spec, _unmeasured(result))

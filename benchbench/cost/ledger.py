@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import cast
 
@@ -31,6 +31,7 @@ class Ledger:
         forwards: Evaluations of the loss.
         gradients: Gradient computations.
         hvps: Hessian-vector products.
+        before_second_order: Called before whatever needs second derivatives is computed.
     """
 
     def __init__(self) -> None:
@@ -38,17 +39,20 @@ class Ledger:
         self.forwards = 0
         self.gradients = 0
         self.hvps = 0
+        self.before_second_order: Callable[[], None] = lambda: None
         self._inside_objective = False
         self._gradients_with_graph = False
 
-    def cost(self, train_seconds: float) -> Cost:
-        """Return the counts so far as a value."""
+    def cost(self, train_seconds: float, warm_up_seconds: float | None = None, warm_up_steps: int = 0) -> Cost:
+        """Return the counts so far as a value, with what clocks have said."""
         return Cost(
             steps=self.steps,
             forwards=self.forwards,
             gradients=self.gradients,
             hvps=self.hvps,
             train_seconds=train_seconds,
+            warm_up_seconds=warm_up_seconds,
+            warm_up_steps=warm_up_steps,
         )
 
     @contextmanager
@@ -108,6 +112,7 @@ class Ledger:
     def _count(self, roots: tuple[Tensor, ...], cotangents: tuple[Tensor | None, ...]) -> None:
         calls = _products_at_once(roots, [cotangent for cotangent in cotangents if cotangent is not None])
         if self._differentiates_a_gradient(roots):
+            self.before_second_order()
             self.hvps += calls
         else:
             self.gradients += calls

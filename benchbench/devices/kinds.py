@@ -21,6 +21,7 @@ class Kind:
         variable: Environment variable that says which devices a process sees, read when the first one is started.
         collective: Backend of `torch.distributed` for tensors on it.
         pins: Whether copies from pinned memory of the host go on in the background.
+        fast_products: Whether `second_order` knows which arguments its kernels take.
         lacks: Why it cannot do something, in one line each.
     """
 
@@ -30,12 +31,13 @@ class Kind:
     variable: str | None = None
     collective: str = "gloo"
     pins: bool = False
+    fast_products: bool = False
     lacks: Mapping[Feature, str] = field(default_factory=dict)
 
 
-CPU = Kind("cpu", "CPU", "cpu")
-NVIDIA = Kind("cuda", "NVIDIA GPU", "gpu", "CUDA_VISIBLE_DEVICES", "nccl", pins=True)
-AMD = Kind("cuda", "AMD GPU", "gpu", "HIP_VISIBLE_DEVICES", "nccl", pins=True)
+CPU = Kind("cpu", "CPU", "cpu", fast_products=True)
+NVIDIA = Kind("cuda", "NVIDIA GPU", "gpu", "CUDA_VISIBLE_DEVICES", "nccl", pins=True, fast_products=True)
+AMD = Kind("cuda", "AMD GPU", "gpu", "HIP_VISIBLE_DEVICES", "nccl", pins=True, fast_products=True)
 INTEL = Kind("xpu", "Intel GPU", "gpu", "ZE_AFFINITY_MASK", "xccl", pins=True)
 APPLE = Kind(
     "mps",
@@ -46,6 +48,9 @@ APPLE = Kind(
         "ranks": "there is one Apple GPU, and no way for several processes to share a batch on it: use --devices cpu",
     },
 )
+
+BY_TYPE = {kind.type: kind for kind in (CPU, INTEL, APPLE)}
+"""Kinds by their type, but for `cuda`, which may be one or the other."""
 
 
 def kind_of(type_: str) -> Kind:
@@ -58,7 +63,6 @@ def kind_of(type_: str) -> Kind:
         import torch
 
         return NVIDIA if torch.version.hip is None else AMD
-    for kind in (CPU, INTEL, APPLE):
-        if kind.type == type_:
-            return kind
+    if type_ in BY_TYPE:
+        return BY_TYPE[type_]
     raise ValueError(f"no known kind of device: {type_}; known are cpu, cuda, mps and xpu")

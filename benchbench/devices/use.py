@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 import time
 from collections.abc import Iterator
@@ -118,6 +119,15 @@ def collective(device: torch.device) -> str:
 def pins_memory(device: torch.device) -> bool:
     """Return whether a copy from pinned memory to a device goes on in the background."""
     return kind_of(device.type).pins
+
+
+@functools.cache
+def has_fast_products(type_: str) -> bool:
+    """Return whether `second_order` may call the kernels of a type of device directly."""
+    try:
+        return kind_of(type_).fast_products
+    except ValueError:
+        return False
 
 
 def lacks(device: torch.device, feature: Feature) -> str | None:

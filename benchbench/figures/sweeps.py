@@ -116,7 +116,7 @@ def _sweep_notes(material: Material, here: Sequence[Point], lines: Sequence[Seri
 
 def _cost(material: Material) -> tuple[Callable[[RunResult], float | None], str]:
     if material.currency == "seconds":
-        return lambda run: run.cost.train_seconds / run.epochs if run.epochs else None, "Time per epoch (s)"
+        return lambda run: run.cost.steady_seconds / run.epochs if run.epochs else None, "Time per epoch (s)"
     if material.currency == "gradients":
         return lambda run: run.cost.gradients / run.cost.steps if run.cost.steps else None, "Gradients per step"
     return lambda run: spent(run.cost, "gc") / run.cost.steps if run.cost.steps else None, "Cost per step (GC)"

@@ -238,7 +238,8 @@ def _contradiction(folder: str, result: RunResult, records: tuple[EpochRecord, .
 
 
 def _payable(cost: Cost) -> bool:
-    return all(0 <= amount < math.inf for amount in vars(cost).values())
+    amounts = [amount for amount in vars(cost).values() if amount is not None]
+    return all(0 <= amount < math.inf for amount in amounts) and cost.warm_up_steps <= cost.steps
 
 
 def _label_problems(suite: Suite, path: Path) -> Iterator[Problem]:

@@ -9,13 +9,21 @@ from benchbench.reporting.currencies import GC_PER_HVP
 from benchbench.reporting.results import absence_notes, by_category, method_table
 from benchbench.reporting.runs import NOTHING, Runs, count_seeds, gather, titled
 from benchbench.reporting.table import Cell, Column, Figure, Table
-from benchbench.reporting.timing import comparable_seconds, decimals, device_notes, sharing_note
+from benchbench.reporting.timing import (
+    comparable_seconds,
+    decimals,
+    device_notes,
+    sharing_note,
+    warm_up_notes,
+    warm_up_seconds,
+)
 from benchbench.stats import Summary
 from benchbench.values import Row, RunResult, Suite
 
 _MEASURED = "GC FLOPs"
-_COLUMNS = ("grads", "HVPs", "GC paper", _MEASURED, "s/epoch", "relative", "device MB", "host MB", "state")
-_ONLY_WITH_DATA = {_MEASURED, "device MB", "host MB", "state"}
+_WARM_UP = "warm-up s"
+_COLUMNS = ("grads", "HVPs", "GC paper", _MEASURED, "s/epoch", "relative", _WARM_UP, "device MB", "host MB", "state")
+_ONLY_WITH_DATA = {_MEASURED, _WARM_UP, "device MB", "host MB", "state"}
 _UNKNOWN = Cell(remark=NOTHING)
 _MB = 10**6
 
@@ -59,11 +67,13 @@ def _workload_cells(runs: Mapping[str, Runs], reference: str, *, mixed_devices: 
     """Return the cells of each method on one workload; seconds are also given relative to `reference`."""
     seconds = comparable_seconds(runs, mixed_devices=mixed_devices)
     places = decimals(summary.mean for summary in seconds.values() if summary)
+    first_steps = {method: warm_up_seconds(here) for method, here in runs.items() if seconds[method]}
     return {
         method: dict.fromkeys(_COLUMNS, _UNKNOWN)
         | _count_cells(here)
         | _measured_cells(here)
         | _time_cells(seconds[method], seconds[reference], places)
+        | _warm_up_cells(first_steps.get(method))
         | _memory_cells(here)
         for method, here in runs.items()
     }
@@ -103,6 +113,13 @@ def _time_cells(seconds: Summary | None, base: Summary | None, places: int) -> d
         ratio = seconds.mean / base.mean
         cells["relative"] = _cell(ratio, f"{ratio:.2f}x", n=seconds.n)
     return cells
+
+
+def _warm_up_cells(seconds: Summary | None) -> dict[str, Cell]:
+    """Return seconds of warm-up per run."""
+    if seconds is None:
+        return {}
+    return {_WARM_UP: _cell(seconds.mean, f"{seconds.mean:.{decimals([seconds.mean])}f}", std=seconds.std, n=seconds.n)}
 
 
 def _memory_cells(runs: Runs) -> dict[str, Cell]:
@@ -145,6 +162,12 @@ def _notes(suite: Suite, runs: Mapping[tuple[str, str], Runs], columns: Sequence
     notes.append(
         f"s/epoch: seconds of training, evaluation left out, mean over seeds; relative to {suite.methods[0].label}."
     )
+    if _WARM_UP in columns:
+        notes.append(
+            f"{_WARM_UP}: what first steps take beyond later ones like them (loading, choosing algorithms, compiling), "
+            "once per run; not part of s/epoch."
+        )
+        notes += warm_up_notes(finished)
     notes += sharing_note(finished)
     notes += [text for column, text in _MEMORY_NOTES.items() if column in columns]
     return (*notes, *device_notes(suite, runs), _numbers_of_runs(suite, runs))

@@ -32,7 +32,7 @@ def spent(cost: Cost, currency: Currency, gc_measured: float | None = None) -> f
         return float(cost.gradients + GC_PER_HVP * cost.hvps)
     if currency == "flops":
         return math.nan if gc_measured is None else cost.steps * gc_measured
-    return cost.train_seconds if currency == "seconds" else float(getattr(cost, currency))
+    return cost.steady_seconds if currency == "seconds" else float(getattr(cost, currency))
 
 
 def position(record: EpochRecord, currency: Currency, gc_measured: float | None = None) -> float:

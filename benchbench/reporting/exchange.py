@@ -44,7 +44,7 @@ class Record(Frozen):
         steps: Optimizer steps of the run.
         gradients: Its gradient computations.
         hvps: Its Hessian-vector products.
-        train_seconds: Its seconds of training, evaluation left out.
+        train_seconds: Its seconds of training, evaluation and warm-up left out.
         protocol: What chose the best epoch.
         synthetic: Whether the data were made up.
         source: Where the result comes from: the name of the suite, the program or the paper.
@@ -179,7 +179,8 @@ def _records(suite: Suite, spec: RunSpec, result: RunResult) -> Iterator[Record]
         seed=spec.seed,
         outcome=result.outcome,
         epochs=result.epochs,
-        **result.cost.model_dump(include={"steps", "gradients", "hvps", "train_seconds"}),
+        **result.cost.model_dump(include={"steps", "gradients", "hvps"}),
+        train_seconds=result.cost.steady_seconds,
         protocol=spec.protocol,
         synthetic=spec.synthetic,
         source=suite.name,

@@ -130,9 +130,9 @@ def _cost(results: Sequence[RunResult]) -> Iterator[str]:
     if not epochs or not seconds:
         return
     times = [
-        run.final[f"{PREFIX}cost_seconds"] * run.epochs / run.cost.train_seconds
+        run.final[f"{PREFIX}cost_seconds"] * run.epochs / run.cost.steady_seconds
         for run in results
-        if run.cost.train_seconds and f"{PREFIX}cost_seconds" in run.final
+        if run.cost.steady_seconds and f"{PREFIX}cost_seconds" in run.final
     ]
     relative = f", {_range(times)} times a training epoch of the run" if times else ""
     yield (

@@ -15,7 +15,14 @@ def _seconds_per_epoch(runs: Runs) -> Summary | None:
 
     Runs that shared a GPU have waited for each other: their seconds do not count.
     """
-    seconds = [run.cost.train_seconds / run.epochs for run in runs.finished if run.epochs and not _is_packed(run)]
+    seconds = [run.cost.steady_seconds / run.epochs for run in runs.finished if run.epochs and not _is_packed(run)]
+    return summarize(seconds) if seconds else None
+
+
+def warm_up_seconds(runs: Runs) -> Summary | None:
+    """Return what is known of the seconds of warm-up per run."""
+    known = [run.cost.warm_up_seconds for run in runs.finished if not _is_packed(run)]
+    seconds = [each for each in known if each is not None]
     return summarize(seconds) if seconds else None
 
 
@@ -56,6 +63,22 @@ def timing_notes(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> list[str
     """Return what a reader of seconds must know: devices, and whether runs shared them."""
     finished = [run for here in runs.values() for run in here.finished]
     return [*sharing_note(finished), *device_notes(suite, runs)] if finished else []
+
+
+def warm_up_notes(finished: Sequence[RunResult]) -> list[str]:
+    """Return what became of the first steps in seconds of training, where that is not the usual."""
+    untold = sum(run.cost.warm_up_seconds is None for run in finished)
+    paced = sum(0 < run.cost.warm_up_steps < run.cost.steps for run in finished)
+    lost = sum(run.cost.is_all_warm_up for run in finished)
+    return [
+        *([f"Warm-up is part of the seconds of {untold} runs: it was not told apart in them."] if untold else []),
+        *(
+            [f"{paced} runs have first steps of a kind that did not come again: counted as the others' mean."]
+            if paced
+            else []
+        ),
+        *([f"Every step of {lost} runs was a first one of its kind: their seconds include warm-up."] if lost else []),
+    ]
 
 
 def sharing_note(finished: Sequence[RunResult]) -> list[str]:

@@ -73,7 +73,7 @@ def longest_first(planned: Sequence[PlannedRun]) -> list[PlannedRun]:
         result = item.result
         if result is not None and result.conclusive and result.epochs:
             for group in groups(item.spec):
-                pace[group].append(result.cost.train_seconds / result.epochs)
+                pace[group].append(result.cost.steady_seconds / result.epochs)
 
     def seconds(item: PlannedRun) -> float:
         known = next((pace[group] for group in groups(item.spec) if group in pace), [1.0])

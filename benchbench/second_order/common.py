@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from benchbench.devices.use import has_fast_products
+
 Shares = tuple[Tensor | None, ...]
 """Gradients, one per input; `None` where it is zero or not asked for."""
 
@@ -17,7 +19,7 @@ def covered(*tensors: Tensor | None) -> bool:
     first = given[0]
     return (
         first.dtype in (torch.float32, torch.float64)
-        and first.device.type in ("cpu", "cuda")
+        and has_fast_products(first.device.type)
         and first.numel() > 0
         and not torch.is_autocast_enabled(first.device.type)
         and any(tensor.requires_grad for tensor in given)

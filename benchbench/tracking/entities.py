@@ -61,7 +61,7 @@ def result_metrics(result: RunResult, last: Metrics) -> Metrics:
 
 
 def _cost_metrics(cost: Cost) -> Metrics:
-    return {f"cost/{name}": float(value) for name, value in cost.model_dump().items()}
+    return {f"cost/{name}": float(value) for name, value in cost.model_dump(exclude_none=True).items()}
 
 
 def result_tags(result: RunResult) -> dict[str, str]:

@@ -17,7 +17,8 @@ from benchbench.execution.ranks import Ranks
 from benchbench.training.diagnostics import Recorder
 from benchbench.training.selection import Best
 from benchbench.training.steps import Training
-from benchbench.values import DiagnosticRecord, EpochRecord, RunSpec
+from benchbench.training.warm_up import WarmUp
+from benchbench.values import Cost, DiagnosticRecord, EpochRecord, RunSpec
 
 _T = TypeVar("_T")
 
@@ -47,6 +48,10 @@ class Usage:
         self._begin()
         yield
         self._end()
+
+    def elapsed(self) -> float:
+        """Return the time so far, within `measured`, once the device has done all that it was asked to do."""
+        return self.seconds + self._now() - self._since
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -105,6 +110,7 @@ class Progress:
         judged: The split that is evaluated after every epoch.
         best: The best epoch.
         usage: Time and memory.
+        warm_up: Which part of the time is warm-up.
         records: What each completed epoch has given.
         batches: Batches done in the epoch that is under way.
         loss_sum: Sum of their losses.
@@ -128,6 +134,8 @@ class Progress:
             keep_weights=self.judged != "test" and spec.reads_test,
         )
         self.usage = Usage(device)
+        self._tries_algorithms = spec.execution.cudnn_benchmark and device.type != "cpu"
+        self.warm_up = WarmUp(self.usage.elapsed, self.training.ledger, self._prepares_by_shape)
         self.recorder = (
             None if spec.diagnostics is None else Recorder(spec.diagnostics, self.training, self.usage, note=note)
         )
@@ -148,9 +156,16 @@ class Progress:
 
     def step(self, batch: Any) -> None:
         """Make one step on the next batch of the epoch."""
-        loss = self.training.step(batch) if self.recorder is None else self.recorder.step(batch, self.epoch)
+        with self.warm_up.step(batch):
+            loss = self.training.step(batch) if self.recorder is None else self.recorder.step(batch, self.epoch)
         self.loss_sum += loss
         self.batches += 1
+
+    def cost(self) -> Cost:
+        """Return what the training has used so far."""
+        warm_up = self.warm_up
+        train_seconds = max(0.0, self.usage.seconds - warm_up.seconds)
+        return self.training.ledger.cost(train_seconds, warm_up.seconds, warm_up.steps)
 
     def complete(self, record: EpochRecord) -> None:
         """End the epoch that is under way."""
@@ -167,6 +182,7 @@ class Progress:
             "best_epoch": self.best.record.epoch if self.best.record else 0,
             "best_weights": self.best.weights,
             "seconds": self.usage.seconds,
+            "warm_up": {"seconds": self.warm_up.seconds, "steps": self.warm_up.steps},
             "device_peak": self.usage.device_peak,
             "records": [record.model_dump_json() for record in self.records],
             "batches": self.batches,
@@ -187,8 +203,13 @@ class Progress:
         self.best.record = self.records[state["best_epoch"] - 1] if state["best_epoch"] else None
         self.best.weights = state["best_weights"]
         self.usage.seconds, self.usage.device_peak = state["seconds"], state["device_peak"]
+        self.warm_up.seconds, self.warm_up.steps = state["warm_up"]["seconds"], state["warm_up"]["steps"]
         self.batches = state["batches"]
         self.loss_sum.copy_(state["loss_sum"])
         self.resumed = state["resumed"] + 1
         if self.recorder is not None:
             self.recorder.load_state_dict(state["recorder"])
+
+    def _prepares_by_shape(self) -> bool:
+        compiles = self.training.compiled is not None and not self.training.compiled.failure
+        return compiles or self._tries_algorithms

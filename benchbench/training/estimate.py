@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchbench import registry, stepping
@@ -27,6 +30,8 @@ FEWEST = 2
 
 QUICK_SECONDS = 0.2
 
+_REPETITIONS = 2
+
 GRADIENTS_PER_HVP = 2.0
 """What a Hessian-vector product takes in operations, in gradients, when it comes with one (docs/cost.md)."""
 
@@ -34,18 +39,31 @@ Pair = tuple[str, str]
 """Labels of a workload and a method."""
 
 
+class Effort(NamedTuple):
+    """What something takes.
+
+    Attributes:
+        flops: Floating-point operations.
+        seconds: Time, where the model is large scaled up from a part of the batch.
+    """
+
+    flops: float
+    seconds: float
+
+
 class Work(NamedTuple):
-    """What one gradient of a workload takes.
+    """What one gradient and one Hessian-vector product of a workload take, on a whole batch.
 
     Attributes:
         steps_per_epoch: Batches of an epoch.
-        flops: Floating-point operations of a gradient on a whole batch.
-        seconds: Time that it takes, where the model is large scaled up from a part of the batch.
+        gradient: What a gradient takes.
+        product: What a product takes on top of the gradient that it comes with; `None` where it cannot be computed, or
+            was not asked for.
     """
 
     steps_per_epoch: int
-    flops: float
-    seconds: float
+    gradient: Effort
+    product: Effort | None
 
 
 class Evaluations(NamedTuple):
@@ -79,24 +97,30 @@ def of_runs(specs: Mapping[Pair, RunSpec], device: torch.device, data: Path = DA
         The estimates. One is missing where the workload cannot be set up, or where the optimizer does not run on a
         problem of a few numbers.
     """
-    works: dict[str, Work | None] = {}
+    asked = {pair: evaluations(spec) for pair, spec in specs.items()}
+    alike: dict[tuple[str, str], list[Pair]] = defaultdict(list)
+    for pair, spec in specs.items():
+        if asked[pair] is not None:
+            alike[pair[0], spec.execution.model_dump_json()].append(pair)
     found = {}
-    for (label, method), spec in specs.items():
-        if label not in works:
-            works[label] = work(spec, device, data)
-        one, asked = works[label], evaluations(spec)
-        if one is not None and asked is not None:
-            found[label, method] = estimate(spec, one, asked)
-    return found
+    for pairs in alike.values():
+        products = any(each.hvps for pair in pairs if (each := asked[pair]) is not None)
+        one = work(specs[pairs[0]], device, data, products=products)
+        for pair in pairs:
+            made = estimate(specs[pair], one, each) if one is not None and (each := asked[pair]) is not None else None
+            if made is not None:
+                found[pair] = made
+    return {pair: found[pair] for pair in specs if pair in found}
 
 
-def work(spec: RunSpec, device: torch.device, data: Path = DATA) -> Work | None:
-    """Measure one gradient of a run's workload, on made-up data where the workload can make them up.
+def work(spec: RunSpec, device: torch.device, data: Path = DATA, *, products: bool = True) -> Work | None:
+    """Measure a gradient of a run's workload and a product, on made-up data where the workload can make them up.
 
     Args:
         spec: A run of the workload.
         device: Where to measure it.
         data: The folder in which data sets lie.
+        products: Whether products are asked for.
 
     Returns:
         What it takes, or `None` when the workload cannot be set up.
@@ -108,13 +132,21 @@ def work(spec: RunSpec, device: torch.device, data: Path = DATA) -> Work | None:
         except Exception:  # noqa: BLE001 - foreign code, data may be missing
             return None
         batch = next(iter(training.task.batches(1)))
-        shares = max(1, size(batch) // FEWEST)
-        flops = shares * _flops(training, divide(batch, shares)[0])
-        seconds = _seconds(training, divide(batch, shares)[0])
+        most = shares = max(1, size(batch) // FEWEST)
+        gradient, product = partial(_gradient, training), partial(_gradient_and_product, training)
+        flops = _flops(gradient, divide(batch, most)[0])
+        seconds = _seconds(gradient, divide(batch, shares)[0])
         while shares > 1 and seconds < QUICK_SECONDS:
             shares //= 2
-            seconds = _seconds(training, divide(batch, shares)[0])
-    return Work(training.task.steps_per_epoch, flops, shares * seconds)
+            seconds = _seconds(gradient, divide(batch, shares)[0])
+        one = Effort(most * flops, shares * seconds)
+        both = None
+        if products:
+            with suppress(Exception):  # foreign code, whose derivatives cannot be differentiated again
+                part = divide(batch, shares)[0]
+                both = Effort(most * _flops(product, divide(batch, most)[0]), shares * _seconds(product, part))
+    more = None if both is None else Effort(both.flops - one.flops, max(0.0, both.seconds - one.seconds))
+    return Work(training.task.steps_per_epoch, one, more)
 
 
 def evaluations(spec: RunSpec) -> Evaluations | None:
@@ -147,30 +179,55 @@ def evaluations(spec: RunSpec) -> Evaluations | None:
     return Evaluations(*(sum(counts[i] for i in chosen) / len(chosen) for counts in (gradients, hvps)))
 
 
-def estimate(spec: RunSpec, one: Work, asked: Evaluations) -> Estimate:
-    """Return what a run will cost, from what a gradient takes and how many are asked for."""
+def estimate(spec: RunSpec, one: Work, asked: Evaluations) -> Estimate | None:
+    """Return what a run will cost, from what gradients and products take and how many are asked for.
+
+    Returns:
+        The estimate, or `None` when products are asked for and nothing is known of them.
+    """
+    product = one.product if asked.hvps else Effort(0.0, 0.0)
+    if product is None:
+        return None
     steps = spec.epochs * one.steps_per_epoch
-    in_gradients = steps * (asked.gradients + GRADIENTS_PER_HVP * asked.hvps)
     gradients = round(steps * asked.gradients)
     cost = Cost(
         steps=steps,
         forwards=gradients,
         gradients=gradients,
         hvps=round(steps * asked.hvps),
-        train_seconds=in_gradients * one.seconds,
+        train_seconds=steps * (asked.gradients * one.gradient.seconds + asked.hvps * product.seconds),
     )
-    return Estimate(cost, in_gradients * one.flops)
+    return Estimate(cost, steps * (asked.gradients * one.gradient.flops + asked.hvps * product.flops))
 
 
-def _flops(training: Training, batch: Any) -> int:
+def _gradient(training: Training, batch: Any) -> Tensor:
+    return training.objective(batch)()
+
+
+def _gradient_and_product(training: Training, batch: Any) -> Tensor:
+    objective = training.objective(batch)
+    loss, _ = objective.with_hvp([[torch.ones_like(parameter) for parameter in objective.parameters]])
+    return loss
+
+
+def _flops(evaluate: Callable[[Any], Tensor], batch: Any) -> int:
     # The fused kernels for attention have formulas of their own, or none; the plain one is matrix products.
     with sdpa_kernel(SDPBackend.MATH), FlopMeter() as meter:
-        training.objective(batch)()
+        evaluate(batch)
     flops: int = meter.flops
     return flops
 
 
-def _seconds(training: Training, batch: Any) -> float:
+def _seconds(evaluate: Callable[[Any], Tensor], batch: Any) -> float:
+    """Return the seconds of an evaluation once everything is loaded, chosen and compiled: the least of a few."""
+    evaluate(batch).item()
+    shortest = _timed(evaluate, batch)
+    for _ in range(_REPETITIONS if shortest < QUICK_SECONDS else 0):
+        shortest = min(shortest, _timed(evaluate, batch))
+    return shortest
+
+
+def _timed(evaluate: Callable[[Any], Tensor], batch: Any) -> float:
     started = time.perf_counter()
-    training.objective(batch)().item()  # waits for the device
+    evaluate(batch).item()  # waits for the device
     return time.perf_counter() - started

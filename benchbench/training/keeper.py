@@ -20,7 +20,7 @@ from benchbench.values import DiagnosticRecord, RunSpec
 SHORTEST_SECONDS = 5.0
 """Seconds since the last checkpoint below which the end of an epoch goes without one: they are repeated soon enough."""
 
-_FORMAT = 1
+_FORMAT = 2
 """Number of the layout of checkpoints."""
 
 

@@ -38,7 +38,8 @@ def run(
     """Train one run to the end of its budget or to its divergence.
 
     Time and cost cover the training loop alone: data loading and optimizer steps, without set-up, evaluation and
-    bookkeeping. Every number depends on the spec and the device only: the process's random state is put back.
+    bookkeeping; what first steps take beyond later ones is told apart as warm-up. Every number depends on the spec and
+    the device only: the process's random state is put back.
 
     Args:
         spec: What to run.
@@ -64,7 +65,7 @@ def run(
     ):
         progress = keeper.begin(lambda: Progress(spec, device, data, followers.ranks, keeper.note))
         training, usage = progress.training, progress.usage
-        task, ledger = training.task, training.ledger
+        task = training.task
         outcome: Outcome = "finished"
         message = ""
 
@@ -83,7 +84,7 @@ def run(
                     **training.evaluate(progress.judged),
                     **{f"schedule/{key}": value for key, value in training.schedules.values().items()},
                 }
-                record = EpochRecord(epoch=epoch, metrics=metrics, cost=ledger.cost(usage.seconds))
+                record = EpochRecord(epoch=epoch, metrics=metrics, cost=progress.cost())
                 progress.complete(record)
             report(record)
             if not all(math.isfinite(metrics[name]) for name in ("train/loss", f"{progress.judged}/loss")):
@@ -116,7 +117,7 @@ def _result(
         ),
         environment={
             **getattr(task, "environment", {}),
-            **_throughput(task, final.epoch, final.cost.train_seconds),
+            **_throughput(task, final.epoch, final.cost.steady_seconds),
             **training.account(),
         },
     )

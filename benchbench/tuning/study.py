@@ -139,7 +139,7 @@ def total(results: Sequence[RunResult]) -> Spent:
     return Spent(
         runs=len(results),
         gc=sum(map(gradient_equivalents, results)),
-        seconds=sum(result.cost.train_seconds for result in results),
+        seconds=sum(result.cost.steady_seconds for result in results),
     )
 
 

@@ -26,7 +26,10 @@ class Cost(Frozen):
         forwards: Evaluations of the loss.
         gradients: Gradient computations (one forward and one backward pass each: 1 GC).
         hvps: Hessian-vector products.
-        train_seconds: Wall-clock time inside the training loop, data loading included.
+        train_seconds: Wall-clock time inside the training loop, data loading included and warm-up left out.
+        warm_up_seconds: The rest of the time in that loop: what first steps took beyond later ones like them, to load
+            kernels, to choose algorithms, to compile. `None` where it was not told from training.
+        warm_up_steps: Steps whose whole time is warm-up, for no other step like them has come yet.
     """
 
     steps: int = 0
@@ -34,6 +37,23 @@ class Cost(Frozen):
     gradients: int = 0
     hvps: int = 0
     train_seconds: float = 0.0
+    warm_up_seconds: float | None = None
+    warm_up_steps: int = 0
+
+    @property
+    def steady_seconds(self) -> float:
+        """Seconds that all steps take once nothing has to be warmed up: those that were warm-up at the others' pace.
+
+        Where every step was warm-up, its time is all that is known, and counts.
+        """
+        if self.is_all_warm_up:
+            return self.train_seconds + (self.warm_up_seconds or 0.0)
+        return self.train_seconds * (self.steps / (self.steps - self.warm_up_steps) if self.warm_up_steps else 1.0)
+
+    @property
+    def is_all_warm_up(self) -> bool:
+        """Whether no step was timed that was not warm-up."""
+        return 0 < self.steps <= self.warm_up_steps
 
 
 class Memory(Frozen):

@@ -6,6 +6,9 @@ import torch
 
 from baselines.by_shape import ByShape
 from tests import cases
+from tests.accelerator import current_device, every_device
+
+pytestmark = every_device
 
 
 def by_shape(case: cases.Case, **options: object) -> ByShape:
@@ -71,5 +74,5 @@ def test_a_schedule_reaches_both_and_a_state_continues_bit_by_bit() -> None:
 
 
 def test_a_network_of_matrices_alone_needs_no_companion() -> None:
-    optimizer = ByShape([torch.nn.Parameter(torch.ones(2, 2))], torch.optim.Muon)
+    optimizer = ByShape([torch.nn.Parameter(torch.ones(2, 2, device=current_device()))], torch.optim.Muon)
     assert list(optimizer.parts) == ["matrices"]

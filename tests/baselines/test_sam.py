@@ -10,7 +10,10 @@ import torch
 
 from baselines.sam import SAM
 from tests import cases
+from tests.accelerator import every_device
 from tests.cases import Case, Oracle, assert_same_path
+
+pytestmark = every_device
 
 STEPS = 50
 Arrays = list[np.ndarray]

@@ -7,15 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from baselines.adahessian import AdaHessian
 from baselines.sophia_h import SophiaH
 from benchbench.cost.ledger import Ledger
 from benchbench.objective import Objective
 from tests import cases
+from tests.accelerator import every_device
 from tests.cases import Case, Oracle, assert_same_path
-from tests.sassha.test_sassha import signs
+from tests.sassha.test_sassha import signs, weights
+
+pytestmark = every_device
 
 STEPS = 50
 Arrays = list[np.ndarray]
@@ -130,10 +132,10 @@ def test_sophia_h_follows_its_formula(name: str, settings: dict[str, Any]) -> No
 
 
 def test_sophia_h_clips_and_takes_the_sign_where_the_curvature_is_not_positive() -> None:
-    x = nn.Parameter(torch.tensor([0.5, -2.0, 1e-9], dtype=torch.float64))
+    x = weights(0.5, -2.0, 1e-9)
     optimizer = SophiaH([x], lr=0.1, betas=(0.0, 0.0), gamma=1.0)
     start = x.detach().clone()
-    signs_of_curvature = torch.tensor([-1.0, -1.0, 1.0], dtype=torch.float64)
+    signs_of_curvature = torch.tensor([-1.0, -1.0, 1.0]).to(x)
     optimizer.step(lambda: (signs_of_curvature * x**2).sum() / 2)
     moved = (x.detach() - start) / 0.1
     assert moved.tolist() == pytest.approx([1.0, -1.0, -1e-9], rel=1e-5)

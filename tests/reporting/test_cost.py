@@ -173,3 +173,29 @@ def test_nothing_run_yet_is_a_table_too():
     notes = cost_table(suite(TWO), []).notes
     assert [note.partition(":")[0] for note in notes] == ["grads, HVPs", "GC paper", "*"]
     assert notes[-1] == "*: not run (0 of 3): all methods."
+
+
+def warmed(**changes: float) -> Cost:
+    return Cost(**{"steps": 10, "gradients": 10, "train_seconds": 2.0, "warm_up_seconds": 30.0, **changes})
+
+
+def test_warm_up_has_a_column_of_its_own():
+    table = cost_table(suite(TWO), [*runs("A", warmed()), *runs("B", warmed(train_seconds=4.0, warm_up_seconds=0.5))])
+    assert labels(table)[-3:] == ["s/epoch", "relative", "warm-up s"]
+    assert texts(table, "A")[-3:] == ["1.00", "1.00x", "30.00"]
+    assert texts(table, "B")[-3:] == ["2.00", "2.00x", "0.500"]
+    assert any(note.startswith("warm-up s: ") and "not part of s/epoch" in note for note in table.notes)
+
+
+def test_what_became_of_first_steps_is_said_where_it_is_not_the_usual():
+    def noted(*made: Cost) -> list[str]:
+        return [note for note in cost_table(suite(TWO), runs("A", *made)).notes if "warm-up" in note.lower()][1:]
+
+    assert noted(warmed(), warmed(), warmed()) == []
+    assert noted(warmed(), cost()) == ["Warm-up is part of the seconds of 1 runs: it was not told apart in them."]
+    assert noted(warmed(), warmed(steps=1, warm_up_steps=1)) == [
+        "Every step of 1 runs was a first one of its kind: their seconds include warm-up."
+    ]
+    paced = cost_table(suite(TWO), runs("A", warmed(train_seconds=9.0, warm_up_steps=1)))
+    assert texts(paced, "A")[3] == "5.00"
+    assert any("did not come again" in note for note in paced.notes)

@@ -12,8 +12,11 @@ from benchbench.cost.ledger import Ledger
 from benchbench.objective import Objective
 from sassha import MSASSHA
 from tests import cases
+from tests.accelerator import current_device, every_device, tolerance
 from tests.cases import Case, Oracle, assert_same_path
 from tests.sassha.test_sassha import signs
+
+pytestmark = every_device
 
 STEPS = 50
 
@@ -74,7 +77,7 @@ def test_makes_the_steps_of_the_released_order(name: str, hyperparameters: dict[
     for t in range(1, STEPS + 1):
         optimizer.step(case.loss(t))
         # The released code rounds once more per step, when it moves the weights back by subtraction.
-        assert_same_path(used, expected[t - 1], tolerance=5e-12)
+        assert_same_path(used, expected[t - 1], on_the_cpu=5e-12)
 
 
 def test_costs_one_gradient_per_step() -> None:
@@ -102,21 +105,21 @@ def test_looks_ahead_along_the_descent() -> None:
 
     optimizer.step(loss)
     for found, start, momentum in zip(seen[0], before, momenta, strict=True):
-        assert np.allclose(found, start - 0.3 * momentum / length, rtol=1e-9, atol=0)
+        torch.testing.assert_close(found, start - 0.3 * momentum / length, rtol=tolerance(1e-9), atol=0)
     for parameter, start in zip(case.parameters(), before, strict=True):
         assert parameter.equal(start)
 
 
 def test_a_momentum_of_zero_perturbs_nothing() -> None:
-    weights = torch.nn.Parameter(torch.ones(3))
+    weights = torch.nn.Parameter(torch.ones(3, device=current_device()))
     optimizer = MSASSHA([weights], rho=0.1)
     for _ in range(3):
         optimizer.step(lambda: 0 * weights.square().sum())
-    assert torch.equal(weights.detach(), torch.ones(3))
+    assert weights.tolist() == [1.0] * 3
 
 
 def test_a_weight_that_is_frozen_later_stays_where_it_is_also_while_the_loss_is_evaluated() -> None:
-    free, frozen = (torch.nn.Parameter(torch.tensor([1.0, 2.0])) for _ in range(2))
+    free, frozen = (torch.nn.Parameter(torch.tensor([1.0, 2.0], device=current_device())) for _ in range(2))
     optimizer = MSASSHA([free, frozen], lr=0.1, rho=0.5)
     seen = []
 

@@ -14,9 +14,17 @@ from benchbench.hutchinson import rademacher
 from benchbench.objective import Objective
 from sassha import SASSHA
 from tests import cases
+from tests.accelerator import current_device, every_device, needs, tolerance
 from tests.cases import Case, Oracle, assert_same_path
 
+pytestmark = every_device
+
 STEPS = 50
+
+
+def weights(*values: float) -> nn.Parameter:
+    needs(torch.float64)
+    return nn.Parameter(torch.tensor(values, dtype=torch.float64, device=current_device()))
 
 
 def signs(case: Case, oracle: Oracle, step: int, *, n_samples: int = 1, seed: int = 0) -> list[list[np.ndarray]]:
@@ -148,29 +156,29 @@ def test_asks_for_a_hessian_at_t_1_and_every_k_steps(k: int) -> None:
 
 def test_the_hessian_is_that_of_the_perturbed_point() -> None:
     """f(x) = sum x^4 / 12 has the diagonal Hessian x^2, so one probe gives it exactly."""
-    x = nn.Parameter(torch.tensor([1.0, 2.0], dtype=torch.float64))
+    x = weights(1.0, 2.0)
     start = x.detach().clone()
     optimizer = SASSHA([x], rho=0.5, betas=(0.0, 0.0))
     optimizer.step(lambda: (x**4).sum() / 12)
     gradient = start**3 / 3
     perturbed = start + 0.5 * gradient / gradient.norm()
     found = optimizer.state[x]["exp_hessian"]
-    torch.testing.assert_close(found, perturbed**2, rtol=1e-11, atol=0)
+    torch.testing.assert_close(found, perturbed**2, rtol=tolerance(1e-11), atol=0)
     assert not torch.allclose(found, start**2)
 
 
 def test_the_perturbed_point_does_not_mix_weights_and_activations() -> None:
     """In a product of two weights, a Hessian taken after moving back would see the old one of them."""
-    a = nn.Parameter(torch.tensor([3.0], dtype=torch.float64))
-    b = nn.Parameter(torch.tensor([2.0], dtype=torch.float64))
+    a = weights(3.0)
+    b = weights(2.0)
     optimizer = SASSHA([a, b], rho=1.0, betas=(0.0, 0.0))
     optimizer.step(lambda: torch.sum((a * b) ** 2))
     gradient = np.array([2 * 3 * 2**2, 2 * 2 * 3**2], dtype=float)
     p, q = np.array([3.0, 2.0]) + gradient / np.linalg.norm(gradient)
     probe_a, probe_b = (z.item() for z in rademacher([a, b], n_samples=1, seed=0, step=0)[0])
     mixed = probe_a * probe_b * 4 * p * q
-    assert optimizer.state[a]["exp_hessian"].item() == pytest.approx(abs(2 * q**2 + mixed), rel=1e-13)
-    assert optimizer.state[b]["exp_hessian"].item() == pytest.approx(abs(2 * p**2 + mixed), rel=1e-13)
+    assert optimizer.state[a]["exp_hessian"].item() == pytest.approx(abs(2 * q**2 + mixed), rel=tolerance(1e-13))
+    assert optimizer.state[b]["exp_hessian"].item() == pytest.approx(abs(2 * p**2 + mixed), rel=tolerance(1e-13))
 
 
 def test_weights_come_back_to_the_last_bit() -> None:
@@ -234,19 +242,19 @@ def test_the_published_bias_correction_underestimates_the_curvature() -> None:
     """With a constant curvature c the corrected average is c by updates, but less by steps when k > 1."""
     averages = {}
     for counted in ("steps", "updates"):
-        x = nn.Parameter(torch.tensor([1.0], dtype=torch.float64))
+        x = weights(1.0)
         optimizer = SASSHA([x], lr=0.0, rho=0.0, eps=0.0, lazy_hessian=10, hessian_power=1, bias_correction=counted)
         for _ in range(11):
             optimizer.step(lambda x=x: (1.5 * x**2).sum())
         averages[counted] = optimizer.state[x]["denominator"].item()
-    assert averages["updates"] == pytest.approx(3.0, rel=1e-12)
-    assert averages["steps"] == pytest.approx(3.0 * (1 - 0.999**2) / (1 - 0.999**11), rel=1e-12)
+    assert averages["updates"] == pytest.approx(3.0, rel=tolerance(1e-12))
+    assert averages["steps"] == pytest.approx(3.0 * (1 - 0.999**2) / (1 - 0.999**11), rel=tolerance(1e-12))
 
 
 def test_a_negative_curvature_leads_uphill_only_without_absolute_values() -> None:
     moved = {}
     for absolute in (True, False):
-        x = nn.Parameter(torch.tensor([0.5], dtype=torch.float64))
+        x = weights(0.5)
         optimizer = SASSHA([x], lr=0.01, rho=0.0, absolute=absolute)
         before = (-(x**2)).sum().item()
         optimizer.step(lambda x=x: -(x**2).sum())

@@ -29,12 +29,16 @@ import torch
 from torch import nn
 
 from sassha import SASSHA
+from tests.accelerator import current_device, every_device, needs, tolerance
+
+pytestmark = every_device
 
 
 def stays(a: float, *, lr: float, rho: float, eps: float, power: float = 0.5) -> bool:
     """Return whether SASSHA, started beside the minimum, comes closer to it in the long run."""
-    spectrum = a * torch.tensor([1.0, 0.5, 0.1], dtype=torch.float64)
-    x = nn.Parameter(torch.full((3,), 1e-3, dtype=torch.float64))
+    needs(torch.float64)
+    spectrum = a * torch.tensor([1.0, 0.5, 0.1], dtype=torch.float64, device=current_device())
+    x = nn.Parameter(torch.full_like(spectrum, 1e-3))
     optimizer = SASSHA([x], lr=lr, rho=0.0, eps=eps, betas=(0.0, 0.999), lazy_hessian=1, hessian_power=power)
     distances = []
     for _ in range(20):
@@ -65,7 +69,7 @@ def test_leaves_what_the_corollary_forbids_and_stays_in_what_it_allows(rho: floa
     boundary = allowed_by_corollary(lr=lr, rho=rho, eps=eps)
     assert stays(boundary * 0.999, lr=lr, rho=rho, eps=eps)
     assert not stays(boundary * 1.001, lr=lr, rho=rho, eps=eps)
-    assert critical_sharpness(lr=lr, rho=rho, eps=eps) == pytest.approx(boundary, rel=1e-5)
+    assert critical_sharpness(lr=lr, rho=rho, eps=eps) == pytest.approx(boundary, rel=tolerance(1e-5))
 
 
 def test_a_larger_radius_forces_a_flatter_minimum() -> None:
@@ -77,7 +81,7 @@ def test_a_larger_radius_forces_a_flatter_minimum() -> None:
 @pytest.mark.parametrize(("lr", "rho", "eps"), [(0.15, 0.0, 1e-4), (0.15, 0.05, 1e-4), (0.6, 0.25, 1e-2)])
 def test_with_the_curvature_in_the_denominator_the_boundary_is_further_out(lr: float, rho: float, eps: float) -> None:
     found = critical_sharpness(lr=lr, rho=rho, eps=eps)
-    assert found * (1 + rho * found) == pytest.approx(2 * (np.sqrt(found) + eps) / lr, rel=1e-8)
+    assert found * (1 + rho * found) == pytest.approx(2 * (np.sqrt(found) + eps) / lr, rel=tolerance(1e-8))
     assert found > allowed_by_corollary(lr=lr, rho=rho, eps=eps)
 
 

@@ -14,6 +14,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchbench.second_order import FastSecondDerivatives
 from benchbench.second_order.routing import _ROUTES
+from tests.accelerator import current_device, every_device, needs, tolerance
+
+pytestmark = every_device
 
 Call = Callable[..., Tensor]
 Shape = tuple[int, ...] | None
@@ -37,7 +40,7 @@ def attention(**keywords: Any) -> Call:
 
 def masked_attention(allowed: Tensor) -> Call:
     def call(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        given = allowed if allowed.dtype == torch.bool else allowed.to(q.dtype)
+        given = allowed.to(q.device, allowed.dtype if allowed.dtype == torch.bool else q.dtype)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=given)
 
     return call
@@ -92,10 +95,13 @@ every_case = pytest.mark.parametrize("name", CASES)
 
 
 def build(name: str, dtype: torch.dtype = torch.float64) -> tuple[Call, list[Tensor | None]]:
+    needs(dtype)
     function, shapes = CASES[name]
     generator = torch.Generator().manual_seed(7)
     inputs = [
-        None if shape is None else torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
+        None
+        if shape is None
+        else torch.randn(shape, generator=generator, dtype=torch.float64).to(current_device(), dtype)
         for shape in shapes
     ]
     return function, [None if x is None else x.requires_grad_() for x in inputs]
@@ -128,14 +134,19 @@ def derivatives(function: Call, inputs: list[Tensor | None], order: int = 2) -> 
     return values
 
 
-def assert_same(found: list[list[Tensor | None]], expected: list[list[Tensor | None]], tolerance: float) -> None:
+def assert_same(
+    found: list[list[Tensor | None]],
+    expected: list[list[Tensor | None]],
+    on_the_cpu: float,
+    dtype: torch.dtype = torch.float64,
+) -> None:
     for ours, theirs in zip(found, expected, strict=True):
         for a, b in zip(ours, theirs, strict=True):
             assert (a is None) == (b is None)
             if a is not None and b is not None:
                 assert a.shape == b.shape and a.dtype == b.dtype
                 # What is left of a sum that cancels is known as well as its terms, which are of order one.
-                assert (a - b).abs().max() <= tolerance * max(b.abs().max(), 0.01)
+                assert (a - b).abs().max() <= tolerance(on_the_cpu, dtype) * max(b.abs().max(), 0.01)
 
 
 @every_case
@@ -176,7 +187,7 @@ def test_third_derivatives_are_torchs(name: str) -> None:
 def test_agrees_with_torch_in_single_precision(name: str) -> None:
     function, inputs = build(name, torch.float32)
     expected = derivatives(by_torch(function), inputs)
-    assert_same(derivatives(routed(function), inputs), expected, 2e-5)
+    assert_same(derivatives(routed(function), inputs), expected, 2e-5, torch.float32)
 
 
 @every_case
@@ -259,11 +270,18 @@ def test_an_input_may_be_the_cotangent_as_well(name: str) -> None:
         "linear square": lambda x: F.linear(x, weight),
         "layer norm": lambda x: ln(6)(x, weight[0], None),
     }[name]
-    weight = torch.randn(6, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64).requires_grad_()
-    x = torch.randn(4, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64).requires_grad_()
+    needs(torch.float64)
+    weight, x = (
+        torch.randn(size, 6, generator=torch.Generator().manual_seed(size), dtype=torch.float64)
+        .to(current_device())
+        .requires_grad_()
+        for size in (6, 4)
+    )
 
     def product(call: Call) -> Tensor:
         (gradient,) = torch.autograd.grad(call(x), x, x, create_graph=True)
         return torch.autograd.grad(gradient, x, x.detach().sin(), create_graph=True)[0]
 
-    torch.testing.assert_close(product(routed(function)), product(function), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        product(routed(function)), product(function), rtol=tolerance(1e-12), atol=tolerance(1e-12)
+    )

@@ -14,8 +14,11 @@ from torch.nn import functional as F
 from benchbench.cost.ledger import Ledger, graph_behind
 from benchbench.objective import Objective
 from tests import cases
-from tests.cases import Attention, Case, dense_hessian, flat
+from tests.accelerator import current_device, every_device, needs, tolerance
+from tests.cases import Attention, Case, dense_hessian, flat, to_array
 from tests.second_order.test_routing import hvp
+
+pytestmark = every_device
 
 
 class Residual(nn.Module):
@@ -42,12 +45,13 @@ class Residual(nn.Module):
 
 
 def residual() -> Case:
+    needs(torch.float64)
     generator = torch.Generator().manual_seed(3)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = Residual().double()
     inputs = torch.randn(6, 2, 6, 6, generator=generator, dtype=torch.float64)
-    return Case(model, [(inputs, torch.randint(0, 3, (6,), generator=generator))])
+    return Case(model, [(inputs, torch.randint(0, 3, (6,), generator=generator))]).to(current_device())
 
 
 MODELS: dict[str, Callable[[], Case]] = {
@@ -63,13 +67,13 @@ def test_products_are_those_of_the_dense_hessian(name: str) -> None:
     used = case.used()
     vector = flat([torch.linspace(-1, 1, p.numel(), dtype=p.dtype).numpy() for p in used])
     expected = dense_hessian(case) @ vector
-    found = flat([p.numpy() for p in hvp(case.loss(), used)])
-    assert np.abs(found - expected).max() <= 1e-12 * np.abs(expected).max()
+    found = flat([to_array(p) for p in hvp(case.loss(), used)])
+    assert np.abs(found - expected).max() <= tolerance(1e-12) * np.abs(expected).max()
 
 
 @every_model
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 2e-5)])
-def test_products_are_those_without_the_routes(name: str, dtype: torch.dtype, tolerance: float) -> None:
+@pytest.mark.parametrize(("dtype", "on_the_cpu"), [(torch.float64, 1e-12), (torch.float32, 2e-5)])
+def test_products_are_those_without_the_routes(name: str, dtype: torch.dtype, on_the_cpu: float) -> None:
     case = MODELS[name]()
     case.model.to(dtype)
     inputs, targets = case.batches[0]
@@ -80,7 +84,10 @@ def test_products_are_those_without_the_routes(name: str, dtype: torch.dtype, to
 
     found, expected = hvp(loss, parameters), hvp(loss, parameters, routed=False)
     scale = max(float(e.abs().max()) for e in expected)
-    assert max(float((f - e).abs().max()) for f, e in zip(found, expected, strict=True)) <= tolerance * scale
+    assert (
+        max(float((f - e).abs().max()) for f, e in zip(found, expected, strict=True))
+        <= tolerance(on_the_cpu, dtype) * scale
+    )
 
 
 def second_order_nodes(case: Case) -> set[str]:

@@ -16,10 +16,15 @@ from torch.nn import functional as F
 
 from benchbench.objective import Objective
 from benchbench.second_order import FastSecondDerivatives
+from tests.accelerator import current_device, every_device, needs, tolerance
+
+pytestmark = every_device
 
 
 def leaf(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
-    return torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(len(shape))).requires_grad_()
+    needs(dtype)
+    made = torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(len(shape)))
+    return made.to(current_device()).requires_grad_()
 
 
 def is_routed(output: Tensor) -> bool:
@@ -44,11 +49,11 @@ LEFT_TO_TORCH: dict[str, Callable[[], Tensor]] = {
     "subclass": lambda: F.linear(leaf(2, 3).as_subclass(Marked), leaf(4, 3)),
     "unbatched convolution": lambda: F.conv2d(leaf(4, 5, 5), leaf(2, 4, 3, 3)),
     "padding that differs between the sides": lambda: F.conv2d(leaf(2, 4, 5, 5), leaf(2, 4, 2, 2), padding="same"),
-    "batch norm by running statistics": lambda: F.batch_norm(
-        leaf(3, 4), torch.zeros(4).double(), torch.ones(4).double()
-    ),
+    "batch norm by running statistics": lambda: F.batch_norm(leaf(3, 4), leaf(4).detach(), leaf(4).detach().square()),
     "attention with dropout": attention(dropout_p=0.5),
-    "attention with a learned mask": attention(attn_mask=leaf(4, 4)),
+    "attention with a learned mask": lambda: F.scaled_dot_product_attention(
+        leaf(2, 2, 4, 3), leaf(2, 2, 4, 3), leaf(2, 2, 4, 3), attn_mask=leaf(4, 4)
+    ),
     "attention with broadcasting": lambda: F.scaled_dot_product_attention(
         leaf(2, 2, 4, 3), leaf(1, 2, 4, 3), leaf(1, 2, 4, 3)
     ),
@@ -78,7 +83,7 @@ def test_the_rest_is_left_to_torch(name: str) -> None:
 @pytest.mark.parametrize(
     "surroundings",
     [
-        lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+        lambda: torch.autocast(current_device().type, dtype=torch.bfloat16),
         torch.no_grad,
         torch.inference_mode,
         save_on_cpu,
@@ -106,12 +111,12 @@ def test_works_inside_transforms() -> None:
         return slopes.square().sum() + tangents.square().sum()
 
     products = hvp(loss, [weight]), hvp(loss, [weight], routed=False)
-    torch.testing.assert_close(*products, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(*products, rtol=tolerance(1e-12), atol=tolerance(1e-12))
 
 
 def test_a_loss_may_differentiate() -> None:
     """As where a network has to satisfy a differential equation."""
-    model = nn.Sequential(nn.Linear(3, 4), nn.GELU(), nn.Linear(4, 1)).double()
+    model = nn.Sequential(nn.Linear(3, 4), nn.GELU(), nn.Linear(4, 1)).double().to(current_device())
     rows = leaf(5, 3)
 
     def loss() -> Tensor:
@@ -120,26 +125,27 @@ def test_a_loss_may_differentiate() -> None:
 
     parameters = list(model.parameters())
     products = hvp(loss, parameters), hvp(loss, parameters, routed=False)
-    torch.testing.assert_close(*products, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(*products, rtol=tolerance(1e-12), atol=tolerance(1e-12))
 
 
 def test_works_under_checkpointing() -> None:
-    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(inplace=True), nn.Conv2d(2, 1, 2)).double()
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(inplace=True), nn.Conv2d(2, 1, 2))
     images = leaf(3, 1, 5, 5).detach()
+    model.to(images)
     parameters = list(model.parameters())
 
     def checkpointed() -> Tensor:
         return torch.utils.checkpoint.checkpoint(model, images, use_reentrant=False).square().sum()
 
     products = hvp(checkpointed, parameters), hvp(lambda: model(images).square().sum(), parameters)
-    torch.testing.assert_close(*products, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(*products, rtol=tolerance(1e-12), atol=tolerance(1e-12))
 
 
 def hvp(loss: Callable[[], Tensor], parameters: list[Any], *, routed: bool = True) -> list[Tensor]:
     with pytest.MonkeyPatch.context() as patch:
         if not routed:
             patch.setattr("benchbench.objective.FastSecondDerivatives", nullcontext)
-        vector = [torch.linspace(-1, 1, p.numel(), dtype=p.dtype).view(p.shape) for p in parameters]
+        vector = [torch.linspace(-1, 1, p.numel(), dtype=p.dtype).view(p.shape).to(p.device) for p in parameters]
         return Objective(loss, parameters).with_hvp([vector])[1][0]
 
 
@@ -148,7 +154,7 @@ def test_errors_stay_torchs() -> None:
         with pytest.raises(ValueError, match="more than 1 value per channel"):
             F.batch_norm(leaf(1, 4), None, None, training=True)
         with pytest.raises(RuntimeError):
-            attention(is_causal=True, attn_mask=torch.ones(4, 4, dtype=torch.bool))()
+            attention(is_causal=True, attn_mask=leaf(4, 4).detach() > 0)()
         with pytest.raises(RuntimeError, match="padding='same' is not supported for strided"):
             conv(padding="same", stride=2)()
         with pytest.raises(RuntimeError, match="leaf"):
@@ -163,7 +169,7 @@ def test_is_on_only_where_second_derivatives_are_needed(evaluation: str, expecte
     weight, seen = leaf(2, 3), []
 
     def loss() -> Tensor:
-        output = F.linear(torch.ones(4, 3).double(), weight)
+        output = F.linear(leaf(4, 3).detach(), weight)
         seen.append(is_routed(output))
         return output.square().sum()
 
@@ -183,11 +189,12 @@ def test_is_on_only_where_second_derivatives_are_needed(evaluation: str, expecte
 @pytest.mark.parametrize("affine", [False, True])
 @pytest.mark.parametrize("momentum", [0.1, 0.7, None])
 def test_running_statistics_are_torchs(momentum: float | None, affine: bool, dtype: torch.dtype) -> None:
-    ours = nn.BatchNorm2d(4, momentum=momentum, affine=affine).to(dtype)
+    needs(dtype)
+    ours = nn.BatchNorm2d(4, momentum=momentum, affine=affine).to(current_device(), dtype)
     theirs = copy.deepcopy(ours)
     generator = torch.Generator().manual_seed(2)
     for _ in range(3):
-        x = torch.randn(3, 4, 2, 5, generator=generator, dtype=dtype, requires_grad=True)
+        x = torch.randn(3, 4, 2, 5, generator=generator, dtype=dtype).to(current_device()).requires_grad_()
         with FastSecondDerivatives():
             output = ours(x)
             assert is_routed(output)

@@ -7,7 +7,7 @@ import torch
 
 from benchbench.training import estimate
 from benchbench.training.steps import Training
-from benchbench.values import Component, RunSpec
+from benchbench.values import Component, Execution, RunSpec
 from benchbench.workloads import DATA
 from tests.conftest import STUBS
 
@@ -61,7 +61,9 @@ def test_the_counts_are_those_of_the_run() -> None:
     one, asked = estimate.work(chosen, CPU), estimate.evaluations(chosen)
     assert one is not None
     assert asked is not None
-    cost = estimate.estimate(chosen, one, asked).cost
+    found = estimate.estimate(chosen, one, asked)
+    assert found is not None
+    cost = found.cost
     real = training.ledger.cost(0.0)
     assert (cost.steps, cost.gradients, cost.hvps) == (real.steps, real.gradients, real.hvps)
 
@@ -71,8 +73,46 @@ def test_operations_are_those_of_a_whole_batch() -> None:
     assert one is not None
     # Two layers of 64 x 64 and 64 x 10, multiplied and added for 128 images: forward, and twice that backward, the
     # gradient of the images apart.
-    assert one.flops == 2 * 128 * (2 * 64 * 64 + 3 * 64 * 10)
-    assert one.seconds > 0
+    assert one.gradient.flops == 2 * 128 * (2 * 64 * 64 + 3 * 64 * 10)
+    assert one.gradient.seconds > 0
+
+
+def test_a_product_is_measured_on_the_workload() -> None:
+    one = estimate.work(spec(), CPU)
+    assert one is not None
+    assert one.product is not None
+    # For the second layer twice what a gradient takes; for the first, whose images have no gradient, only as much.
+    assert one.product.flops == 2 * 128 * (2 * 64 * 64 + 6 * 64 * 10)
+    assert one.product.seconds > 0
+
+
+def test_a_run_costs_what_its_gradients_and_products_take() -> None:
+    one = estimate.Work(10, estimate.Effort(1e6, 0.001), estimate.Effort(3e6, 0.007))
+    found = estimate.estimate(spec(), one, estimate.Evaluations(2, 0.5))
+    assert found is not None
+    assert found.cost.train_seconds == pytest.approx(30 * (2 * 0.001 + 0.5 * 0.007))
+    assert found.flops == pytest.approx(30 * (2 * 1e6 + 0.5 * 3e6))
+
+
+def test_products_that_cannot_be_computed_leave_only_their_methods_without_an_estimate() -> None:
+    target = f"{STUBS}:only_once"
+    chosen = {("w", name): spec(name, workload=target) for name in ("sgd", "adahessian")}
+    found = estimate.of_runs(chosen, CPU)
+    assert list(found) == [("w", "sgd")]
+
+
+def test_each_way_of_computing_is_measured_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[tuple[int, bool]] = []
+
+    def work(spec: RunSpec, *_: object, products: bool) -> estimate.Work:
+        measured.append((spec.execution.accumulate, products))
+        return estimate.Work(1, estimate.Effort(1.0, 1.0), estimate.Effort(1.0, 1.0) if products else None)
+
+    monkeypatch.setattr(estimate, "work", work)
+    parts = spec("adahessian").model_copy(update={"execution": Execution(accumulate=2)})
+    chosen = {("w", "a"): spec("sgd"), ("w", "b"): parts, ("w", "c"): spec("adamw")}
+    assert list(estimate.of_runs(chosen, CPU)) == list(chosen)
+    assert sorted(measured) == [(1, False), (2, True)]
 
 
 def test_a_workload_without_its_data_has_no_estimate() -> None:

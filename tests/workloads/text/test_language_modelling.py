@@ -20,7 +20,7 @@ from benchbench import suite as suites
 from benchbench.cli import app
 from benchbench.streams import Streams
 from benchbench.training.steps import Training
-from benchbench.values import Component, Execution, Piecewise, RunSpec
+from benchbench.values import Component, Cost, Execution, Piecewise, RunSpec
 from benchbench.workloads import Setup
 from benchbench.workloads.text.language_modelling import LanguageModelling, build, language_modelling, missing
 from tests.training.test_attempt import assert_equal, perform, stop_after
@@ -215,9 +215,9 @@ def test_all_methods_run_on_a_text(data: Path, write_suite: Callable[..., Path])
         final = run["result"]["final"]
         assert final["test/perplexity"] == pytest.approx(math.exp(final["test/loss"]))
         assert final["test/unigram_perplexity"] > 1
-        environment, cost = run["result"]["environment"], run["result"]["cost"]
+        environment, cost = run["result"]["environment"], Cost.model_validate(run["result"]["cost"])
         assert environment["corpus"].startswith("sha256 ")
-        tokens = float(environment["tokens_per_second"]) * cost["train_seconds"]
+        tokens = float(environment["tokens_per_second"]) * cost.steady_seconds
         assert tokens == pytest.approx(12 * 16, rel=0.01)  # the rate is rounded
 
 
