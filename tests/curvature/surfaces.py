@@ -1,4 +1,4 @@
-"""Small loss surfaces in float64, and their dense Hessians straight from autograd."""
+"""Small loss surfaces in float64, and their dense Hessians straight from autograd on the CPU."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from benchbench.curvature import LossSurface
 from benchbench.execution.normalizers import normalizers_of
 from tests import cases
+from tests.accelerator import CPU, current_device, needs
 
 SIZES = (8, 5, 2)
 """Sizes of the batches of every model's surface."""
@@ -64,7 +65,8 @@ class Dense:
     """Loss, gradient and Hessian of a solution with respect to all its trainable parameters, from a copy of it."""
 
     def __init__(self, original: Solution) -> None:
-        copied = Solution(copy.deepcopy(original.model), original.batches)
+        batches = [(inputs.to(CPU), targets.to(CPU)) for inputs, targets in original.batches]
+        copied = Solution(copy.deepcopy(original.model).to(CPU), batches)
         parameters = [p for p in copied.model.parameters() if p.requires_grad]
         with sdpa_kernel(SDPBackend.MATH):
             losses = torch.stack([copied.loss(batch) for batch in copied.batches])
@@ -73,17 +75,22 @@ class Dense:
             gradient = torch.cat([g.flatten() for g in gradients])
             rows = [_row(entry, parameters) for entry in gradient]
         self.loss = loss.item()
-        self.gradient = gradient.detach()
-        self.hessian = torch.stack(rows)
+        self.gradient = gradient.detach().to(current_device())
+        self.hessian = torch.stack(rows).to(current_device())
 
     @property
     def eigenvalues(self) -> Tensor:
-        return torch.linalg.eigvalsh(self.hessian)
+        return torch.linalg.eigvalsh(self.hessian.to(CPU))
+
+
+def dense(name: str, *, training: bool = False) -> Dense:
+    """Return what `Dense` says of a shared case."""
+    needs(torch.float64)
+    return _dense(name, training, current_device())
 
 
 @cache
-def dense(name: str, *, training: bool = False) -> Dense:
-    """Return what `Dense` says of a shared case."""
+def _dense(name: str, training: bool, _device: torch.device) -> Dense:
     return Dense(solution(name, training=training))
 
 
@@ -96,10 +103,11 @@ def _row(entry: Tensor, parameters: list[nn.Parameter]) -> Tensor:
 
 def symmetric(spectrum: np.ndarray | list[float], seed: int = 0) -> Tensor:
     """Return a matrix with this spectrum and random eigenvectors."""
+    needs(torch.float64)
     eigenvalues = torch.as_tensor(spectrum, dtype=torch.float64)
     generator = torch.Generator().manual_seed(seed)
     basis = torch.linalg.qr(torch.randn(len(eigenvalues), len(eigenvalues), generator=generator).double()).Q
-    return basis @ torch.diag(eigenvalues) @ basis.T
+    return (basis @ torch.diag(eigenvalues) @ basis.T).to(current_device())
 
 
 def quadratic(
@@ -107,11 +115,11 @@ def quadratic(
 ) -> LossSurface:
     """Return the surface of b'x + x'Hx / 2, split into several parts of different weight whose mean it is."""
     n = len(hessian)
-    start = torch.zeros(n, dtype=torch.float64) if at is None else at.clone()
+    start = torch.zeros(n).to(hessian) if at is None else at.clone()
     x = start.requires_grad_()
-    b = torch.zeros(n, dtype=torch.float64) if slope is None else slope
+    b = torch.zeros(n).to(hessian) if slope is None else slope
     generator = torch.Generator().manual_seed(1)
-    extra = [torch.randn(n, n, generator=generator).double() for _ in parts]
+    extra = [torch.randn(n, n, generator=generator).to(hessian) for _ in parts]
     mean = sum(w * (e + e.T) for w, e in zip(parts, extra, strict=True)) / sum(parts)
     matrices = [hessian + e + e.T - mean for e in extra]
     return LossSurface(

@@ -8,7 +8,10 @@ import torch
 
 from benchbench.curvature.density import SpectralDensity, spectral_density
 from benchbench.curvature.sampling import signs
+from tests.accelerator import every_device, tolerance
 from tests.curvature.surfaces import dense, every_model, quadratic, solution, symmetric
+
+pytestmark = every_device
 
 
 def moment(density: SpectralDensity, power: int) -> list[float]:
@@ -26,7 +29,9 @@ def test_moments_of_a_quadrature_are_those_of_its_probe(name: str, training: boo
         exact = torch.linalg.matrix_power(hessian, power)
         for index, value in enumerate(moment(density, power)):
             z = signs(surface, 0, "density", index)
-            assert value == pytest.approx((z @ exact @ z / len(z)).item(), rel=1e-10, abs=1e-12 * norm**power)
+            assert value == pytest.approx(
+                (z @ exact @ z / len(z)).item(), rel=tolerance(1e-10), abs=tolerance(1e-12) * norm**power
+            )
 
 
 def test_the_first_moments_are_those_of_the_spectrum() -> None:
@@ -42,7 +47,7 @@ def test_enough_steps_find_every_eigenvalue() -> None:
     spectrum = [-4.0, 0.5, 1.0, 30.0]
     density = spectral_density(quadratic(symmetric(spectrum)), probes=2, steps=80)
     for quadrature in density.probes:
-        assert quadrature.nodes == pytest.approx(spectrum, rel=1e-12)
+        assert quadrature.nodes == pytest.approx(spectrum, rel=tolerance(1e-12))
     assert density.products == 8
 
 
@@ -50,7 +55,7 @@ def test_the_smoothed_density_has_integral_one_and_the_mass_where_the_spectrum_i
     spectrum = np.concatenate([np.full(90, 0.0), np.full(10, 10.0)]) + np.linspace(-0.1, 0.1, 100)
     density = spectral_density(quadratic(symmetric(spectrum)), probes=50, steps=30, points=1000, products_per_pass=50)
     grid, values = np.array(density.grid), np.array(density.values)
-    assert np.trapezoid(values, grid) == pytest.approx(1, rel=1e-12)
+    assert np.trapezoid(values, grid) == pytest.approx(1, rel=tolerance(1e-12))
     assert (values >= 0).all()
     right = grid > 5
     assert np.trapezoid(values[right], grid[right]) == pytest.approx(0.1, abs=0.02)
@@ -60,14 +65,14 @@ def test_the_smoothed_density_has_integral_one_and_the_mass_where_the_spectrum_i
 
 @pytest.mark.parametrize("eigenvalue", [0.0, -3.0])
 def test_a_single_eigenvalue_has_a_density(eigenvalue: float) -> None:
-    density = spectral_density(quadratic(eigenvalue * torch.eye(5, dtype=torch.float64)), probes=1)
+    density = spectral_density(quadratic(symmetric([eigenvalue] * 5)), probes=1)
     assert density.probes[0].nodes == pytest.approx((eigenvalue,))
     assert density.probes[0].weights == pytest.approx((1.0,))
     assert density.grid[np.argmax(density.values)] == pytest.approx(eigenvalue, abs=density.width / 10)
 
 
 def test_the_width_is_the_standard_deviation_of_the_gaussians() -> None:
-    density = spectral_density(quadratic(-3.0 * torch.eye(5, dtype=torch.float64)), probes=1)
+    density = spectral_density(quadratic(symmetric([-3.0] * 5)), probes=1)
     grid, values = np.array(density.grid), np.array(density.values)
     variance = np.trapezoid(values * (grid + 3) ** 2, grid)
     assert np.sqrt(variance) == pytest.approx(density.width, rel=2e-3)  # the grid ends after four widths
@@ -81,4 +86,4 @@ def test_probes_share_passes() -> None:
     assert (spent_alone, surface.ledger.gradients - spent_alone) == (3 * 20, 3 * 10)
     assert shared.products == alone.products == 20
     for one, other in zip(alone.probes, shared.probes, strict=True):
-        assert other.nodes == pytest.approx(one.nodes, rel=1e-9)
+        assert other.nodes == pytest.approx(one.nodes, rel=tolerance(1e-9))

@@ -7,11 +7,14 @@ import pytest
 import torch
 
 from benchbench.curvature.lanczos import Lanczos
+from tests.accelerator import current_device, every_device, tolerance
 from tests.curvature.surfaces import symmetric
+
+pytestmark = every_device
 
 
 def iterate(hessian: torch.Tensor, steps: int) -> Lanczos:
-    lanczos = Lanczos(torch.ones(len(hessian), dtype=hessian.dtype))
+    lanczos = Lanczos(torch.ones(len(hessian)).to(hessian))
     while not lanczos.ended and len(lanczos) < steps:
         lanczos.advance(hessian @ lanczos.vector)
     return lanczos
@@ -26,7 +29,7 @@ def test_residuals_are_known_without_a_product(steps: int) -> None:
     for value, column in zip(values, vectors.T, strict=True):
         vector = lanczos.combine(column)
         residual = torch.linalg.vector_norm(hessian @ vector - value * vector).item()
-        assert lanczos.residual(column) == pytest.approx(residual, rel=1e-6, abs=1e-9)
+        assert lanczos.residual(column) == pytest.approx(residual, rel=tolerance(1e-6), abs=tolerance(1e-9))
     if steps == 60:
         assert lanczos.ended
 
@@ -35,17 +38,17 @@ def test_an_outlier_is_found_once() -> None:
     """In floating point, the three-term recurrence alone finds it again and again."""
     spectrum = np.concatenate([[1e4], np.linspace(1, 2, 79)])
     values, _ = iterate(symmetric(spectrum), 80).ritz()
-    np.testing.assert_allclose(values.numpy(), np.sort(spectrum), rtol=1e-9)
+    np.testing.assert_allclose(values.cpu().numpy(), np.sort(spectrum), rtol=tolerance(1e-9))
 
 
 def test_ends_with_an_invariant_space() -> None:
     lanczos = iterate(symmetric([3.0] * 10 + [-1.0] * 10), 20)
     assert len(lanczos) == 2
-    assert lanczos.ritz()[0].tolist() == pytest.approx([-1, 3], rel=1e-12)
+    assert lanczos.ritz()[0].tolist() == pytest.approx([-1, 3], rel=tolerance(1e-12))
 
 
 def test_ends_with_a_product_that_is_not_finite() -> None:
-    lanczos = Lanczos(torch.ones(3))
-    lanczos.advance(torch.tensor([1.0, torch.inf, 0.0]))
+    lanczos = Lanczos(torch.ones(3, device=current_device()))
+    lanczos.advance(torch.tensor([1.0, torch.inf, 0.0], device=current_device()))
     assert lanczos.ended
     assert not lanczos.finite

@@ -6,7 +6,10 @@ import pytest
 import torch
 
 from benchbench.curvature.landscape import filter_normalised_direction, landscape
+from tests.accelerator import every_device, tolerance
 from tests.curvature.surfaces import solution
+
+pytestmark = every_device
 
 
 def test_every_filter_of_a_direction_is_as_long_as_the_models() -> None:
@@ -18,7 +21,7 @@ def test_every_filter_of_a_direction_is_as_long_as_the_models() -> None:
             assert not part.any()
             continue
         for own, model in zip(part, parameter, strict=True):
-            assert own.norm().item() == pytest.approx(model.norm().item(), rel=1e-12)
+            assert own.norm().item() == pytest.approx(model.norm().item(), rel=tolerance(1e-12))
             assert abs(own.flatten() @ model.flatten()) < own.norm() * model.norm()
 
 

@@ -11,7 +11,10 @@ from pydantic import ValidationError
 from benchbench.curvature import Settings, Sharpness, measure
 from benchbench.sharpness.settings import DensitySettings, EigenvalueSettings, TraceSettings
 from tests import cases
+from tests.accelerator import every_device, tolerance
 from tests.curvature.surfaces import Solution, dense, quadratic, solution, symmetric
+
+pytestmark = every_device
 
 EVERYTHING = Settings(
     seed=3,
@@ -51,8 +54,8 @@ def test_says_what_was_measured(name: str) -> None:
     assert (facts.parameters, facts.dtype) == (len(exact.gradient), "float64")
     assert (facts.examples, facts.batches) == (15, 3)
     assert facts.batch_norm == ("eval" if name == "conv_bn" else "none")
-    assert sharpness.differences.loss == pytest.approx(exact.loss, rel=1e-13)
-    assert sharpness.eigenvalues.largest.value == pytest.approx(exact.eigenvalues[-1].item(), rel=1e-6)
+    assert sharpness.differences.loss == pytest.approx(exact.loss, rel=tolerance(1e-13))
+    assert sharpness.eigenvalues.largest.value == pytest.approx(exact.eigenvalues[-1].item(), rel=tolerance(1e-6))
     assert [difference.radius for difference in sharpness.differences.at] == [0.05, 0.1, 0.5]
     assert sharpness.density is not None
 

@@ -12,12 +12,15 @@ from benchbench.cost.ledger import Ledger
 from benchbench.curvature import LossSurface
 from benchbench.execution.normalizers import normalizers_of
 from tests import cases
+from tests.accelerator import current_device, every_device, tolerance
 from tests.curvature.surfaces import SIZES, dense, every_model, quadratic, solution, symmetric
+
+pytestmark = every_device
 
 
 def random_vectors(surface: LossSurface, number: int = 1) -> torch.Tensor:
     generator = torch.Generator().manual_seed(5)
-    return torch.randn(number, surface.dimension, generator=generator, dtype=torch.float64)
+    return torch.randn(number, surface.dimension, generator=generator, dtype=torch.float64).to(current_device())
 
 
 @every_model
@@ -25,10 +28,12 @@ def test_value_gradient_and_products_are_those_of_the_whole_data_set(name: str, 
     found = solution(name, training=training)
     surface, exact = found.surface(), dense(name, training=training)
     vectors = random_vectors(surface, 3)
-    assert surface.value().item() == pytest.approx(exact.loss, rel=1e-13)
-    torch.testing.assert_close(surface.gradient(), exact.gradient, rtol=1e-11, atol=1e-14)
+    assert surface.value().item() == pytest.approx(exact.loss, rel=tolerance(1e-13))
+    torch.testing.assert_close(surface.gradient(), exact.gradient, rtol=tolerance(1e-11), atol=tolerance(1e-14))
     scale = exact.hessian.abs().max()
-    torch.testing.assert_close(surface.hvp(vectors), vectors @ exact.hessian, rtol=1e-11, atol=1e-12 * scale.item())
+    torch.testing.assert_close(
+        surface.hvp(vectors), vectors @ exact.hessian, rtol=tolerance(1e-11), atol=tolerance(1e-12) * scale.item()
+    )
 
 
 def test_batch_norm_in_training_mode_is_another_surface() -> None:
@@ -44,7 +49,9 @@ def test_products_agree_with_curvlinops() -> None:
     )
     surface = found.surface()
     vectors = random_vectors(surface, 2)
-    torch.testing.assert_close(surface.hvp(vectors), (operator @ vectors.T).T, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(
+        surface.hvp(vectors), (operator @ vectors.T).T, rtol=tolerance(1e-9), atol=tolerance(1e-12)
+    )
 
 
 @every_model
@@ -74,7 +81,9 @@ def test_parameters_outside_the_surface_are_fixed_and_get_no_gradient() -> None:
     expected = dense("mlp")
     part = slice(-surface.dimension, None)
     torch.testing.assert_close(surface.gradient(), expected.gradient[part])
-    torch.testing.assert_close(surface.hvp(torch.eye(surface.dimension).double()), expected.hessian[part, part])
+    torch.testing.assert_close(
+        surface.hvp(torch.eye(surface.dimension).to(expected.hessian)), expected.hessian[part, part]
+    )
     assert found.model[0].weight.grad is None
 
 
@@ -86,7 +95,7 @@ def test_a_data_loader_does_not_move_the_random_generator() -> None:
         found.model.parameters(), lambda: loader, found.loss, lambda batch: len(batch[1]), normalizers=[]
     )
     state = torch.get_rng_state()
-    assert surface.value().item() == pytest.approx(dense("mlp").loss, rel=1e-13)
+    assert surface.value().item() == pytest.approx(dense("mlp").loss, rel=tolerance(1e-13))
     assert torch.equal(torch.get_rng_state(), state)
     assert (surface.facts().examples, surface.facts().batches) == (15, 4)
 
@@ -167,13 +176,15 @@ def test_costs_one_gradient_and_its_products_per_batch() -> None:
 def test_a_quadratic_in_unequal_parts_has_their_mean_as_hessian() -> None:
     hessian = symmetric([3.0, 1.0, -2.0])
     surface = quadratic(hessian, parts=(5, 1, 2))
-    torch.testing.assert_close(surface.hvp(torch.eye(3).double()), hessian, rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(
+        surface.hvp(torch.eye(3).to(hessian)), hessian, rtol=tolerance(1e-12), atol=tolerance(1e-13)
+    )
 
 
 def test_says_what_cannot_be_a_surface() -> None:
     found = solution("mlp")
     found.model[0].half()
-    with pytest.raises(ValueError, match=r"got torch\.float16 on cpu, torch\.float64 on cpu"):
+    with pytest.raises(ValueError, match=r"got torch\.float16 on \S+, torch\.float64 on \S+"):
         found.surface()
     found.model.requires_grad_(False)
     with pytest.raises(ValueError, match="no trainable parameters"):
