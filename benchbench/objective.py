@@ -9,11 +9,11 @@ from functools import reduce
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchbench.cost.ledger import Ledger
-from benchbench.execution.normalizers import frozen_statistics, noticed_normalizers
+from benchbench.execution.buffers import ModelBuffers, noticed_modules
 from benchbench.execution.parts import Evaluated, Part, added, owned, scaled
 from benchbench.execution.precision import LossScaler
 from benchbench.execution.ranks import Ranks
@@ -30,8 +30,8 @@ class Objective:
 
     Calling it is torch's own closure: it leaves fresh gradients in `p.grad` and returns the loss.
     `with_hvp` does the same and also returns Hessian-vector products. An objective lives for one step:
-    running statistics of batch norm move only in its first evaluation, however often and at whatever point
-    it is evaluated after that.
+    buffers, such as the running statistics of batch norm, move only in its first evaluation, however often and at
+    whatever point it is evaluated after that.
 
     A mini-batch may come in parts, which are evaluated one after the other: loss, gradient and products are the sums
     over the parts, each times its weight. However many there are, that is one evaluation.
@@ -40,7 +40,7 @@ class Objective:
         loss: Computes the loss (a scalar with a graph) at the current parameters; or the parts of the mini-batch.
         parameters: Parameters of the optimizer; those that require no gradient are left out.
         ledger: Where evaluations are counted; by default, nowhere that anyone sees.
-        normalizers: What `normalizers_of` says of the model; by default they are noticed during the first evaluation.
+        buffers: Those of the model; by default its modules are noticed during the first evaluation.
         create_graph: Leave gradients with their graph, for optimizers that differentiate them themselves.
         clip_norm: Largest Euclidean norm of the gradient over all parameters, which is scaled down to it as
             `torch.nn.utils.clip_grad_norm_` does. Products are those of the Hessian, never scaled, and so is what an
@@ -66,7 +66,7 @@ class Objective:
         parameters: Iterable[Tensor],
         *,
         ledger: Ledger | None = None,
-        normalizers: Sequence[nn.Module] | None = None,
+        buffers: ModelBuffers | None = None,
         create_graph: bool = False,
         clip_norm: float | None = None,
         scaler: LossScaler | None = None,
@@ -80,7 +80,7 @@ class Objective:
         self.first_loss: Tensor | None = None
         self._parts = [Part(loss)] if callable(loss) else list(loss)
         self._ledger = ledger if ledger is not None else Ledger()
-        self._normalizers = normalizers
+        self._buffers = buffers
         self._clip_norm = clip_norm
         self._scaler = scaler
         self._ranks = ranks
@@ -231,13 +231,16 @@ class Objective:
             self._watch()
 
     def _clipped(self, gradients: list[Tensor | None]) -> list[Tensor | None]:
-        values = [gradient.detach() for gradient in gradients if gradient is not None]
-        if self._clip_norm is None or not values:
+        if self._clip_norm is None or all(gradient is None for gradient in gradients):
             return gradients
+        gradients = [None if gradient is None else gradient.resolve_conj() for gradient in gradients]
+        present = [gradient for gradient in gradients if gradient is not None]
+        values = [gradient.detach() for gradient in present]
         # torch.nn.utils.clip_grad_norm_ has the same factor. The host does not look at the norm, so nobody waits.
         factor = (self._clip_norm / (global_norm(values) + 1e-6)).clamp(max=1.0)
         if not self.create_graph:
-            torch._foreach_mul_(values, factor)
+            # Themselves, as they have no graph: the original of a detached sparse tensor does not see what is written.
+            torch._foreach_mul_(present, factor)
             return gradients
         # The value is clipped, its derivative is that of the gradient itself.
         offsets = iter(torch._foreach_mul(values, factor - 1))
@@ -245,7 +248,7 @@ class Objective:
 
     @contextmanager
     def _evaluation(self, *, second_order: bool) -> Iterator[None]:
-        """Set up one evaluation: gradients on, statistics moved only the first time, differentiable twice."""
+        """Set up one evaluation: gradients on, buffers moved only the first time, differentiable twice."""
         with ExitStack() as stack:
             stack.enter_context(torch.enable_grad())
             stack.enter_context(self._ledger.objective_at_work())
@@ -254,10 +257,10 @@ class Objective:
                 # The fused attention kernels have no second derivative; the plain one has.
                 stack.enter_context(sdpa_kernel(SDPBackend.MATH))
                 stack.enter_context(FastSecondDerivatives())
-            if self.first_loss is not None:
-                stack.enter_context(frozen_statistics(self._normalizers or []))
-            elif self._normalizers is None:
-                self._normalizers = stack.enter_context(noticed_normalizers())
+            if self._buffers is None:
+                self._buffers = ModelBuffers(stack.enter_context(noticed_modules()))
+            elif self.first_loss is not None:
+                stack.enter_context(self._buffers.untouched())
             yield
 
 

@@ -45,7 +45,21 @@ class Displacement:
 
 
 def global_norm(tensors: Sequence[Tensor]) -> Tensor:
-    """Return the Euclidean norm of all `tensors` as one vector, in at least single precision."""
-    dtype = reduce(torch.promote_types, {tensor.dtype for tensor in tensors}, torch.float32)
-    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(tensors), 2, dtype)))
+    """Return the Euclidean norm of all `tensors` as one vector, in at least single precision.
+
+    Complex and sparse tensors are counted by their `real_entries`.
+    """
+    plain = [real_entries(tensor) for tensor in tensors]
+    dtype = reduce(torch.promote_types, {tensor.dtype for tensor in plain}, torch.float32)
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(plain, 2, dtype)))
     return norm
+
+
+def real_entries(tensor: Tensor) -> Tensor:
+    """Return what a tensor is made of as a dense real tensor: the values of a sparse one, the parts of a complex one.
+
+    Entries that a sparse tensor lists several times are added up first. Any other tensor is returned as it is.
+    """
+    if tensor.layout is not torch.strided:
+        tensor = tensor.coalesce().values()
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor

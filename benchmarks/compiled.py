@@ -19,8 +19,8 @@ from torch.optim import SGD, Optimizer
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from benchbench.execution.buffers import ModelBuffers
 from benchbench.execution.compilation import CompiledLoss
-from benchbench.execution.normalizers import normalizers_of
 from benchbench.execution.parts import Part
 from benchbench.objective import Objective
 from benchmarks import models
@@ -35,13 +35,13 @@ def period(
     optimizer: Optimizer, model: nn.Module, loss: Callable[[], Tensor], compiled: CompiledLoss | None
 ) -> Callable[[], None]:
     """Return one period of steps, the first of them with a Hessian."""
-    normalizers = normalizers_of(model)
+    buffers = ModelBuffers(model.modules(), hide=compiled is None)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     fast = None if compiled is None else lambda: compiled(None)
 
     def run() -> None:
         for _ in range(PERIOD):
-            optimizer.step(Objective([Part(loss, fast)], parameters, normalizers=normalizers))  # type: ignore[arg-type]
+            optimizer.step(Objective([Part(loss, fast)], parameters, buffers=buffers))  # type: ignore[arg-type]
 
     return run
 

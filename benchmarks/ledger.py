@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from baselines.adahessian import AdaHessian
 from benchbench.cost.ledger import Ledger
-from benchbench.execution.normalizers import normalizers_of
+from benchbench.execution.buffers import ModelBuffers
 from benchbench.objective import Objective
 
 TARGET = 1.01
@@ -30,12 +30,12 @@ TARGET = 1.01
 def stepper(
     model: nn.Module, optimizer: torch.optim.Optimizer, batch: tuple[Tensor, Tensor], *, metered: bool
 ) -> Callable[[], None]:
-    ledger, parameters, normalizers = Ledger(), list(model.parameters()), normalizers_of(model)
+    ledger, parameters, buffers = Ledger(), list(model.parameters()), ModelBuffers(model.modules())
     inputs, labels = batch
 
     def step() -> None:
         objective = Objective(
-            lambda: F.cross_entropy(model(inputs), labels), parameters, ledger=ledger, normalizers=normalizers
+            lambda: F.cross_entropy(model(inputs), labels), parameters, ledger=ledger, buffers=buffers
         )
         with ledger.metered() if metered else nullcontext():
             optimizer.step(objective)

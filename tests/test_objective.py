@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchbench.execution.normalizers import normalizers_of
+from benchbench.execution.buffers import ModelBuffers
 from benchbench.objective import Objective, as_objective
 from tests import cases
 from tests.accelerator import current_device, every_device, needs, tolerance
@@ -153,8 +153,8 @@ def test_statistics_move_in_the_first_evaluation_only(kind: str, told: bool, sec
     plain.load_state_dict(model.state_dict())
     inputs = rows(6)
     plain(inputs)
-    normalizers = normalizers_of(model) if told else None
-    objective = Objective(lambda: model(inputs).pow(2).mean(), model.parameters(), normalizers=normalizers)
+    buffers = ModelBuffers(model.modules()) if told else None
+    objective = Objective(lambda: model(inputs).pow(2).mean(), model.parameters(), buffers=buffers)
     for evaluation in range(3):
         if evaluation:
             with torch.no_grad():  # elsewhere, as SAM would

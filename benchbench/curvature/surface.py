@@ -9,11 +9,11 @@ from itertools import chain
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchbench.cost.ledger import Ledger
 from benchbench.devices import use
-from benchbench.execution.normalizers import frozen_statistics
+from benchbench.execution.buffers import ModelBuffers
 from benchbench.objective import Objective
 from benchbench.perturbation import Displacement
 from benchbench.sharpness.values import SurfaceFacts
@@ -23,7 +23,7 @@ class LossSurface:
     """L(x) = sum over batches of size(b) loss(b; x) / sum of size(b), streamed batch by batch.
 
     Points and directions are flat vectors: all trainable parameters in order, in one tensor. Evaluations leave the
-    model as it was: weights, gradients in `p.grad`, running statistics and torch's random generators. They do not wait
+    model as it was: weights, gradients in `p.grad`, buffers and torch's random generators. They do not wait
     for the device but once per pass over the data.
 
     The loss has to be a function of the parameters alone: no augmentation, dropout off, the same batches in every pass.
@@ -37,7 +37,7 @@ class LossSurface:
         batches: Returns a fresh iterator over the data set.
         loss: The mean loss over the examples of a batch, a scalar with its graph.
         size: Number of examples in a batch: the batch's weight in the mean.
-        normalizers: What `benchbench.execution.normalizers.normalizers_of` says of the model.
+        buffers: Those of the model, `ModelBuffers(model.modules())`.
         all_reduce: Sums tensors in place over data-parallel ranks, each of which has its share of the data.
         ledger: Where evaluations are counted, one per batch.
 
@@ -57,7 +57,7 @@ class LossSurface:
         loss: Callable[[Any], Tensor],
         size: Callable[[Any], int],
         *,
-        normalizers: Sequence[nn.Module],
+        buffers: ModelBuffers,
         all_reduce: Callable[[list[Tensor]], None] | None = None,
         ledger: Ledger | None = None,
     ) -> None:
@@ -68,7 +68,7 @@ class LossSurface:
         self._batches = batches
         self._loss = loss
         self._size = size
-        self._normalizers = normalizers
+        self._buffers = buffers
         self._all_reduce = all_reduce
         self._examples = 0
         self._batch_count = 0
@@ -120,7 +120,7 @@ class LossSurface:
         return SurfaceFacts(
             parameters=self.dimension,
             dtype=str(self.dtype).removeprefix("torch."),
-            batch_norm=modes.get(frozenset(module.training for module in self._normalizers), "mixed"),
+            batch_norm=modes.get(frozenset(module.training for module in self._buffers.normalizers), "mixed"),
             examples=self._examples,
             batches=self._batch_count,
         )
@@ -136,7 +136,8 @@ class LossSurface:
         with self._undisturbed():
             for batch in self._batches():
                 size = self._size(batch)
-                torch._foreach_add_(parts, list(evaluate(batch)), alpha=size)
+                with self._buffers.untouched():
+                    torch._foreach_add_(parts, list(evaluate(batch)), alpha=size)
                 examples += size
                 self._batch_count += 1
         weight = torch.tensor(examples, dtype=torch.float64, device=self.device)
@@ -160,16 +161,16 @@ class LossSurface:
             return torch.autograd.grad(self._loss(batch), self.parameters, materialize_grads=True)
 
     def _batch_products(self, vectors: Sequence[list[Tensor]], batch: Any) -> list[Tensor]:
-        objective = Objective(partial(self._loss, batch), self.parameters, ledger=self.ledger, normalizers=())
+        objective = Objective(partial(self._loss, batch), self.parameters, ledger=self.ledger, buffers=self._buffers)
         _, products = objective.with_hvp(vectors)
         return list(chain.from_iterable(products))
 
     @contextmanager
     def _undisturbed(self) -> Iterator[None]:
-        """Leave gradients, running statistics and torch's generators (a data loader draws from one) as they are."""
+        """Leave gradients and torch's generators (a data loader draws from one) as they are."""
         gradients = [p.grad for p in self.parameters]
         try:
-            with use.forked_random_state(self.device), frozen_statistics(self._normalizers):
+            with use.forked_random_state(self.device):
                 yield
         finally:
             for parameter, gradient in zip(self.parameters, gradients, strict=True):

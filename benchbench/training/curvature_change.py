@@ -35,9 +35,9 @@ def curvature_change(training: Training, parameters: Sequence[Tensor], batch: An
     with training.undisturbed():
         training.reseed()
         _, [here] = objective.with_hvp(probe)
-        with Displacement().by(list(parameters), offsets):
-            training.reseed()
-            _, [there] = objective.with_hvp(probe)
+    with training.undisturbed(), Displacement().by(list(parameters), offsets):
+        training.reseed()
+        _, [there] = objective.with_hvp(probe)
     return global_norm(torch._foreach_sub(there, here)) / global_norm(here)
 
 

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from benchbench.perturbation import global_norm
+from benchbench.perturbation import global_norm, real_entries
 from benchbench.training.curvature_change import curvature_change
 from benchbench.training.steps import Training
 from benchbench.values import DiagnosticRecord, Diagnostics, Histogram
@@ -170,13 +170,12 @@ class Recorder:
         return step % self._settings.every == 0
 
     def _weights(self) -> Tensor:
-        return torch.cat([parameter.detach().reshape(-1) for parameter in self._parameters])
+        return torch.cat([real_entries(parameter.detach()).reshape(-1) for parameter in self._parameters])
 
     def _look(self, evaluations: _Evaluations) -> None:
         with self._clock.paused(), torch.no_grad():
             gradients = [p.grad.detach() for p in self._parameters if p.grad is not None]
-            dense = [each.coalesce().values() if each.is_sparse else each for each in gradients]
-            evaluations.add(dense, self._weights())
+            evaluations.add(gradients, self._weights())
 
     def _follow_state(self) -> None:
         for name, followed in self._followed.items():

@@ -16,7 +16,7 @@ from benchbench import registry
 from benchbench.curvature import LossSurface, measure
 from benchbench.devices import use
 from benchbench.execution import backends, parts
-from benchbench.execution.normalizers import normalizers_of
+from benchbench.execution.buffers import ModelBuffers, normalizers_of
 from benchbench.plugins import describe_exception
 from benchbench.runs.checkpoint import load_tensors
 from benchbench.runs.folder import RunFolder
@@ -25,7 +25,7 @@ from benchbench.sharpness.values import PREFIX, RunSharpness
 from benchbench.streams import Streams
 from benchbench.training.keeper import Stopped, never
 from benchbench.values import Execution, RunResult, RunSpec
-from benchbench.workloads import DATA, Setup, Task
+from benchbench.workloads import DATA, Setup, Task, set_training_mode
 
 FIXED = "training examples, not augmented, in the same order for every run"
 EPOCH_1 = "examples in the batches of epoch 1, as they were trained on: the workload offers no others"
@@ -128,9 +128,11 @@ def _solution(spec: RunSpec, device: torch.device, folder: RunFolder, data: Path
 
 
 def set_mode(model: nn.Module, settings: SharpnessSettings) -> None:
-    """Switch dropout off, and batch norm into the mode that shall be measured."""
+    """Switch dropout off, and batch norm into the mode that is to be measured, unless its author has frozen it."""
+    set_training_mode(model)
+    trained = [module for module in normalizers_of(model) if module.training]
     model.eval()
-    for module in normalizers_of(model):
+    for module in trained:
         module.train(settings.batch_norm == "train")
 
 
@@ -146,7 +148,7 @@ def _surface(task: Task, settings: SharpnessSettings, stop: Callable[[], bool]) 
             yield _pytree.tree_map(convert, batch)
 
     size = getattr(task, "size", parts.size)
-    return LossSurface(task.model.parameters(), batches, task.loss, size, normalizers=normalizers_of(task.model))
+    return LossSurface(task.model.parameters(), batches, task.loss, size, buffers=ModelBuffers(task.model.modules()))
 
 
 def _batches(task: Task, examples: int | None) -> Iterator[Any]:

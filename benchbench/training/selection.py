@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
+from benchbench.execution.buffers import state_of
 from benchbench.values import EpochRecord
 
 
@@ -19,13 +22,13 @@ class Best:
 
     Attributes:
         record: What that epoch gave; `None` before the first.
-        weights: The model's state after it, empty unless it is kept.
+        weights: The model's state after it (`state_of`), empty unless it is kept.
     """
 
     def __init__(self, metric: str, higher_is_better: bool, *, keep_weights: bool) -> None:
         self.metric = metric
         self.record: EpochRecord | None = None
-        self.weights: dict[str, Tensor] = {}
+        self.weights: dict[str, Any] = {}
         self._higher_is_better = higher_is_better
         self._keep_weights = keep_weights
 
@@ -35,7 +38,7 @@ class Best:
             return
         self.record = record
         if self._keep_weights:
-            self.weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+            self.weights = {name: copy.deepcopy(value) for name, value in state_of(model).items()}
 
     def _rank(self, record: EpochRecord) -> float:
         value = record.metrics[self.metric]

@@ -16,8 +16,8 @@ from benchbench import registry, stepping
 from benchbench.cost.ledger import Ledger
 from benchbench.devices import use
 from benchbench.execution import backends, parts
+from benchbench.execution.buffers import ModelBuffers, load_state, state_of
 from benchbench.execution.compilation import CompiledLoss
-from benchbench.execution.normalizers import frozen_statistics, normalizers_of
 from benchbench.execution.parts import Part
 from benchbench.execution.precision import LossScaler, evaluated_in, in_half_precision
 from benchbench.execution.ranks import Ranks
@@ -27,7 +27,7 @@ from benchbench.runs.checkpoint import same
 from benchbench.streams import Streams
 from benchbench.training.schedules import Schedules
 from benchbench.values import Metrics, RunSpec
-from benchbench.workloads import Setup
+from benchbench.workloads import Setup, evaluation_mode, set_training_mode
 
 _COUNTS = ("steps", "forwards", "gradients", "hvps")
 
@@ -49,6 +49,7 @@ class Training:
 
     Attributes:
         task: The workload.
+        buffers: Those of its model.
         optimizer: The optimizer over the task's model.
         parameters: What it moves, in its order, frozen ones included.
         schedules: What changes its hyperparameters from step to step.
@@ -70,12 +71,14 @@ class Training:
             _refuse_dangerous_convolutions(model)
         if ranks is not None and spec.execution.batch_norm == "synchronised":
             synchronise(model, ranks)
+        set_training_mode(model)
         parameters = getattr(self.task, "parameters", model.parameters)()
         self.optimizer = registry.build_optimizer(
             spec.optimizer, parameters, seed=self.streams.seed("probes"), model=model
         )
         stepping.training(self.optimizer)
-        self._normalizers = normalizers_of(model)
+        # Where the loss is compiled, nothing that it was traced with may change, or it is compiled twice.
+        self.buffers = ModelBuffers(model.modules(), hide=not spec.execution.compile)
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.schedules = Schedules(
             self.optimizer,
@@ -112,8 +115,12 @@ class Training:
         return loss
 
     def evaluate(self, split: str) -> Metrics:
-        """Return the task's metrics on a split, as `split/metric`, in the precision that the spec asks for."""
-        with evaluated_in(self._execution, self._device):
+        """Return the task's metrics on a split, as `split/metric`, in the precision that the spec asks for.
+
+        The model's modes and buffers stay as they were, whatever the task does with them.
+        """
+        restored = self.buffers.restored()
+        with restored, evaluation_mode(self.task.model), evaluated_in(self._execution, self._device):
             return {f"{split}/{name}": value for name, value in self.task.evaluate(split).items()}
 
     def reseed(self) -> None:
@@ -122,9 +129,9 @@ class Training:
 
     @contextmanager
     def undisturbed(self) -> Iterator[None]:
-        """Evaluate the loss inside without leaving a trace in gradients, running statistics or random state."""
+        """Evaluate the loss inside without leaving a trace in gradients, buffers or random state."""
         gradients = [parameter.grad for parameter in self.parameters]
-        with use.forked_random_state(self._device), frozen_statistics(self._normalizers):
+        with use.forked_random_state(self._device), self.buffers.untouched():
             yield
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
@@ -146,7 +153,7 @@ class Training:
             self._parts(batch),
             self.parameters,
             ledger=ledger,
-            normalizers=self._normalizers,
+            buffers=self.buffers,
             create_graph=create_graph,
             clip_norm=self._execution.clip_norm,
             scaler=self._scaler,
@@ -160,7 +167,8 @@ class Training:
         The tensors are those at work, no copies. Random state is not among them: streams begin anew with every step.
         """
         return {
-            "model": self.task.model.state_dict(),
+            "model": state_of(self.task.model),
+            "modes": [module.training for module in self.task.model.modules()],
             "optimizer": self.optimizer.state_dict(),
             "scaler": {} if self._scaler is None else self._scaler.state(),
             "counts": {name: getattr(self.ledger, name) for name in _COUNTS},
@@ -172,7 +180,9 @@ class Training:
         Raises:
             ValueError: The optimizer does not take its state back as it was, or the loss's scale is no positive number.
         """
-        self.task.model.load_state_dict(state["model"])
+        load_state(self.task.model, state["model"])
+        for module, mode in zip(self.task.model.modules(), state["modes"], strict=True):
+            module.training = mode
         self.optimizer.load_state_dict(state["optimizer"])
         if not same(self.optimizer.state_dict(), state["optimizer"]):
             raise ValueError("the optimizer's state changes when it is loaded")

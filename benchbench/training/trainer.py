@@ -15,6 +15,7 @@ from benchbench import stepping
 from benchbench.cost import memory
 from benchbench.devices import use
 from benchbench.execution import backends
+from benchbench.execution.buffers import load_state
 from benchbench.execution.ranks import RankEndedError
 from benchbench.runs.folder import RunFolder
 from benchbench.training import measurement, probe
@@ -139,7 +140,7 @@ def _tested(progress: Progress, keeper: Keeper) -> tuple[EpochRecord, EpochRecor
         final = _with(last, training.evaluate("test"))
         if chosen.epoch == last.epoch:
             return final, final
-        task.model.load_state_dict(best.weights)
+        load_state(task.model, best.weights)
         return final, _with(chosen, training.evaluate("test"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -53,7 +54,8 @@ class Task(Protocol):
     that `loss` takes. Without it, the batches of epoch 1 are taken.
 
     Attributes:
-        model: The network.
+        model: The network. It trains in the modes that its parts are handed out in; if all are in evaluation mode, as
+            loaders of pretrained weights leave them, all are set to training mode.
         steps_per_epoch: Number of batches that `batches` yields.
         selection_metric: Metric that chooses the best epoch, such as `accuracy`.
         higher_is_better: Direction of that metric.
@@ -73,12 +75,35 @@ class Task(Protocol):
         ...
 
     def evaluate(self, split: str) -> Metrics:
-        """Return metrics by name on a split, the model in evaluation mode.
+        """Return metrics by name on a split.
+
+        The harness has set the model to evaluation mode, and puts modes and buffers back afterwards.
 
         Args:
             split: `test`, or with the protocol `holdout` also `validation`.
         """
         ...
+
+
+def set_training_mode(model: nn.Module) -> None:
+    """Let a model begin its training: the parts that its author has frozen stay in evaluation mode.
+
+    Loaders of pretrained weights hand models out in evaluation mode as a whole: such a model is set to training mode.
+    """
+    if not any(module.training for module in model.modules()):
+        model.train()
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Set a model to evaluation mode inside; afterwards each of its parts has the mode that it had before."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 def fixed_order(count: int) -> Tensor:

@@ -13,7 +13,7 @@ from benchbench.datasets import Source
 from benchbench.datasets.tensors import RandomCrop, TensorSource
 from benchbench.datasets.transfer import moved
 from benchbench.values import Metrics
-from benchbench.workloads import Setup, fixed_order
+from benchbench.workloads import Setup, evaluation_mode, fixed_order
 
 Batch = tuple[Tensor, Tensor]
 """Inputs of shape (n, ...) and integer labels of shape (n,)."""
@@ -91,9 +91,8 @@ class Classification:
             `loss` (mean cross-entropy), `accuracy` and, with more than ten classes, `top5_accuracy` (fractions).
         """
         data = self._held_out[split]
-        self.model.eval()
-        logits = torch.cat([self.model(inputs) for inputs in data.source.evaluation()])
-        self.model.train()
+        with evaluation_mode(self.model):
+            logits = torch.cat([self.model(inputs) for inputs in data.source.evaluation()])
         metrics = {
             "loss": F.cross_entropy(logits, data.labels).item(),
             "accuracy": (logits.argmax(1) == data.labels).double().mean().item(),

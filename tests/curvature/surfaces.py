@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchbench.curvature import LossSurface
-from benchbench.execution.normalizers import normalizers_of
+from benchbench.execution.buffers import ModelBuffers
 from tests import cases
 from tests.accelerator import CPU, current_device, needs
 
@@ -41,7 +41,7 @@ class Solution:
             lambda: iter(self.batches),
             self.loss,
             lambda batch: len(batch[1]),
-            normalizers=normalizers_of(self.model),
+            buffers=ModelBuffers(self.model.modules()),
             **options,
         )
 
@@ -127,5 +127,5 @@ def quadratic(
         lambda: zip(matrices, parts, strict=True),
         lambda batch: b @ x + x @ (batch[0] @ x) / 2,
         lambda batch: batch[1],
-        normalizers=[],
+        buffers=ModelBuffers([]),
     )

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from benchbench.cost.ledger import Ledger
 from benchbench.curvature import LossSurface
-from benchbench.execution.normalizers import normalizers_of
+from benchbench.execution.buffers import ModelBuffers
 from tests import cases
 from tests.accelerator import current_device, every_device, tolerance
 from tests.curvature.surfaces import SIZES, dense, every_model, quadratic, solution, symmetric
@@ -77,7 +77,7 @@ def test_nothing_is_left_behind(name: str, training: bool) -> None:
 def test_parameters_outside_the_surface_are_fixed_and_get_no_gradient() -> None:
     found = solution("mlp")
     last = list(found.model[2].parameters())
-    surface = LossSurface(last, lambda: found.batches, found.loss, lambda b: len(b[1]), normalizers=[])
+    surface = LossSurface(last, lambda: found.batches, found.loss, lambda b: len(b[1]), buffers=ModelBuffers([]))
     expected = dense("mlp")
     part = slice(-surface.dimension, None)
     torch.testing.assert_close(surface.gradient(), expected.gradient[part])
@@ -92,7 +92,7 @@ def test_a_data_loader_does_not_move_the_random_generator() -> None:
     inputs, targets = (torch.cat(parts) for parts in zip(*found.batches, strict=True))
     loader = DataLoader(TensorDataset(inputs, targets), batch_size=4)
     surface = LossSurface(
-        found.model.parameters(), lambda: loader, found.loss, lambda batch: len(batch[1]), normalizers=[]
+        found.model.parameters(), lambda: loader, found.loss, lambda batch: len(batch[1]), buffers=ModelBuffers([])
     )
     state = torch.get_rng_state()
     assert surface.value().item() == pytest.approx(dense("mlp").loss, rel=tolerance(1e-13))
@@ -124,7 +124,7 @@ def test_weights_come_back_when_the_loss_fails() -> None:
         raise KeyboardInterrupt
 
     surface = LossSurface(
-        found.model.parameters(), lambda: found.batches, fail, len, normalizers=normalizers_of(found.model)
+        found.model.parameters(), lambda: found.batches, fail, len, buffers=ModelBuffers(found.model.modules())
     )
     with pytest.raises(KeyboardInterrupt), surface.at(random_vectors(surface)[0]):
         surface.hvp(random_vectors(surface))
@@ -144,7 +144,7 @@ def test_data_parallel_ranks_see_the_surface_of_all_data() -> None:
             lambda: batches,
             found.loss,
             lambda batch: len(batch[1]),
-            normalizers=[],
+            buffers=ModelBuffers([]),
             all_reduce=all_reduce,
         )
 

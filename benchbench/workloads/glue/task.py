@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from benchbench.values import Metrics
-from benchbench.workloads import Setup, Workload, fixed_order
+from benchbench.workloads import Setup, Workload, evaluation_mode, fixed_order
 from benchbench.workloads.glue import data as glue_data
 from benchbench.workloads.glue import pretrained
 from benchbench.workloads.glue.tasks import METRICS, TASKS, GlueTask
@@ -88,7 +88,7 @@ class Finetuning:
         held_out: Mapping[str, Mapping[str, Encoded]],
         padding: Mapping[str, int],
     ) -> None:
-        self.model = model.to(setup.device).train()
+        self.model = model.to(setup.device)
         self.selection_metric = task.metrics[0]
         self.steps_per_epoch = -(-len(train) // setup.batch_size)
         self._setup, self._task = setup, task
@@ -114,15 +114,14 @@ class Finetuning:
     @torch.no_grad()
     def evaluate(self, split: str) -> Metrics:
         """Return `loss` and the task's metrics; those of a further part of the split have a suffix in their names."""
-        self.model.eval()
         found: Metrics = {}
         for suffix, examples in self._held_out[split].items():
-            logits, labels = self._outputs(examples)
+            with evaluation_mode(self.model):
+                logits, labels = self._outputs(examples)
             predicted = (logits.argmax(1) if self._task.labels else logits[:, 0]).double().cpu().numpy()
             true = labels.double().cpu().numpy()
             found |= {f"{name}{suffix}": METRICS[name](predicted, true) for name in self._task.metrics}
             found[f"loss{suffix}"] = self._criterion(logits, labels).item()
-        self.model.train()
         return found
 
     def _outputs(self, examples: Encoded) -> tuple[Tensor, Tensor]:

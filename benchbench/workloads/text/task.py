@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from benchbench.models.gpt import GPT, decay_linear_weights, next_token_loss
 from benchbench.values import Metrics
-from benchbench.workloads import Setup, fixed_order
+from benchbench.workloads import Setup, evaluation_mode, fixed_order
 from benchbench.workloads.text.tokens import (
     TokenStream,
     block_count,
@@ -122,11 +122,10 @@ class LanguageModelling:
         the training text.
         """
         stream = self._text.splits[split]
-        self.model.eval()
         total = torch.zeros((), dtype=torch.float64, device=self._setup.device)
-        for windows in _covering(stream, self._block):
-            total += next_token_loss(self.model(windows[:, :-1]), windows[:, 1:], reduction="sum")
-        self.model.train()
+        with evaluation_mode(self.model):
+            for windows in _covering(stream, self._block):
+                total += next_token_loss(self.model(windows[:, :-1]), windows[:, 1:], reduction="sum")
         loss = total.item() / (len(stream) - 1)
         metrics = {"loss": loss, "perplexity": _exp(loss)}
         return {**metrics, "unigram_perplexity": self._unigram_perplexity} if split == "test" else metrics

@@ -1,0 +1,56 @@
+"""Small tasks around a model, and a training of one, for tests of what the harness does with foreign models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from benchbench.training.steps import Training
+from benchbench.values import Component, Execution, RunSpec
+from benchbench.workloads import DATA, Setup, Workload
+from benchbench.workloads.classification import Split, TensorClassification
+
+CPU = torch.device("cpu")
+
+
+def split(count: int, seed: int) -> Split:
+    """Eight numbers per example; the class is the sign of the first."""
+    inputs = torch.randn(count, 8, generator=torch.Generator().manual_seed(seed))
+    return Split(inputs, (inputs[:, 0] > 0).long())
+
+
+def around(setup: Setup, model: nn.Module, task: type[TensorClassification] = TensorClassification) -> Any:
+    return task(setup, model, split(96, 1), {"validation": split(40, 2), "test": split(40, 3)})
+
+
+def workload(model: Callable[[], nn.Module], task: type[TensorClassification] = TensorClassification) -> Workload:
+    return Workload(lambda setup: around(setup, model(), task))
+
+
+def spec(target: str, optimizer: str = "sgd", epochs: int = 1, **parameters: Any) -> RunSpec:
+    execution = parameters.pop("execution", {})
+    return RunSpec(
+        suite="test",
+        method="method",
+        workload_label="workload",
+        workload=Component(target=target),
+        optimizer=Component(target=optimizer, parameters={"lr": 0.1, **parameters}),
+        epochs=epochs,
+        batch_size=32,
+        seed=0,
+        execution=Execution(**execution),
+    )
+
+
+def training(target: str, optimizer: str = "sgd", **parameters: Any) -> Training:
+    with torch.random.fork_rng(devices=[]):
+        return Training(spec(target, optimizer, **parameters), CPU, DATA)
+
+
+def here(file: str, name: str) -> str:
+    """Return the target of a workload in a test's own file."""
+    return f"{Path(file)}:{name}"
