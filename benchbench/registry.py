@@ -6,7 +6,7 @@ import functools
 import inspect
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from inspect import Parameter
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,8 @@ def build_optimizer(
 
     Args:
         component: The optimizer and its hyperparameters.
-        params: What it optimizes: tensors or parameter groups.
+        params: What it optimizes: tensors or parameter groups. The factory gets them as a list, and those of each group
+            too, so it may walk over them as often as it likes.
         seed: Given to a factory that has a parameter `seed`, unless the suite sets it.
         model: Given to a factory that has a parameter annotated as `torch.nn.Module`.
 
@@ -58,10 +59,19 @@ def build_optimizer(
         keywords.setdefault(SEED, seed)
     signature = signature_of(factory)
     filled = filled_by_harness(signature)
-    keywords |= filled.keywords(params, model)
+    keywords |= filled.keywords(_listed(params), model)
     # In the first place the name does not matter, and need not be usable.
     first = [keywords.pop(name) for name in list(signature)[:1] if name == filled.params]
     return factory(*first, **keywords)  # type: ignore[no-any-return]
+
+
+def _listed(params: Iterable[Any]) -> list[Any]:
+    return [
+        {**each, "params": list(each["params"])}
+        if isinstance(each, dict) and isinstance(each.get("params"), Iterator)
+        else each
+        for each in params
+    ]
 
 
 def build_workload(component: Component, setup: Setup) -> Task:

@@ -16,6 +16,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from benchbench import plugin_files
 from tests import accelerator as on
 
 # How fast a machine is decides no test, and the device is the same for all examples of one.
@@ -32,6 +33,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 REPOSITORY = Path(__file__).parent.parent
 STUBS = Path(__file__).parent / "stubs.py"
 BREAKERS = Path(__file__).parent / "breakers.py"
+STUBS_DIGEST = plugin_files.digest(f"{STUBS}:line", {})
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 
 import torch
 from pydantic import JsonValue
@@ -15,12 +17,13 @@ from benchbench.plugins import describe_exception
 def called(function: Callable[[], object]) -> tuple[object, str]:
     """Return what foreign code returns, or a description of what it raises.
 
-    The random state stays as it is, and warnings are left to the log of the run itself.
+    The random state stays as it is, warnings are left to the log of the run itself, and what it prints goes to standard
+    error, away from tables.
 
     Raises:
         KeyboardInterrupt: On Ctrl-C.
     """
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), redirect_stdout(sys.stderr):
         warnings.simplefilter("ignore")
         try:
             return function(), ""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import copy
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -14,7 +16,7 @@ from benchbench.objective import Objective
 from benchbench.problems import Problem, nearest_name
 from benchbench.streams import Streams
 from benchbench.suite.validation import value_text
-from benchbench.training import diagnostics
+from benchbench.training import coverage, diagnostics
 from benchbench.values import Origin, RunSpec
 from benchbench.workloads import Setup
 
@@ -39,13 +41,26 @@ def names_in_state(spec: RunSpec, origin: Origin) -> set[str] | None:
     return found if isinstance(found, set) else None
 
 
-def optimizer_problems(subject: Subject, spec: RunSpec) -> list[Problem]:
-    """Return what is wrong once an optimizer is constructed and stepped as a run would, its schedules included."""
+def optimizer_problems(
+    subject: Subject, spec: RunSpec, model_of_workload: Callable[[], torch.nn.Module | None]
+) -> list[Problem]:
+    """Return what is wrong once an optimizer is constructed and stepped as a run would, its schedules included.
+
+    Args:
+        subject: The optimizer.
+        spec: One of its runs.
+        model_of_workload: Returns the model of that run, for an optimizer that cannot be constructed for a small one.
+    """
     target = subject.component.target
     model = _of_shapes((2, 2))
     optimizer, text = _constructed(subject, model)
+    name = blamed(text, subject.given)
+    if text and not name and (own := model_of_workload()) is not None:
+        copied, _ = called(lambda: copy.deepcopy(own))
+        on_its_own, refused = _constructed(subject, cast(torch.nn.Module, copied)) if copied else (None, text)
+        if not refused:
+            model, optimizer, text = cast(torch.nn.Module, copied), on_its_own, ""
     if text:
-        name = blamed(text, subject.given)
         value = value_text(subject.given[name]) if name else ""
         value = "" if value in text else value
         return [subject.place(name).problem(f"{target} cannot be constructed: {text}", value)]
@@ -98,22 +113,47 @@ def _bowl(model: torch.nn.Module, create_graph: bool) -> Objective:
     )
 
 
+class _EveryShape(torch.nn.Module):
+    """Parameters of all shapes and under all the names that optimizers commonly tell apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = torch.nn.Embedding(3, 2)
+        self.conv = torch.nn.Conv2d(2, 2, 1)
+        self.norm = torch.nn.LayerNorm(2)
+        self.layers = torch.nn.ModuleList([torch.nn.Linear(2, 2)])
+        self.scale = torch.nn.Parameter(torch.ones(()))
+        self.head = torch.nn.Linear(2, 3)
+
+
 def is_choosy(subject: Subject) -> bool:
-    """Return whether an optimizer refuses parameters for their shape."""
-    return bool(_constructed(subject, _of_shapes((2, 2), (2,), (2, 2, 1, 1)))[1])
+    """Return whether an optimizer refuses or leaves out parameters for their shape or their names."""
+    with torch.random.fork_rng(devices=[]):
+        model = _EveryShape()
+    parameters = coverage.trainable(model)
+    optimizer, text = _constructed(subject, model)
+    return bool(text) or any(coverage.faults(parameters, cast(torch.optim.Optimizer, optimizer), ()))
 
 
-def shape_problems(subject: Subject, spec: RunSpec, data: Path) -> list[Problem]:
-    """Return whether an optimizer refuses the parameters of its workload, which is set up for this."""
+def workload_problems(subject: Subject, spec: RunSpec, model: torch.nn.Module) -> list[Problem]:
+    """Return whether an optimizer refuses parameters of its workload's model, or leaves some of them out unsaid."""
+    parameters = coverage.trainable(model)
+    optimizer, text = _constructed(subject, model)
+    if text:
+        message = f"{subject.component.target} refuses the parameters of {subject.workload}: {text}"
+        return [subject.place(subject.kind).problem(message)]
+    assert isinstance(optimizer, torch.optim.Optimizer)
+    return [
+        subject.place(setting).problem(f"{subject.component.target} on {subject.workload} {fault}")
+        for setting, fault in coverage.faults(parameters, optimizer, spec.leave_out)
+    ]
+
+
+def model_of(spec: RunSpec, data: Path) -> torch.nn.Module | None:
+    """Return the model of a run's workload, or `None` where it cannot be set up, which the run itself reports."""
     setup = Setup(torch.device("cpu"), spec.batch_size, Streams(spec.seed), spec.protocol, data, spec.synthetic)
-    model, text = called(lambda: registry.build_workload(spec.workload, setup).model)
-    if not isinstance(model, torch.nn.Module):  # for the run itself to report
-        return []
-    _, text = _constructed(subject, model)
-    if not text:
-        return []
-    message = f"{subject.component.target} refuses the parameters of {subject.workload}: {text}"
-    return [subject.place(subject.kind).problem(message)]
+    model, _ = called(lambda: registry.build_workload(spec.workload, setup).model)
+    return model if isinstance(model, torch.nn.Module) else None
 
 
 def _unschedulable(subject: Subject, optimizer: torch.optim.Optimizer, schedules: Iterable[str]) -> Iterator[Problem]:

@@ -6,10 +6,12 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import torch
+
 from benchbench import registry
 from benchbench import suite as suites
 from benchbench.checks.foreign_code import called
-from benchbench.checks.optimizers import is_choosy, optimizer_problems, shape_problems
+from benchbench.checks.optimizers import is_choosy, model_of, optimizer_problems, workload_problems
 from benchbench.checks.runs import diagnostics_problems, execution_problems
 from benchbench.checks.subjects import Subject, parameter_problems
 from benchbench.plugins import PluginError
@@ -83,7 +85,7 @@ def problems(suite: Suite, data: Path | None = DATA) -> list[Problem]:
 
     Optimizers and workloads are resolved and their parameters checked against their signatures. Every workload is asked
     for missing data, every optimizer is constructed and stepped once on a small parameter. Only for an optimizer that
-    refuses parameters for their shape, a workload is set up, to see whether it refuses those as well.
+    refuses or leaves out some parameters of another small model, a workload is set up, to see whether it does so there.
 
     Args:
         suite: The suite.
@@ -105,14 +107,22 @@ def problems(suite: Suite, data: Path | None = DATA) -> list[Problem]:
             own = _missing_data(subject, data)
         found += own
     usable = not found
+    set_up: dict[str, torch.nn.Module | None] = {}
+
+    def model(spec: RunSpec) -> torch.nn.Module | None:
+        if usable and spec.workload_label not in set_up:
+            set_up[spec.workload_label] = model_of(spec, data or DATA)
+        return set_up.get(spec.workload_label)
+
     for specs in optimizers.values():
         subject = Subject.of_optimizer(specs[0], suite.origin)
-        own = parameter_problems(subject) or optimizer_problems(subject, specs[0])
+        own = parameter_problems(subject) or optimizer_problems(subject, specs[0], functools.partial(model, specs[0]))
         if not own and usable and is_choosy(subject):
             own = [
                 each
                 for spec in specs
-                for each in shape_problems(Subject.of_optimizer(spec, suite.origin), spec, data or DATA)
+                if (its_own := model(spec)) is not None
+                for each in workload_problems(Subject.of_optimizer(spec, suite.origin), spec, its_own)
             ]
         found += own
     for spec in suite.specs:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 
 from benchbench.engines import Job
 from benchbench.engines.slots import Slot
@@ -45,7 +47,8 @@ class InlineEngine:
         threads = torch.get_num_threads()
         torch.set_num_threads(self._slot.threads)
         try:
-            with stopping_on(signal.SIGINT, signal.SIGTERM) as stop:
+            # What a plugin prints must not end up among the tables.
+            with stopping_on(signal.SIGINT, signal.SIGTERM) as stop, redirect_stdout(sys.stderr):
                 device = torch.device(self._slot.device)
                 result = run_in_folder(job.spec, device, job.folder, data=job.data, stop=stop)
         finally:

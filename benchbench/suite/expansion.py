@@ -122,6 +122,9 @@ class Expansion:
             workload=self._workload(label),
             optimizer=self._optimizer(row.base, parameters),
             create_graph=row.entry.create_graph,
+            leave_out=tuple(
+                dict.fromkeys(name for each in (workload, row.entry, override) for name in each.leave_out or ())
+            ),
             epochs=override.epochs or row.entry.epochs or workload.epochs or 1,
             batch_size=workload.batch_size or 1,
             schedule=self._schedule(label, row.base, override),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pydantic import JsonValue
 
 from benchbench.problems import Place
-from benchbench.suite.schema import MethodEntry, SuiteFile, WorkloadEntry
+from benchbench.suite.schema import MethodEntry, OverrideEntry, SuiteFile, WorkloadEntry
 from benchbench.suite.yaml_source import Document, FieldPath
 from benchbench.values import Method, Origin
 
@@ -82,7 +82,15 @@ class Places:
             entry: What it says, defaults filled in.
         """
         self._note("", label, "", ("workloads", label))
-        for name in ("workload", "epochs", "batch_size", "synthetic", *entry.execution, *entry.parameters):
+        for name in (
+            "workload",
+            "epochs",
+            "batch_size",
+            "synthetic",
+            *_said(entry),
+            *entry.execution,
+            *entry.parameters,
+        ):
             self._note("", label, name, self.path("workloads", label, name))
         for name, value in entry.parameters.items():
             for inner in value if isinstance(value, dict) else ():
@@ -103,7 +111,7 @@ class Places:
             own_schedule: The hyperparameters whose schedule stands in the method's own entry.
         """
         self._note(row.label, "", "", ("methods", row.base))
-        for name in ("optimizer", "create_graph", *row.entry.execution, *row.entry.parameters):
+        for name in ("optimizer", "create_graph", *_said(row.entry), *row.entry.execution, *row.entry.parameters):
             self._note(row.label, "", name, self.path("methods", row.base, name))
         for name in row.entry.search:
             self._note(row.label, "", name, (*self.path("methods", row.base, "search"), name))
@@ -113,7 +121,7 @@ class Places:
             self._note(row.label, "", f"schedule.{name}", ("methods", row.base, "schedule", name))
         overrides = self.path("methods", row.base, "overrides")
         for workload, override in row.entry.overrides.items():
-            for name in (*override.execution, *override.parameters):
+            for name in (*_said(override), *override.execution, *override.parameters):
                 self._note(row.label, workload, name, (*overrides, workload, name))
             for name in override.search:
                 self._note(row.label, workload, name, (*overrides, workload, "search", name))
@@ -122,3 +130,8 @@ class Places:
 
     def _note(self, method: str, workload: str, name: str, path: FieldPath) -> None:
         self._places[method, workload, name] = self._document.place(path)
+
+
+def _said(entry: WorkloadEntry | MethodEntry | OverrideEntry) -> tuple[str, ...]:
+    # Three entries can have this one; a place in the file has whichever does.
+    return () if entry.leave_out is None else ("leave_out",)

@@ -25,6 +25,7 @@ from benchbench.execution.synchronised_norm import synchronise
 from benchbench.objective import Objective
 from benchbench.runs.checkpoint import same
 from benchbench.streams import Streams
+from benchbench.training import coverage
 from benchbench.training.schedules import Schedules
 from benchbench.values import Metrics, RunSpec
 from benchbench.workloads import Setup, evaluation_mode, set_training_mode
@@ -45,7 +46,8 @@ class Training:
         ranks: This process among those that share every batch; `None` if it is the only one.
 
     Raises:
-        ValueError: The model cannot be run in the memory format that the spec asks for.
+        ValueError: The model cannot be run in the memory format that the spec asks for, or the optimizer has other
+            parameters than it should.
 
     Attributes:
         task: The workload.
@@ -72,10 +74,10 @@ class Training:
         if ranks is not None and spec.execution.batch_norm == "synchronised":
             synchronise(model, ranks)
         set_training_mode(model)
-        parameters = getattr(self.task, "parameters", model.parameters)()
-        self.optimizer = registry.build_optimizer(
-            spec.optimizer, parameters, seed=self.streams.seed("probes"), model=model
-        )
+        given, trainable = getattr(self.task, "parameters", model.parameters)(), coverage.trainable(model)
+        self.optimizer = registry.build_optimizer(spec.optimizer, given, seed=self.streams.seed("probes"), model=model)
+        for _, fault in coverage.faults(trainable, self.optimizer, spec.leave_out):
+            raise ValueError(f"{spec.optimizer.target} {fault}")
         stepping.training(self.optimizer)
         # Where the loss is compiled, nothing that it was traced with may change, or it is compiled twice.
         self.buffers = ModelBuffers(model.modules(), hide=not spec.execution.compile)

@@ -108,6 +108,8 @@ class RunSpec(Frozen):
         optimizer: The optimizer and its hyperparameters.
         create_graph: Whether gradients must keep their graph because the optimizer differentiates them
             itself; `None` leaves it to the optimizer's own declaration.
+        leave_out: Names, or patterns of names, of trainable parameters that the optimizer is meant to leave out. It
+            changes nothing; without it they are an error (not part of the key).
         epochs: Budget, in passes over the training data.
         batch_size: Examples per step.
         schedule: Schedule per hyperparameter of the optimizer's parameter groups, `lr` among them.
@@ -131,6 +133,7 @@ class RunSpec(Frozen):
     workload: Component
     optimizer: Component
     create_graph: bool | None = None
+    leave_out: tuple[str, ...] = ()
     epochs: int
     batch_size: int
     schedule: dict[str, Schedule] = {}
@@ -202,4 +205,7 @@ _DEFAULT_EXECUTION = Execution()
 _LATER_SETTINGS = ("autocast_evaluation", "cudnn_benchmark")
 """Settings that came when there were results already: the keys of runs that do not use them stay what they were."""
 
-_NOT_IN_KEY = {"suite", "method", "workload_label", "timeout", "memory", "checkpoint_minutes", "measure", "sharpness"}
+_NOT_IN_KEY = {
+    *("suite", "method", "workload_label", "leave_out", "timeout", "memory", "checkpoint_minutes", "measure"),
+    "sharpness",
+}

@@ -15,7 +15,7 @@ from benchbench.engines import Engine, Job
 from benchbench.engines.slots import cpu_slots
 from benchbench.runs.folder import RunFolder
 from benchbench.values import Component, Execution, RunResult, RunSpec
-from tests.conftest import REPOSITORY, STUBS
+from tests.conftest import REPOSITORY, STUBS, STUBS_DIGEST
 
 SERVICE = Path(os.environ.get("BENCHBENCH_SLURM_SERVICE", REPOSITORY.parent / "shared/services/slurm"))
 """A script that starts a Slurm of one node (`up`), prints its `SLURM_CONF=...` and ends it (`down`)."""
@@ -58,7 +58,7 @@ def make_job(runs: Path, workload: str, ranks: int = 1, **changes: Any) -> Job:
         suite="test",
         method="method",
         workload_label=workload,
-        workload=Component(target=target, parameters=parameters, digest="0" if stub else None),
+        workload=Component(target=target, parameters=parameters, digest=STUBS_DIGEST if stub else None),
         execution=Execution(ranks=ranks),
         **{
             "optimizer": Component(target="sgd", parameters={"lr": 0.1}),

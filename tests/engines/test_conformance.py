@@ -11,7 +11,7 @@ import pytest
 
 from benchbench.engines import Engine, Job
 from benchbench.values import Component, RunResult, RunSpec
-from tests.conftest import STUBS, wait_for
+from tests.conftest import STUBS, STUBS_DIGEST, wait_for
 from tests.engines.conftest import ENGINES, execute, make_job
 
 Outcomes = dict[str, tuple[Job, RunResult]]
@@ -21,7 +21,7 @@ NOT_INLINE = [engine for engine in ENGINES if engine != "inline"]
 
 def jobs(folder: Path, *, own_process: bool) -> dict[str, Job]:
     runs = folder / "runs"
-    exploding = Component(target=f"{STUBS}:Exploding", digest="0")
+    exploding = Component(target=f"{STUBS}:Exploding", digest=STUBS_DIGEST)
     made = {
         "finishing": make_job(runs, "line"),
         "diverging": make_job(runs, "line", optimizer=exploding),

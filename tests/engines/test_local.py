@@ -16,7 +16,7 @@ from benchbench.engines.memory import room
 from benchbench.engines.slots import Slot, cpu_slots
 from benchbench.runs.folder import RunFolder
 from benchbench.values import Component, Execution, RunResult, RunSpec
-from tests.conftest import STUBS, wait_for
+from tests.conftest import STUBS, STUBS_DIGEST, wait_for
 
 
 def job(runs: Path, workload: str, seed: int = 0, timeout: float | None = None, **parameters: Any) -> Job:
@@ -24,7 +24,7 @@ def job(runs: Path, workload: str, seed: int = 0, timeout: float | None = None, 
         suite="test",
         method="SGD",
         workload_label=workload,
-        workload=Component(target=f"{STUBS}:{workload}", parameters=parameters, digest="0"),
+        workload=Component(target=f"{STUBS}:{workload}", parameters=parameters, digest=STUBS_DIGEST),
         optimizer=Component(target="sgd", parameters={"lr": 0.1}),
         epochs=2,
         batch_size=8,
