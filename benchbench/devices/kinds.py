@@ -22,6 +22,7 @@ class Kind:
         collective: Backend of `torch.distributed` for tensors on it.
         pins: Whether copies from pinned memory of the host go on in the background.
         fast_products: Whether `second_order` knows which arguments its kernels take.
+        determinism: Variables without which the digits of its libraries may vary; they are read when those start.
         lacks: Why it cannot do something, in one line each.
     """
 
@@ -32,11 +33,21 @@ class Kind:
     collective: str = "gloo"
     pins: bool = False
     fast_products: bool = False
+    determinism: Mapping[str, str] = field(default_factory=dict)
     lacks: Mapping[Feature, str] = field(default_factory=dict)
 
 
 CPU = Kind("cpu", "CPU", "cpu", fast_products=True)
-NVIDIA = Kind("cuda", "NVIDIA GPU", "gpu", "CUDA_VISIBLE_DEVICES", "nccl", pins=True, fast_products=True)
+NVIDIA = Kind(
+    "cuda",
+    "NVIDIA GPU",
+    "gpu",
+    "CUDA_VISIBLE_DEVICES",
+    "nccl",
+    pins=True,
+    fast_products=True,
+    determinism={"CUBLAS_WORKSPACE_CONFIG": ":4096:8"},
+)
 AMD = Kind("cuda", "AMD GPU", "gpu", "HIP_VISIBLE_DEVICES", "nccl", pins=True, fast_products=True)
 INTEL = Kind("xpu", "Intel GPU", "gpu", "ZE_AFFINITY_MASK", "xccl", pins=True)
 APPLE = Kind(
@@ -56,13 +67,10 @@ BY_TYPE = {kind.type: kind for kind in (CPU, INTEL, APPLE)}
 def kind_of(type_: str) -> Kind:
     """Return the kind of device that this torch means by a type, such as `cuda`, which may be NVIDIA's or AMD's.
 
-    Raises:
-        ValueError: It is none that is known here.
+    Of a type that is none of those above, nothing is assumed.
     """
     if type_ == NVIDIA.type:
         import torch
 
         return NVIDIA if torch.version.hip is None else AMD
-    if type_ in BY_TYPE:
-        return BY_TYPE[type_]
-    raise ValueError(f"no known kind of device: {type_}; known are cpu, cuda, mps and xpu")
+    return BY_TYPE.get(type_, Kind(type_, type_, type_))

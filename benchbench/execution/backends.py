@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 import torch
 
+from benchbench.devices.kinds import kind_of
+from benchbench.execution.float32 import tf32
 from benchbench.values import Execution
-
-_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
 
 @contextmanager
@@ -24,27 +24,27 @@ def configured(execution: Execution, device: torch.device) -> Iterator[None]:
         execution: What the run asks for.
         device: Where it runs.
     """
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    switches = (matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark)
+    cudnn = torch.backends.cudnn
+    switches = (cudnn.deterministic, cudnn.benchmark)
     deterministic, warn_only = (
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
     )
-    workspace = os.environ.get(_WORKSPACE)
-    matmul.allow_tf32 = cudnn.allow_tf32 = execution.tf32
-    cudnn.benchmark = execution.cudnn_benchmark
-    if execution.deterministic:
-        cudnn.deterministic = True
-        torch.use_deterministic_algorithms(True)
-        if device.type == "cuda":
-            os.environ.setdefault(_WORKSPACE, ":4096:8")
+    needed = kind_of(device.type).determinism if execution.deterministic else {}
+    added = {name: value for name, value in needed.items() if name not in os.environ}
     try:
-        yield
+        os.environ.update(added)
+        cudnn.benchmark = execution.cudnn_benchmark
+        if execution.deterministic:
+            cudnn.deterministic = True
+            torch.use_deterministic_algorithms(True, warn_only=execution.deterministic == "warn")
+        with tf32(execution.tf32):
+            yield
     finally:
-        matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = switches
+        cudnn.deterministic, cudnn.benchmark = switches
         torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
-        if workspace is None:
-            os.environ.pop(_WORKSPACE, None)
+        for name in added:
+            os.environ.pop(name, None)
 
 
 def description(execution: Execution) -> dict[str, str]:

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 from benchbench.sharpness import SharpnessSettings
 from benchbench.values import Diagnostics, Execution, Protocol, Schedule, Space, Tuned, Tuning
@@ -127,6 +127,12 @@ Search = Annotated[
 Schedules = Annotated[dict[str, Schedule], Field(json_schema_extra=_allow_short_form)]
 
 
+def _check_deterministic(value: object) -> object:
+    if value is None or isinstance(value, bool) or value == "warn":
+        return value
+    raise ValueError("must be true, false or warn")
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -145,7 +151,7 @@ class _Entry(BaseModel):
     autocast_evaluation: bool | None = None
     channels_last: bool | None = None
     tf32: bool | None = None
-    deterministic: bool | None = None
+    deterministic: Annotated[bool | Literal["warn"] | None, BeforeValidator(_check_deterministic)] = None
     cudnn_benchmark: bool | None = None
     ranks: Annotated[int, Field(ge=1, le=MOST_RANKS)] | None = None
     batch_norm: Literal["local", "synchronised"] | None = None

@@ -56,7 +56,7 @@ class Execution(Frozen):
         autocast_evaluation: Whether the model is evaluated under `autocast` as well, instead of in float32.
         channels_last: Whether the weights of convolutions and their inputs are laid out channels-last.
         tf32: Whether matrix products and convolutions in float32 may be computed with TF32.
-        deterministic: Whether only deterministic algorithms are used.
+        deterministic: Whether only deterministic algorithms are used; `warn` lets others pass, and the log names them.
         cudnn_benchmark: Whether cuDNN tries its algorithms out, for each new shape, and takes the fastest.
         ranks: Processes that share every batch.
         batch_norm: What batch norm normalises by: the rank's own part of the batch, or the whole batch.
@@ -69,7 +69,7 @@ class Execution(Frozen):
     autocast_evaluation: bool = False
     channels_last: bool = False
     tf32: bool = False
-    deterministic: bool = False
+    deterministic: bool | Literal["warn"] = False
     cudnn_benchmark: bool = False
     ranks: int = 1
     batch_norm: Literal["local", "synchronised"] = "local"
