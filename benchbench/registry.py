@@ -202,6 +202,24 @@ def named(kind: Kind, value: JsonValue) -> Component:
     return Component(target=name, parameters={key: each for key, each in content.items() if key != "name"})
 
 
+def plugins_named(kind: Kind, component: Component) -> Iterator[tuple[Kind, str]]:
+    """Yield the kind and the target of a component and of all plugins that its parameters name.
+
+    Raises:
+        PluginError: One of them cannot be found.
+    """
+    yield kind, component.target
+    allowed = parameters(kind, resolve(kind, component.target), component.parameters)
+    for name, value in component.parameters.items():
+        parameter = allowed.get(name)
+        if parameter is None:
+            continue
+        if of_kind := named_kind(parameter):
+            yield from plugins_named(of_kind, named(of_kind, value))
+        elif wants_optimizer(parameter) and isinstance(value, str):
+            yield "optimizer", value
+
+
 def _filled(kind: Kind, component: Component) -> Callable[..., Any]:
     """Return the factory of a model or a data set with the suite's parameters filled in."""
     factory = resolve(kind, component.target)

@@ -38,6 +38,7 @@ FLOORS = {
     "stats": 0,
     "datasets": 0,
     "registry": 1,
+    "provenance": 1,
     "descriptions": 1,
     "checks": 1,
     "conformance": 1,

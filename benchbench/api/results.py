@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from benchbench.api.folders import RUNS_DIR
 from benchbench.api.suites import load_suite
+from benchbench.provenance import InstalledCode
 from benchbench.values import Row, RunResult, Suite
 
 if TYPE_CHECKING:
@@ -237,4 +238,13 @@ def rows_of(suite: Suite, found: Mapping[str, RunResult], tracker: Tracker, runs
     ended = {key: result for key, result in wanted.items() if result.conclusive}
     histories = read_histories(ended, runs_dir or RUNS_DIR, tracker)
     records = {key: history.epochs for key, history in histories.items()}
-    return [Row(spec=spec, result=found.get(spec.key), records=records.get(spec.key, ())) for spec in suite.specs]
+    code = InstalledCode()
+    return [
+        Row(
+            spec=spec,
+            result=(result := found.get(spec.key)),
+            records=records.get(spec.key, ()),
+            changes=() if result is None else tuple(code.changes(result)),
+        )
+        for spec in suite.specs
+    ]

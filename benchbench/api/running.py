@@ -48,6 +48,7 @@ def plan(
     suite: Suite,
     *,
     force: bool = False,
+    keep_stale: bool = False,
     tracking_uri: str | None = None,
     runs_dir: Path | None = None,
 ) -> list[PlannedRun]:
@@ -56,6 +57,7 @@ def plan(
     Args:
         suite: The suite.
         force: Plan every run as if nothing were known.
+        keep_stale: Take results for what they are, whatever code they were made by.
         tracking_uri: MLflow store (default: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the current folder).
         runs_dir: Folder of the runs' files (default: `.benchbench/runs`).
 
@@ -67,7 +69,7 @@ def plan(
     from benchbench.tracking import Tracker
 
     check(suite, data=None)
-    return plan_specs(suite.specs, Tracker(tracking_uri), runs_dir or RUNS_DIR, force=force)
+    return plan_specs(suite.specs, Tracker(tracking_uri), runs_dir or RUNS_DIR, force=force, keep_stale=keep_stale)
 
 
 def run(
@@ -80,6 +82,7 @@ def run(
     address: str | None = None,
     wait: bool = True,
     force: bool = False,
+    keep_stale: bool = False,
     tracking_uri: str | None = None,
     runs_dir: Path | None = None,
     data: Path = DATA,
@@ -97,6 +100,7 @@ def run(
         address: For `ray`: the cluster (default: `RAY_ADDRESS`; without it, one is started on this machine).
         wait: For `slurm`: whether to wait for the runs, or to return once they are in the queue, see `collect`.
         force: Run again what is done already.
+        keep_stale: Do not run again what was made by other code than is installed now.
         tracking_uri: MLflow store (default: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the current folder).
         runs_dir: Folder of the runs' files (default: `.benchbench/runs`).
         data: The folder in which data sets lie.
@@ -120,7 +124,7 @@ def run(
     check(suite, data=data)
     tracker = Tracker(tracking_uri)
     chosen = engine_of(suite, engine, slots=slots, devices=devices, slots_per_device=slots_per_device, address=address)
-    runner = Runner(suite, chosen, tracker, runs_dir or RUNS_DIR, data, observe, force, warn)
+    runner = Runner(suite, chosen, tracker, runs_dir or RUNS_DIR, data, observe, force, warn, keep_stale)
     if wait:
         try:
             runner.run()
@@ -174,7 +178,7 @@ def collect(
     from benchbench.tracking import Tracker
 
     tracker = Tracker(tracking_uri)
-    runner = Runner(suite, Collecting(), tracker, runs_dir or RUNS_DIR, DATA, observe)
+    runner = Runner(suite, Collecting(), tracker, runs_dir or RUNS_DIR, DATA, observe, keep_stale=True)
     runner.collect()
     return rows_of(suite, runner.results, tracker, runs_dir)
 
@@ -218,13 +222,14 @@ def measure(
     suite = suite if isinstance(suite, Suite) else load_suite(suite, data=data)
     specs = tuple(spec.asking_for_sharpness(changes or {}) for spec in suite.specs)
     suite = suite.model_copy(update={"specs": specs})
-    planned = plan_specs(specs, Tracker(tracking_uri), runs_dir or RUNS_DIR)
+    planned = plan_specs(specs, Tracker(tracking_uri), runs_dir or RUNS_DIR, keep_stale=True)
     finished = {item.spec.key for item in planned if item.state != "to run"}
     trained = suite.model_copy(update={"specs": tuple(spec for spec in specs if spec.key in finished)})
     known = run(
         trained,
         engine=engine,
         slots=slots,
+        keep_stale=True,
         tracking_uri=tracking_uri,
         runs_dir=runs_dir,
         data=data,

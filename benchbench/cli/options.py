@@ -68,6 +68,10 @@ Synthetic = Annotated[
     bool, typer.Option("--synthetic", help="Rehearse on made-up data of the same shapes; a run of its own.")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Run again what is done already.")]
+KeepStale = Annotated[
+    bool,
+    typer.Option("--keep-stale", help="Keep results that other versions of the plugins' code have made."),
+]
 FormatOption = Annotated[
     Format,
     typer.Option(

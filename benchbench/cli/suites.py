@@ -23,6 +23,7 @@ def run(
     overrides: options.Overrides = [],
     synthetic: options.Synthetic = False,
     force: options.Force = False,
+    keep_stale: options.KeepStale = False,
     as_json: options.Json = False,
     engine: options.Engine = options.EngineName.local,
     slots: options.Slots = None,
@@ -58,6 +59,7 @@ def run(
                 address=address,
                 wait=not no_wait,
                 force=force,
+                keep_stale=keep_stale,
                 tracking_uri=tracking_uri,
                 runs_dir=runs_dir,
                 data=data_dir,
@@ -134,6 +136,7 @@ def plan(
     overrides: options.Overrides = [],
     synthetic: options.Synthetic = False,
     force: options.Force = False,
+    keep_stale: options.KeepStale = False,
     as_json: options.Json = False,
     tracking_uri: options.TrackingUri = None,
     runs_dir: options.RunsDir = None,
@@ -150,7 +153,7 @@ def plan(
 
     with errors_as_lines():
         loaded = api.load_suite(suite, overrides=overrides, only=only, data=None, synthetic=synthetic)
-        planned = api.plan(loaded, force=force, tracking_uri=tracking_uri, runs_dir=runs_dir)
+        planned = api.plan(loaded, force=force, keep_stale=keep_stale, tracking_uri=tracking_uri, runs_dir=runs_dir)
         missing = api.missing_data(loaded, data=data_dir)
         estimates = {} if by_run else api.estimates(loaded, data=data_dir)
     slots = [slot.name for slot in available_slots()]
@@ -160,6 +163,8 @@ def plan(
     else:
         print_listing(planning.runs(planned) if by_run else planning.table(planned, estimates))
         typer.echo(f"\n{planning.summary(planned, estimates)}, on {len(slots)} slots: {', '.join(slots)}")
+    for change in dict.fromkeys(change for item in planned for change in item.changes):
+        typer.echo(f"stale results: {change}", err=True)
     for problem in missing:
         typer.echo(f"missing data: {problem}", err=True)
 

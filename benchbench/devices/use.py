@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from benchbench.devices import nvml
 from benchbench.devices.kinds import CPU, Feature, kind_of
 
 
@@ -109,6 +110,24 @@ def model(device: torch.device) -> str:
 def description(device: torch.device) -> str:
     """Return kind and model of a device, as results tell it: numbers and times depend on both."""
     return f"{device.type} ({model(device)})"
+
+
+def versions(device: torch.device) -> dict[str, str]:
+    """Return what an accelerator's numbers and times depend on besides its model, as far as it is known.
+
+    Returns:
+        `runtime` (such as `CUDA 13.0`), `driver` and `devices` (how many this machine has); nothing for a CPU.
+    """
+    if not is_accelerator(device):
+        return {}
+    runtimes = {"CUDA": torch.version.cuda, "HIP": torch.version.hip}
+    machine = nvml.machine()
+    count = torch.accelerator.device_count() if machine is None else len(machine.gpus)
+    return {
+        **{"runtime": f"{name} {number}" for name, number in runtimes.items() if number},
+        **({} if machine is None or not machine.driver else {"driver": machine.driver}),
+        "devices": str(count),
+    }
 
 
 def collective(device: torch.device) -> str:

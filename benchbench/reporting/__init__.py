@@ -17,6 +17,7 @@ from benchbench.reporting.matched import matched_table
 from benchbench.reporting.pareto import pareto_table
 from benchbench.reporting.ranking import ranking_table
 from benchbench.reporting.sharpness import sharpness_table
+from benchbench.reporting.stale import stale_note
 from benchbench.reporting.table import Table
 from benchbench.reporting.targets import profile_table, targets_table
 from benchbench.reporting.terminal import to_terminal
@@ -82,7 +83,9 @@ def tables(suite: Suite, rows: Sequence[Row]) -> list[Table]:
     ]
     if problems:
         raise BadInputError(problems)
-    return [marked(suite, build(suite, rows)) for name in suite.tables for build in BUILDERS[name]]
+    of_each = [marked(suite, build(suite, rows)) for name in suite.tables for build in BUILDERS[name]]
+    stale = stale_note(rows)
+    return [table.model_copy(update={"notes": (*table.notes, *stale)}) for table in of_each]
 
 
 def joint_tables(suites: Sequence[Suite], rows: Sequence[Sequence[Row]]) -> list[Table]:

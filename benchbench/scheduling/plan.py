@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from benchbench.provenance import InstalledCode
 from benchbench.runs.folder import RunFolder
 from benchbench.tracking import Tracker
 from benchbench.values import RunResult, RunSpec
 
-State = Literal["done", "on disk", "to run", "to measure", "no weights"]
-"""`done`: tracked to a conclusive end; `on disk`: ended, but not tracked yet; `to run`: new, or to be run again;
+State = Literal["done", "on disk", "stale", "to run", "to measure", "no weights"]
+"""`done`: tracked to a conclusive end; `on disk`: ended, but not tracked yet; `stale`: ended, but its plugins have
+changed since, so that it is run again; `to run`: new, or to be run again;
 `to measure`: only its sharpness is missing; `no weights`: that cannot be measured, for the run's weights are gone."""
 
 
@@ -26,12 +28,14 @@ class PlannedRun:
         folder: Where its files are, or will be.
         state: What has to be done about it.
         result: What tracking or the folder holds; for a run that broke, how it broke.
+        changes: For `stale`: which code has changed.
     """
 
     spec: RunSpec
     folder: RunFolder
     state: State
     result: RunResult | None
+    changes: tuple[str, ...] = ()
 
     @property
     def settled(self) -> bool:
@@ -39,7 +43,9 @@ class PlannedRun:
         return self.state in ("done", "no weights")
 
 
-def plan(specs: Sequence[RunSpec], tracker: Tracker, runs_dir: Path, *, force: bool = False) -> list[PlannedRun]:
+def plan(
+    specs: Sequence[RunSpec], tracker: Tracker, runs_dir: Path, *, force: bool = False, keep_stale: bool = False
+) -> list[PlannedRun]:
     """Compare specs with what tracking and the disk hold. Changes nothing.
 
     Args:
@@ -47,7 +53,9 @@ def plan(specs: Sequence[RunSpec], tracker: Tracker, runs_dir: Path, *, force: b
         tracker: The tracking store.
         runs_dir: Folder of the runs' folders.
         force: Plan every run as if nothing were known.
+        keep_stale: Take results for what they are, whatever code they were made by.
     """
+    code = None if keep_stale else InstalledCode()
     unique = {spec.key: spec for spec in reversed(specs)}
     ordered = list(dict.fromkeys(spec.key for spec in specs))
     tracked = tracker.results(ordered)
@@ -55,10 +63,10 @@ def plan(specs: Sequence[RunSpec], tracker: Tracker, runs_dir: Path, *, force: b
     for key in ordered:
         folder = RunFolder(runs_dir / key)
         result = tracked.get(key)
-        state: State = "to run"
-        if not force:
-            state, result = _state(unique[key], result, folder)
-        planned.append(PlannedRun(unique[key], folder, state, result))
+        if force:
+            planned.append(PlannedRun(unique[key], folder, "to run", result))
+        else:
+            planned.append(_planned(unique[key], result, folder, code))
     return planned
 
 
@@ -87,12 +95,30 @@ def groups(spec: RunSpec) -> list[tuple[str, ...]]:
     return [(spec.workload_label, spec.method), (spec.workload_label,), ()]
 
 
-def _state(spec: RunSpec, tracked: RunResult | None, folder: RunFolder) -> tuple[State, RunResult | None]:
+def _planned(spec: RunSpec, tracked: RunResult | None, folder: RunFolder, code: InstalledCode | None) -> PlannedRun:
+    def changes(result: RunResult) -> tuple[str, ...]:
+        return tuple(code.changes(result)) if code is not None and result.conclusive else ()
+
+    state: State
+    if tracked is not None and (stale := changes(tracked)):
+        again = folder.result()  # run again since, and not tracked yet
+        if again is not None and again.conclusive and not changes(again):
+            return PlannedRun(spec, folder, "on disk", again)
+        return PlannedRun(spec, folder, "stale", tracked, stale)
     if tracked is not None and tracked.conclusive and not spec.lacks_sharpness(tracked):
-        return "done", tracked
+        return PlannedRun(spec, folder, "done", tracked)
+    on_disk = folder.result()
+    if on_disk is not None and (stale := changes(on_disk)):
+        return PlannedRun(spec, folder, "stale", on_disk, stale)
+    state, result = _state(spec, tracked, on_disk, folder)
+    return PlannedRun(spec, folder, state, result)
+
+
+def _state(
+    spec: RunSpec, tracked: RunResult | None, on_disk: RunResult | None, folder: RunFolder
+) -> tuple[State, RunResult | None]:
     if measurable := folder.measurable(spec):
         return "to measure", measurable
-    on_disk = folder.result()
     is_tracked = tracked is not None and tracked.conclusive
     if on_disk is not None and on_disk.conclusive and not (is_tracked and spec.lacks_sharpness(on_disk)):
         return "on disk", on_disk

@@ -15,6 +15,8 @@ Estimates = Mapping[tuple[str, str], "Estimate"]
 
 Values = dict[str, object]
 
+_TO_RUN = ("to run", "stale")
+
 
 def runs(planned: Sequence[PlannedRun]) -> list[Values]:
     """Return a line per run."""
@@ -53,6 +55,8 @@ def _standing(item: PlannedRun, state: str | None, is_waiting: bool) -> Values:
     outcome = item.result.outcome if item.result else ""
     if is_done:
         state = outcome
+    elif item.state == "stale":
+        state = f"{outcome}, stale"
     elif item.state == "on disk":
         state = f"{outcome}, to be collected"
     return {
@@ -94,8 +98,10 @@ def table(planned: Sequence[PlannedRun], estimates: Estimates) -> list[Values]:
 
 def summary(planned: Sequence[PlannedRun], estimates: Estimates) -> str:
     """Return how many runs there are, how many are left, and about how long these take on one device."""
-    left = [item for item in planned if item.state == "to run"]
+    left = [item for item in planned if item.state in _TO_RUN]
     text = f"{len(planned)} runs, {len(left)} to run"
+    if stale := sum(item.state == "stale" for item in planned):
+        text += f" ({stale} of them again: other code than now)"
     if to_measure := sum(item.state == "to measure" for item in planned):
         text += f", {to_measure} to measure"
     known = [estimates.get((item.spec.workload_label, item.spec.method)) for item in left]
@@ -111,7 +117,7 @@ def _counts(planned: Sequence[PlannedRun]) -> dict[tuple[str, str], tuple[int, i
     for item in planned:
         place = item.spec.workload_label, item.spec.method
         count, left = counts.get(place, (0, 0))
-        counts[place] = count + 1, left + (item.state == "to run")
+        counts[place] = count + 1, left + (item.state in _TO_RUN)
     return counts
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from benchbench.engines import Engine, Job, submissions
+from benchbench.provenance import InstalledCode
 from benchbench.runs.claims import Holder
 from benchbench.runs.folder import RunFolder, Tail
 from benchbench.scheduling.memory import MemoryNeeds
@@ -75,6 +76,7 @@ class Runner:
         observe: Told about everything that happens.
         force: Run again what is done already, and from the beginning what was interrupted.
         warn: Told what goes wrong beside the runs, in one line.
+        keep_stale: Take results for what they are, whatever code they were made by.
         results: Results by key, as far as they are known: those from before, and those of this command.
     """
 
@@ -86,6 +88,7 @@ class Runner:
     observe: Observer
     force: bool = False
     warn: Callable[[str], None] = lambda text: None
+    keep_stale: bool = False
     results: dict[str, RunResult] = field(default_factory=dict, init=False)
     _recorder: Recorder = field(init=False)
     _holder: Holder = field(init=False)
@@ -172,7 +175,7 @@ class Runner:
 
     def _planned(self) -> deque[PlannedRun]:
         """Return what is to be done, the longest runs first, and tell about everything."""
-        planned = plan(self.suite.specs, self.tracker, self.runs_dir, force=self.force)
+        planned = plan(self.suite.specs, self.tracker, self.runs_dir, force=self.force, keep_stale=self.keep_stale)
         for item in planned:
             if item.result is not None:
                 self.results[item.spec.key] = item.result
@@ -201,9 +204,11 @@ class Runner:
         """Submit a claimed run, unless it has ended already: then only record it."""
         active = _Active(spec, folder, Tail(folder))
         ended = folder.result()
-        to_measure = folder.measurable(spec) is not None
+        is_stale = ended is not None and not self.keep_stale and bool(InstalledCode().changes(ended))
+        again = self.force or is_stale
+        to_measure = not again and folder.measurable(spec) is not None
         at_work = submissions.in_queue([folder])  # measuring something beside the run, after its end
-        if ended is not None and ended.conclusive and not to_measure and not self.force and not at_work:
+        if ended is not None and ended.conclusive and not to_measure and not again and not at_work:
             # Another process got that far before the claim; it may have tracked the result or not.
             if not self._recorder.is_tracked(spec):
                 self._record(active, ended)
@@ -212,7 +217,7 @@ class Runner:
             submissions.forget(folder)
             return
         self._active[spec.key] = active
-        if self.force:
+        if again:
             folder.forget()
         self._submit(active)
         self.observe(Event("started", spec))

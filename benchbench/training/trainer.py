@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import platform
 import traceback
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -17,9 +15,11 @@ from benchbench.devices import use
 from benchbench.execution import backends
 from benchbench.execution.buffers import load_state
 from benchbench.execution.ranks import RankEndedError
+from benchbench.provenance import InstalledCode
 from benchbench.runs.folder import RunFolder
 from benchbench.training import measurement, probe
 from benchbench.training.attempt import Progress
+from benchbench.training.environment import environment
 from benchbench.training.followers import following
 from benchbench.training.keeper import Keeper, Stopped, never
 from benchbench.values import EpochRecord, Memory, Metrics, Outcome, RunResult, RunSpec
@@ -205,10 +205,13 @@ def _trained(
     def settle(result: RunResult) -> RunResult:
         # Read here already: what is measured later has a peak of its own.
         used = result.memory.model_copy(update={"host_peak": memory.process_peak() if own_process else None})
-        described = {**environment(device, company()), **result.environment, **keeper.account()}
+        code = InstalledCode().of_run(spec) if result.conclusive else None
+        described = {**environment(device, company(), code or {}), **result.environment, **keeper.account()}
         # Should the probe take the process along, this is what remains.
         unmetered = "the process died in the probe" if _is_probed(spec, result) else ""
-        result = result.model_copy(update={"environment": described, "memory": used, "unmetered": unmetered})
+        result = result.model_copy(
+            update={"environment": described, "memory": used, "unmetered": unmetered, "code": code}
+        )
         folder.finish(result)
         return result
 
@@ -232,17 +235,3 @@ def _trained(
 
 def _is_probed(spec: RunSpec, result: RunResult) -> bool:
     return "flops" in spec.measure and result.conclusive
-
-
-def environment(device: torch.device, company: int) -> dict[str, str]:
-    """Describe what a run's numbers and times depend on besides its spec, as plain text."""
-    return {
-        "device": use.description(device),
-        "threads": str(torch.get_num_threads()),
-        "concurrent_runs": str(company),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "host": platform.node(),
-        "torch": torch.__version__,
-        "benchbench": version("benchbench"),
-    }

@@ -136,6 +136,8 @@ class RunResult(Frozen):
         sharpness_missing: Why it is not there although it was asked for, or empty.
         memory: What it held in memory.
         environment: Device, threads, library versions, as plain text.
+        code: Version of the code of every installed plugin that it was made with, such as `torch 2.14.1` by
+            `optimizer adamw`; `None` where that is not known.
     """
 
     key: str
@@ -154,6 +156,7 @@ class RunResult(Frozen):
     sharpness_missing: str = ""
     memory: Memory = Memory()
     environment: dict[str, str] = {}
+    code: dict[str, str] | None = None
 
     @property
     def conclusive(self) -> bool:

@@ -139,10 +139,12 @@ class Row(Frozen):
         spec: The run's spec.
         result: Its result, or `None` when it has not been run (or not to an end).
         records: What it recorded after each epoch, where that is wanted and known.
+        changes: Which code it was made with has changed since, where that is known.
     """
 
     spec: RunSpec
     result: RunResult | None = None
+    changes: tuple[str, ...] = ()
     records: tuple[EpochRecord, ...] = ()
 
     @property
