@@ -171,3 +171,13 @@ def test_tables_of_whole_courses_come_from_folders_or_else_from_the_store(
     assert {line["column"]: line["n"] for line in steps}["steps"] == "2"
     shutil.rmtree(workplace / ".benchbench")
     assert call("report", path, "--format", "csv").stdout == report.stdout
+
+
+def test_results_that_only_the_run_folders_have_are_reported(
+    workplace: Path, migrated_store: Path, write_suite: Callable[..., Path]
+) -> None:
+    path = write_suite(SUITE)
+    run_inline(path)
+    other = f"sqlite:///{shutil.copy(migrated_store, workplace / 'other.db')}"
+    assert api.report(path, tracking_uri=other) == api.report(path)
+    assert all(row.result is None for row in api.rows(api.load_suite(path), tracking_uri=other, runs_dir=Path("none")))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from benchbench.api.folders import RUNS_DIR
 from benchbench.api.suites import load_suite
 from benchbench.provenance import InstalledCode
+from benchbench.runs.folder import RunFolder
 from benchbench.values import Row, RunResult, Suite
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def rows(suite: Suite, *, tracking_uri: str | None = None, runs_dir: Path | None = None) -> list[Row]:
-    """Read back what tracking holds of a suite: one row per run, without a result where there is none.
+    """Read back what tracking or the run folders hold of a suite: one row per run, without a result where there is none.
 
     What the runs recorded after every epoch is there if the suite's tables need it.
 
@@ -35,7 +36,14 @@ def rows(suite: Suite, *, tracking_uri: str | None = None, runs_dir: Path | None
     from benchbench.tracking import Tracker
 
     tracker = Tracker(tracking_uri)
-    return rows_of(suite, tracker.results([spec.key for spec in suite.specs]), tracker, runs_dir)
+    found = tracker.results([spec.key for spec in suite.specs])
+    for spec in suite.specs:
+        tracked = found.get(spec.key)
+        if tracked is None or not tracked.conclusive:
+            on_disk = RunFolder((runs_dir or RUNS_DIR) / spec.key).result()
+            if on_disk is not None and (on_disk.conclusive or tracked is None):
+                found[spec.key] = on_disk
+    return rows_of(suite, found, tracker, runs_dir)
 
 
 def results(
@@ -188,7 +196,7 @@ def figures(
     from benchbench.tracking import Tracker
 
     loaded = suite if isinstance(suite, Suite) else load_suite(suite, thorough=False)
-    known = rows(loaded, tracking_uri=tracking_uri)
+    known = rows(loaded, tracking_uri=tracking_uri, runs_dir=runs_dir)
     ended = {row.spec.key: row.result for row in known if row.result is not None and row.result.conclusive}
     histories = read_histories(ended, runs_dir or RUNS_DIR, Tracker(tracking_uri))
     made = making.figures(loaded, known, histories, kinds=kinds, metrics=metrics, currency=currency)

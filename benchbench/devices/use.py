@@ -120,14 +120,13 @@ def versions(device: torch.device) -> dict[str, str]:
     """
     if not is_accelerator(device):
         return {}
-    runtimes = {"CUDA": torch.version.cuda, "HIP": torch.version.hip}
     machine = nvml.machine()
-    count = torch.accelerator.device_count() if machine is None else len(machine.gpus)
-    return {
-        **{"runtime": f"{name} {number}" for name, number in runtimes.items() if number},
-        **({} if machine is None or not machine.driver else {"driver": machine.driver}),
-        "devices": str(count),
+    known = {
+        "runtime": f"CUDA {torch.version.cuda}" if torch.version.cuda else f"HIP {torch.version.hip}",
+        "driver": machine.driver if machine is not None else "",
+        "devices": str(torch.accelerator.device_count() if machine is None else len(machine.gpus)),
     }
+    return {name: text for name, text in known.items() if text and not text.endswith("None")}
 
 
 def collective(device: torch.device) -> str:
