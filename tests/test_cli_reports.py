@@ -13,7 +13,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import benchbench
+from benchbench import api
 from benchbench.cli import app
+from tests.lines import run_inline
 
 SUITE = """
 name: NAME

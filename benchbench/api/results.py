@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def rows(suite: Suite, *, tracking_uri: str | None = None, runs_dir: Path | None = None) -> list[Row]:
-    """Read back what tracking or the run folders hold of a suite: one row per run, without a result where there is none.
+    """Return a row per run of a suite, with the result that tracking or else the run folder holds.
 
     What the runs recorded after every epoch is there if the suite's tables need it.
 
