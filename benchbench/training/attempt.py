@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import torch
 
 from benchbench.devices import use
 from benchbench.execution.ranks import Ranks
+from benchbench.plugins import describe_exception
 from benchbench.training.diagnostics import Recorder
 from benchbench.training.selection import Best
 from benchbench.training.steps import Training
@@ -39,6 +41,7 @@ class Usage:
         self.device_peak: int | None = None
         self._device = device
         self._since = 0.0
+        self._running = False
         self._left_out: list[tuple[Any, Any]] = []
         self._behind = 0.0
 
@@ -48,6 +51,11 @@ class Usage:
         self._begin()
         yield
         self._end()
+
+    def stop(self) -> None:
+        """Count no further, if anything is counted: after an exception inside `measured`."""
+        if self._running:
+            self._end()
 
     def elapsed(self) -> float:
         """Return the time so far, within `measured`, once the device has done all that it was asked to do."""
@@ -75,9 +83,11 @@ class Usage:
 
     def _begin(self) -> None:
         use.reset_peak(self._device)
+        self._running = True
         self._since = self._now()
 
     def _end(self) -> None:
+        self._running = False
         self.seconds += self._now() - self._since
         self._keep_peak()
 
@@ -174,6 +184,26 @@ class Progress:
         self.records.append(record)
         self.batches = 0
         self.loss_sum.zero_()
+
+    def diverged(self, error: BaseException) -> str:
+        """Return why an exception from a step or an evaluation is a divergence, in one line; empty if it is none.
+
+        Any exception is one once the loss, a weight or the gradient is not finite, for most code cannot go on with NaN.
+        What the machine lacks (memory, files) is none, whatever the numbers are.
+        """
+        if isinstance(error, MemoryError | OSError | torch.OutOfMemoryError):
+            return ""
+        try:
+            what = self.training.not_finite()
+            self.usage.stop()
+        except Exception:  # noqa: BLE001 - a device that has failed can say nothing any more
+            return ""
+        return f"{what} not finite in epoch {self.epoch}: {describe_exception(error)}" if what else ""
+
+    def broken_off(self) -> EpochRecord:
+        """Return the record of an epoch that a divergence has broken off: its losses and its score are NaN."""
+        unknown = {"train/loss", f"{self.judged}/loss", self.best.metric}
+        return EpochRecord(epoch=self.epoch, metrics=dict.fromkeys(sorted(unknown), math.nan), cost=self.cost())
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that another attempt needs to go on from here, as tensors and plain values."""

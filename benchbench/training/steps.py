@@ -23,6 +23,7 @@ from benchbench.execution.precision import LossScaler, evaluated_in, in_half_pre
 from benchbench.execution.ranks import Ranks
 from benchbench.execution.synchronised_norm import synchronise
 from benchbench.objective import Objective
+from benchbench.perturbation import real_entries
 from benchbench.runs.checkpoint import same
 from benchbench.streams import Streams
 from benchbench.training import coverage
@@ -94,6 +95,7 @@ class Training:
         self._dropout = f"dropout/{ranks.rank}" if ranks is not None and ranks.rank else "dropout"
         self._scaler = LossScaler(device) if spec.execution.autocast == "fp16" else None
         self.ledger = Ledger()
+        self._latest: Objective | None = None
 
     def step(self, batch: Any, watch: Callable[[], None] | None = None) -> Tensor:
         """Make one step on a batch.
@@ -111,10 +113,24 @@ class Training:
         self.schedules.apply(self.ledger.steps)
         self.reseed()
         objective = self.objective(batch, ledger=self.ledger, create_graph=self._create_graph, watch=watch)
+        self._latest = objective
         with self.ledger.metered():
             loss = stepping.step(self.optimizer, objective)
         self.ledger.steps += 1
         return loss
+
+    def not_finite(self) -> str:
+        """Return which of the loss, the weights and the gradient has become NaN or infinite, or an empty text."""
+        loss = None if self._latest is None else self._latest.first_loss
+        found = {
+            "loss": [] if loss is None else [loss],
+            "weights": self.parameters,
+            "gradient": [parameter.grad for parameter in self.parameters if parameter.grad is not None],
+        }
+        wrong = (
+            name for name, tensors in found.items() if not all(real_entries(each).isfinite().all() for each in tensors)
+        )
+        return next(wrong, "")
 
     def evaluate(self, split: str) -> Metrics:
         """Return the task's metrics on a split, as `split/metric`, in the precision that the spec asks for.

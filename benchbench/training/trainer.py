@@ -28,6 +28,14 @@ from benchbench.workloads import DATA, Task
 _TRACEBACK_LINES = 12
 
 
+class _BrokenOffError(Exception):
+    """A divergence that showed as an exception; its result is settled."""
+
+    def __init__(self, result: RunResult) -> None:
+        super().__init__(result.message)
+        self.result = result
+
+
 def run(
     spec: RunSpec,
     device: torch.device,
@@ -58,35 +66,55 @@ def run(
         Stopped: The keeper was asked to stop the run.
         RankEndedError: The process of another rank has ended.
     """
-    keeper = keeper or Keeper(spec, device)
+    try:
+        return _run(spec, device, report, data, keeper or Keeper(spec, device), settle)
+    except _BrokenOffError as broken:
+        return broken.result
+
+
+def _run(
+    spec: RunSpec,
+    device: torch.device,
+    report: Callable[[EpochRecord], None],
+    data: Path,
+    keeper: Keeper,
+    settle: Callable[[RunResult], RunResult],
+) -> RunResult:
     with (
         use.forked_random_state(device),
         backends.configured(spec.execution, device),
         following(spec, device, data) as followers,
     ):
         progress = keeper.begin(lambda: Progress(spec, device, data, followers.ranks, keeper.note))
-        training, usage = progress.training, progress.usage
-        task = training.task
+        training, task = progress.training, progress.training.task
         outcome: Outcome = "finished"
         message = ""
 
         while progress.epoch <= spec.epochs:
             epoch = progress.epoch
-            with followers.along(epoch, progress.batches, training):
-                batches = progress.remaining(task.batches(epoch))
-                with usage.measured():
-                    for batch in batches:
-                        progress.step(batch)
-                        keeper.after_step(progress)
+            try:
+                with followers.along(epoch, progress.batches, training):
+                    batches = progress.remaining(task.batches(epoch))
+                    with progress.usage.measured():
+                        for batch in batches:
+                            progress.step(batch)
+                            keeper.after_step(progress)
 
-            with stepping.evaluating(training.optimizer):
-                metrics = {
-                    "train/loss": progress.loss_sum.item() / task.steps_per_epoch,
-                    **training.evaluate(progress.judged),
-                    **{f"schedule/{key}": value for key, value in training.schedules.values().items()},
-                }
-                record = EpochRecord(epoch=epoch, metrics=metrics, cost=progress.cost())
-                progress.complete(record)
+                with stepping.evaluating(training.optimizer):
+                    metrics = {
+                        "train/loss": progress.loss_sum.item() / task.steps_per_epoch,
+                        **training.evaluate(progress.judged),
+                        **{f"schedule/{key}": value for key, value in training.schedules.values().items()},
+                    }
+                    record = EpochRecord(epoch=epoch, metrics=metrics, cost=progress.cost())
+                    progress.complete(record)
+            except Stopped:
+                raise
+            except (Exception, SystemExit) as error:
+                if message := progress.diverged(error):
+                    # As an exception, for the other ranks are wherever it has left them.
+                    raise _BrokenOffError(settle(_broken_off(spec.key, progress, message, report))) from error
+                raise
             report(record)
             if not all(math.isfinite(metrics[name]) for name in ("train/loss", f"{progress.judged}/loss")):
                 outcome, message = "diverged", f"loss not finite in epoch {epoch}"
@@ -94,6 +122,15 @@ def run(
             keeper.after_epoch(progress)
         final, at_best = _tested(progress, keeper)
         return settle(_result(spec.key, progress, outcome, message, final, at_best))
+
+
+def _broken_off(key: str, progress: Progress, message: str, report: Callable[[EpochRecord], None]) -> RunResult:
+    """Return the result of a run that ends with an exception after its numbers have ceased to be finite."""
+    traceback.print_exc()
+    record = progress.broken_off()
+    progress.complete(record)
+    report(record)
+    return _result(key, progress, "diverged", message, record, progress.best.record or record)
 
 
 def _result(

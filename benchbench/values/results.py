@@ -9,7 +9,7 @@ from benchbench.frozen import Frozen as Frozen  # noqa: PLC0414 - all other modu
 from benchbench.frozen import canonical_json as canonical_json  # noqa: PLC0414
 
 Outcome = Literal["finished", "diverged", "failed", "crashed", "timeout", "interrupted"]
-"""How a run ended. `diverged` (a loss that is NaN or infinite) is a result; the four last ones are run again."""
+"""How a run ended. `diverged` (numbers that are NaN or infinite) is a result; the four last ones are run again."""
 
 CONCLUSIVE: frozenset[Outcome] = frozenset({"finished", "diverged"})
 """Outcomes of runs that have answered what they asked."""
