@@ -34,13 +34,13 @@ class LineTask:
         generator = self._setup.streams.generator("order", epoch)
         for _ in range(self.steps_per_epoch):
             time.sleep(self._pause)
-            yield torch.rand(8, 1, generator=generator)
+            yield torch.rand(8, 1, generator=generator).to(self._setup.device)
 
     def loss(self, batch: Tensor) -> Tensor:
         return (self.model(batch) - 2 * batch).square().mean()
 
     def evaluate(self, split: str) -> Metrics:
-        points = torch.linspace(0, 1, 5)[:, None]
+        points = torch.linspace(0, 1, 5, device=self._setup.device)[:, None]
         with torch.no_grad():
             loss = (self.model(points) - 2 * points).square().mean().item()
         return {"loss": loss, "accuracy": 1 / (1 + loss)}

@@ -78,8 +78,13 @@ def running_on(device: torch.device) -> Iterator[None]:
 
 def needs(dtype: torch.dtype) -> None:
     """Skip the test that is running where its device does not have a type of numbers."""
-    if dtype in (torch.float64, torch.float32) and dtype not in _factors():
+    if not has(dtype):
         pytest.skip(f"{current_device().type} has no {dtype}")
+
+
+def has(dtype: torch.dtype) -> bool:
+    """Return whether the device of the test that is running has a type of numbers."""
+    return dtype != torch.float64 or dtype in _factors()
 
 
 def tolerance(on_the_cpu: float, dtype: torch.dtype = torch.float64) -> float:

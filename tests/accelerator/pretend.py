@@ -71,6 +71,7 @@ def _module() -> ModuleType:
     module._is_in_bad_fork = lambda: False
     module.device_count = lambda: 1
     module.current_device = lambda: 0
+    module.init = lambda: None
     module.set_device = module.synchronize = lambda device=None: None
     module.device = lambda device: nullcontext()
     module.manual_seed = module.manual_seed_all = lambda seed: generator().manual_seed(seed)

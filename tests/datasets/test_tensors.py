@@ -12,11 +12,18 @@ from torchvision.transforms import functional as tv
 
 from benchbench.datasets import Traits
 from benchbench.datasets.tensors import RandomCrop, TensorImages
+from tests.accelerator import CPU, current_device, every_device
 
 TRAITS = Traits("made", 10, 3, 32, (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010), 0, 0, padding=4, flip=True)
 
 
-CPU = torch.device("cpu")
+pytestmark = every_device
+
+
+def assert_shown(found: Tensor, expected: Tensor) -> None:
+    """Assert that images are the same; a GPU multiplies by the reciprocal where the CPU divides, in normalising."""
+    exact = current_device() == CPU
+    torch.testing.assert_close(found.cpu(), expected, rtol=0 if exact else 1e-6, atol=0 if exact else 1e-6)
 
 
 def images(count: int = 60, size: int = 32) -> TensorImages:
@@ -40,7 +47,7 @@ def by_torchvision(pixels: Tensor, top: int, left: int, mirrored: bool) -> Tenso
 def test_a_batch_is_what_torchvision_makes_of_the_same_draws() -> None:
     data = images()
     order = torch.randperm(60, generator=generator(1))
-    batches = list(data.source(TRAITS, CPU, augment=True).training(order, 32, generator()))
+    batches = list(data.source(TRAITS, current_device(), augment=True).training(order, 32, generator()))
     assert [len(batch) for batch in batches] == [32, 28]
     assert all(batch.is_contiguous() for batch in batches)
     draws = RandomCrop(4, flip=True).draws(60, generator())
@@ -52,16 +59,16 @@ def test_a_batch_is_what_torchvision_makes_of_the_same_draws() -> None:
             order.tolist(), draws.top.tolist(), draws.left.tolist(), draws.mirrored.tolist(), strict=True
         )
     ]
-    assert torch.equal(torch.cat(batches), torch.stack(expected))
+    assert_shown(torch.cat(batches), torch.stack(expected))
 
 
 def test_held_out_images_are_normalised_and_nothing_else() -> None:
     data = images()
     for augment in (False, True):
-        [shown] = data.source(TRAITS, CPU, augment=augment).evaluation()
+        [shown] = data.source(TRAITS, current_device(), augment=augment).evaluation()
         assert shown.is_contiguous()
         plain = [by_torchvision(each, 4, 4, False) for each in data.pixels]
-        assert torch.equal(shown, torch.stack(plain))
+        assert_shown(shown, torch.stack(plain))
 
 
 @given(st.integers(1, 40), st.integers(0, 3), st.booleans(), st.integers(1, 41))
@@ -73,7 +80,7 @@ def test_a_batch_has_the_bits_that_its_own_draws_decide_whatever_its_size(
     data = images(count, size=5)
     traits = Traits("made", 10, 3, 5, TRAITS.mean, TRAITS.deviation, 0, 0, padding=padding, flip=flip)
     order = torch.randperm(count, generator=generator(1))
-    source = data.source(traits, CPU, augment=True)
+    source = data.source(traits, current_device(), augment=True)
     drawing = generator()
     if padding or flip:
         top, left = torch.randint(0, 2 * padding + 1, (2, count), generator=drawing)
@@ -87,7 +94,7 @@ def test_a_batch_has_the_bits_that_its_own_draws_decide_whatever_its_size(
     mean, deviation = (torch.tensor(values)[:, None, None] for values in (TRAITS.mean, TRAITS.deviation))
     batches = list(source.training(order, size, generator()))
     assert [len(batch) for batch in batches] == [len(part) for part in torch.split(order, size)]
-    assert torch.equal(torch.cat(batches), expected.to(torch.float32).div_(255).sub_(mean).div_(deviation))
+    assert_shown(torch.cat(batches), expected.to(torch.float32).div_(255).sub_(mean).div_(deviation))
 
 
 @pytest.mark.parametrize("channels", [1, 2])
@@ -95,9 +102,8 @@ def test_an_image_of_any_type_moves_by_its_own_offset_with_zeros_moving_in(chann
     data = torch.arange(1, 1 + 200 * channels * 9.0).reshape(200, channels, 3, 3)
     crop = RandomCrop(1)
     draws = crop.draws(200, generator())
-    [crops] = draws.batches(200, CPU)
-    moved = crop.cut(crop.pad(data), torch.arange(200), crops)
-    assert moved.is_contiguous()
+    [crops] = draws.batches(200, current_device())
+    moved = crop.cut(crop.pad(data.to(current_device())), torch.arange(200, device=current_device()), crops).cpu()
     padded = torch.nn.functional.pad(data, (1, 1, 1, 1))
     for image, result, top, left in zip(padded, moved, draws.top.tolist(), draws.left.tolist(), strict=True):
         assert torch.equal(image[:, top : top + 3, left : left + 3], result)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from benchbench.datasets.transfer import moved
+from tests.accelerator import CPU, current_device, every_device, has
 
 OTHER = torch.device("mps")
 
@@ -28,7 +29,15 @@ def same(one: Tensor, other: Tensor) -> bool:
 
 
 def test_on_the_cpu_nothing_is_copied() -> None:
-    assert all(one is other for one, other in zip(moved(TENSORS, torch.device("cpu")), TENSORS, strict=True))
+    assert all(one is other for one, other in zip(moved(TENSORS, CPU), TENSORS, strict=True))
+
+
+@every_device
+def test_tensors_arrive_as_they_were() -> None:
+    tensors = [tensor for tensor in TENSORS if tensor.dtype != torch.float64 or has(torch.float64)]
+    arrived = moved(tensors, current_device())
+    assert {each.device.type for each in arrived} == {current_device().type}
+    assert all(same(one.cpu(), other) for one, other in zip(arrived, tensors, strict=True))
 
 
 def test_tensors_of_any_type_and_shape_travel_together(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,9 @@ from benchbench.execution.parts import Part, divide, size
 from benchbench.objective import Objective
 from sassha import SASSHA
 from tests import cases
+from tests.accelerator import current_device, every_device, tolerance
+
+pytestmark = every_device
 
 UNEQUAL = 3
 """Parts of the batches of eight examples below."""
@@ -77,8 +80,8 @@ def test_parts_make_the_steps_of_the_whole_batch(method: str, name: str) -> None
 
     whole, whole_losses, whole_ledger = train(1)
     weights, losses, ledger = train(UNEQUAL)
-    torch.testing.assert_close(weights, whole, rtol=1e-9, atol=1e-12)
-    assert losses == pytest.approx(whole_losses, rel=1e-12)
+    torch.testing.assert_close(weights, whole, rtol=tolerance(1e-9), atol=tolerance(1e-12))
+    assert losses == pytest.approx(whole_losses, rel=tolerance(1e-12))
     assert (ledger.gradients, ledger.hvps, ledger.forwards) == (
         whole_ledger.gradients,
         whole_ledger.hvps,
@@ -124,8 +127,8 @@ def most_saved(parts: list[Part], parameters: list[Tensor]) -> int:
 
 
 def test_parts_hold_fewer_activations() -> None:
-    model = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 1))
-    inputs = torch.randn(512, 4)
+    model = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 1)).to(current_device())
+    inputs = torch.randn(512, 4).to(current_device())
     parts = [Part(lambda part=part: model(part).mean(), weight=1 / 8) for part in divide(inputs, 8)]
     whole = most_saved([Part(lambda: model(inputs).mean())], list(model.parameters()))
     assert most_saved(parts, list(model.parameters())) < whole / 6
@@ -133,7 +136,7 @@ def test_parts_hold_fewer_activations() -> None:
 
 @given(st.integers(1, 9), st.integers(1, 12))
 def test_dividing_loses_nothing(examples: int, parts: int) -> None:
-    batch = {"inputs": (torch.randn(examples, 2), torch.arange(examples)), "name": "text"}
+    batch = {"inputs": (torch.randn(examples, 2).to(current_device()), torch.arange(examples)), "name": "text"}
     divided = divide(batch, parts)
     sizes = [size(part) for part in divided]
     assert len(divided) == parts

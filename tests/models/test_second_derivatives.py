@@ -10,9 +10,12 @@ import torch
 from torch import nn
 
 from benchbench import models
-from tests.cases import Case, dense_hessian, flat
+from tests.accelerator import current_device, every_device, needs, tolerance
+from tests.cases import Case, dense_hessian, flat, to_array
 from tests.second_order.test_models import second_order_nodes
 from tests.second_order.test_routing import hvp
+
+pytestmark = every_device
 
 SHAPE = {"classes": 3, "channels": 1, "image_size": 8}
 
@@ -47,12 +50,13 @@ every_network = pytest.mark.parametrize("name", TINY)
 
 
 def case(name: str) -> Case:
+    needs(torch.float64)
     generator = torch.Generator().manual_seed(1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = TINY[name][0]().double()
     images = torch.randn(6, 1, 8, 8, generator=generator, dtype=torch.float64)
-    return Case(model, [(images, torch.randint(0, 3, (6,), generator=generator))])
+    return Case(model, [(images, torch.randint(0, 3, (6,), generator=generator))]).to(current_device())
 
 
 @every_network
@@ -62,8 +66,8 @@ def test_products_are_those_of_the_dense_hessian(name: str) -> None:
     assert len(used) == len(tiny.parameters())
     vector = flat([torch.linspace(-1, 1, p.numel(), dtype=p.dtype).numpy() for p in used])
     expected = dense_hessian(tiny) @ vector
-    found = flat([p.numpy() for p in hvp(tiny.loss(), used)])
-    assert np.abs(found - expected).max() <= 1e-11 * np.abs(expected).max()
+    found = flat([to_array(p) for p in hvp(tiny.loss(), used)])
+    assert np.abs(found - expected).max() <= tolerance(1e-11) * np.abs(expected).max()
 
 
 @every_network

@@ -15,8 +15,11 @@ from benchbench.training import attempt
 from benchbench.training.keeper import Keeper
 from benchbench.training.trainer import run_in_folder
 from benchbench.values import Cosine, Plateau, RunResult, RunSpec
+from tests.accelerator import current_device, every_device
 from tests.conftest import STUBS
-from tests.training.test_trainer import CLOCKS, CPU, numbers, spec
+from tests.training.test_trainer import CLOCKS, numbers, spec
+
+pytestmark = every_device
 
 REGULARISED = {"workload": f"{STUBS}:regularised", "epochs": 3}
 EVERY_STEP = {"checkpoint_minutes": 1e-9}
@@ -51,7 +54,7 @@ def never() -> bool:
 def perform(folder: Path, chosen: RunSpec, stop: Callable[[], bool] = never) -> RunResult:
     files = RunFolder(folder)
     files.prepare(chosen)
-    return run_in_folder(chosen, CPU, files, stop=stop)
+    return run_in_folder(chosen, current_device(), files, stop=stop)
 
 
 def small(optimizer: str = "sgd", **changes: Any) -> RunSpec:
@@ -122,7 +125,7 @@ def test_the_end_of_a_run_leaves_weights_and_no_checkpoint(tmp_path: Path) -> No
     from benchbench.workloads import Setup
     from tests.stubs import build_regularised
 
-    task = build_regularised(Setup(CPU, 8, Streams(0)))
+    task = build_regularised(Setup(current_device(), 8, Streams(0)))
     task.model.load_state_dict(load_tensors(folder.weights_file))
     assert task.evaluate("test") == {"loss": result.final["test/loss"], "accuracy": result.final["test/accuracy"]}
     assert result.best_epoch < result.epochs

@@ -19,6 +19,7 @@ from benchbench.training.trainer import run
 from benchbench.values import Component, Execution, RunSpec
 from benchbench.workloads import DATA
 from tests import cases
+from tests.accelerator import current_device, every_device, tolerance
 
 CPU = torch.device("cpu")
 
@@ -40,7 +41,7 @@ def spec(workload: str = "digits-mlp", optimizer: str = "sgd", **execution: Any)
 def training(workload: str = "digits-mlp", **execution: Any) -> tuple[Training, Any]:
     """Return a training and its first batch; torch's random state is put back."""
     with torch.random.fork_rng(devices=[]):
-        made = Training(spec(workload, **execution), CPU, DATA)
+        made = Training(spec(workload, **execution), current_device(), DATA)
     return made, next(made.task.batches(1))
 
 
@@ -59,6 +60,7 @@ def norm(tensors: list[Tensor]) -> float:
 # Clipping
 
 
+@every_device
 @pytest.mark.parametrize("second_order", [False, True])
 @pytest.mark.parametrize("name", ["mlp", "frozen_and_unused"])
 def test_gradients_are_scaled_down_and_products_are_not(second_order: bool, name: str) -> None:
@@ -80,6 +82,7 @@ def test_gradients_are_scaled_down_and_products_are_not(second_order: bool, name
     assert norm([g for g in evaluated(2 * length)[0] if g is not None]) == length
 
 
+@every_device
 def test_a_clipped_gradient_keeps_the_derivative_of_the_gradient() -> None:
     case, ledger = cases.build("mlp"), Ledger()
     objective = Objective(case.loss(), case.parameters(), create_graph=True, clip_norm=0.01, ledger=ledger)
@@ -90,9 +93,10 @@ def test_a_clipped_gradient_keeps_the_derivative_of_the_gradient() -> None:
         products = torch.autograd.grad(found, objective.parameters, ones(objective)[0])
     assert ledger.hvps == 1
     _, [expected] = Objective(case.loss(), case.parameters()).with_hvp(ones(objective))
-    torch.testing.assert_close(list(products), expected, rtol=1e-12, atol=1e-15)
+    torch.testing.assert_close(list(products), expected, rtol=tolerance(1e-12), atol=tolerance(1e-15))
 
 
+@every_device
 def test_a_suite_clips_every_evaluation() -> None:
     made, batch = training(clip_norm=0.01)
     objective = made.objective(batch)
@@ -104,6 +108,7 @@ def test_a_suite_clips_every_evaluation() -> None:
 # Half precision
 
 
+@every_device
 @pytest.mark.parametrize(("name", "dtype"), [("bf16", torch.bfloat16), ("fp16", torch.float16)])
 def test_half_precision_is_for_plain_gradients(name: str, dtype: torch.dtype) -> None:
     made, batch = training(autocast=name)
@@ -118,7 +123,7 @@ def test_half_precision_is_for_plain_gradients(name: str, dtype: torch.dtype) ->
     assert seen == [dtype, torch.float32]
 
     made.task.model.zero_grad()
-    with torch.autocast("cpu", dtype):
+    with torch.autocast(current_device().type, dtype):
         expected_loss = made.task.loss(batch)
     # 2^16 is the scale of fp16. A power of two moves no rounding, but keeps small numbers from vanishing.
     (expected_loss.float() * (2**16 if name == "fp16" else 1)).backward()
@@ -129,13 +134,15 @@ def test_half_precision_is_for_plain_gradients(name: str, dtype: torch.dtype) ->
         assert not torch.equal(found, full)
 
 
+@every_device
 def test_gradients_that_fp16_would_lose_are_kept() -> None:
     """A gradient of 2^-30 is zero in fp16; with the loss scaled by 2^16 it is 2^-14 on the way."""
-    weight, inputs = nn.Parameter(torch.ones(1, 1)), torch.full((1, 1), 2.0**-15)
+    weight = nn.Parameter(torch.ones(1, 1, device=current_device()))
+    inputs = torch.full_like(weight, 2.0**-15)
 
     def evaluated(scaler: LossScaler | None) -> Tensor:
         def loss() -> Tensor:
-            with torch.autocast("cpu", torch.float16):
+            with torch.autocast(current_device().type, torch.float16):
                 return (nn.functional.linear(inputs, weight).float() * 2.0**-15).sum()
 
         Objective(loss, [weight], scaler=scaler)()
@@ -143,12 +150,13 @@ def test_gradients_that_fp16_would_lose_are_kept() -> None:
         return weight.grad
 
     assert evaluated(None).item() == 0
-    assert evaluated(LossScaler(CPU)).item() == 2.0**-30
+    assert evaluated(LossScaler(current_device())).item() == 2.0**-30
 
 
+@every_device
 def test_a_gradient_that_is_not_finite_becomes_zero_and_is_counted() -> None:
-    scaler = LossScaler(CPU)
-    weights = [nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(1))]
+    scaler = LossScaler(current_device())
+    weights = [nn.Parameter(torch.ones(size, device=current_device())) for size in (2, 3, 1)]
 
     def evaluated(factor: float) -> list[Tensor | None]:
         Objective(lambda: weights[0].sum() * factor + weights[1].sum(), weights, scaler=scaler)()
@@ -171,6 +179,7 @@ def test_a_gradient_that_is_not_finite_becomes_zero_and_is_counted() -> None:
     assert scaler.scale.item() == 2.0**14
 
 
+@every_device
 def test_scaling_goes_on_from_its_state() -> None:
     made, batch = training(autocast="fp16")
     state = made.state_dict()
@@ -185,10 +194,11 @@ def test_scaling_goes_on_from_its_state() -> None:
         other.load_state_dict({**state, "scaler": {**state["scaler"], "scale": torch.tensor(torch.inf)}})
 
 
+@every_device
 @pytest.mark.parametrize(("optimizer", "name"), [("sam", "bf16"), ("sassha", "fp16")])
 def test_a_run_in_half_precision_learns_and_says_so(optimizer: str, name: str) -> None:
-    plain = run(spec(optimizer=optimizer), CPU, lambda record: None)
-    half = run(spec(optimizer=optimizer, autocast=name), CPU, lambda record: None)
+    plain = run(spec(optimizer=optimizer), current_device(), lambda record: None)
+    half = run(spec(optimizer=optimizer, autocast=name), current_device(), lambda record: None)
     assert half.environment["autocast"] == name
     assert "autocast" not in plain.environment
     assert half.final["test/loss"] != plain.final["test/loss"]
@@ -196,6 +206,7 @@ def test_a_run_in_half_precision_learns_and_says_so(optimizer: str, name: str) -
     assert (half.cost.gradients, half.cost.hvps) == (plain.cost.gradients, plain.cost.hvps)
 
 
+@every_device
 def test_a_run_is_evaluated_in_float32_unless_it_asks_for_its_own_precision() -> None:
     seen: list[torch.dtype] = []
 
@@ -214,7 +225,7 @@ def test_a_run_is_evaluated_in_float32_unless_it_asks_for_its_own_precision() ->
 
     made, batch = training(autocast="bf16", autocast_evaluation=True)
     made.step(batch)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(current_device().type, torch.bfloat16):
         assert made.task.evaluate("test") == {name: own[f"test/{name}"] for name in ("loss", "accuracy")}
 
 
@@ -230,6 +241,7 @@ def test_a_result_says_how_the_run_was_evaluated() -> None:
 # Memory format
 
 
+@every_device
 def test_channels_last_is_for_plain_gradients() -> None:
     made, batch = training("digits-resnet8", channels_last=True)
     seen: list[bool] = []

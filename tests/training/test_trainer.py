@@ -9,7 +9,10 @@ import torch
 from benchbench.runs.folder import RunFolder
 from benchbench.training.trainer import run, run_in_folder
 from benchbench.values import Component, EpochRecord, MultiStep, RunResult, RunSpec
+from tests.accelerator import current_device, every_device
 from tests.conftest import STUBS
+
+pytestmark = every_device
 
 CPU = torch.device("cpu")
 
@@ -33,7 +36,7 @@ def spec(optimizer: str = "sgd", workload: str = "digits-mlp", epochs: int = 3, 
 
 def train(chosen: RunSpec) -> tuple[RunResult, list[EpochRecord]]:
     records: list[EpochRecord] = []
-    return run(chosen, CPU, records.append), records
+    return run(chosen, current_device(), records.append), records
 
 
 def numbers(result: RunResult) -> dict[str, Any]:
