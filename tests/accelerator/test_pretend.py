@@ -1,4 +1,4 @@
-"""Where there is no accelerator, tests of arithmetic run on a pretend one: what that one is like, and that they pass."""
+"""A pretend accelerator for machines without one: it is strict, and tests of arithmetic pass on it."""
 
 from __future__ import annotations
 
