@@ -28,13 +28,13 @@ def engine_of(
         EngineError: The engine cannot be used.
     """
     from benchbench.engines import create
-    from benchbench.engines.slots import available_slots
+    from benchbench.engines.slots import Placement, most_ranks
 
     return create(
         name,
-        available_slots(slots, devices, slots_per_device, exclusive=suite.exclusive),
+        Placement(slots, tuple(devices), slots_per_device, suite.exclusive),
         plugin_modules(suite.specs),
-        limit=slots,
         address=address,
         options=suite.engine_options.get(name, {}),
+        ranks=most_ranks(suite.specs),
     )

@@ -95,7 +95,8 @@ def run(
         suite: A loaded suite, or what `load_suite` takes.
         engine: `local` (a process per run), `inline` (in this process, one after the other), `ray` or `slurm`.
         slots: Runs at a time (default: one per GPU, or per core without a GPU; on a cluster, as many as it takes).
-        devices: What to use of this machine: `cpu`, or GPUs by number (default: all GPUs, or else the CPU).
+        devices: What to use of this machine: `cpu`, or GPUs by number or UUID (default: all GPUs, or else the CPU); on
+            a cluster `cpu`, or nothing.
         slots_per_device: Runs that share a GPU.
         address: For `ray`: the cluster (default: `RAY_ADDRESS`; without it, one is started on this machine).
         wait: For `slurm`: whether to wait for the runs, or to return once they are in the queue, see `collect`.

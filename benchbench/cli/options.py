@@ -97,7 +97,7 @@ Slots = Annotated[
         "--slots",
         metavar="N",
         min=1,
-        help="Runs at a time.",
+        help="Runs at a time; more than there are GPUs only with --slots-per-device.",
         show_default="one per GPU, or per core",
         rich_help_panel=_EXECUTION,
     ),
@@ -108,7 +108,7 @@ SlotsPerDevice = Annotated[
         "--slots-per-device",
         metavar="N",
         min=1,
-        help="Runs that share a GPU; their times are in no table.",
+        help="Runs that share a GPU, not with slurm; their times are in no table.",
         rich_help_panel=_EXECUTION,
     ),
 ]
@@ -117,7 +117,7 @@ Devices = Annotated[
     typer.Option(
         "--devices",
         metavar="LIST",
-        help="What to use of this machine: cpu, or GPUs such as 0,2.",
+        help="What to use of this machine: cpu, or GPUs such as 0,2, by number or UUID. On a cluster: cpu.",
         show_default="all GPUs",
         rich_help_panel=_EXECUTION,
     ),
@@ -175,7 +175,7 @@ DataDir = Annotated[
 
 def device_names(devices: str | None) -> list[str]:
     """Return the devices of `--devices`."""
-    return [each.strip() for each in devices.split(",")] if devices else []
+    return list(dict.fromkeys(each.strip() for each in devices.split(","))) if devices is not None else []
 
 
 def check_engine(engine: EngineName, address: str | None, *, no_wait: bool = False) -> None:

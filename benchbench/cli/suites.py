@@ -155,8 +155,8 @@ def plan(
         loaded = api.load_suite(suite, overrides=overrides, only=only, data=None, synthetic=synthetic)
         planned = api.plan(loaded, force=force, keep_stale=keep_stale, tracking_uri=tracking_uri, runs_dir=runs_dir)
         missing = api.missing_data(loaded, data=data_dir)
+        slots = [slot.name for slot in available_slots()]
         estimates = {} if by_run else api.estimates(loaded, data=data_dir)
-    slots = [slot.name for slot in available_slots()]
     if as_json:
         runs, pairs = planning.runs(planned), planning.pairs(planned, estimates)
         typer.echo(json.dumps({"runs": runs, "estimates": pairs, "slots": slots}, indent=2))

@@ -15,6 +15,31 @@ from benchbench.devices import nvml
 from benchbench.devices.kinds import CPU, Feature, kind_of
 
 
+class DeviceMissingError(RuntimeError):
+    """A device that a run is meant for is not there, or does not start; the message says why, in one line."""
+
+
+def start(device: torch.device, number: int = 1) -> None:
+    """Start a device, so that a run cannot be put on another one without a word. Does nothing for the CPU.
+
+    Args:
+        device: The device.
+        number: Devices of its kind that there must be.
+
+    Raises:
+        DeviceMissingError: It does not start, or there are fewer.
+    """
+    if not is_accelerator(device):
+        return
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # the second one from a torch that is built without it
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise DeviceMissingError(f"{device.type} does not start: {reason}") from None
+    if (there := count(device)) < number:
+        raise DeviceMissingError(f"{number} devices of the kind {device.type} are needed, and there are {there}")
+
+
 def is_accelerator(device: torch.device) -> bool:
     """Return whether a device is another one than the CPU, which works while the host goes on."""
     return device.type != CPU.type

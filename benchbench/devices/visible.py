@@ -43,6 +43,21 @@ class Visible:
             return None
         return name if sum(uuid.startswith(name) for uuid in self.uuids) == 1 else None
 
+    def uuid(self, name: str) -> str:
+        """Return the UUID of a device that `named` knows, or the name where its UUID is not known."""
+        if name.isdigit() and len(self.uuids) == len(self.identifiers) and name in self.identifiers:
+            return self.uuids[self.identifiers.index(name)]
+        return next((uuid for uuid in self.uuids if uuid.startswith(name)), name)
+
+    def restriction(self, names: Sequence[str]) -> dict[str, str]:
+        """Return the environment in which a process sees these devices alone, in this order, once it starts them."""
+        if self.kind.variable is None:
+            return {}
+        only = {self.kind.variable: ",".join(names)}
+        if self.kind is NVIDIA and self.kind.variable not in os.environ:
+            only["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # as NVML numbers them; CUDA begins with the fastest otherwise
+        return only
+
 
 def built_for() -> Kind:
     """Return the kind of accelerator that the installed torch is built for, `CPU` if none that is known here."""

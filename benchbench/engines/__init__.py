@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Protocol
 
 from pydantic import JsonValue
 
-from benchbench.engines.slots import Slot, room_for_ranks
+from benchbench.engines.slots import Placement, apart, available_slots, merged, room_for_ranks
 from benchbench.runs.folder import RunFolder
 from benchbench.values import RunResult, RunSpec
 
@@ -72,10 +73,9 @@ class EngineError(RuntimeError):
 
 def create(
     name: str,
-    slots: Sequence[Slot],
+    placement: Placement,
     preload: Sequence[str] = (),
     *,
-    limit: int | None = None,
     address: str | None = None,
     options: Mapping[str, JsonValue] | None = None,
     ranks: int = 1,
@@ -84,32 +84,41 @@ def create(
 
     Args:
         name: One of `ENGINES`.
-        slots: What runs on this machine are placed on; the inline engine uses the first.
+        placement: What the user says about the places of runs.
         preload: Modules that every run will need, loaded once where the engine can.
-        limit: Runs at a time, for engines that place them on other machines.
         address: A cluster to use, for engines that know several.
         options: What is asked for on behalf of every run, in the engine's own words.
         ranks: The most that a run has.
 
     Raises:
-        BadInputError: This machine, if it is to take the runs, has too few GPUs for the ranks of one.
+        BadInputError: Runs cannot be placed as the user says, or this machine, if it is to take the runs, has too few
+            GPUs for the ranks of one.
         EngineError: There is no such engine, or it cannot be used here.
     """
     if name not in ENGINES:
         raise EngineError(f"there is no engine {name!r}; allowed: {', '.join(ENGINES)}")
-    if name == "ray":
-        from benchbench.engines.ray import RayEngine
-
-        return RayEngine(slots, limit, address, options)
     if name == "slurm":
         from benchbench.engines.slurm import SlurmEngine
 
-        return SlurmEngine(limit, options)
+        placement.check_for_cluster(shares_gpus=False)
+        return SlurmEngine(placement.slots, options, on_cpu=placement.on_cpu, ranks=ranks)
+    if name == "ray" and (address := address or os.environ.get("RAY_ADDRESS")):
+        from benchbench.engines.ray import RayEngine
+
+        placement.check_for_cluster(shares_gpus=True)
+        share = 0.0 if placement.on_cpu else 1 / placement.per_device
+        return RayEngine([], placement.slots, address, options, share)
+    slots = available_slots(placement)
     room_for_ranks(slots, ranks)
+    if name == "ray":
+        from benchbench.engines.ray import RayEngine
+
+        return RayEngine(slots, placement.slots, None, options, 1 / slots[0].sharing if slots[0].devices else 0.0)
     if name == "inline":
         from benchbench.engines.inline import InlineEngine
 
-        return InlineEngine(slots[0])
+        # The first GPUs, in their order; on CPUs ranks share a slot.
+        return InlineEngine(merged(apart(slots[::-1], ranks)) if slots[0].devices else slots[0])
     from benchbench.engines.local import LocalEngine
 
     return LocalEngine(slots, preload)

@@ -7,8 +7,10 @@ import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 
+from benchbench.devices.visible import visible
 from benchbench.engines import Job
 from benchbench.engines.slots import Slot
+from benchbench.problems import BadInputError, Problem
 from benchbench.signals import stopping_on
 from benchbench.values import RunResult
 
@@ -19,13 +21,18 @@ class InlineEngine:
     A debugger stops where it should; a crash takes this process along and a spec's timeout is not enforced.
 
     Args:
-        slot: Device and threads of every run; its environment is not applied.
+        slot: Device and threads of every run; its environment is not applied, for this process may have other uses for
+            its GPUs, or have started them already.
+
+    Raises:
+        BadInputError: Its GPUs cannot be named to this process by number.
     """
 
     name = "inline"
 
     def __init__(self, slot: Slot) -> None:
         self._slot = slot
+        self._device = slot.device if not slot.devices else f"{slot.device}:{_first_number(slot)}"
         self._results: list[RunResult] = []
 
     @property
@@ -41,6 +48,7 @@ class InlineEngine:
         """
         import torch
 
+        from benchbench.devices import use
         from benchbench.training.trainer import run_in_folder
 
         job.folder.prepare(job.spec)
@@ -49,8 +57,14 @@ class InlineEngine:
         try:
             # What a plugin prints must not end up among the tables.
             with stopping_on(signal.SIGINT, signal.SIGTERM) as stop, redirect_stdout(sys.stderr):
-                device = torch.device(self._slot.device)
-                result = run_in_folder(job.spec, device, job.folder, data=job.data, stop=stop)
+                device = torch.device(self._device)
+                try:
+                    use.start(device)
+                    result = run_in_folder(job.spec, device, job.folder, data=job.data, stop=stop)
+                except use.DeviceMissingError as error:
+                    message = f"meant for {self._slot.name}: {error}"
+                    result = RunResult(key=job.spec.key, outcome="failed", message=message)
+                    job.folder.finish(result)
         finally:
             torch.set_num_threads(threads)
         if stop():
@@ -64,3 +78,23 @@ class InlineEngine:
 
     def stop(self, *, at_once: bool = False) -> None:
         """Do nothing: no job runs between calls."""
+
+
+def _first_number(slot: Slot) -> int:
+    """Return the number of the first of a slot's GPUs among those that this process sees.
+
+    Ranks take the GPUs that follow it.
+
+    Raises:
+        BadInputError: This process cannot name them.
+    """
+    here = visible()
+    numbers = [here.identifiers.index(gpu) if gpu in here.identifiers else None for gpu in slot.devices]
+    first = numbers[0]
+    in_turn = first is not None and numbers == list(range(first, first + len(numbers)))
+    # Of the instances of a divided GPU, a process that is not restricted sees the first one alone.
+    if first is None or not in_turn or (first > 0 and slot.devices[0].startswith("MIG-")):
+        chosen = ",".join(slot.devices)
+        message = f"this engine cannot choose it; allowed: {here.kind.variable}={chosen} before the command, or local"
+        raise BadInputError([Problem(message, file="--devices", value=chosen)])
+    return first

@@ -8,12 +8,14 @@ import secrets
 import signal
 import socket
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pydantic import JsonValue
 
+from benchbench.devices.kinds import kind_of
 from benchbench.engines import EngineError, Job
 from benchbench.engines.slots import Slot
 from benchbench.runs.folder import RunFolder
@@ -41,12 +43,13 @@ class RayEngine:
     Args:
         slots: What a cluster that is started here consists of.
         limit: Runs at a time (default: as many as the cluster has room for).
-        address: An existing cluster (default: `RAY_ADDRESS`; without it, one is started here and ends with this
-            process or with `stop`).
+        address: An existing cluster; without it, one is started here and ends with this process or with `stop`.
         options: What a rank of a run asks for: `num_cpus`, `num_gpus`, `memory` (bytes).
+        share: Part of a GPU that a rank asks for otherwise, on a cluster that has any.
 
     Raises:
-        EngineError: Ray is not installed, or there is no cluster at the address.
+        EngineError: Ray is not installed, there is no cluster at the address, or a rank asks for more GPUs than there
+            are here.
     """
 
     name = "ray"
@@ -57,19 +60,23 @@ class RayEngine:
         limit: int | None = None,
         address: str | None = None,
         options: Mapping[str, JsonValue] | None = None,
+        share: float = 1.0,
     ) -> None:
         # Usage statistics are the user's choice, so they are off unless the user has said something about them.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        address = address or os.environ.get("RAY_ADDRESS")
         self._slots = [] if address else list(slots)
+        gpus = list(dict.fromkeys(gpu for slot in self._slots for gpu in slot.devices))
         self._total: dict[str, float] = {
             "num_cpus": sum(slot.threads for slot in self._slots),
-            "num_gpus": sum(slot.device != "cpu" for slot in self._slots),
+            "num_gpus": len(gpus),
         }
-        self._own = _connect(self._total, address)
+        self._own = _connect(self._total, address, _visible_to_cluster(self._slots[0], gpus) if gpus else {})
         if self._own:
             self._total["memory"] = _memory_of_cluster()
-        self._per_rank = _per_rank(self._slots, options or {})
+        self._per_rank = _per_rank(self._slots, options or {}, share)
+        if self._slots and self._per_rank["num_gpus"] > len(gpus):
+            asked = f"{self._per_rank['num_gpus']:g}"
+            raise EngineError(f"ray: num_gpus: {asked} for a rank, and there are {len(gpus)} to be used here")
         self._limit = limit or MOST_TASKS
         self._running: dict[Any, Job] = {}
         self._tokens: dict[Path, Path] = {}
@@ -84,7 +91,11 @@ class RayEngine:
         import ray
 
         job.folder.prepare(job.spec)
-        asked = {name: amount * job.spec.execution.ranks for name, amount in self._per_rank.items()}
+        ranks = job.spec.execution.ranks
+        asked = {name: amount * ranks for name, amount in self._per_rank.items()}
+        share = self._per_rank["num_gpus"]
+        if ranks > 1:  # of two halves Ray would make one GPU, and each rank needs one of its own
+            asked["num_gpus"] = ranks * math.ceil(share)
         if job.spec.memory_stated:
             asked.setdefault("memory", job.spec.memory_stated)
         if self._slots:  # on this machine alone, what it has not would never come
@@ -98,7 +109,8 @@ class RayEngine:
             str(job.data.resolve()),
             str(self._token(folder.parent)),
             max(1, int(asked["num_cpus"])),
-            asked["num_gpus"] > 0,
+            ranks if asked["num_gpus"] > 0 else 0,
+            int(1 / asked["num_gpus"]) if 0 < asked["num_gpus"] < 1 else 1,
         )
         self._running[reference] = job
 
@@ -155,7 +167,9 @@ class RayEngine:
         return job.folder.result() or _broken(job, None)
 
 
-def run_as_task(spec: str, folder: str, data: str, token: str, threads: int, gpus: bool) -> dict[str, bytes]:
+def run_as_task(
+    spec: str, folder: str, data: str, token: str, threads: int, gpus: int, sharing: int
+) -> dict[str, bytes]:
     """Execute a run inside a task of Ray.
 
     Args:
@@ -164,23 +178,27 @@ def run_as_task(spec: str, folder: str, data: str, token: str, threads: int, gpu
         data: Path of the folder in which data sets lie.
         token: A file that can be seen here if the run's folder can.
         threads: CPU threads of the run.
-        gpus: Whether the run may use the GPUs that Ray has given this process.
+        gpus: GPUs that the run is meant for, of those that Ray has given this process; 0 for the CPU.
+        sharing: Runs that Ray can put on the same GPU.
 
     Returns:
         What the run has left, by name, if it can't have been left in its folder.
     """
-    from benchbench.engines.node import execute, slot_here
+    import ray
+
+    from benchbench.engines.node import Wanted, execute
     from benchbench.signals import stopping_on
 
     run = RunSpec.model_validate_json(spec)
-    slot = slot_here(threads, gpus=gpus)
+    given = ray.get_runtime_context().get_accelerator_ids().get("GPU", [])
+    wanted = Wanted(threads, gpus, tuple(given), sharing)
     with stopping_on(signal.SIGINT) as stop:  # by which Ray cancels tasks
         if Path(token).exists():
-            execute(Job(run, RunFolder(Path(folder)), Path(data)), slot, stop)
+            execute(Job(run, RunFolder(Path(folder)), Path(data)), wanted, stop)
             return {}
         with tempfile.TemporaryDirectory(prefix="benchbench-") as here:
             files = RunFolder(Path(here))
-            execute(Job(run, files, Path(data)), slot, stop)
+            execute(Job(run, files, Path(data)), wanted, stop)
             left = [*files.tracked_files, files.weights_file]
             return {file.name: file.read_bytes() for file in left if _travels(file)}
 
@@ -189,8 +207,33 @@ def _travels(file: Path) -> bool:
     return file.exists() and file.stat().st_size <= LARGEST_WEIGHTS
 
 
-def _connect(resources: Mapping[str, float], address: str | None) -> bool:
+def _visible_to_cluster(slot: Slot, gpus: Sequence[str]) -> dict[str, str]:
+    """Return the environment by which Ray hands out these GPUs of this machine, and not the first ones."""
+    variable = kind_of(slot.device).variable
+    return {**slot.environment, **({variable: ",".join(gpus)} if variable else {})}
+
+
+@contextmanager
+def _with_environment(added: Mapping[str, str]) -> Iterator[None]:
+    """Let what is started inside inherit these variables too."""
+    before = {name: os.environ.get(name) for name in added}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+
+
+def _connect(resources: Mapping[str, float], address: str | None, environment: Mapping[str, str] | None = None) -> bool:
     """Connect to a cluster, started here unless there is an address; return whether it was started.
+
+    Args:
+        resources: What a cluster has that is started here.
+        address: An existing one.
+        environment: Variables that the processes of a cluster inherit that is started here.
 
     Raises:
         EngineError: Ray is not installed, does not start, or has no cluster at the address.
@@ -211,12 +254,13 @@ def _connect(resources: Mapping[str, float], address: str | None) -> bool:
         if address is not None:
             ray.init(address=address, **quiet)
             return False
-        ray.init(
-            address="local",
-            **resources,
-            object_store_memory=_MOST_BYTES,
-            **{**quiet, "include_dashboard": False},
-        )
+        with _with_environment(environment or {}):
+            ray.init(
+                address="local",
+                **resources,
+                object_store_memory=_MOST_BYTES,
+                **{**quiet, "include_dashboard": False},
+            )
     except Exception as error:  # noqa: BLE001 - a cluster that starts too slowly gives a plain one
         where = f"no Ray cluster at {address}" if address else "Ray does not start"
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
@@ -262,16 +306,30 @@ def _reach(address: str) -> None:
             raise EngineError(f"no Ray cluster at {address}: {error}") from None
 
 
-def _per_rank(slots: Sequence[Slot], options: Mapping[str, JsonValue]) -> dict[str, float]:
-    """Return what a rank asks for: by the suite, else a slot's share, else a core and, if there is one, a GPU."""
+def _per_rank(slots: Sequence[Slot], options: Mapping[str, JsonValue], share: float) -> dict[str, float]:
+    """Return what a rank asks for: by the suite, else a slot's share, else a core, or a GPU with its share of cores."""
+    given = {name: float(str(value)) for name, value in options.items()}
+    if slots:
+        return {"num_cpus": float(slots[0].threads), "num_gpus": _rounded(share), **given}
+    cores = _cores_per_gpu()
+    gpus = given.get("num_gpus", _rounded(share) if cores else 0.0)
+    return {"num_cpus": float(max(1, int((cores or 1.0) * gpus))), "num_gpus": gpus, **given}
+
+
+def _rounded(share: float) -> float:
+    """Return a share of a GPU of which Ray, which counts ten-thousandths, finds as many in one as there should be."""
+    return math.floor(share * 10_000) / 10_000
+
+
+def _cores_per_gpu() -> float | None:
+    """Return the cores that there are for each GPU, on the node of the cluster with the fewest; `None` without GPUs.
+
+    A run on a GPU needs cores as well: what it does not take of them would feed no other GPU.
+    """
     import ray
 
-    if slots:
-        cpus, gpus = slots[0].threads, slots[0].device != "cpu"
-    else:
-        cpus, gpus = 1, ray.cluster_resources().get("GPU", 0) > 0
-    given = {name: float(str(value)) for name, value in options.items()}
-    return {"num_cpus": float(cpus), "num_gpus": float(gpus), **given}
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return min((node.get("CPU", 0) / node["GPU"] for node in nodes if node.get("GPU", 0) > 0), default=None)
 
 
 def _broken(job: Job, error: Exception | None) -> RunResult:

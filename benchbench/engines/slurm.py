@@ -11,8 +11,9 @@ from pydantic import JsonValue
 
 from benchbench.engines import EngineError, Job, slurm_queue
 from benchbench.engines.slurm_job import NAME, new_submission, run_as_job
-from benchbench.engines.slurm_options import sbatch_options
+from benchbench.engines.slurm_options import gpus_of, partition_of, sbatch_options
 from benchbench.engines.slurm_queue import ENDED, SlurmError
+from benchbench.problems import BadInputError, Problem
 from benchbench.runs.folder import RunFolder
 from benchbench.values import Outcome, RunResult
 
@@ -38,9 +39,12 @@ class SlurmEngine:
         options: Options of `sbatch` by name, without the dashes; `gpus` and `cpus_per_task` count for each rank.
         interval: Seconds between two questions to Slurm.
         patience: Seconds that the files of a job that has ended may take to become visible here.
+        on_cpu: Whether runs are meant for CPUs where the options say nothing of GPUs.
+        ranks: The most that a run has.
 
     Raises:
-        EngineError: submitit is not installed, or this is no login node.
+        EngineError: submitit is not installed, this is no login node, or it is not clear what the runs are meant for.
+        BadInputError: The options ask for fewer GPUs than there are ranks.
     """
 
     name = NAME
@@ -51,6 +55,9 @@ class SlurmEngine:
         options: Mapping[str, JsonValue] | None = None,
         interval: float = 2.0,
         patience: float = 5.0,
+        *,
+        on_cpu: bool = False,
+        ranks: int = 1,
     ) -> None:
         try:
             import submitit  # noqa: F401 - only whether it is there
@@ -60,6 +67,9 @@ class SlurmEngine:
             raise EngineError("--engine slurm needs the commands of Slurm: this machine is no login node")
         self._parallel = parallel or MOST_JOBS
         self._options = dict(options or {})
+        self._cores_per_gpu = _cores_per_gpu(self._options, on_cpu=on_cpu)
+        self._on_gpus = bool(gpus_of(self._options))
+        _check_ranks(self._options, ranks)
         self._interval = interval
         self._patience = patience
         self._new: list[Job] = []
@@ -130,7 +140,7 @@ class SlurmEngine:
             if job.folder not in known:
                 shapes.setdefault((job.spec.execution.ranks, job.spec.memory_stated), []).append(job)
         for (ranks, memory), jobs in shapes.items():
-            self._submit_array(sbatch_options(self._options, ranks, memory), jobs)
+            self._submit_array(sbatch_options(self._options, ranks, memory, self._cores_per_gpu), jobs)
 
     def _submit_array(self, options: dict[str, JsonValue], jobs: Sequence[Job]) -> None:
         import submitit
@@ -154,7 +164,11 @@ class SlurmEngine:
             with executor.batch():
                 submitted = [
                     executor.submit(
-                        run_as_job, job.spec.model_dump_json(), str(job.folder.path.resolve()), str(job.data.resolve())
+                        run_as_job,
+                        job.spec.model_dump_json(),
+                        str(job.folder.path.resolve()),
+                        str(job.data.resolve()),
+                        job.spec.execution.ranks if self._on_gpus else 0,
                     )
                     for job in jobs
                 ]
@@ -176,6 +190,39 @@ class SlurmEngine:
         job.folder.finish(result)
         forget(job.folder)
         return result
+
+
+def _cores_per_gpu(options: Mapping[str, JsonValue], *, on_cpu: bool) -> int:
+    """Return the cores to ask for with each GPU: its share of a node's, for runs on GPUs need cores too.
+
+    Raises:
+        EngineError: The options do not say whether runs are meant for the cluster's GPUs, or not what the user says.
+    """
+    asked = gpus_of(options)
+    try:
+        cores = slurm_queue.cores_per_gpu(partition_of(options))
+    except SlurmError:  # what is wrong, sbatch will say
+        cores = None
+    if on_cpu and asked:
+        raise EngineError(f"--devices cpu, and `slurm` in the suite asks for GPUs: {asked}")
+    if cores is not None and asked is None and not on_cpu:
+        raise EngineError(
+            "this cluster has GPUs, and the suite does not say whether its runs are meant for them; allowed: "
+            "`slurm: {gpus: 1}` (for each rank), `slurm: {gpus: 0}` or --devices cpu"
+        )
+    return cores or 1
+
+
+def _check_ranks(options: Mapping[str, JsonValue], ranks: int) -> None:
+    """Do nothing if jobs with these options have a GPU for each rank, or none at all.
+
+    Raises:
+        BadInputError: They have fewer.
+    """
+    asked = gpus_of(options)
+    if asked and asked < ranks and "gpus" not in options:  # which counts for each rank
+        message = f"each rank needs a GPU of its own, and `slurm` in the suite asks for {asked}; `gpus: 1` is for each"
+        raise BadInputError([Problem(message, field="ranks", value=str(ranks))])
 
 
 def alive_submissions(folders: Iterable[RunFolder]) -> dict[RunFolder, str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from benchbench.devices.visible import built_for, visible
 from benchbench.engines import Job, slurm_queue
 from benchbench.runs.folder import RunFolder
 from benchbench.values import RunSpec, Submission
@@ -20,7 +22,7 @@ _LONGEST_END = 60.0
 """Seconds that a job waits to be ended after it has been queued up again."""
 
 
-def run_as_job(spec: str, folder: str, data: str) -> None:
+def run_as_job(spec: str, folder: str, data: str, gpus: int) -> None:
     """Execute a run inside a job of Slurm.
 
     On SIGTERM (`scancel`, preemption, the end of a node) and on SIGUSR2 (the time limit is near) the run leaves a
@@ -31,8 +33,9 @@ def run_as_job(spec: str, folder: str, data: str) -> None:
         spec: The run's spec as JSON.
         folder: Path of the run's folder.
         data: Path of the folder in which data sets lie.
+        gpus: GPUs that the run is meant for, of those that Slurm has given the job; 0 for the CPU.
     """
-    from benchbench.engines.node import execute, slot_here
+    from benchbench.engines.node import Wanted, execute, refuse
 
     files = RunFolder(Path(folder))
     submission = files.submission()
@@ -45,8 +48,11 @@ def run_as_job(spec: str, folder: str, data: str) -> None:
     if submission is None:  # whoever submits the job writes it too, maybe a moment later
         job.folder.submit(new_submission(_own_job()))
     threads = int(os.environ.get("SLURM_CPUS_PER_TASK") or len(os.sched_getaffinity(0)))
+    if gpus and (reason := _unknown_gpus()) is not None:
+        refuse(job, reason)
+        return
     before = job.folder.checkpoints.latest_steps()
-    result = execute(job, slot_here(threads, gpus=True), lambda: bool(received))
+    result = execute(job, Wanted(threads, gpus), lambda: bool(received))
     if result.outcome != "interrupted" or signal.SIGUSR2 not in received:
         return
     if job.folder.checkpoints.latest_steps() <= before:
@@ -54,6 +60,22 @@ def run_as_job(spec: str, folder: str, data: str) -> None:
         job.folder.finish(result.model_copy(update={"outcome": "timeout", "message": message}))
     else:
         _queue_up_again(received)
+
+
+def _unknown_gpus() -> str | None:
+    """Return why it cannot be known which GPUs of this node are this job's, `None` if it can.
+
+    Slurm says it in the variable by which processes are restricted to devices. Where a cluster has turned that off,
+    it may hide the others instead. Where it does neither, all jobs of the node would take the first GPU.
+    """
+    kind = built_for()
+    if kind.variable is None or kind.variable in os.environ:
+        return None
+    seen = len(visible().identifiers)
+    if os.environ.get("SLURM_GPUS_ON_NODE") == str(seen):
+        return None
+    where = os.environ.get("SLURMD_NODENAME", platform.node())
+    return f"Slurm does not say which of the {seen} GPUs of {where} are this job's: {kind.variable} is not set"
 
 
 def _queue_up_again(received: Sequence[int]) -> None:

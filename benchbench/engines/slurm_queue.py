@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Iterable, Sequence
 
@@ -24,6 +25,10 @@ ENDED = frozenset(
 
 _LONGEST_LINE = 500
 """Jobs in one command."""
+
+
+_GPUS = re.compile(r"(?:^|,)gpu:(?:[^:,()]+:)?(\d+)")
+"""In what Slurm says of a node's resources, such as `gpu:a100:4(S:0-1),shard:16`."""
 
 
 class SlurmError(RuntimeError):
@@ -69,6 +74,26 @@ def requeue(job: str) -> None:
     _checked(["scontrol", "requeue", job])
 
 
+def cores_per_gpu(partition: str | None) -> int | None:
+    """Return the cores that there are for each GPU, on the node with the fewest; `None` where Slurm knows of no GPU.
+
+    Args:
+        partition: Of which partition (default: of all).
+
+    Raises:
+        SlurmError: Slurm does not answer, or there is no such partition.
+    """
+    named = [f"--partition={partition}"] if partition else []
+    done = _checked(["sinfo", "--noheader", "--exact", "--format=%c|%G", *named])
+    shares = []
+    for line in done.stdout.splitlines():
+        cores, _, resources = line.partition("|")
+        gpus = sum(int(count) for count in _GPUS.findall(resources))
+        if gpus:
+            shares.append(max(1, int(cores.strip().rstrip("+")) // gpus))
+    return min(shares, default=None)
+
+
 def _queued(jobs: Sequence[str]) -> dict[str, str]:
     command = ["squeue", "--noheader", "--array", "--states=all", "--format=%i|%T", f"--jobs={','.join(jobs)}"]
     done = _run(command)
@@ -97,10 +122,11 @@ def _scancel(arguments: Sequence[str]) -> None:
     _run(["scancel", "--quiet", *arguments])
 
 
-def _checked(command: Sequence[str]) -> None:
+def _checked(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     done = _run(command)
     if done.returncode:
         raise SlurmError(_reason(done))
+    return done
 
 
 def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:

@@ -16,7 +16,7 @@ from benchbench.engines.slots import Slot
 from benchbench.execution.processes import die_with_parent
 from benchbench.runs.folder import RunFolder
 from benchbench.signals import StopFlag
-from benchbench.values import RunSpec
+from benchbench.values import RunResult, RunSpec
 
 LONGEST_LOG = 16 * 1024 * 1024
 """Bytes that a log may have; of a longer one its beginning stays, and what is printed from then on."""
@@ -54,12 +54,21 @@ def work(spec: str, folder: str, data: str, slot: Slot, company: c_int) -> None:
 
     import torch
 
+    from benchbench.devices import use
     from benchbench.training.trainer import run_in_folder
 
+    run = RunSpec.model_validate_json(spec)
+    device = torch.device(slot.device)
     torch.set_num_threads(slot.threads)
+    try:
+        use.start(device, len(slot.devices))
+    except use.DeviceMissingError as error:
+        message = f"meant for {slot.name}: {error}"
+        files.as_claimed().finish(RunResult(key=run.key, outcome="failed", message=message))
+        return
     run_in_folder(
-        RunSpec.model_validate_json(spec),
-        torch.device(slot.device),
+        run,
+        device,
         files,
         data=Path(data),
         company=lambda: company.value,

@@ -157,7 +157,7 @@ def following(spec: RunSpec, device: torch.device, data: Path) -> Iterator[Follo
 
     What the run has given must be on the disk before the end of this context, where ranks wait for each other.
 
-    They share out this process's threads. On GPUs, each has one to itself: this process the first one that it sees.
+    They share out this process's threads. On GPUs, each has one to itself: those that follow this process's.
 
     Args:
         spec: The run.
@@ -176,13 +176,16 @@ def following(spec: RunSpec, device: torch.device, data: Path) -> Iterator[Follo
         return
     if (reason := use.lacks(device, "ranks")) is not None:
         raise ValueError(f"ranks: {reason}")
-    if use.is_accelerator(device) and (count := use.count(device)) < size:
+    first = device.index or 0
+    if use.is_accelerator(device) and (count := use.count(device) - first) < size:
         raise ValueError(f"ranks: each of {size} needs a GPU of its own, and there are {count}")
     threads = torch.get_num_threads()
     share = max(1, threads // size)
     with tempfile.TemporaryDirectory(prefix="benchbench-") as folder:
         places = range(1, size)
-        devices = {rank: f"{device.type}:{rank}" if use.is_accelerator(device) else device.type for rank in places}
+        devices = {
+            rank: f"{device.type}:{first + rank}" if use.is_accelerator(device) else device.type for rank in places
+        }
         started = [_start(spec, data, _Place(rank, devices[rank], share, folder)) for rank in places]
         torch.set_num_threads(share)
         followers = Followers(Ranks(0, size), device, Path(folder), started)

@@ -154,7 +154,7 @@ def new_engine(request: pytest.FixtureRequest) -> Callable[..., Engine]:
             from benchbench.engines.slurm import SlurmEngine
 
             request.getfixturevalue("slurm")
-            return SlurmEngine(**{"interval": 0.5, "patience": 1.0, **options})
+            return SlurmEngine(**{"interval": 0.5, "patience": 1.0, "on_cpu": "options" not in options, **options})
         if name == "local":
             from benchbench.engines.local import LocalEngine
 

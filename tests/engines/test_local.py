@@ -13,7 +13,7 @@ import pytest
 from benchbench.engines import EngineError, Job, create
 from benchbench.engines.local import LocalEngine
 from benchbench.engines.memory import room
-from benchbench.engines.slots import Slot, cpu_slots
+from benchbench.engines.slots import Placement, Slot, cpu_slots
 from benchbench.runs.folder import RunFolder
 from benchbench.values import Component, Execution, RunResult, RunSpec
 from tests.conftest import STUBS, STUBS_DIGEST, wait_for
@@ -52,7 +52,7 @@ def engine() -> Iterator[LocalEngine]:
 
 def test_an_engine_that_there_is_not_is_said() -> None:
     with pytest.raises(EngineError, match="there is no engine 'lokal'; allowed: local, inline, ray, slurm"):
-        create("lokal", cpu_slots(1, cores=1))
+        create("lokal", Placement())
 
 
 def test_a_run_leaves_its_files(engine: LocalEngine, tmp_path: Path) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +15,8 @@ from typing import Any
 import pytest
 
 from benchbench.engines import Engine, EngineError, create
-from benchbench.engines.slots import cpu_slots
-from tests.conftest import benchbench, processes_where, wait_for
+from benchbench.engines.slots import Placement
+from tests.conftest import REPOSITORY, benchbench, pretend_gpus, processes_where, wait_for
 from tests.engines.conftest import assert_as_undisturbed, execute, make_job
 
 SUITE = """
@@ -101,11 +105,50 @@ def test_results_travel_back_from_a_node_that_does_not_see_the_folder(
 @pytest.mark.slow
 def test_every_run_sees_the_gpu_that_ray_gives_it(new_engine: Callable[..., Engine], tmp_path: Path) -> None:
     engine = new_engine("ray", options={"num_gpus": 1})
-    seen = {"variable": "CUDA_VISIBLE_DEVICES", "folder": str(tmp_path)}
-    jobs = [make_job(tmp_path / "runs", "environment", seed=seed, parameters=seen) for seed in range(2)]
-    execute(engine, jobs)
-    assert {(tmp_path / f"{seed}.txt").read_text().split()[0] for seed in range(2)} == {"0"}  # of two nodes
+    jobs = [make_job(tmp_path / "runs", "line", seed=seed) for seed in range(2)]
+    results = execute(engine, jobs)
+    assert {result.outcome for result in results.values()} == {"failed"}  # and never on the CPU
+    for result in results.values():
+        assert re.fullmatch(r"meant for 1 GPU, and \S+ has 0 for it; given to it: 0", result.message)  # of two nodes
     engine.stop()
+
+
+RUNS_ON_PRETEND_GPUS = """
+import json, sys
+from pathlib import Path
+from benchbench.devices.visible import visible
+from benchbench.engines.ray import RayEngine
+from benchbench.engines.slots import gpu_slots
+from tests.engines.conftest import execute, make_job
+names, per_device, folder = sys.argv[1].split(","), int(sys.argv[2]), Path(sys.argv[3])
+engine = RayEngine(gpu_slots(visible(), names, 2, per_device), share=1 / per_device)
+jobs = [make_job(folder / "runs", "line", seed=seed) for seed in range(2)]
+print(json.dumps(sorted(result.message for result in execute(engine, jobs).values())))
+engine.stop()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("gpus", "per_device", "places"),
+    [
+        ("2,3", 1, ["gpu:2", "gpu:3"]),
+        ("5", 2, ["gpu:5", "gpu:5"]),
+        ("GPU-000d5548", 1, ["gpu:GPU-000d5548", "gpu:GPU-000d5548"]),
+    ],
+)
+def test_runs_on_a_cluster_of_this_machine_are_meant_for_its_chosen_gpus(
+    nvml_folder: Path, tmp_path: Path, gpus: str, per_device: int, places: list[str]
+) -> None:
+    pytest.importorskip("ray")
+    environment = {**pretend_gpus(nvml_folder, 8), "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-c", RUNS_ON_PRETEND_GPUS, gpus, str(per_device), str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    messages = json.loads(done.stdout.splitlines()[-1])
+    assert [message.partition(": cuda does not start")[0] for message in messages] == [
+        f"meant for {at}" for at in places
+    ]
 
 
 @pytest.mark.slow
@@ -155,4 +198,4 @@ def test_a_cluster_that_starts_too_slowly_is_one_line(monkeypatch: pytest.Monkey
     monkeypatch.setattr(ray, "is_initialized", lambda: False)  # the other tests' cluster may be at work
     monkeypatch.setattr(ray, "init", hesitate)
     with pytest.raises(EngineError, match="Ray does not start: The current node timed out"):
-        create("ray", slots=cpu_slots(1, cores=1))
+        create("ray", Placement(devices=("cpu",)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 from benchbench import api
 from benchbench.engines import Engine, EngineError
 from benchbench.values import RunResult, Submission
-from tests.conftest import benchbench, processes_where, wait_for
+from tests.conftest import benchbench, pretend_gpus, processes_where, wait_for
 from tests.engines.conftest import assert_as_undisturbed, execute, make_job
 
 NewEngine = Callable[..., Engine]
@@ -26,7 +27,7 @@ name: lines
 title: Lines
 seeds: [0, 1]
 checkpoint_minutes: 1.0e-6
-slurm: {partition: main, time: 10, mem: 500M}
+slurm: {partition: main, time: 10, mem: 500M, gpus: 0}
 workloads:
   line: {workload: "STUBS:line", epochs: 3, batch_size: 8, steps: 4, pause: PAUSE}
 methods:
@@ -98,7 +99,7 @@ def begin_again(job: str) -> None:
 @pytest.mark.slow
 def test_a_run_that_is_preempted_goes_on_where_it_was(new_engine: NewEngine, tmp_path: Path) -> None:
     cores = os.cpu_count() or 1
-    engine = new_engine("slurm", options={"partition": "low", "cpus_per_task": cores})
+    engine = new_engine("slurm", options={"partition": "low", "cpus_per_task": cores, "gpus": 0})
     slow = make_job(tmp_path / "runs", "line", epochs=40, parameters={"pause": 0.05})  # without checkpoints of its own
     engine.submit(slow)
     wait_for(lambda: engine.poll(0.2) or slow.folder.records(), seconds=120)
@@ -154,20 +155,39 @@ def test_a_run_in_the_queue_is_taken_up_by_the_next_engine(new_engine: NewEngine
 
 
 @pytest.mark.slow
-def test_every_job_of_an_array_sees_its_own_gpu(new_engine: NewEngine, tmp_path: Path) -> None:
+def test_every_job_of_an_array_has_a_gpu_of_its_own_or_fails(
+    new_engine: NewEngine, nvml_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in pretend_gpus(nvml_folder, 2).items():  # which the jobs inherit
+        monkeypatch.setenv(name, value)
+    engine = new_engine("slurm", options={"gpus": 1})
+    jobs = [make_job(tmp_path / "runs", "line", seed=seed, epochs=200, parameters={"pause": 1}) for seed in range(2)]
+    results = execute(engine, jobs)
+    assert {result.outcome for result in results.values()} == {"failed"}  # and never on the CPU
+    places = {result.message.partition(": cuda does not start")[0] for result in results.values()}
+    assert places <= {"meant for gpu:0", "meant for gpu:1"}
+
+
+@pytest.mark.slow
+def test_a_job_without_the_gpu_that_it_is_meant_for_fails(new_engine: NewEngine, tmp_path: Path) -> None:
     engine = new_engine("slurm", options={"gres": "gpu:1"})
-    jobs = [
-        make_job(
-            tmp_path / "runs",
-            "environment",
-            seed=seed,
-            parameters={"variable": "CUDA_VISIBLE_DEVICES", "folder": str(tmp_path)},
-        )
-        for seed in range(2)
-    ]
-    execute(engine, jobs)
-    seen = {(tmp_path / f"{seed}.txt").read_text().split()[0] for seed in range(2)}
-    assert seen == {"0", "1"}
+    job = make_job(tmp_path / "runs", "line")
+    [result] = execute(engine, [job]).values()
+    assert result.outcome == "failed"
+    assert re.fullmatch(r"meant for 1 GPU, and \S+ has 0 for it.*", result.message), result.message
+
+
+@pytest.mark.slow
+def test_a_cluster_with_gpus_is_not_left_to_its_cpus_without_a_word(new_engine: NewEngine, tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=r"this cluster has GPUs, and the suite does not say .* `slurm: {gpus: 0}`"):
+        new_engine("slurm", options={"mem": "100M"})
+    engine = new_engine("slurm", options={"gpus": 1})
+    job = make_job(tmp_path / "runs", "line")
+    engine.submit(job)
+    engine.poll(0.0)
+    asked = slurm_command("scontrol", "show", "job", job.folder.submission().job)
+    engine.stop()
+    assert re.search(rf"CPUs/Task={max(1, (os.cpu_count() or 1) // 2)}\b", asked), asked  # of two GPUs
 
 
 @pytest.mark.slow
