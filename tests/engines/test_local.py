@@ -74,7 +74,7 @@ def test_a_result_says_how_many_runs_there_were_at_a_time(engine: LocalEngine, t
 
 def test_runs_on_different_devices_are_no_company(tmp_path: Path) -> None:
     first, second = cpu_slots(2, cores=2)
-    engine = LocalEngine([replace(first, environment={"CUDA_VISIBLE_DEVICES": "0"}), second])
+    engine = LocalEngine([replace(first, devices=("0",)), second])
     try:
         results = execute(engine, [job(tmp_path, "line", seed=seed) for seed in (1, 2)])
     finally:
