@@ -17,6 +17,7 @@ from benchbench.execution.buffers import ModelBuffers, noticed_modules
 from benchbench.execution.parts import Evaluated, Part, added, owned, scaled
 from benchbench.execution.precision import LossScaler
 from benchbench.execution.ranks import Ranks
+from benchbench.execution.returned_loss import ReturnedLoss
 from benchbench.execution.second_derivatives import explained_second_order, reject_once_differentiable
 from benchbench.perturbation import global_norm
 from benchbench.second_order import FastSecondDerivatives
@@ -88,22 +89,26 @@ class Objective:
         self._unreduced = False
         self.create_graph = create_graph
 
-    def __call__(self) -> Tensor:
+    def __call__(self, backward: bool = True) -> Tensor:
         """Evaluate the loss and leave fresh gradients in `p.grad` (`None` for unused and frozen parameters).
 
+        Args:
+            backward: `False` evaluates the loss alone, as a line search does, and leaves `p.grad` as it is.
+
         Returns:
-            The loss, detached.
+            The loss. An optimizer may differentiate it itself: that gives the gradient in `p.grad`, at no cost.
 
         Raises:
             TypeError: The loss is not a scalar tensor with a graph.
         """
+        if not backward:
+            return self._value()
         with self._evaluation(second_order=self.create_graph):
             if self.create_graph:
                 found = reduce(added, map(self._gradients_with_graph, self._parts))
             else:
                 found = self._accumulated_gradients()
-            self._finish(found)
-        return found.loss
+            return self._finish(found).value
 
     def with_hvp(self, vectors: Sequence[Vectors]) -> tuple[Tensor, list[list[Tensor]]]:
         """Evaluate like a call, and multiply the Hessian at the same point with each of `vectors`.
@@ -143,6 +148,24 @@ class Objective:
         finally:
             self._unreduced = before
 
+    def _value(self) -> Tensor:
+        """Evaluate the loss alone; with a graph where a gradient computed from that is the gradient of a call."""
+        as_it_is = len(self._parts) == 1 and not (self._clip_norm or self._scaler or self._ranks)
+        wanted = torch.is_grad_enabled() and as_it_is
+        with self._evaluation(second_order=self.create_graph), torch.set_grad_enabled(wanted):
+            losses = [part.loss if self.create_graph else part.first_order_loss or part.loss for part in self._parts]
+            values = [
+                loss() if part.weight == 1 else loss() * part.weight
+                for part, loss in zip(self._parts, losses, strict=True)
+            ]
+            loss = reduce(torch.add, values)
+            if self._ranks is not None:
+                [loss] = self._ranks.total([loss])
+        self._ledger.add(forwards=1)
+        if self.first_loss is None:
+            self.first_loss = loss.detach()
+        return loss
+
     def _accumulated_gradients(self) -> Evaluated:
         """Let autograd sum up the gradients of all parts in `p.grad`."""
         losses = []
@@ -177,6 +200,7 @@ class Objective:
 
     def _forward(self, part: Part, evaluate: Callable[[], Tensor]) -> Tensor:
         if part is self._parts[0]:
+            self._ledger.returned = None  # which keeps gradients
             for parameter in self._all_parameters:  # a frozen one may have a gradient left from before
                 parameter.grad = None
         if self._ranks is not None:
@@ -218,17 +242,18 @@ class Objective:
         share = sum(part.weight for part in self._parts)
         return replace(scaled(found, 1 / share) if share else found, loss=loss)
 
-    def _finish(self, found: Evaluated) -> None:
+    def _finish(self, found: Evaluated) -> ReturnedLoss:
         """Leave the gradients where optimizers look for them, and write down an evaluation of the mini-batch."""
-        for parameter, gradient in zip(self.parameters, self._clipped(found.gradients), strict=True):
+        gradients = self._clipped(found.gradients)
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
-        self._ledger.forwards += 1
-        self._ledger.gradients += 1
-        self._ledger.hvps += len(found.products)
+        self._ledger.add(forwards=1, gradients=1, hvps=len(found.products))
+        self._ledger.returned = returned = ReturnedLoss(found.loss, self.parameters, gradients)
         if self.first_loss is None:
             self.first_loss = found.loss
         if self._watch is not None:
             self._watch()
+        return returned
 
     def _clipped(self, gradients: list[Tensor | None]) -> list[Tensor | None]:
         if self._clip_norm is None or all(gradient is None for gradient in gradients):

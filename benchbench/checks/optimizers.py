@@ -12,6 +12,7 @@ import torch
 from benchbench import registry, stepping
 from benchbench.checks.foreign_code import blamed, called
 from benchbench.checks.subjects import Subject
+from benchbench.cost.ledger import Ledger
 from benchbench.objective import Objective
 from benchbench.problems import Problem, nearest_name
 from benchbench.streams import Streams
@@ -34,7 +35,7 @@ def names_in_state(spec: RunSpec, origin: Origin) -> set[str] | None:
         assert isinstance(optimizer, torch.optim.Optimizer)
         stepping.training(optimizer)
         for _ in range(_FIRST_STEPS):
-            stepping.step(optimizer, _bowl(model, create_graph))
+            _step(optimizer, model, create_graph)
         return diagnostics.state_names(optimizer)
 
     found, _ = called(names)
@@ -96,7 +97,7 @@ def _lacks_graph(optimizer: torch.optim.Optimizer, model: torch.nn.Module, creat
     def first_step() -> bool:
         stepping.training(optimizer)
         try:
-            stepping.step(optimizer, _bowl(model, create_graph))
+            _step(optimizer, model, create_graph)
         except stepping.MissingGraphError:
             return True
         return False
@@ -105,12 +106,15 @@ def _lacks_graph(optimizer: torch.optim.Optimizer, model: torch.nn.Module, creat
     return called(first_step)[0] is True
 
 
-def _bowl(model: torch.nn.Module, create_graph: bool) -> Objective:
-    """Return the sum of the squared parameters, as the loss of one step."""
-    parameters = list(model.parameters())
-    return Objective(
-        lambda: torch.stack([p.square().sum() for p in parameters]).sum(), parameters, create_graph=create_graph
-    )
+def _step(optimizer: torch.optim.Optimizer, model: torch.nn.Module, create_graph: bool) -> None:
+    """Make a step on the sum of the squared parameters."""
+    parameters, ledger = list(model.parameters()), Ledger()
+
+    def loss() -> torch.Tensor:
+        return torch.stack([p.square().sum() for p in parameters]).sum()
+
+    with ledger.metered():
+        stepping.step(optimizer, Objective(loss, parameters, ledger=ledger, create_graph=create_graph))
 
 
 class _EveryShape(torch.nn.Module):

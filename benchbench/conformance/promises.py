@@ -111,7 +111,7 @@ def continues_from_its_state(subject: Subject) -> str:
     stored = copy.deepcopy(training.optimizer.state_dict())
     resumed = subject.training(copy.deepcopy(training.model), training.loss)
     resumed.optimizer.load_state_dict(stored)
-    resumed.ledger.steps = training.ledger.steps
+    resumed.ledger.add(steps=training.ledger.steps)
     for each in (training, resumed):
         each.run(_STEPS)
     if not _same(training.weights(), resumed.weights()):

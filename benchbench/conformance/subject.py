@@ -127,7 +127,7 @@ class Training:
             torch.manual_seed(number)
         with self.ledger.metered():
             stepping.step(self.optimizer, objective)
-        self.ledger.steps += 1
+        self.ledger.add(steps=1)
         self.products_asked += objective.products_asked
         if self.ledger.hvps > products:
             self.product_steps.append(number)

@@ -3,45 +3,93 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.autograd import Variable
 from torch.autograd.graph import Node
 
+from benchbench.execution.returned_loss import ReturnedLoss
 from benchbench.values import Cost
 
 _MARK = "benchbench: a gradient"
 """Key in the metadata of an autograd node whose output is a gradient that can be differentiated again."""
 
-_ENGINE = "_engine_run_backward"
-"""Name of the function in `torch.autograd` that every differentiation goes through; it is private."""
+_ENGINE = "_execution_engine"
+"""Name of the attribute of `torch.autograd.Variable` that every differentiation goes through; it is private."""
+
+
+COUNTS = ("steps", "forwards", "gradients", "hvps")
+"""What a ledger counts."""
 
 
 class Ledger:
     """Counts forwards, gradients and Hessian-vector products.
 
     The objective writes down what it computes. While `metered()` is on, calls that an optimizer makes to
-    autograd behind the objective's back are counted as well, so the counts hold for any optimizer.
+    autograd behind the objective's back are counted as well, so the counts hold for any optimizer. Counts can be added
+    to and not be set: an optimizer that is handed an objective cannot make itself cheaper by assigning to them.
 
     Attributes:
-        steps: Optimizer steps.
-        forwards: Evaluations of the loss.
-        gradients: Gradient computations.
-        hvps: Hessian-vector products.
         before_second_order: Called before whatever needs second derivatives is computed.
+        returned: The loss that the latest evaluation has handed out.
     """
 
     def __init__(self) -> None:
-        self.steps = 0
-        self.forwards = 0
-        self.gradients = 0
-        self.hvps = 0
+        self._counts = dict.fromkeys(COUNTS, 0)
+        self.returned: ReturnedLoss | None = None
         self.before_second_order: Callable[[], None] = lambda: None
         self._inside_objective = False
         self._gradients_with_graph = False
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps."""
+        return self._counts["steps"]
+
+    @property
+    def forwards(self) -> int:
+        """Evaluations of the loss."""
+        return self._counts["forwards"]
+
+    @property
+    def gradients(self) -> int:
+        """Gradient computations."""
+        return self._counts["gradients"]
+
+    @property
+    def hvps(self) -> int:
+        """Hessian-vector products."""
+        return self._counts["hvps"]
+
+    def add(self, **counts: int) -> None:
+        """Add to the counts.
+
+        Raises:
+            ValueError: There is no such count, or less than nothing is added.
+        """
+        if counts.keys() - self._counts.keys() or min(counts.values(), default=0) < 0:
+            raise ValueError(f"counts are {', '.join(COUNTS)}, and only grow; got {counts}")
+        for name, count in counts.items():
+            self._counts[name] += count
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """All counts by name, as a copy."""
+        return dict(self._counts)
+
+    def restore(self, counts: Mapping[str, int]) -> None:
+        """Go on from the counts of an earlier attempt.
+
+        Raises:
+            ValueError: Something was counted before.
+        """
+        if any(self._counts.values()):
+            raise ValueError("counts can be restored before the first step only")
+        self.add(**counts)
 
     def cost(self, train_seconds: float, warm_up_seconds: float | None = None, warm_up_steps: int = 0) -> Cost:
         """Return the counts so far as a value, with what clocks have said."""
@@ -79,52 +127,94 @@ class Ledger:
         """Count every call to the autograd engine that the objective does not make itself.
 
         Every route of differentiation (`Tensor.backward`, `autograd.backward`, `autograd.grad`,
-        `torch.func.grad`) calls one function of torch, which is wrapped here. A call counts as a
-        Hessian-vector product if what it differentiates depends on a gradient, be it the gradient itself
-        with a cotangent or a scalar made from it, and as many times as there are batched cotangents; any
-        other call counts as a gradient. Products in forward mode (`torch.func.jvp` of a gradient) are not
+        `torch.func.grad`, the engine's own `run_backward`) goes through one object of torch, which is wrapped here. A
+        call counts as a Hessian-vector product if what it differentiates depends on a gradient, be it the gradient
+        itself with a cotangent or a scalar made from it, and as many times as there are batched cotangents; any
+        other call counts as a gradient, except of the loss that the objective has returned, whose gradient it has
+        counted itself. Products in forward mode (`torch.func.jvp` of a gradient) are not
         seen, for they need no second call. Inside nested transforms of `torch.func`, whatever has more than
         one element is taken for a gradient.
         """
-        engine = getattr(torch.autograd, _ENGINE)
-
-        def counted(
-            roots: tuple[Tensor, ...], cotangents: tuple[Tensor | None, ...], *args: object, **kwargs: object
-        ) -> tuple[Tensor | None, ...] | None:
-            gradients: tuple[Tensor | None, ...] | None
-            if self._inside_objective:
-                gradients = engine(roots, cotangents, *args, **kwargs)
-                return gradients
-            self._count(roots, cotangents)
-            with self.objective_at_work():  # a backward that calls the engine itself (checkpoints) is part of this
-                gradients = engine(roots, cotangents, *args, **kwargs)
-            _retain_graph, create_graph = args[:2]
-            if create_graph:
-                self.mark(gradients if gradients is not None else _accumulated(roots))
-            return gradients
-
-        setattr(torch.autograd, _ENGINE, counted)
+        engine = getattr(Variable, _ENGINE)
+        setattr(Variable, _ENGINE, _MeteredEngine(engine, self._differentiate))
         try:
             yield
         finally:
-            setattr(torch.autograd, _ENGINE, engine)
+            setattr(Variable, _ENGINE, engine)
 
-    def _count(self, roots: tuple[Tensor, ...], cotangents: tuple[Tensor | None, ...]) -> None:
-        calls = _products_at_once(roots, [cotangent for cotangent in cotangents if cotangent is not None])
-        if self._differentiates_a_gradient(roots):
-            self.before_second_order()
-            self.hvps += calls
-        else:
-            self.gradients += calls
+    def _differentiate(
+        self,
+        run: Callable[..., tuple[Tensor | None, ...] | None],
+        roots: tuple[Tensor, ...],
+        cotangents: tuple[Tensor | None, ...],
+        keep_graph: bool,
+        create_graph: bool,
+        inputs: tuple[Tensor, ...] | None,
+        allow_unreachable: bool,
+        accumulate_grad: bool,
+    ) -> tuple[Tensor | None, ...] | None:
+        rest = (keep_graph, create_graph, tuple(inputs or ()), allow_unreachable, accumulate_grad)
+        if self._inside_objective:
+            return run(roots, cotangents, *rest)
+        of_gradient = self._differentiates_a_gradient(roots)
+        returned = self._returned_loss(roots)
+        if of_gradient or returned is None:
+            calls = _products_at_once(roots, [cotangent for cotangent in cotangents if cotangent is not None])
+            self.add(**{"hvps" if of_gradient else "gradients": calls})
+        gradients: tuple[Tensor | None, ...] | None
+        with self.objective_at_work():  # a backward that calls the engine itself (checkpoints) is part of this
+            if returned is None:
+                gradients = run(roots, cotangents, *rest)
+            else:
+                gradients = returned.differentiated(run, roots, cotangents, *rest)
+        if create_graph:
+            self.mark(_accumulated(roots) if accumulate_grad else gradients or ())
+        return gradients
+
+    def _returned_loss(self, roots: Sequence[Tensor]) -> ReturnedLoss | None:
+        """Return the loss of the latest evaluation, if the roots depend on it.
+
+        Raises:
+            RuntimeError: They depend on that of an earlier one.
+        """
+        if self.returned is None or not any(getattr(root, "numel", int)() == 1 for root in roots):
+            return None
+        ends = [variable for node in graph_behind(roots) if (variable := getattr(node, "variable", None)) is not None]
+        return self.returned if any(each is self.returned.leaf for each in ends) else None
 
     def _differentiates_a_gradient(self, roots: tuple[Tensor, ...]) -> bool:
         if not self._gradients_with_graph:
             return False
         # A nested transform of torch.func has a graph of its own, without the marks of the graph around it.
         nested = torch._C._functorch.is_gradtrackingtensor
-        if any(root.numel() > 1 and nested(root) for root in roots):
+        if any(isinstance(root, Tensor) and root.numel() > 1 and nested(root) for root in roots):
             return True
         return any(_MARK in _metadata(node) for node in graph_behind(roots))
+
+
+class _MeteredEngine:
+    """The autograd engine, except that `run_backward` goes through a function of ours."""
+
+    def __init__(self, engine: Any, differentiate: Callable[..., Any]) -> None:
+        self._engine = engine
+        self._differentiate = differentiate
+
+    def run_backward(
+        self,
+        tensors: tuple[Tensor, ...],
+        grad_tensors: tuple[Tensor | None, ...],
+        keep_graph: bool,
+        create_graph: bool,
+        inputs: tuple[Tensor, ...] | None = None,
+        allow_unreachable: bool = False,
+        accumulate_grad: bool = False,
+    ) -> Any:
+        """Differentiate; the names are those of torch's engine."""
+        rest = (keep_graph, create_graph, inputs, allow_unreachable, accumulate_grad)
+        return self._differentiate(self._engine.run_backward, tensors, grad_tensors, *rest)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
 
 
 def _metadata(node: Node) -> dict[str, object]:
@@ -133,7 +223,8 @@ def _metadata(node: Node) -> dict[str, object]:
 
 def graph_behind(roots: Iterable[Tensor | None]) -> Iterator[Node]:
     """Yield every node of the graph behind `roots` once."""
-    waiting = [root.grad_fn for root in roots if root is not None and root.grad_fn is not None]
+    nodes = [root.grad_fn if isinstance(root, Tensor) else getattr(root, "node", None) for root in roots]
+    waiting = [node for node in nodes if node is not None]
     seen = set(waiting)
     while waiting:
         node = waiting.pop()

@@ -149,13 +149,12 @@ class LossSurface:
         total.div_(weight)
 
     def _batch_value(self, batch: Any) -> list[Tensor]:
-        self.ledger.forwards += 1
+        self.ledger.add(forwards=1)
         with torch.no_grad():
             return [self._loss(batch)]
 
     def _batch_gradient(self, batch: Any) -> tuple[Tensor, ...]:
-        self.ledger.forwards += 1
-        self.ledger.gradients += 1
+        self.ledger.add(forwards=1, gradients=1)
         with torch.enable_grad():
             # Not through the objective: its backward would also write into parameters that are not the surface's.
             return torch.autograd.grad(self._loss(batch), self.parameters, materialize_grads=True)

@@ -31,8 +31,6 @@ from benchbench.training.schedules import Schedules
 from benchbench.values import Metrics, RunSpec
 from benchbench.workloads import Setup, evaluation_mode, set_training_mode
 
-_COUNTS = ("steps", "forwards", "gradients", "hvps")
-
 
 class Training:
     """What the steps of a run need, and their count.
@@ -116,7 +114,7 @@ class Training:
         self._latest = objective
         with self.ledger.metered():
             loss = stepping.step(self.optimizer, objective)
-        self.ledger.steps += 1
+        self.ledger.add(steps=1)
         return loss
 
     def not_finite(self) -> str:
@@ -189,7 +187,7 @@ class Training:
             "modes": [module.training for module in self.task.model.modules()],
             "optimizer": self.optimizer.state_dict(),
             "scaler": {} if self._scaler is None else self._scaler.state(),
-            "counts": {name: getattr(self.ledger, name) for name in _COUNTS},
+            "counts": self.ledger.counts,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -206,8 +204,7 @@ class Training:
             raise ValueError("the optimizer's state changes when it is loaded")
         if self._scaler is not None:
             self._scaler.load_state(state["scaler"])
-        for name in _COUNTS:
-            setattr(self.ledger, name, state["counts"][name])
+        self.ledger.restore(state["counts"])
 
     def account(self) -> dict[str, str]:
         """Say, as plain text, how the gradients were computed, where that is not the default."""

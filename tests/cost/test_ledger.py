@@ -17,7 +17,7 @@ from baselines.adahessian import AdaHessian
 from baselines.sam import SAM
 from baselines.shampoo import Shampoo
 from baselines.sophia_h import SophiaH
-from benchbench.cost.ledger import Ledger
+from benchbench.cost.ledger import COUNTS, Ledger
 from benchbench.objective import Objective
 from sassha import MSASSHA, SASSHA
 from tests import cases
@@ -214,38 +214,73 @@ def test_a_mark_keeps_no_graph_alive() -> None:
 
 
 def test_the_engine_comes_back_after_an_error() -> None:
-    engine = torch.autograd._engine_run_backward
+    engine = torch.autograd.Variable._execution_engine
     with pytest.raises(KeyboardInterrupt), Ledger().metered():
+        assert torch.autograd.Variable._execution_engine is not engine
         raise KeyboardInterrupt
-    assert torch.autograd._engine_run_backward is engine
+    assert torch.autograd.Variable._execution_engine is engine
 
 
-def test_torch_still_differentiates_through_the_function_that_is_wrapped(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The name is private: when a release of torch renames or bypasses it, this says so."""
-    calls = []
-    engine = torch.autograd._engine_run_backward
-
-    def watched(roots: Any, cotangents: Any, retain_graph: bool, create_graph: bool, *args: Any, **kwargs: Any) -> Any:
-        assert isinstance(roots, tuple)
-        assert isinstance(cotangents, tuple)
-        calls.append(create_graph)
-        return engine(roots, cotangents, retain_graph, create_graph, *args, **kwargs)
-
-    monkeypatch.setattr(torch.autograd, "_engine_run_backward", watched)
+@pytest.mark.parametrize("keywords", [False, True])
+def test_the_engine_called_directly_is_counted(keywords: bool) -> None:
+    ledger = Ledger()
     x = torch.ones(3, requires_grad=True)
-    cube(x).backward()
-    torch.autograd.backward([cube(x)])
-    torch.autograd.grad(cube(x), x, create_graph=True)
-    torch.func.grad(cube)(x.detach())
-    assert calls == [False, False, True, True]
+    names = ("tensors", "grad_tensors", "keep_graph", "create_graph", "inputs")
+    with ledger.metered():
+        run = torch.autograd.Variable._execution_engine.run_backward
+        first = ((cube(x),), (torch.ones(()),), True, True, (x,))
+        [gradient] = run(**dict(zip(names, first, strict=True))) if keywords else run(*first)
+        second = ((gradient,), (torch.ones(3),), False, False, (x,))
+        [product] = run(**dict(zip(names, second, strict=True))) if keywords else run(*second)
+        torch.autograd.Variable._execution_engine.queue_callback  # noqa: B018 - whatever else it has is there
+    assert torch.equal(product, 6 * torch.ones(3))
+    assert (ledger.gradients, ledger.hvps) == (1, 1)
+
+
+def test_an_edge_of_the_graph_can_be_differentiated() -> None:
+    ledger = Ledger()
+    x = torch.ones(3, requires_grad=True)
+    value = cube(x)
+    with ledger.metered():
+        torch.autograd.backward(torch.autograd.graph.get_gradient_edge(value))
+    assert ledger.gradients == 1
+
+
+def test_torch_still_differentiates_through_the_object_that_is_wrapped() -> None:
+    """The name is private: when a release of torch renames or bypasses it, this says so."""
+    ledger = Ledger()
+    x = torch.ones(3, requires_grad=True)
+    for number, differentiate in enumerate(
+        [
+            lambda: cube(x).backward(),
+            lambda: torch.autograd.backward([cube(x)]),
+            lambda: torch.autograd.grad(cube(x), x),
+            lambda: torch.func.grad(cube)(x.detach()),
+        ],
+        start=1,
+    ):
+        with ledger.metered():
+            differentiate()
+        assert ledger.gradients == number
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_counts_are_not_for_those_to_set_who_are_counted(name: str) -> None:
+    ledger = Ledger()
+    ledger.add(**{name: 2})
+    with pytest.raises(AttributeError):
+        setattr(ledger, name, 0)
+    ledger.counts[name] = 0
+    with pytest.raises(ValueError, match="only grow"):
+        ledger.add(**{name: -1})
+    with pytest.raises(ValueError, match="before the first step"):
+        ledger.restore({name: 0})
+    assert getattr(ledger, name) == 2
 
 
 def test_cost_is_a_value() -> None:
     ledger = Ledger()
-    ledger.steps = 2
-    ledger.gradients = 3
+    ledger.add(steps=2, gradients=3)
     cost = ledger.cost(train_seconds=1.5)
-    ledger.gradients = 4
+    ledger.add(gradients=1)
     assert (cost.steps, cost.gradients, cost.train_seconds) == (2, 3, 1.5)
