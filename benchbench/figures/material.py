@@ -12,7 +12,7 @@ from benchbench.figures.values import Series
 from benchbench.problems import BadInputError, Problem, nearest_name
 from benchbench.reporting.currencies import Currency
 from benchbench.reporting.metrics import headline_metrics
-from benchbench.reporting.runs import Runs, gather, titled
+from benchbench.reporting.runs import Runs, all_results, gather, titled
 from benchbench.values import Method, Row, RunResult, Suite
 
 
@@ -75,7 +75,8 @@ class Material:
         """Return the metric of results that is shown: the user's, the workload's or a known one."""
         held = {name for runs in self.runs.values() for run in runs.finished for name in run.final}
         named = self.suite.heading(self.workload).metrics
-        return next((name for name in (*self.metrics, *named, *headline_metrics(held)) if name in held), None)
+        usual = headline_metrics(all_results(self.runs.values()))
+        return next((name for name in (*self.metrics, *named, *usual) if name in held), None)
 
 
 def materials(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 from benchbench.figures.averages import BARS, spread
@@ -9,8 +10,9 @@ from benchbench.figures.labels import CURRENCIES, axis, scaled, spans_decades
 from benchbench.figures.material import Material, lacking
 from benchbench.figures.values import Axis, LineFigure, Panel, Series
 from benchbench.reporting.currencies import spent
-from benchbench.reporting.metrics import describe
-from benchbench.reporting.runs import Runs
+from benchbench.reporting.metrics import UNKNOWN_DIRECTION, Better, better
+from benchbench.reporting.runs import Runs, all_results
+from benchbench.reporting.tuning import not_ranked
 from benchbench.stats import pareto_front
 
 
@@ -23,16 +25,20 @@ def pareto(material: Material) -> list[LineFigure]:
     series = tuple(each for each in found if each is not None)
     if not series:
         return []
-    better = describe(name).better
+    direction = better(name, all_results(material.runs.values()))
+    compared = [each for each in series if each.label not in not_ranked(material.suite)]
     x, y = _axes(material, name, series)
     notes = [BARS] if len(material.suite.seeds) > 1 else []
-    notes += [f"Dashed: the front of what nothing beats in both; {better} is better."] if better else []
+    if direction is None:
+        notes.append(f"No front: {name}: {UNKNOWN_DIRECTION}.")
+    else:
+        notes.append(f"Dashed: the front of what nothing beats in both; {direction} is better.")
     return [
         LineFigure(
             kind="pareto",
             workload=material.workload,
             title=material.title(f"{y.label.partition(' (')[0]} against cost"),
-            panels=(Panel(x=x, y=y, series=series, form="points", front=_front(series, better) if better else ()),),
+            panels=(Panel(x=x, y=y, series=series, form="points", front=_front(compared, direction)),),
             notes=(*notes, *lacking(material, [each.label for each in series])),
         )
     ]
@@ -70,8 +76,10 @@ def _axes(material: Material, name: str, series: tuple[Series, ...]) -> tuple[Ax
     )
 
 
-def _front(series: tuple[Series, ...], better: str) -> tuple[tuple[float, float], ...]:
+def _front(series: Sequence[Series], better: Better | None) -> tuple[tuple[float, float], ...]:
     """Return the corners of the front: from each point to the next, first along the cost."""
+    if better is None:
+        return ()
     points = {each.label: (each.x[0], each.y[0]) for each in series}
     best = [points[label] for label in pareto_front(points, lower_is_better=better == "lower")]
     corners = [corner for (_, y), after in pairwise(best) for corner in ((after[0], y), after)]

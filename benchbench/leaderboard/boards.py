@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from benchbench.leaderboard.costs import fronts, mean_costs
-from benchbench.leaderboard.curves import curve_metric, matched, median_end
+from benchbench.leaderboard.curves import curve_metric, direction, matched, median_end
 from benchbench.leaderboard.merge import Entry
-from benchbench.reporting.metrics import describe, figure, headline_metrics
+from benchbench.reporting.metrics import UNKNOWN_DIRECTION, Better, describe, figure, headline_metrics
 from benchbench.stats import MINIMUM_N, Ranking, rank, t_interval
 from benchbench.values import Method, Suite
 
@@ -67,7 +67,9 @@ class Board:
         workload: The workload's label.
         group: What it is grouped under, or empty.
         metric: The metric of the results.
+        better: Which way it is better.
         curve_metric: The metric that was measured after every epoch, or empty where no curve is known.
+        curve_better: Which way that one is better, if it is known.
         target: Value of the curve's metric that profiles ask for, in its own unit: the suite's, or else one that half
             of the methods end up at or beyond.
         lines: The methods: ranked ones in the order of their places, then the others.
@@ -79,7 +81,9 @@ class Board:
     workload: str
     group: str
     metric: str
+    better: Better
     curve_metric: str
+    curve_better: Better | None
     target: float | None
     lines: tuple[Line, ...]
     notes: tuple[str, ...]
@@ -92,7 +96,7 @@ class Board:
     @property
     def lower_is_better(self) -> bool:
         """Whether a lower value of the metric is better."""
-        return describe(self.metric).better == "lower"
+        return self.better == "lower"
 
 
 def boards(suite: Suite, entries: Sequence[Entry]) -> list[Board]:
@@ -107,33 +111,55 @@ def boards(suite: Suite, entries: Sequence[Entry]) -> list[Board]:
         by_workload[entry.spec.workload_label][entry.spec.method].append(entry)
     methods = {method.label: method for method in suite.methods}
     return [
-        _board(suite, workload, metric, by_method, methods)
+        _board(suite, workload, metric, better, by_method, methods)
         for workload, by_method in by_workload.items()
-        for metric in _metrics(suite, workload, by_method)
+        for metric, better in _metrics(suite, workload, by_method).items()
+        if better is not None
     ]
 
 
-def _metrics(suite: Suite, workload: str, by_method: Mapping[str, Sequence[Entry]]) -> list[str]:
-    held = {name for runs in by_method.values() for run in runs if run.stored for name in run.stored.result.final}
-    wanted = suite.heading(workload).metrics or headline_metrics(held)
-    return [name for name in wanted if describe(name).better] or [_FALLBACK]
+def left_out(suite: Suite, entries: Sequence[Entry]) -> list[str]:
+    """Return what has no board, and why, as sentences.
+
+    Args:
+        suite: Workloads and methods.
+        entries: All runs.
+    """
+    by_workload: dict[str, dict[str, list[Entry]]] = defaultdict(lambda: defaultdict(list))
+    for entry in entries:
+        by_workload[entry.spec.workload_label][entry.spec.method].append(entry)
+    return [
+        f"No board of {suite.heading(workload).full_label} by {metric}: {UNKNOWN_DIRECTION}."
+        for workload, by_method in by_workload.items()
+        for metric, better in _metrics(suite, workload, by_method).items()
+        if better is None
+    ]
+
+
+def _metrics(suite: Suite, workload: str, by_method: Mapping[str, Sequence[Entry]]) -> dict[str, Better | None]:
+    """Return the metrics of a workload that are asked for or known, and which way each is better."""
+    results = [run.stored.result for runs in by_method.values() for run in runs if run.stored]
+    wanted = suite.heading(workload).metrics or headline_metrics(results) or (_FALLBACK,)
+    return {name: direction(name, by_method) for name in wanted}
 
 
 def _board(
     suite: Suite,
     workload: str,
     metric: str,
+    better: Better,
     by_method: Mapping[str, list[Entry]],
     methods: Mapping[str, Method],
 ) -> Board:
     values = {method: {run.spec.seed: _value(run, metric) for run in runs} for method, runs in by_method.items()}
-    lower = describe(metric).better == "lower"
-    ranking = rank(values, lower_is_better=lower)
+    lower = better == "lower"
+    on_test = sorted(method for method in values if methods[method].tuned_on == "test")
+    ranking = rank({method: found for method, found in values.items() if method not in on_test}, lower_is_better=lower)
     curve = curve_metric(metric, by_method)
     costs = {method: mean_costs(runs) for method, runs in by_method.items()}
-    on_front = fronts(ranking, costs, lower_is_better=lower)
-    at_equal_cost = matched(by_method, curve, costs, lower_is_better=lower)
-    names = [*(each.name for each in ranking.methods), *(each.name for each in ranking.unranked)]
+    on_front = fronts(ranking, costs)
+    at_equal_cost = matched(by_method, curve, costs)
+    names = [*(each.name for each in ranking.methods), *(each.name for each in ranking.unranked), *on_test]
     lines = tuple(
         _line(
             methods[name],
@@ -155,10 +181,12 @@ def _board(
         workload=heading.label,
         group=heading.group,
         metric=metric,
+        better=better,
         curve_metric=curve,
+        curve_better=direction(curve, by_method) if curve else None,
         target=_target(suite, workload, curve, by_method),
         lines=lines,
-        notes=tuple(_notes(ranking, metric, by_method)),
+        notes=tuple(_notes(ranking, metric, by_method, on_test)),
     )
 
 
@@ -188,8 +216,9 @@ def _line(
     ranked = next((each for each in ranking.methods if each.name == method.label), None)
     tuned = method.tuned.get(workload)
     known = [value for value in values.values() if value is not None and math.isfinite(value)]
-    shown = figure(metric, known) if ranked else None
-    interval = t_interval([describe(metric).scale * value for value in known]) if ranked else "n < 2"
+    is_whole = bool(known) and len(known) == len(values)
+    shown = figure(metric, known) if is_whole else None
+    interval = t_interval([describe(metric).scale * value for value in known]) if is_whole else "n < 2"
     return Line(
         method=method.label,
         category=method.category,
@@ -221,7 +250,9 @@ def _remark(runs: Sequence[Entry], lost: int) -> str:
     return ", ".join([*parts, *([f"{without} without a number"] if without > 0 else [])])
 
 
-def _notes(ranking: Ranking, metric: str, by_method: Mapping[str, Sequence[Entry]]) -> list[str]:
+def _notes(
+    ranking: Ranking, metric: str, by_method: Mapping[str, Sequence[Entry]], on_test: Sequence[str]
+) -> list[str]:
     notes = []
     if any(each.n < MINIMUM_N for each in ranking.methods):
         notes.append(
@@ -235,7 +266,10 @@ def _notes(ranking: Ranking, metric: str, by_method: Mapping[str, Sequence[Entry
             f"alpha = {ranking.alpha:g}). Methods that share a letter cannot be told apart."
         )
     if ranking.unranked:
-        notes.append("Methods without a place had runs that diverged, failed or are missing.")
+        names = ", ".join(each.name for each in ranking.unranked)
+        notes.append(f"Without a place, for runs diverged, failed or are missing: {names}.")
+    if on_test:
+        notes.append(f"Without a place, for their settings were chosen on the test data: {', '.join(on_test)}.")
     devices = {
         run.stored.result.environment.get("device", "") for runs in by_method.values() for run in runs if run.stored
     }

@@ -43,20 +43,17 @@ def mean_costs(runs: Sequence[Entry]) -> dict[str, float]:
     return {currency.name: mean(map(currency.of, spent)) for currency in CURRENCIES} if spent else {}
 
 
-def fronts(
-    ranking: Ranking, costs: Mapping[str, Mapping[str, float]], *, lower_is_better: bool
-) -> dict[str, tuple[str, ...]]:
+def fronts(ranking: Ranking, costs: Mapping[str, Mapping[str, float]]) -> dict[str, tuple[str, ...]]:
     """Return the ranked methods that no other one beats in quality and cost, by currency.
 
     Args:
         ranking: The methods with their means.
         costs: Mean cost by method and currency.
-        lower_is_better: Whether a lower mean is better.
     """
     return {
         currency.name: pareto_front(
             {each.name: (costs[each.name][currency.name], each.mean) for each in ranking.methods},
-            lower_is_better=lower_is_better,
+            lower_is_better=ranking.lower_is_better,
         )
         for currency in CURRENCIES
     }

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from benchbench.leaderboard.costs import CURRENCIES, Currency
 from benchbench.leaderboard.merge import Entry
-from benchbench.reporting.metrics import describe
+from benchbench.reporting.metrics import Better, better, describe
 from benchbench.stats import Evaluation, mean, metric_within
 from benchbench.values import EpochRecord
 
@@ -26,11 +26,9 @@ def curve_metric(metric: str, by_method: Mapping[str, Sequence[Entry]]) -> str:
     return next((name for name in candidates if name in shared), "")
 
 
-def falls(curve_metric: str, metric: str) -> bool:
-    """Return whether a lower value is better for the metric of a curve."""
-    return curve_metric.endswith("/loss") or (
-        curve_metric.partition("/")[2] == metric.partition("/")[2] and describe(metric).better == "lower"
-    )
+def direction(metric: str, by_method: Mapping[str, Sequence[Entry]]) -> Better | None:
+    """Return which way a metric is better, as the runs of a workload say or as it is known."""
+    return better(metric, [run.stored.result for runs in by_method.values() for run in runs if run.stored])
 
 
 def curve(records: Sequence[EpochRecord], metric: str, currency: Currency) -> list[Evaluation]:
@@ -45,8 +43,6 @@ def matched(
     by_method: Mapping[str, Sequence[Entry]],
     curve_metric: str,
     costs: Mapping[str, Mapping[str, float]],
-    *,
-    lower_is_better: bool,
 ) -> dict[str, dict[str, float]]:
     """Return the mean of a curve's metric at the mean cost of the cheapest method, by method and currency.
 
@@ -56,7 +52,6 @@ def matched(
         by_method: Runs of each method.
         curve_metric: The metric, or empty where no curve is known.
         costs: Mean cost by method and currency.
-        lower_is_better: Whether a lower metric is better.
     """
     found: dict[str, dict[str, float]] = {method: {} for method in by_method}
     if not curve_metric:
@@ -69,7 +64,7 @@ def matched(
                     curve(run.stored.records, curve_metric, currency),
                     budget,
                     pick="last",
-                    lower_is_better=lower_is_better,
+                    lower_is_better=False,  # which does not matter for the last one
                 )
                 for run in runs
                 if run.finished and run.stored and run.stored.records

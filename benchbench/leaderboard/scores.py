@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from benchbench.leaderboard.boards import Board
 from benchbench.leaderboard.costs import CURRENCIES
-from benchbench.leaderboard.curves import curve, falls
+from benchbench.leaderboard.curves import curve
 from benchbench.leaderboard.merge import Entry
 from benchbench.stats import Hit, Score, score, time_to_target
 from benchbench.values import EpochRecord
@@ -20,11 +20,16 @@ def scores(found: Sequence[Board]) -> dict[str, tuple[Score, ...]]:
     Args:
         found: The boards.
     """
-    boards = {str(number): board for number, board in enumerate(found) if board.target is not None}
+    boards = {
+        str(number): board
+        for number, board in enumerate(found)
+        if board.target is not None and board.curve_better is not None
+    }
     reached = {
         (line.method, name, entry.spec.seed, 0): _reached(entry, board)
         for name, board in boards.items()
         for line in board.lines
+        if not line.on_test
         for entry in line.entries
     }
     names = {(board.key, board.metric): name for name, board in boards.items()}
@@ -52,5 +57,5 @@ def _reached(entry: Entry, board: Board) -> EpochRecord | None:
         return None
     records = entry.stored.records
     points = curve(records, board.curve_metric, CURRENCIES[0])
-    hit = time_to_target(points, board.target, lower_is_better=falls(board.curve_metric, board.metric))
+    hit = time_to_target(points, board.target, lower_is_better=board.curve_better == "lower")
     return next(record for record in records if record.epoch == hit.index) if hit else None

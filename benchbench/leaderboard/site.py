@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchbench.leaderboard import bundle, plots
-from benchbench.leaderboard.boards import Board, boards
+from benchbench.leaderboard.boards import Board, boards, left_out
 from benchbench.leaderboard.collector import without_collector
 from benchbench.leaderboard.costs import CURRENCIES
 from benchbench.leaderboard.merge import Entry, merge
@@ -142,6 +142,7 @@ class _Pages:
             boards=[(board_id(number, board), board) for number, board in enumerate(found)],
             methods=sorted(methods.items()),
             categories=sorted(set(methods.values()) - {""}),
+            left_out=left_out(suite, entries),
             scores=table,
             scored=max((len(each.times) for scored in by_currency.values() for each in scored), default=0),
             submissions=submissions,

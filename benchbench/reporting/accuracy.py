@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from benchbench.reporting.metrics import describe, figure, headline_metrics
+from benchbench.reporting.metrics import Better, better, describe, figure, headline_metrics
 from benchbench.reporting.results import Place, lay_out
-from benchbench.reporting.runs import Runs, best_metrics, count_seeds, final_metrics, gather, titled
+from benchbench.reporting.runs import Runs, all_results, best_metrics, count_seeds, final_metrics, gather, titled
 from benchbench.reporting.significance import ranking, significance_note, with_ties
 from benchbench.reporting.table import Cell, Figure, Table
+from benchbench.reporting.tuning import not_ranked
 from benchbench.stats import Ranking
 from benchbench.values import Metrics, Row, RunResult, Suite
 
 _USUAL = "test/accuracy"
+
+_DIRECTIONS: Mapping[Better | None, str] = {
+    "higher": "higher is better",
+    "lower": "lower is better",
+    None: "neither way is marked as better: the workload does not say",
+}
 
 _SELECTED_ON = {
     "holdout": "on a part of the training data that is not trained on; the test data were read once, at the end.",
@@ -39,7 +46,10 @@ def places(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> list[Place]:
         suite: The suite.
         runs: Its runs by workload and method.
     """
-    metrics = {workload: _metrics(suite, workload, runs) for workload in suite.workloads}
+    results = {
+        workload: all_results(runs[workload, each.label] for each in suite.methods) for workload in suite.workloads
+    }
+    metrics = {workload: _metrics(suite, workload, results[workload]) for workload in suite.workloads}
     alone = len(set(metrics.values())) == 1 and all(len(names) == 1 for names in metrics.values())
     return [
         Place(
@@ -47,6 +57,7 @@ def places(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> list[Place]:
             label=_label(suite.heading(workload).label, () if alone else names),
             group=suite.heading(workload).group,
             metrics=names,
+            better=tuple(better(name, results[workload]) for name in names),
         )
         for workload, names in metrics.items()
     ]
@@ -75,15 +86,17 @@ def _table(suite: Suite, rows: Sequence[Row], name: str, when: str, metrics: Cal
     columns = places(suite, runs)
     cells: dict[tuple[str, str], Cell] = {}
     rankings: list[Ranking | None] = []
+    unranked = not_ranked(suite)
     for place in columns:
         here = {method.label: runs[place.workload, method.label] for method in suite.methods}
-        orders = {name: ranking(here, metrics, name) for name in place.metrics}
+        compared = {method: of_method for method, of_method in here.items() if method not in unranked}
+        orders = {name: ranking(compared, metrics, name) for name in place.metrics}
         found = {method: cell(of_method, place.metrics, metrics) for method, of_method in here.items()}
         cells |= {(place.workload, method): tied for method, tied in with_ties(found, orders).items()}
         rankings += orders.values()
     shown = {name for place in columns for name in place.metrics}
     what = describe(shown.pop()).full_title if len(shown) == 1 else "Test results"
-    table = lay_out(name, titled(suite, f"{what} {when}"), suite.methods, columns, cells)
+    table = lay_out(name, titled(suite, f"{what} {when}"), suite.methods, columns, cells, unranked=unranked)
     notes = (
         *_notes(suite, runs, cells),
         *_unit_notes(columns),
@@ -94,12 +107,8 @@ def _table(suite: Suite, rows: Sequence[Row], name: str, when: str, metrics: Cal
     return table.model_copy(update={"notes": notes})
 
 
-def _metrics(suite: Suite, workload: str, runs: Mapping[tuple[str, str], Runs]) -> tuple[str, ...]:
-    named = suite.heading(workload).metrics
-    held = {
-        name for (place, _), here in runs.items() if place == workload for run in here.finished for name in run.final
-    }
-    return named or headline_metrics(held) or (_USUAL,)
+def _metrics(suite: Suite, workload: str, results: Sequence[RunResult]) -> tuple[str, ...]:
+    return suite.heading(workload).metrics or headline_metrics(results) or (_USUAL,)
 
 
 def _label(workload: str, metrics: Sequence[str]) -> str:
@@ -116,15 +125,22 @@ def _notes(suite: Suite, runs: Mapping[tuple[str, str], Runs], cells: Mapping[tu
 
 def _unit_notes(columns: Sequence[Place]) -> list[str]:
     """Return what the headers of columns with different metrics leave unsaid: units, and which way is better."""
-    shown = list(dict.fromkeys(name for place in columns for name in place.metrics))
-    if len(shown) == 1 and describe(shown[0]).better == "higher":
+    shown: dict[str, dict[Better | None, list[str]]] = {}
+    for place in columns:
+        for name, direction in zip(place.metrics, place.directions, strict=True):
+            shown.setdefault(name, {}).setdefault(direction, []).append(place.full_label)
+    if len(shown) == 1 and set(*shown.values()) == {"higher"}:
         return []
-    directions = {"higher": "higher is better", "lower": "lower is better", None: "neither way is marked as better"}
     parts = []
-    for name in shown:
+    for name, found in shown.items():
         metric = describe(name)
         unit = f" in {metric.unit}" if metric.unit else ""
-        parts.append(f"{metric.label}: {name}{unit}, {directions[metric.better]}")
+        named = f"{metric.label}: {name}{unit}, " if metric.label != name else f"{name}: "
+        ways = [
+            _DIRECTIONS[direction] + (f" in {', '.join(where)}" if len(found) > 1 else "")
+            for direction, where in found.items()
+        ]
+        parts.append(f"{named}{', '.join(ways)}")
     return [f"{'; '.join(parts)}."]
 
 

@@ -40,6 +40,7 @@ class Record(Frozen):
         metric: Name of the metric, such as `test/accuracy`; empty for a run without any.
         at: The epoch that the value belongs to: the last one, or the best by the run's selection metric.
         value: Its value in the metric's own unit (accuracies are fractions); may be `NaN` or infinite.
+        better: Which way is better, for the metric that chose the best epoch; empty for others.
         epochs: Epochs completed.
         steps: Optimizer steps of the run.
         gradients: Its gradient computations.
@@ -62,6 +63,7 @@ class Record(Frozen):
     metric: str = ""
     at: Literal["final", "best"] = "final"
     value: float | None = None
+    better: Literal["", "higher", "lower"] = ""
     epochs: _Count = 0
     steps: _Count = 0
     gradients: _Count = 0
@@ -73,6 +75,9 @@ class Record(Frozen):
     key: str = ""
     device: str = ""
     versions: str = ""
+
+
+_BETTER: Mapping[bool | None, Literal["", "higher", "lower"]] = {True: "higher", False: "lower", None: ""}
 
 
 class ResultFile(Frozen):
@@ -193,7 +198,8 @@ def _records(suite: Suite, spec: RunSpec, result: RunResult) -> Iterator[Record]
         yield run
     for at, metrics in parts.items():
         for name, value in metrics.items():
-            yield run.model_copy(update={"metric": name, "at": at, "value": value})
+            better = _BETTER[result.higher_is_better] if name == result.selection_metric else ""
+            yield run.model_copy(update={"metric": name, "at": at, "value": value, "better": better})
 
 
 def _row(suite: Suite, of_run: Sequence[Record]) -> Row:
@@ -216,8 +222,16 @@ def _row(suite: Suite, of_run: Sequence[Record]) -> Row:
             values[record.at][record.metric] = record.value
     cost = Cost(steps=first.steps, gradients=first.gradients, hvps=first.hvps, train_seconds=first.train_seconds)
     environment = {"device": first.device} if first.device else {}
+    chosen_by = next((record for record in of_run if record.metric and record.better), None)
     result = RunResult(
-        key=spec.key, outcome=first.outcome, epochs=first.epochs, cost=cost, environment=environment, **values
+        key=spec.key,
+        outcome=first.outcome,
+        selection_metric=chosen_by.metric if chosen_by else "",
+        higher_is_better=chosen_by.better == "higher" if chosen_by else None,
+        epochs=first.epochs,
+        cost=cost,
+        environment=environment,
+        **values,
     )
     return Row(spec=spec, result=result)
 

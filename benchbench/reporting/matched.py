@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from benchbench.reporting.currencies import Currency, curves
-from benchbench.reporting.metrics import describe, figure
+from benchbench.reporting.metrics import UNKNOWN_DIRECTION, better, describe, figure
 from benchbench.reporting.results import Place, lay_out
-from benchbench.reporting.runs import Runs, count_seeds, gather, selection_metric, titled
+from benchbench.reporting.runs import Runs, all_results, count_seeds, gather, selection_metric, titled
 from benchbench.reporting.significance import order, significance_note, with_ties
 from benchbench.reporting.table import Cell, Table
+from benchbench.reporting.tuning import not_ranked
 from benchbench.stats import Evaluation, Ranking, metric_within
 from benchbench.values import Row, Suite
 
@@ -31,29 +32,42 @@ def matched_table(suite: Suite, rows: Sequence[Row]) -> Table:
     places: list[Place] = []
     cells: dict[tuple[str, str], Cell] = {}
     rankings: list[Ranking | None] = []
+    left_out: list[str] = []
+    unranked = not_ranked(suite)
     for workload in suite.workloads:
         here = {method.label: runs[workload, method.label] for method in suite.methods}
         name = selection_metric(here.values())
-        for currency, label in _LABELS.items() if name else ():
+        direction = better(name, all_results(here.values()))
+        heading = suite.heading(workload).full_label
+        if not any(points for of_method in here.values() for points in _finished(of_method, name, "steps").values()):
+            left_out.append(f"Left out: {heading}: no finished run has left a curve.")
+            continue
+        if direction is None:
+            left_out.append(f"{heading}: {name}: {UNKNOWN_DIRECTION}, so nothing is marked or tested.")
+        for currency, label in _LABELS.items():
             found = {method: _finished(of_method, name, currency) for method, of_method in here.items()}
             costs = [points[-1].cost for of_seeds in found.values() for points in of_seeds.values() if points]
             if not costs:
                 continue
-            values = {method: _within(here[method], name, found[method], min(costs)) for method in here}
-            rankings.append(order(name, {method: by_seed for method, by_seed in values.items() if by_seed}))
+            values = {method: _within(here[method], found[method], min(costs)) for method in here}
+            compared = {method: found for method, found in values.items() if found and method not in unranked}
+            rankings.append(order(direction, compared))
             key = f"{workload}\n{currency}"  # a column of its own; labels have no line breaks
-            group = f"{suite.heading(workload).full_label}: {describe(name).title}"
-            places.append(Place(workload=key, label=label.format(min(costs)), group=group, metrics=(name,)))
+            group = f"{heading}: {describe(name).title}"
+            budget = label.format(min(costs))
+            places.append(Place(workload=key, label=budget, group=group, metrics=(name,), better=(direction,)))
             made = {method: _cell(here[method], name, by_seed) for method, by_seed in values.items()}
             cells |= {(key, method): cell for method, cell in with_ties(made, {name: rankings[-1]}).items()}
     notes = [
         _NOTE,
         f"Mean ± sample standard deviation (ddof = 1); {count_seeds(suite)} unless a cell says otherwise.",
         *significance_note(rankings),
+        *left_out,
     ]
     if not places:
         notes = ["No finished run has left a curve."]
-    return lay_out("matched", titled(suite, "At equal cost"), suite.methods, places, cells, notes)
+    title = titled(suite, "At equal cost")
+    return lay_out("matched", title, suite.methods, places, cells, notes, unranked=unranked)
 
 
 _NOTE = (
@@ -75,10 +89,10 @@ def _finished(runs: Runs, name: str, currency: Currency) -> dict[int, list[Evalu
     }
 
 
-def _within(runs: Runs, name: str, found: Mapping[int, list[Evaluation]], budget: float) -> dict[int, float | None]:
+def _within(runs: Runs, found: Mapping[int, list[Evaluation]], budget: float) -> dict[int, float | None]:
     """Return the last value within a budget by seed, `None` for a run that has none."""
-    lower = describe(name).better == "lower"
-    last = {seed: metric_within(found.get(seed, []), budget, pick="last", lower_is_better=lower) for seed in runs.seeds}
+    # Of the last one it does not matter which way is better.
+    last = {seed: metric_within(found.get(seed, []), budget, pick="last", lower_is_better=False) for seed in runs.seeds}
     return {seed: None if evaluation is None else evaluation.metric for seed, evaluation in last.items()}
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from benchbench.reporting.table import Figure
 from benchbench.stats import summarize
-from benchbench.values import Frozen
+from benchbench.values import Frozen, RunResult
 
 Better = Literal["higher", "lower"]
 
@@ -21,7 +21,7 @@ class Metric(Frozen):
         label: Its name in a column's header.
         unit: Unit that is shown, or empty.
         scale: What its values are multiplied with to be in that unit.
-        better: Which way is better; `None` where that is not known, and nothing is marked as best.
+        better: Which way is better, unless a workload says otherwise (`better`); `None` where that is not known.
         decimals: Decimals that are shown; `None`: four significant digits.
         headline: Whether it is shown where the suite names no metric.
         baseline: Metric of the same results that its values have to beat, or empty.
@@ -81,7 +81,6 @@ def describe(name: str) -> Metric:
     """Return how the metric `name` is shown.
 
     What is known of a test metric holds for those of the other splits. Costs at a target are better the lower they are.
-    Of a metric that is not known, no value is marked as best.
     """
     if name.startswith(TIME_TO_TARGET):
         return Metric(title=name, label=name.removeprefix(TIME_TO_TARGET), better="lower")
@@ -95,10 +94,48 @@ def describe(name: str) -> Metric:
     return known.model_copy(update={"title": title})
 
 
-def headline_metrics(held: Iterable[str]) -> tuple[str, ...]:
-    """Return which of the metrics that results hold are shown where the suite names none."""
-    names = set(held)
-    return tuple(name for name, metric in METRICS.items() if metric.headline and name in names)
+def better(name: str, results: Iterable[RunResult]) -> Better | None:
+    """Return which way a metric of a workload is better.
+
+    A workload says it of the metric that chooses its best epoch, and that holds for this metric of every split. Of
+    others it is what is known of their names in general.
+
+    Args:
+        name: The metric.
+        results: Results of the workload, which carry what it has said.
+
+    Returns:
+        The direction; `None` where nothing is known, or results contradict each other.
+    """
+    said = {
+        run.higher_is_better
+        for run in results
+        if run.higher_is_better is not None and _without_split(run.selection_metric) == _without_split(name) != ""
+    }
+    if not said:
+        return describe(name).better
+    return None if len(said) > 1 else "higher" if said.pop() else "lower"
+
+
+UNKNOWN_DIRECTION = "no result says which way is better (`higher_is_better` of the workload)"
+"""Why methods are not ordered by a metric."""
+
+
+def _without_split(name: str) -> str:
+    split, _, rest = name.partition("/")
+    return rest if split in ("test", *_SPLITS) else ""
+
+
+def headline_metrics(results: Iterable[RunResult]) -> tuple[str, ...]:
+    """Return which metrics of a workload are shown where the suite names none.
+
+    They are those that are known, or else the test results of the one that chooses the best epoch.
+    """
+    finished = [run for run in results if run.outcome == "finished"]
+    names = {name for run in finished for name in run.final}
+    known = tuple(name for name, metric in METRICS.items() if metric.headline and name in names)
+    chosen = dict.fromkeys(f"test/{_without_split(run.selection_metric)}" for run in finished)
+    return known or tuple(name for name in chosen if name in names)
 
 
 def shown(name: str, value: float) -> str:

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from benchbench.reporting.accuracy import places
 from benchbench.reporting.currencies import Currency, spent
-from benchbench.reporting.metrics import describe, figure
+from benchbench.reporting.metrics import UNKNOWN_DIRECTION, Better, describe, figure
 from benchbench.reporting.results import absence_notes, by_category, method_table
 from benchbench.reporting.runs import NOTHING, Runs, count_seeds, gather, titled
 from benchbench.reporting.table import Cell, Column, Figure, Table
+from benchbench.reporting.tuning import not_ranked
 from benchbench.stats import mean, pareto_front
 from benchbench.values import Row, Suite
 
@@ -25,8 +26,12 @@ def pareto_table(suite: Suite, rows: Sequence[Row]) -> Table:
     cells: dict[str, list[Cell]] = {method.label: [] for method in methods}
     reasons: dict[tuple[str, str], str] = {}
     groups: dict[str, str] = {}
+    unranked = not_ranked(suite)
+    left_out: list[str] = []
     for place in places(suite, runs):
-        name = place.metrics[0]
+        name, direction = place.metrics[0], place.directions[0]
+        if direction is None:
+            left_out.append(f"No front in {suite.heading(place.workload).full_label}: {name}: {UNKNOWN_DIRECTION}.")
         here = {method.label: runs[place.workload, method.label] for method in methods}
         columns.append(Column(label=describe(name).label, group=place.full_label))
         groups[place.full_label] = place.group
@@ -36,7 +41,8 @@ def pareto_table(suite: Suite, rows: Sequence[Row]) -> Table:
             reasons |= {(method, place.full_label): quality.reason} if quality.reason else {}
         for currency, label in _CURRENCIES.items():
             columns += [Column(label=label, group=place.full_label), Column(label="front", group=place.full_label)]
-            front = _front(here, name, currency)
+            compared = {method: found for method, found in here.items() if method not in unranked}
+            front = _front(compared, name, currency, direction)
             for method, found in here.items():
                 cells[method] += [_cost(found, currency), Cell(remark=_ON_FRONT if method in front else NOTHING)]
     return method_table(
@@ -49,6 +55,7 @@ def pareto_table(suite: Suite, rows: Sequence[Row]) -> Table:
             f"Mean ± sample standard deviation (ddof = 1) after the final epoch; {count_seeds(suite)} unless a cell "
             "says otherwise. GC, seconds: means of whole runs; a gradient counts 1 GC, a Hessian-vector product 3.",
             f"{_ON_FRONT}: no other method is at least as good at no more cost. Only methods whose runs all finished.",
+            *left_out,
             *absence_notes(reasons, list(cells), groups),
         ),
     )
@@ -68,8 +75,7 @@ def _cost(runs: Runs, currency: Currency) -> Cell:
     return Cell(figures=(Figure(value=f"{mean(costs):,.4g}", mean=mean(costs), n=len(costs)),))
 
 
-def _front(runs: Mapping[str, Runs], name: str, currency: Currency) -> frozenset[str]:
-    better = describe(name).better
+def _front(runs: Mapping[str, Runs], name: str, currency: Currency, better: Better | None) -> frozenset[str]:
     points = {}
     for method, here in runs.items():
         values = [run.final[name] for run in here.finished if name in run.final]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from benchbench.reporting.accuracy import places
-from benchbench.reporting.metrics import describe, figure
+from benchbench.reporting.metrics import UNKNOWN_DIRECTION, describe, figure
 from benchbench.reporting.results import Place, absence_notes
 from benchbench.reporting.runs import NOTHING, Runs, count_seeds, final_metrics, gather, titled
-from benchbench.reporting.significance import best_of, ranking, significance_note
+from benchbench.reporting.significance import best_of, order, significance_note
 from benchbench.reporting.table import Cell, Column, Figure, Table, TableRow
+from benchbench.reporting.tuning import CHOSEN_ON_TEST, tuned_on_test
 from benchbench.stats import (
     RankedMethod,
     Ranking,
@@ -36,20 +38,33 @@ def ranking_table(suite: Suite, rows: Sequence[Row]) -> Table:
     lines: list[TableRow] = []
     rankings: list[Ranking] = []
     reasons: dict[tuple[str, str], str] = {}
+    left_out: list[str] = []
+    on_test = {method.label for method in suite.methods if tuned_on_test(suite, method)}
     for place in places(suite, runs):
         here = {method.label: runs[place.workload, method.label] for method in suite.methods}
-        for name in place.metrics:
-            found = ranking(here, final_metrics, name)
+        compared = {method: found for method, found in here.items() if method not in on_test}
+        for name, direction in zip(place.metrics, place.directions, strict=True):
+            where = _where(place, name)
+            values = {method: each.by_seed(final_metrics, name) for method, each in compared.items() if each.results}
+            found = order(direction, values)
             if found is None:
+                left_out.append(f"Left out: {suite.heading(place.workload).full_label}: {name}: {UNKNOWN_DIRECTION}.")
                 continue
             rankings.append(found)
-            where = _where(place, name)
             lines += [
                 TableRow(headers=(where, each.name), cells=_cells(name, here, found, each)) for each in found.methods
             ]
             unranked = [method for method in here if method not in {each.name for each in found.methods}]
-            reasons |= {(method, where): _unranked(here[method], name) for method in unranked}
-            lines += [TableRow(headers=(where, method), cells=_absent(reasons[method, where])) for method in unranked]
+            reasons |= {
+                (method, where): CHOSEN_ON_TEST
+                if method in on_test and _is_whole(here[method], name)
+                else _unranked(here[method], name)
+                for method in unranked
+            }
+            lines += [
+                TableRow(headers=(where, method), cells=_unplaced(name, here[method], reasons[method, where]))
+                for method in unranked
+            ]
     workloads = dict.fromkeys((line.headers[0] for line in lines), "")
     return Table(
         name="ranking",
@@ -58,7 +73,8 @@ def ranking_table(suite: Suite, rows: Sequence[Row]) -> Table:
         columns=tuple(Column(label=label) for label in _COLUMNS),
         rows=tuple(lines),
         notes=(
-            *_notes(suite, rankings),
+            *_notes(suite, rankings, lines),
+            *left_out,
             *absence_notes(reasons, [method.label for method in suite.methods], workloads),
         ),
     )
@@ -72,8 +88,19 @@ def _unranked(runs: Runs, name: str) -> str:
     return f"no place without all seeds: {runs.absence(name, len(_values(name, runs)))}"
 
 
-def _absent(reason: str) -> tuple[Cell, ...]:
-    return (Cell(reason=reason), *[Cell(remark=NOTHING)] * (len(_COLUMNS) - 1))
+def _is_whole(runs: Runs, name: str) -> bool:
+    """Return whether every seed that has ended gave a number."""
+    values = _values(name, runs).values()
+    return bool(values) and len(values) == len(runs.results) and all(map(math.isfinite, values))
+
+
+def _unplaced(name: str, runs: Runs, reason: str) -> tuple[Cell, ...]:
+    """Return the cells of a method without a place; where it has lost no seed, with what it has come to."""
+    values = list(_values(name, runs).values())
+    cells = [Cell(reason=reason), *[Cell(remark=NOTHING)] * (len(_COLUMNS) - 1)]
+    if _is_whole(runs, name):
+        cells[2:4] = Cell(figures=(figure(name, values),)), Cell(remark=_interval(name, values))
+    return tuple(cells)
 
 
 def _cells(name: str, runs: Mapping[str, Runs], found: Ranking, method: RankedMethod) -> tuple[Cell, ...]:
@@ -90,7 +117,7 @@ def _cells(name: str, runs: Mapping[str, Runs], found: Ranking, method: RankedMe
 
 def _against_best(name: str, runs: Mapping[str, Runs], found: Ranking, method: RankedMethod) -> tuple[Cell, ...]:
     """Return the cells about a method and the one with the best mean: difference, p, effect size, seeds needed."""
-    best = best_of(name, found)
+    best = best_of(found)
     pair = next((each for each in found.pairs if best and {best.name, method.name} == {each.first, each.second}), None)
     if best is None or pair is None:
         return (Cell(remark=NOTHING),) * 4
@@ -145,8 +172,8 @@ def _letter(group: int) -> str:
     return letters
 
 
-def _notes(suite: Suite, rankings: Sequence[Ranking]) -> list[str]:
-    if not any(found.methods for found in rankings):
+def _notes(suite: Suite, rankings: Sequence[Ranking], lines: Sequence[TableRow]) -> list[str]:
+    if not any(cell.figures for line in lines for cell in line.cells):
         return []
     return [
         f"{count_seeds(suite)}. A place that the seeds leave open is a range; methods that share a group are not told "

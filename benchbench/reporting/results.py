@@ -6,7 +6,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from benchbench.reporting.metrics import describe
+from benchbench.reporting.metrics import Better, describe
 from benchbench.reporting.table import ABSENT, Cell, Column, Figure, Mark, Table, TableRow
 from benchbench.values import Frozen, Method
 
@@ -19,12 +19,20 @@ class Place(Frozen):
         label: Header of the column.
         group: Header above it, or empty.
         metrics: The metrics whose figures its cells show, in their order.
+        better: Which way each of them is better on the workload, `None` where that is not known; empty: what is known
+            of them in general.
     """
 
     workload: str
     label: str
     group: str = ""
     metrics: tuple[str, ...]
+    better: tuple[Better | None, ...] = ()
+
+    @property
+    def directions(self) -> tuple[Better | None, ...]:
+        """Which way each metric is better."""
+        return self.better or tuple(describe(name).better for name in self.metrics)
 
     @property
     def full_label(self) -> str:
@@ -77,6 +85,7 @@ def lay_out(
     places: Sequence[Place],
     cells: Mapping[tuple[str, str], Cell],
     notes: Sequence[str] = (),
+    unranked: frozenset[str] = frozenset(),
 ) -> Table:
     """Return the table of results: methods by category, workloads by group, the best of each column marked.
 
@@ -88,11 +97,17 @@ def lay_out(
         cells: Cell by label of the workload and label of the method, with one figure per metric of the place.
         notes: What a reader must know; which best figures rest on fewer seeds than others, and why figures are missing,
             is added.
+        unranked: Methods that are compared with no other one.
     """
     methods, places = by_category(methods), by_group(places)
     columns = tuple(Column(label=place.label, group=place.group) for place in places)
-    marked = [_marked([cells[place.workload, method.label] for method in methods], place.metrics) for place in places]
-    rows = {method.label: [column[i] for column in marked] for i, method in enumerate(methods)}
+    compared = [method.label for method in methods if method.label not in unranked]
+    rows: dict[str, list[Cell]] = {method.label: [] for method in methods}
+    for place in places:
+        column = {method.label: cells[place.workload, method.label] for method in methods}
+        marked = _marked([column[label] for label in compared], place.directions)
+        for label, cell in (column | dict(zip(compared, marked, strict=True))).items():
+            rows[label].append(cell)
     reasons = {
         (method, place.full_label): cell.reason
         for method, of_method in rows.items()
@@ -149,11 +164,11 @@ def _thin_bests(columns: Sequence[Column], rows: Mapping[str, Sequence[Cell]]) -
                 yield f"The best of {column.full_label}, {method}, rests on {seeds}, others on up to {most}."
 
 
-def _marked(cells: Sequence[Cell], metrics: Sequence[str]) -> list[Cell]:
+def _marked(cells: Sequence[Cell], directions: Sequence[Better | None]) -> list[Cell]:
     """Return the cells of a column, the best and second-best figures of each of its metrics marked."""
     marks = [
-        _marks([cell.figures[i] if i < len(cell.figures) else None for cell in cells], name)
-        for i, name in enumerate(metrics)
+        _marks([cell.figures[i] if i < len(cell.figures) else None for cell in cells], better)
+        for i, better in enumerate(directions)
     ]
     return [
         cell.model_copy(
@@ -168,9 +183,8 @@ def _marked(cells: Sequence[Cell], metrics: Sequence[str]) -> list[Cell]:
     ]
 
 
-def _marks(figures: Sequence[Figure | None], metric: str) -> list[tuple[Mark, ...]]:
+def _marks(figures: Sequence[Figure | None], better: Better | None) -> list[tuple[Mark, ...]]:
     """Return the marks of each figure; what shows the same number counts as equal."""
-    better = describe(metric).better
     if better is None:
         return [()] * len(figures)
     shown = [_number(figure) for figure in figures]

@@ -96,6 +96,11 @@ def best_metrics(result: RunResult) -> Metrics:
     return result.best
 
 
+def all_results(runs: Iterable[Runs]) -> list[RunResult]:
+    """Return the results of several methods as one list."""
+    return [run for here in runs for run in here.results]
+
+
 def selection_metric(all_runs: Iterable[Runs]) -> str:
     """Return the metric that chose the best epoch of runs on one workload, empty where none has ended."""
     return next((run.selection_metric for runs in all_runs for run in runs.results if run.selection_metric), "")

@@ -6,11 +6,12 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from benchbench.reporting.metrics import describe, figure
+from benchbench.reporting.metrics import better, describe, figure
 from benchbench.reporting.results import Place, lay_out
-from benchbench.reporting.runs import Runs, count_seeds, final_metrics, gather, titled
+from benchbench.reporting.runs import Runs, all_results, count_seeds, final_metrics, gather, titled
 from benchbench.reporting.significance import ranking, significance_note, with_ties
 from benchbench.reporting.table import Cell, Table
+from benchbench.reporting.tuning import not_ranked
 from benchbench.sharpness import RunSharpness, SharpnessSettings
 from benchbench.sharpness.values import PREFIX, Eigenvalue
 from benchbench.stats import Ranking
@@ -29,20 +30,35 @@ def sharpness_table(suite: Suite, rows: Sequence[Row]) -> Table:
     places: list[Place] = []
     cells: dict[tuple[str, str], Cell] = {}
     rankings: list[Ranking | None] = []
+    unranked = not_ranked(suite)
+    without: list[str] = []
     for workload in suite.workloads:
         here = {method.label: runs[workload, method.label] for method in suite.methods}
+        compared = {method: of_method for method, of_method in here.items() if method not in unranked}
+        results = all_results(here.values())
+        if not _columns(here.values()):
+            without.append(suite.heading(workload).full_label)
         for name in _columns(here.values()):
             key = f"{workload}\n{name}"  # a column of its own; labels have no line breaks
             exponent = _exponent(_means(here.values(), name)) if name in _MEASURES else 0
             places.append(
-                Place(workload=key, label=_label(name, exponent), group=_group(suite, workload, name), metrics=(name,))
+                Place(
+                    workload=key,
+                    label=_label(name, exponent),
+                    group=_group(suite, workload, name),
+                    metrics=(name,),
+                    better=(better(name, results),),
+                )
             )
-            rankings.append(ranking(here, final_metrics, name))
+            rankings.append(ranking(compared, final_metrics, name))
             found = {method: _cell(of_method, name, exponent) for method, of_method in here.items()}
             cells |= {(key, method): cell for method, cell in with_ties(found, {name: rankings[-1]}).items()}
     notes = [*_notes(suite, rows)] if places else ["No result holds a measure of sharpness."]
+    if places and without:
+        notes.append(f"Left out: {', '.join(without)}: no result holds a measure of sharpness.")
     notes += [*significance_note(rankings), *_missing(suite, rows)]
-    return lay_out("sharpness", titled(suite, "Sharpness of the solutions"), suite.methods, places, cells, notes)
+    title = titled(suite, "Sharpness of the solutions")
+    return lay_out("sharpness", title, suite.methods, places, cells, notes, unranked=unranked)
 
 
 def _columns(runs: Iterable[Runs]) -> list[str]:

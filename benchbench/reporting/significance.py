@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from benchbench.reporting.metrics import describe
-from benchbench.reporting.runs import Runs
+from benchbench.reporting.metrics import Better, better
+from benchbench.reporting.runs import Runs, all_results
 from benchbench.reporting.table import Cell
 from benchbench.stats import MINIMUM_N, RankedMethod, Ranking, rank
 from benchbench.values import Metrics, RunResult
@@ -25,34 +25,29 @@ def ranking(runs: Mapping[str, Runs], metrics: Callable[[RunResult], Metrics], n
     Returns:
         The order, or `None` where it is not known which way is better.
     """
-    return order(name, {method: here.by_seed(metrics, name) for method, here in runs.items() if here.results})
+    values = {method: here.by_seed(metrics, name) for method, here in runs.items() if here.results}
+    return order(better(name, all_results(runs.values())), values)
 
 
-def order(name: str, values: Mapping[str, Mapping[int, float | None]]) -> Ranking | None:
-    """Return the order of methods by a metric, as `ranking` does, from their values by seed (`None` for a lost one)."""
-    better = describe(name).better
-    return None if better is None else rank(values, lower_is_better=better == "lower", alpha=ALPHA)
-
-
-def best_of(name: str, found: Ranking) -> RankedMethod | None:
-    """Return the ranked method with the best mean, the first in the alphabet of several.
+def order(direction: Better | None, values: Mapping[str, Mapping[int, float | None]]) -> Ranking | None:
+    """Return the order of methods, as `ranking` does, from their values by seed (`None` for a lost one).
 
     Args:
-        name: The metric that is ranked by.
-        found: The order.
+        direction: Which way is better, if that is known.
+        values: The values.
     """
-    sign = 1 if describe(name).better == "lower" else -1
+    return None if direction is None else rank(values, lower_is_better=direction == "lower", alpha=ALPHA)
+
+
+def best_of(found: Ranking) -> RankedMethod | None:
+    """Return the ranked method with the best mean, the first in the alphabet of several."""
+    sign = 1 if found.lower_is_better else -1
     return min(found.methods, key=lambda method: (sign * method.mean, method.name), default=None)
 
 
-def tied_with_best(name: str, found: Ranking | None) -> frozenset[str]:
-    """Return the methods that were tested against the one with the best mean and could not be told from it.
-
-    Args:
-        name: The metric that is ranked by.
-        found: The order, if there is one.
-    """
-    best = best_of(name, found) if found else None
+def tied_with_best(found: Ranking | None) -> frozenset[str]:
+    """Return the methods that were tested against the one with the best mean and could not be told from it."""
+    best = best_of(found) if found else None
     if found is None or best is None:
         return frozenset()
     tested = {
@@ -71,7 +66,7 @@ def with_ties(cells: Mapping[str, Cell], rankings: Mapping[str, Ranking | None])
         cells: Cell by method.
         rankings: The order of the methods by each metric of the column, in the order of its figures.
     """
-    tied = [tied_with_best(name, found) for name, found in rankings.items()]
+    tied = [tied_with_best(found) for found in rankings.values()]
     return {
         method: cell.model_copy(
             update={

@@ -7,10 +7,11 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from benchbench.reporting.currencies import Currency, curves
-from benchbench.reporting.metrics import TIME_TO_TARGET, describe, figure
+from benchbench.reporting.metrics import TIME_TO_TARGET, UNKNOWN_DIRECTION, Better, better, figure
 from benchbench.reporting.results import Place, absence_notes, by_category, lay_out, method_table
-from benchbench.reporting.runs import Runs, count_seeds, gather, selection_metric, titled
+from benchbench.reporting.runs import Runs, all_results, count_seeds, gather, selection_metric, titled
 from benchbench.reporting.table import Cell, Column, Figure, Table
+from benchbench.reporting.tuning import CHOSEN_ON_TEST, not_ranked
 from benchbench.stats import Hit, performance_profile, score, time_to_target
 from benchbench.values import Row, Suite
 
@@ -37,20 +38,28 @@ def targets_table(suite: Suite, rows: Sequence[Row]) -> Table:
     places: list[Place] = []
     cells: dict[tuple[str, str], Cell] = {}
     notes = [_no_target(suite)] if not suite.targets else [_TARGETS_NOTE, f"{count_seeds(suite)}."]
+    notes += _without_target(suite)
     for workload, target in suite.targets.items():
         here = {method.label: runs[workload, method.label] for method in suite.methods}
         name = selection_metric(here.values())
         heading = suite.heading(workload).full_label
-        notes += [f"Target in {heading}: {name} {figure(name, [target]).value}."] if name else []
+        direction = better(name, all_results(here.values()))
+        if not name or direction is None:
+            reason = f"{name}: {UNKNOWN_DIRECTION}" if name else "no run has ended"
+            notes.append(f"Left out: {heading}: {reason}.")
+            continue
+        way = ", lower is better" if direction == "lower" else ""
+        notes.append(f"Target in {heading}: {name} {figure(name, [target]).value}{way}.")
         for currency, label in _LABELS.items():
-            hits = {method: _hits(found, name, target, currency) for method, found in here.items()}
+            hits = {method: _hits(found, name, target, currency, direction) for method, found in here.items()}
             if all(found is None for found in hits.values()):
                 continue
             key = f"{workload}\n{currency}"  # a column of its own; labels have no line breaks
             places.append(Place(workload=key, label=label, group=heading, metrics=(f"{TIME_TO_TARGET}{currency}",)))
             for method, found in hits.items():
                 cells[key, method] = _cell(here[method], found)
-    return lay_out("targets", titled(suite, "Cost at the target"), suite.methods, places, cells, notes)
+    title = titled(suite, "Cost at the target")
+    return lay_out("targets", title, suite.methods, places, cells, notes, unranked=not_ranked(suite))
 
 
 def profile_table(suite: Suite, rows: Sequence[Row]) -> Table:
@@ -65,10 +74,15 @@ def profile_table(suite: Suite, rows: Sequence[Row]) -> Table:
     columns: list[Column] = []
     shares: dict[str, list[Cell]] = {method.label: [] for method in methods}
     notes = [_PROFILE_NOTE, _counted(suite)] if suite.targets else [_no_target(suite)]
+    notes += _without_target(suite)
     lost = _lost(suite, runs)
+    unranked = not_ranked(suite)
+    undirected = _undirected(suite, runs)
+    if undirected:
+        notes.append(f"No score: {UNKNOWN_DIRECTION}: {', '.join(undirected)}.")
     if lost:
         notes.append(f"No score: there are runs without {_HISTORY}: {', '.join(lost)}.")
-    for currency in _SCORED if suite.targets and not lost else ():
+    for currency in _SCORED if suite.targets and not lost and not undirected else ():
         hits = _all_hits(suite, runs, currency)
         if hits is None:
             if any(run.gc_measured is not None for here in runs.values() for run in here.results):
@@ -82,8 +96,9 @@ def profile_table(suite: Suite, rows: Sequence[Row]) -> Table:
             found = scored.get(method)
             values = (found.score, *of_taus[method]) if found else ()
             shown = [Cell(figures=(Figure(value=f"{value:.2f}", mean=value),)) for value in values]
-            cells.extend(shown or [Cell(reason=_NOT_RUN)] * (1 + len(_TAUS)))
-    unscored = {(method, ""): _NOT_RUN for method, cells in shares.items() if any(cell.reason for cell in cells)}
+            reason = CHOSEN_ON_TEST if method in unranked else _NOT_RUN
+            cells.extend(shown or [Cell(reason=reason)] * (1 + len(_TAUS)))
+    unscored = {(method, ""): cell.reason for method, cells in shares.items() for cell in cells if cell.reason}
     return method_table(
         "profile",
         titled(suite, "Score and performance profile"),
@@ -129,11 +144,30 @@ def _lost(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> list[str]:
     return found
 
 
+def _without_target(suite: Suite) -> list[str]:
+    """Return which workloads are left out because they have no target, where others have one."""
+    without = [suite.heading(workload).full_label for workload in suite.workloads if workload not in suite.targets]
+    return [f"Left out: {', '.join(without)}: no target."] if without and suite.targets else []
+
+
+def _undirected(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> list[str]:
+    """Return the workloads with a target of which it is not known which way their metric is better."""
+    found = []
+    for workload in suite.targets:
+        here = [runs[workload, method.label] for method in suite.methods]
+        name = selection_metric(here)
+        if name and better(name, all_results(here)) is None:
+            found.append(suite.heading(workload).full_label)
+    return found
+
+
 def _no_target(suite: Suite) -> str:
     return f"No workload of {suite.name} has a target: name one, such as `target: 0.95`."
 
 
-def _hits(runs: Runs, name: str, target: float, currency: Currency) -> dict[int, Hit | None] | None:
+def _hits(
+    runs: Runs, name: str, target: float, currency: Currency, direction: Better | None
+) -> dict[int, Hit | None] | None:
     """Return when each seed reached a target, `None` for a miss; or `None` if cost was not measured in the currency.
 
     Seeds of which no history is left are not there: whether they reached it is not known.
@@ -141,7 +175,7 @@ def _hits(runs: Runs, name: str, target: float, currency: Currency) -> dict[int,
     found = curves(runs, name, currency)
     if found is None:
         return None
-    lower = describe(name).better == "lower"
+    lower = direction == "lower"
     return {
         seed: time_to_target(points, target, lower_is_better=lower) if run.conclusive else None
         for seed, run, points in zip(runs.seeds, runs.results, found, strict=True)
@@ -157,11 +191,13 @@ def _all_hits(
     `None` if the cost of some runs was not measured in the currency, which is no miss.
     """
     found = {}
+    unranked = not_ranked(suite)
     for workload, target in suite.targets.items():
-        here = {method.label: runs[workload, method.label] for method in suite.methods}
+        here = {method.label: runs[workload, method.label] for method in suite.methods if method.label not in unranked}
         name = selection_metric(here.values())
+        direction = better(name, all_results(here.values()))
         for method, of_method in here.items():
-            hits = _hits(of_method, name, target, currency)
+            hits = _hits(of_method, name, target, currency, direction)
             if hits is None and of_method.results:
                 return None
             for seed, hit in (hits or {}).items():

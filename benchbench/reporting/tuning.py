@@ -89,7 +89,19 @@ def marked(suite: Suite, table: Table) -> Table:
         for row in table.rows
     )
     note = f"{ON_TEST_DATA}: settings were chosen on the test data, which makes the result look better than it is."
+    if not_ranked(suite):
+        note += " These rows are not ranked with the others."
     return table.model_copy(update={"rows": rows, "notes": (*table.notes, note)})
+
+
+CHOSEN_ON_TEST = "settings were chosen on the test data"
+"""Why a method has no place."""
+
+
+def not_ranked(suite: Suite) -> frozenset[str]:
+    """Return the methods that are compared with no other one: chosen on test data, in a suite where others are not."""
+    chosen = [method.label for method in suite.methods if tuned_on_test(suite, method)]
+    return frozenset(chosen if len(chosen) < len(suite.methods) else ())
 
 
 def tuned_on_test(suite: Suite, method: Method) -> bool:

@@ -82,6 +82,7 @@ class Ranking(Frozen):
             order of `methods`. The number of a group is its position, from 1.
         pairs: All pairs of ranked methods.
         alpha: Probability of any false separation.
+        lower_is_better: Whether better means lower.
     """
 
     methods: tuple[RankedMethod, ...]
@@ -89,6 +90,7 @@ class Ranking(Frozen):
     groups: tuple[tuple[str, ...], ...]
     pairs: tuple[RankedPair, ...]
     alpha: float
+    lower_is_better: bool
 
 
 def rank(values: Mapping[str, Mapping[int, float | None]], *, lower_is_better: bool, alpha: float = 0.05) -> Ranking:
@@ -139,7 +141,9 @@ def rank(values: Mapping[str, Mapping[int, float | None]], *, lower_is_better: b
         )
         for name in names
     )
-    return Ranking(methods=methods, unranked=unranked, groups=groups, pairs=pairs, alpha=alpha)
+    return Ranking(
+        methods=methods, unranked=unranked, groups=groups, pairs=pairs, alpha=alpha, lower_is_better=lower_is_better
+    )
 
 
 def _complete(values: Mapping[str, Mapping[int, float | None]]) -> tuple[Values, tuple[UnrankedMethod, ...]]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from benchbench.reporting.currencies import spent
+from benchbench.reporting.metrics import better
 from benchbench.tuning.samplers import Tried, learns, propose
 from benchbench.tuning.spaces import Values
 from benchbench.values import Component, Method, RunResult, RunSpec, Space, Spent, Tuning, canonical_json
@@ -119,9 +120,11 @@ class Trial:
 
     @property
     def score(self) -> float | None:
-        """The value, with its sign changed where lower is better."""
-        higher = next((each.higher_is_better for each in self.results if each.higher_is_better is not None), True)
-        return self.value if higher or self.value is None else -self.value
+        """The value, with its sign changed where lower is better; `None` where it is not known which way is."""
+        direction = better(self.metric, self.results)
+        if self.value is None or direction is None:
+            return None
+        return self.value if direction == "higher" else -self.value
 
     @property
     def spent(self) -> Spent:

@@ -4,6 +4,7 @@ import itertools
 import math
 import random
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from handmade import spec
@@ -20,6 +21,10 @@ TUNED = Tuned(budget=Budget(gc=1e4), trials=Spent(runs=9, gc=9e3, seconds=8.5), 
 METHODS = {"<script>": "One", "a&b": "One", "100%_|$ ρ=0.1": "Two", "lost": "Two"}
 
 
+def tuned_on(label: str) -> Literal["test", "validation"]:
+    return "test" if label.startswith("100%") else "validation"
+
+
 def made(name: str, workloads: dict[str, str], seeds: int, methods: dict[str, str]) -> Suite:
     """A suite with a target for every workload; `workloads` gives the group of each."""
     return Suite(
@@ -27,7 +32,7 @@ def made(name: str, workloads: dict[str, str], seeds: int, methods: dict[str, st
         title=f"Suite {name} & more",
         seeds=tuple(range(seeds)),
         methods=tuple(
-            Method(label=label, category=category, tuned=dict.fromkeys(workloads, TUNED), tuned_on="test")
+            Method(label=label, category=category, tuned=dict.fromkeys(workloads, TUNED), tuned_on=tuned_on(label))
             for label, category in methods.items()
         ),
         workloads=tuple(workloads),

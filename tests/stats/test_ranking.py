@@ -97,7 +97,9 @@ def test_what_follows_from_two_separations_is_taken_as_found():
 
 
 def test_few_methods():
-    assert rank({}, lower_is_better=True) == Ranking(methods=(), unranked=(), groups=(), pairs=(), alpha=0.05)
+    assert rank({}, lower_is_better=True) == Ranking(
+        methods=(), unranked=(), groups=(), pairs=(), alpha=0.05, lower_is_better=True
+    )
     assert rank({"only": {0: 1.0}}, lower_is_better=True).groups == (("only",),)
 
 
