@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from benchbench import values
+from benchbench.datasets.text import read_text, unreadable
 
 EXTRA = "pip install 'benchbench[language]'"
 """How optional packages are brought."""
@@ -156,10 +157,10 @@ class TextFiles:
     paths: tuple[str, ...]
 
     def missing(self, data: Path) -> str | None:
-        """Return which file does not exist."""
+        """Return which file does not exist, or is no text in UTF-8."""
         absent = [str((data / path).absolute()) for path in self.paths if not (data / path).is_file()]
         if not absent:
-            return None
+            return next((line for path in self.paths if (line := unreadable(data / path))), None)
         return f"no text file {', '.join(absent)}; bring it there, or name another data folder with --data-dir"
 
     def prepare(self, data: Path) -> None:
@@ -172,7 +173,7 @@ class TextFiles:
 
     def load(self, data: Path) -> Corpus:
         """Return the text."""
-        text = "".join((data / path).read_text(encoding="utf-8") for path in self.paths)
+        text = "".join(read_text(data / path) for path in self.paths)
         ends = [_line_end(text, 1 - 2 * HELD_OUT), _line_end(text, 1 - HELD_OUT)]
         return Corpus(text[: ends[0]], text[ends[0] : ends[1]], text[ends[1] :])
 

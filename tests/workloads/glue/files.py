@@ -33,7 +33,8 @@ def write_glue(data: Path, train: int = 24, test: int = 10) -> None:
         for file in FILES[name]:
             draws = random.Random(f"{name} {file}")
             lines = [_line(name, index, draws) for index in range(train if file == "train" else test)]
-            (folder / f"{file}.tsv").write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
+            mark = "\ufeff" if name == "MRPC" else ""  # as GLUE's own files have it
+            (folder / f"{file}.tsv").write_text(mark + "\n".join([header, *lines]) + "\n", encoding="utf-8")
 
 
 def _line(name: str, index: int, draws: random.Random) -> str:

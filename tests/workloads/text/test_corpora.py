@@ -106,3 +106,22 @@ def test_missing_wikitext_is_one_line_with_ways_to_bring_it(tmp_path: Path) -> N
     for part in (str(tmp_path / "wikitext-2"), "save_to_disk", "benchbench prepare", "--data-dir", "--synthetic"):
         assert part in line
     assert "\n" not in line
+
+
+def test_text_files_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    lines = "".join(f"line {number}\n" for number in range(40))
+    (tmp_path / "plain.txt").write_text(2 * lines)
+    for name in ("one.txt", "two.txt"):
+        (tmp_path / name).write_bytes(("\ufeff" + lines.replace("\n", "\r\n")).encode())
+    marked = TextFiles(("one.txt", "two.txt"))
+    assert marked.missing(tmp_path) is None
+    assert marked.load(tmp_path) == TextFiles(("plain.txt",)).load(tmp_path)
+
+
+def test_text_in_another_encoding_is_said_beforehand(tmp_path: Path) -> None:
+    (tmp_path / "old.txt").write_bytes("plain\ncafé\n".encode("latin-1"))
+    (tmp_path / "wide.txt").write_bytes("plain\n".encode("utf-16"))
+    assert TextFiles(("old.txt",)).missing(tmp_path) == (
+        f"{tmp_path / 'old.txt'}:2: the byte 0xe9 is not UTF-8: save the file as UTF-8"
+    )
+    assert TextFiles(("wide.txt",)).missing(tmp_path) == f"{tmp_path / 'wide.txt'}: is UTF-16: save it as UTF-8"
