@@ -90,4 +90,13 @@ def _signs(like: list[Tensor], device: torch.device, dtype: torch.dtype, generat
     sizes = [tensor.numel() for tensor in like]
     flat = torch.randint(0, 2, (sum(sizes),), generator=generator, device=device, dtype=dtype)
     flat.mul_(2).sub_(1)
-    return [part.view(tensor.shape) for part, tensor in zip(torch.split(flat, sizes), like, strict=True)]
+    return [_laid_out(part, tensor) for part, tensor in zip(torch.split(flat, sizes), like, strict=True)]
+
+
+def _laid_out(part: Tensor, like: Tensor) -> Tensor:
+    """Return signs in the shape and the memory format of a tensor: lists that are of one format are multiplied faster.
+
+    Which sign an entry gets depends on its indices, not on the format.
+    """
+    shaped = part.view(like.shape)
+    return shaped if like.is_contiguous() else torch.empty_like(like).copy_(shaped)

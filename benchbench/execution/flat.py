@@ -8,8 +8,13 @@ import torch
 from torch import Tensor
 
 
-def flattened(tensors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+def flattened(tensors: Sequence[Tensor], like: Sequence[Tensor] | None = None) -> tuple[list[Tensor], list[Tensor]]:
     """Copy tensors into one buffer per type and device.
+
+    Args:
+        tensors: The tensors.
+        like: Tensors of the same shapes, in whose memory formats the copies are laid out; by default, plainly. An
+            operation over lists of tensors is fast where those that belong together have one format.
 
     Returns:
         The buffers, of one dimension each, and views of them that are shaped and ordered like `tensors`.
@@ -22,11 +27,22 @@ def flattened(tensors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
     kinds: dict[tuple[torch.dtype, torch.device], list[int]] = {}
     for index, tensor in enumerate(tensors):
         kinds.setdefault((tensor.dtype, tensor.device), []).append(index)
+    orders = [list(range(t.dim())) for t in tensors] if like is None else [_memory_order(t) for t in like]
     buffers, views = [], list(tensors)
     for members in kinds.values():
-        buffer = torch.cat([tensors[index].reshape(-1) for index in members])
-        sizes = [tensors[index].numel() for index in members]
-        for index, part in zip(members, torch.split(buffer, sizes), strict=True):
-            views[index] = part.view(tensors[index].shape)
+        ordered = [tensors[index].permute(orders[index]) for index in members]
+        buffer = torch.cat([tensor.reshape(-1) for tensor in ordered])
+        parts = torch.split(buffer, [tensor.numel() for tensor in ordered])
+        for index, part, tensor in zip(members, parts, ordered, strict=True):
+            views[index] = part.view(tensor.shape).permute(_inverse(orders[index]))
         buffers.append(buffer)
     return buffers, views
+
+
+def _memory_order(tensor: Tensor) -> list[int]:
+    """Return the dimensions of a tensor from the one with the longest stride to that with the shortest."""
+    return sorted(range(tensor.dim()), key=lambda dimension: -tensor.stride(dimension))
+
+
+def _inverse(order: Sequence[int]) -> list[int]:
+    return sorted(range(len(order)), key=order.__getitem__)

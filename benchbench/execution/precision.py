@@ -70,7 +70,8 @@ class LossScaler:
             gradients: The scaled gradients.
             total: Sums over all ranks, where each has gradients of its own: the scale stays the same on all.
         """
-        buffers, views = flattened([gradient for gradient in gradients if gradient is not None])
+        given = [gradient for gradient in gradients if gradient is not None]
+        buffers, views = flattened(given, like=given)
         if buffers:
             overflow = torch.zeros_like(self._scale)
             torch._amp_foreach_non_finite_check_and_unscale_(buffers, overflow, self._scale.reciprocal())

@@ -82,16 +82,28 @@ class Ranks:
                 raise RuntimeError("with several ranks, a loss has to depend on the same parameters in every step")
             if used:
                 gradients.append(torch.zeros_like(parameter) if gradient is None else gradient)
-        sums = iter(self.total([found.loss, *gradients, *(each for product in found.products for each in product)]))
+        used_parameters = [parameter for parameter, used in zip(parameters, self._used, strict=True) if used]
+        # Kernels may lay gradients out in one way here and in another there: the parameters are the same everywhere.
+        sums = iter(
+            self.total(
+                [found.loss, *gradients, *(each for product in found.products for each in product)],
+                [found.loss, *used_parameters, *(parameter for _ in found.products for parameter in parameters)],
+            )
+        )
         return Evaluated(
             next(sums),
             [next(sums) if used else None for used in self._used],
             [[next(sums) for _ in product] for product in found.products],
         )
 
-    def total(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Return the sum of each tensor over all ranks, with one message for each of their types."""
-        buffers, views = flattened(tensors)
+    def total(self, tensors: Sequence[Tensor], like: Sequence[Tensor] | None = None) -> list[Tensor]:
+        """Return the sum of each tensor over all ranks, with one message for each of their types.
+
+        Args:
+            tensors: Of the same shapes on every rank.
+            like: Tensors of these shapes whose memory formats are the same on every rank; by default plain ones.
+        """
+        buffers, views = flattened(tensors, like)
         for buffer in buffers:
             all_reduce(buffer)
         return views

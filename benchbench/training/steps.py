@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.utils import _pytree
+from torch import Tensor
 
 from benchbench import registry, stepping
 from benchbench.cost.ledger import Ledger
 from benchbench.devices import use
-from benchbench.execution import backends, parts
+from benchbench.execution import backends, memory_format, parts
 from benchbench.execution.buffers import ModelBuffers, load_state, state_of
 from benchbench.execution.compilation import CompiledLoss
 from benchbench.execution.parts import Part
@@ -68,8 +67,10 @@ class Training:
         setup = Setup(device, spec.batch_size, self.streams, spec.protocol, data, spec.synthetic)
         self.task = registry.build_workload(spec.workload, setup)
         model = self.task.model
-        if spec.execution.channels_last and device.type == "cpu":
-            _refuse_dangerous_convolutions(model)
+        if spec.execution.channels_last:
+            if not use.is_accelerator(device):
+                memory_format.refuse_dangerous_convolutions(model)
+            memory_format.convert_convolutions(model)
         if ranks is not None and spec.execution.batch_norm == "synchronised":
             synchronise(model, ranks)
         set_training_mode(model)
@@ -219,6 +220,8 @@ class Training:
 
     def _parts(self, batch: Any) -> list[Part]:
         """Return this rank's parts of a batch: every `ranks`-th one, so that all ranks evaluate equally often."""
+        if self._execution.channels_last:
+            batch = memory_format.converted(batch)
         ranks, rank = (1, 0) if self._ranks is None else (self._ranks.size, self._ranks.rank)
         count = self._execution.accumulate * ranks
         if count == 1:
@@ -239,30 +242,7 @@ class Training:
 
     def _first_order_loss(self, batch: Any) -> Tensor:
         """Return the loss as it is computed where no second derivative is needed."""
-        if self._execution.channels_last:
-            batch = _pytree.tree_map(_channels_last, batch)
         loss = partial(self.compiled or self.task.loss, batch)
         if self._execution.autocast == "off":
             return loss()
         return in_half_precision(loss, self._execution.autocast, self._device)
-
-
-def _channels_last(leaf: Any) -> Any:
-    if not isinstance(leaf, Tensor) or leaf.dim() not in (4, 5):
-        return leaf
-    # With one channel both formats are the same memory: only the strides tell a convolution which one is meant.
-    return leaf.movedim(1, -1).clone(memory_format=torch.contiguous_format).movedim(-1, 1)
-
-
-def _refuse_dangerous_convolutions(model: nn.Module) -> None:
-    """Refuse what corrupts memory on CPUs in the memory format channels-last (seen with torch 2.14).
-
-    Raises:
-        ValueError: The model has a strided 1x1 convolution.
-    """
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and max(module.stride) > 1:
-            raise ValueError(
-                f"channels_last: torch's strided 1x1 convolutions corrupt memory on CPUs ({name} in this model): "
-                "leave it out here"
-            )

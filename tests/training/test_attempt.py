@@ -14,7 +14,7 @@ from benchbench.runs.folder import RunFolder
 from benchbench.training import attempt
 from benchbench.training.keeper import Keeper
 from benchbench.training.trainer import run_in_folder
-from benchbench.values import Cosine, Plateau, RunResult, RunSpec
+from benchbench.values import Component, Cosine, Execution, Plateau, RunResult, RunSpec
 from tests.accelerator import current_device, every_device
 from tests.conftest import STUBS
 from tests.training.test_trainer import CLOCKS, numbers, spec
@@ -279,3 +279,17 @@ def test_the_random_state_of_the_process_is_put_back_when_a_run_stops(tmp_path: 
     torch.manual_seed(7)
     perform(tmp_path, small(), stop_after(3))
     assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sassha"])
+def test_in_another_memory_format_a_stopped_run_ends_with_the_same_bits(optimizer: str, tmp_path: Path) -> None:
+    workload = Component(target="digits-resnet8", parameters={"width": 2})
+    execution = Execution(channels_last=True, autocast="bf16", clip_norm=1.0)
+    chosen = small(optimizer, epochs=1).model_copy(
+        update={"workload": workload, "execution": execution, "batch_size": 256}
+    )
+    perform(tmp_path / "undisturbed", chosen)
+    for steps in (1, 3):
+        assert perform(tmp_path / "stopped", chosen, stop_after(steps)).outcome == "interrupted"
+    perform(tmp_path / "stopped", chosen)
+    assert_equal(tmp_path / "undisturbed", tmp_path / "stopped")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -236,42 +235,6 @@ def test_a_result_says_how_the_run_was_evaluated() -> None:
     plain = run(spec(autocast="bf16"), CPU, lambda record: None)
     assert result.final["train/loss"] == plain.final["train/loss"]
     assert result.final["test/loss"] != plain.final["test/loss"]
-
-
-# Memory format
-
-
-@every_device
-def test_channels_last_is_for_plain_gradients() -> None:
-    made, batch = training("digits-resnet8", channels_last=True)
-    seen: list[bool] = []
-
-    def look(module: nn.Module, inputs: Any, output: Tensor) -> None:
-        seen.append(output.is_contiguous(memory_format=torch.channels_last))
-
-    made.task.model.get_submodule("3").register_forward_hook(look)
-    made.objective(batch)()
-    found = gradients(made)
-    objective = made.objective(batch)
-    objective.with_hvp(ones(objective))
-    assert seen == [True, False]
-    for one, other in zip(found, gradients(made), strict=True):
-        assert norm([one - other]) <= 1e-4 * norm([other]) + 1e-6
-
-
-def test_convolutions_that_corrupt_memory_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "strided.py").write_text(
-        "from torch import nn\n"
-        "from benchbench.workloads import Workload\n"
-        "from benchbench.workloads.digits import build_mlp\n"
-        "def build(setup):\n"
-        "    task = build_mlp(setup)\n"
-        "    task.model = nn.Sequential(nn.Conv2d(1, 1, 1, stride=2), task.model)\n"
-        "    return task\n"
-        "strided = Workload(build)\n"
-    )
-    with pytest.raises(ValueError, match=r"corrupt memory on CPUs \(0 in this model\)"):
-        training(f"{tmp_path}/strided.py:strided", channels_last=True)
 
 
 # Backends
