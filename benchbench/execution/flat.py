@@ -41,7 +41,8 @@ def flattened(tensors: Sequence[Tensor], like: Sequence[Tensor] | None = None) -
 
 def _memory_order(tensor: Tensor) -> list[int]:
     """Return the dimensions of a tensor from the one with the longest stride to that with the shortest."""
-    return sorted(range(tensor.dim()), key=lambda dimension: -tensor.stride(dimension))
+    strides: tuple[int, ...] = tensor.stride()
+    return sorted(range(tensor.dim()), key=lambda dimension: -strides[dimension])
 
 
 def _inverse(order: Sequence[int]) -> list[int]:
