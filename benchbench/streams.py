@@ -26,6 +26,10 @@ class Streams:
         digest = hashlib.blake2b(f"{self.root}:{name}:{index}".encode(), digest_size=8).digest()
         return int.from_bytes(digest, "little") >> 1
 
+    def short_seed(self, name: str) -> int:
+        """Return a seed of 32 bits, as an optimizer gets it: NumPy's generators, for one, take no longer ones."""
+        return self.seed(name) >> 31
+
     def generator(self, name: str, index: int = 0, device: str | torch.device = "cpu") -> torch.Generator:
         """Return a fresh generator of a stream on `device`."""
         import torch

@@ -21,6 +21,9 @@ from benchbench.training import coverage, diagnostics
 from benchbench.values import Origin, RunSpec
 from benchbench.workloads import Setup
 
+_SEED = 2**32 - 1
+"""The largest seed that a run gives to an optimizer."""
+
 _FIRST_STEPS = 3
 """Steps after which an optimizer's state is taken to have all the tensors that it will have."""
 
@@ -81,7 +84,7 @@ def _of_shapes(*shapes: tuple[int, ...]) -> torch.nn.Module:
 
 def _constructed(subject: Subject, model: torch.nn.Module) -> tuple[object, str]:
     def build(params: object) -> object:
-        return registry.build_optimizer(subject.component, params, seed=0, model=model)
+        return registry.build_optimizer(subject.component, params, seed=_SEED, model=model)
 
     optimizer, text = called(lambda: build(list(model.parameters())))
     if text:
@@ -161,12 +164,14 @@ def model_of(spec: RunSpec, data: Path) -> torch.nn.Module | None:
 
 
 def _unschedulable(subject: Subject, optimizer: torch.optim.Optimizer, schedules: Iterable[str]) -> Iterator[Problem]:
-    group = optimizer.param_groups[0]
-    numbers = [
-        name
-        for name, value in group.items()
-        if isinstance(value, int | float | torch.Tensor) and not isinstance(value, bool)
-    ]
+    numbers = list(
+        dict.fromkeys(
+            name
+            for group in optimizer.param_groups
+            for name, value in group.items()
+            if isinstance(value, int | float | torch.Tensor) and not isinstance(value, bool)
+        )
+    )
     for name in schedules:
         if name not in numbers:
             message = f"{subject.component.target} has no such number to schedule; allowed: {', '.join(numbers)}"

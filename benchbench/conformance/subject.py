@@ -15,7 +15,8 @@ from benchbench.cost.ledger import Ledger
 from benchbench.objective import Objective, Vectors
 from benchbench.values import Component
 
-SEED = 7
+SEED = 4_000_000_007
+"""Runs seed optimizers with any 32 bits: one that takes fewer is to be noticed here."""
 
 _BATCHES = 3
 

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from benchbench.cost.state import optimizers_in
 from benchbench.perturbation import global_norm, real_entries
 from benchbench.training.curvature_change import curvature_change
 from benchbench.training.steps import Training
@@ -238,12 +239,15 @@ def population(optimizer: torch.optim.Optimizer, name: str) -> Tensor | None:
 
 
 def _states(optimizer: torch.optim.Optimizer) -> Iterator[Mapping[Any, Any]]:
+    # A wrapper may share the state of its base.
+    holders = {id(each.state): each for each in optimizers_in(optimizer)}.values()
     # In the order of the parameters, for that of the state is another one after it was loaded.
     for group in optimizer.param_groups:
         for parameter in group["params"]:
-            state = optimizer.state.get(parameter)
-            if isinstance(state, Mapping):
-                yield state
+            for each in holders:
+                state = each.state.get(parameter)
+                if isinstance(state, Mapping):
+                    yield state
 
 
 def _counts(value: object) -> bool:

@@ -40,7 +40,8 @@ class Schedules:
         self._higher_is_better = higher_is_better
         self._optimizer = optimizer
         self._schedules = dict(schedules)
-        self._base = {key: [group[key] for group in optimizer.param_groups] for key in schedules}
+        # A group may lack a hyperparameter that others have, or leave it open.
+        self._base = {key: [group.get(key) for group in optimizer.param_groups] for key in schedules}
         self._steps_per_epoch = steps_per_epoch
         self._epochs = epochs
 
@@ -51,13 +52,36 @@ class Schedules:
             if isinstance(schedule, Plateau):
                 scale *= schedule.gamma ** drops(schedule, self.scores, higher_is_better=self._higher_is_better)
             for group, base in zip(self._optimizer.param_groups, self._base[key], strict=True):
-                group[key] = base * scale
+                if base is not None:
+                    group[key] = base * scale
 
     def values(self) -> dict[str, float]:
-        """Return the current value of `lr` and of every scheduled key, from the first parameter group."""
-        group = self._optimizer.param_groups[0]
+        """Return the current value of `lr` and of every scheduled key, from the first parameter group that has it.
+
+        Of several numbers that is the mean; what is no number is left out.
+        """
+        return {key: mean for key, (mean, _) in self._logged().items() if mean is not None}
+
+    def account(self) -> dict[str, str]:
+        """Say what the values leave out or sum up, as plain text."""
+        return {f"schedule/{key}": remark for key, (_, remark) in self._logged().items() if remark}
+
+    def _logged(self) -> dict[str, tuple[float | None, str]]:
+        """Return of each value the number that is logged, and a remark where that is not the value itself."""
         keys = dict.fromkeys(["lr", *self._schedules])
-        return {key: float(group[key]) for key in keys if key in group}
+        groups = self._optimizer.param_groups
+        values = {key: [group[key] for group in groups if key in group] for key in keys}
+        return {key: _logged(found[0]) for key, found in values.items() if found}
+
+
+def _logged(value: object) -> tuple[float | None, str]:
+    try:
+        numbers = torch.as_tensor(value, dtype=torch.float64).detach()
+    except (TypeError, ValueError, RuntimeError):  # what torch makes no tensor of
+        return None, f"not logged: {str(value)[:40]} is no number"
+    if not numbers.numel():
+        return None, "not logged: it is empty"
+    return numbers.mean().item(), f"the mean of {numbers.numel()} entries" if numbers.numel() > 1 else ""
 
 
 def factor(schedule: Schedule, step: int, steps_per_epoch: int, epochs: int) -> float:

@@ -28,7 +28,7 @@ from benchbench.streams import Streams
 from benchbench.training import coverage
 from benchbench.training.schedules import Schedules
 from benchbench.values import Metrics, RunSpec
-from benchbench.workloads import Setup, evaluation_mode, set_training_mode
+from benchbench.workloads import Setup, as_number, evaluation_mode, set_training_mode
 
 
 class Training:
@@ -75,7 +75,9 @@ class Training:
             synchronise(model, ranks)
         set_training_mode(model)
         given, trainable = getattr(self.task, "parameters", model.parameters)(), coverage.trainable(model)
-        self.optimizer = registry.build_optimizer(spec.optimizer, given, seed=self.streams.seed("probes"), model=model)
+        self.optimizer = registry.build_optimizer(
+            spec.optimizer, given, seed=self.streams.short_seed("probes"), model=model
+        )
         for _, fault in coverage.faults(trainable, self.optimizer, spec.leave_out):
             raise ValueError(f"{spec.optimizer.target} {fault}")
         stepping.training(self.optimizer)
@@ -138,7 +140,7 @@ class Training:
         """
         restored = self.buffers.restored()
         with restored, evaluation_mode(self.task.model), evaluated_in(self._execution, self._device):
-            return {f"{split}/{name}": value for name, value in self.task.evaluate(split).items()}
+            return {f"{split}/{name}": as_number(name, value) for name, value in self.task.evaluate(split).items()}
 
     def reseed(self) -> None:
         """Let dropout masks be those of the step: they depend on it (and the rank) alone, whatever else is drawn."""
@@ -209,7 +211,7 @@ class Training:
 
     def account(self) -> dict[str, str]:
         """Say, as plain text, how the gradients were computed, where that is not the default."""
-        said = backends.description(self._execution)
+        said = backends.description(self._execution) | self.schedules.account()
         if self._ranks is not None:
             said["batch_norm"] = self._execution.batch_norm
         if self.compiled is not None:

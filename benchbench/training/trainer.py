@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from benchbench import stepping
-from benchbench.cost import memory
+from benchbench.cost import memory, state
 from benchbench.devices import use
 from benchbench.execution import backends
 from benchbench.execution.buffers import load_state
@@ -149,8 +149,8 @@ def _result(
         best_epoch=at_best.epoch,
         cost=final.cost,
         memory=Memory(
-            parameters=memory.parameter_bytes(training.optimizer),
-            state=memory.state_bytes(training.optimizer),
+            parameters=state.parameter_bytes(training.optimizer),
+            state=state.state_bytes(training.optimizer, task.model),
             device_peak=progress.usage.device_peak,
         ),
         environment={

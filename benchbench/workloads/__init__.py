@@ -85,6 +85,25 @@ class Task(Protocol):
         ...
 
 
+def as_number(name: str, value: object) -> float:
+    """Return a metric's value as a float.
+
+    Args:
+        name: Its name, for the message.
+        value: A number, or a tensor or an array with one entry.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    try:
+        entries = value.numel() if isinstance(value, Tensor) else getattr(value, "size", 1)
+        if entries == 1 and not isinstance(value, str | bytes):
+            return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        pass
+    raise TypeError(f"the metric {name!r} must be one number, got {type(value).__name__} {str(value)[:40]}")
+
+
 def set_training_mode(model: nn.Module) -> None:
     """Let a model begin its training: the parts that its author has frozen stay in evaluation mode.
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchbench.cost import memory
+from benchbench.cost import memory, state
 from benchbench.runs.folder import RunFolder
 from benchbench.training.trainer import run_in_folder
 from benchbench.values import Component, RunResult, RunSpec
@@ -40,8 +40,8 @@ def parameters() -> list[nn.Parameter]:
 )
 def test_the_state_is_the_sum_of_its_tensors(make, expected) -> None:
     optimizer = stepped(make(parameters()))
-    assert memory.state_bytes(optimizer) == expected
-    assert memory.parameter_bytes(optimizer) == PARAMETERS
+    assert state.state_bytes(optimizer) == expected
+    assert state.parameter_bytes(optimizer) == PARAMETERS
 
 
 def test_shared_memory_counts_once_and_that_of_parameters_not_at_all() -> None:
@@ -50,7 +50,7 @@ def test_shared_memory_counts_once_and_that_of_parameters_not_at_all() -> None:
     shared = torch.ones(6)
     optimizer.state[first] = {"views": [shared[:3], (shared[3:],)], "deep": {"down": shared}, "number": 1}
     optimizer.state[second] = {"same": shared, "parameter": first.detach()}
-    assert memory.state_bytes(optimizer) == 4 * 6
+    assert state.state_bytes(optimizer) == 4 * 6
 
 
 def test_the_peak_of_a_process_is_in_bytes() -> None:
