@@ -103,6 +103,25 @@ def build_environment(setup: Setup, *, variable: str, folder: str) -> LineTask:
     return LineTask(setup, pause=0.05)
 
 
+def build_crowded(setup: Setup, *, folder: str, memory_of: str = "device", always: bool = False) -> LineTask:
+    """Run out of memory beside another one of this kind, and `always` also alone; if it is not alone then, break."""
+    here = Path(folder)
+    first, busy = here / f"first-{setup.streams.root}", here / "busy"
+    error = torch.OutOfMemoryError("CUDA out of memory.") if memory_of == "device" else MemoryError()
+    if not first.exists():
+        first.touch()
+        while len(list(here.glob("first-*"))) < 2:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        raise error
+    busy.touch(exist_ok=False)
+    time.sleep(0.5)  # a second one would find that this one is at work
+    busy.unlink()
+    if always:
+        raise error
+    return LineTask(setup)
+
+
 def build_failing(setup: Setup) -> LineTask:
     """Raise while the run is being set up."""
     raise RuntimeError("this workload always fails")
@@ -118,7 +137,7 @@ killed = Workload(build_killed)
 regularised = Workload(build_regularised)
 segfault = Workload(build_segfault)
 environment = Workload(build_environment)
-failing = Workload(build_failing)
+crowded, failing = Workload(build_crowded), Workload(build_failing)
 missing = Workload(
     build_missing, missing=lambda data: "the data of this workload are not in /nowhere: bring them there"
 )

@@ -63,7 +63,8 @@ class ProgressDisplay:
             case "epoch" if event.record is not None:
                 self._advance(spec, event.record.epoch, event.record.metrics)
             case "retried" if event.result is not None:
-                self._line(spec, f"[yellow]{_reason(event.result)}; started again[/]")
+                how = "ran out of memory beside other runs; started again, alone" if event.alone else "started again"
+                self._line(spec, f"[yellow]{_reason(event.result)}; {how}[/]")
                 self._advance(spec, 0, {})
             case "stopping":
                 self._stop()

@@ -35,7 +35,7 @@ def start(device: torch.device, number: int = 1) -> None:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:  # the second one from a torch that is built without it
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise DeviceMissingError(f"{device.type} does not start: {reason}") from None
+        raise DeviceMissingError(f"{device.type} does not start: {reason}") from error
     if (there := count(device)) < number:
         raise DeviceMissingError(f"{number} devices of the kind {device.type} are needed, and there are {there}")
 

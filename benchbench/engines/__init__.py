@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from benchbench.engines.slots import Placement, apart, available_slots, merged, room_for_ranks
 from benchbench.runs.folder import RunFolder
-from benchbench.values import RunResult, RunSpec
+from benchbench.values import RunResult, RunSpec, Shortage
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,14 @@ class Job:
         folder: Where it leaves its files.
         data: The folder in which data sets lie.
         memory: Bytes of memory that it is expected to need, 0 where nothing is known.
+        alone: Memory that it shall share with no other run, since it has run out beside others.
     """
 
     spec: RunSpec
     folder: RunFolder
     data: Path
     memory: int = 0
+    alone: Shortage = ""
 
 
 class Engine(Protocol):

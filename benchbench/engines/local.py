@@ -11,9 +11,10 @@ from ctypes import c_int
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerProcess
+from typing import Any
 
 from benchbench.engines import EngineError, Job
-from benchbench.engines.memory import room
+from benchbench.engines.memory import oom_kills, room
 from benchbench.engines.slots import Slot, apart, merged
 from benchbench.engines.worker import work
 from benchbench.execution.processes import end_orphan, no_main_module, start_fork_server
@@ -36,13 +37,15 @@ _PRELOAD = ("benchbench.engines.worker", "benchbench.training.trainer", "torch._
 """What every run needs; torch loads its compiler, which takes seconds, with the first optimizer that is built."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Running:
     job: Job
     slots: list[Slot]
     company: c_int  # shared with the process: the most runs that its devices have had at a time, itself included
     process: ForkServerProcess
     deadline: float
+    oom_kills: int | None  # of this machine when it was started
+    neighbours: int = 1  # the most runs that there have been on this machine at a time, itself included
 
 
 class LocalEngine:
@@ -91,28 +94,43 @@ class LocalEngine:
     def _start_waiting(self) -> None:
         every = [*self._free, *(slot for running in self._running for slot in running.slots)]
         while self._waiting and self._has_memory(self._waiting[0]):
-            ranks = self._waiting[0].spec.execution.ranks
-            slots = apart(self._free, ranks)
-            if len(slots) < len(apart(every, ranks)):
+            job = self._waiting[0]
+            free = self._free_for(job)
+            slots = apart(free, job.spec.execution.ranks)
+            if len(slots) < len(apart(every, job.spec.execution.ranks)):
                 return
-            self._free = [slot for slot in self._free if slot not in slots]
-            self._start(self._waiting.pop(0), slots)
+            self._start(self._waiting.pop(0), slots, self._kept_by(job, slots))
+
+    def _free_for(self, job: Job) -> list[Slot]:
+        """Return the free slots that a job can be put on: one that shall be alone finds nobody there."""
+        taken = {slot.device_name for running in self._running for slot in running.slots}
+        if job.alone == "host" and taken:
+            return []
+        return [slot for slot in self._free if not (job.alone and slot.device_name in taken)]
+
+    def _kept_by(self, job: Job, slots: Sequence[Slot]) -> list[Slot]:
+        """Return the slots that are not free while a job runs on some: those of its device too, where it is alone."""
+        devices = {slot.device_name for slot in slots}
+        beside = [slot for slot in self._free if job.alone == "host" or slot.device_name in devices]
+        return beside if job.alone else list(slots)
 
     def _has_memory(self, job: Job) -> bool:
         taken = sum(running.job.memory for running in self._running)
         return not self._running or self._memory is None or taken + job.memory <= self._memory
 
-    def _start(self, job: Job, slots: list[Slot]) -> None:
+    def _start(self, job: Job, slots: list[Slot], kept: list[Slot]) -> None:
+        self._free = [slot for slot in self._free if slot not in kept]
         job.folder.prepare(job.spec)
         company: c_int = multiprocessing.get_context("forkserver").RawValue(c_int, self._unseen)
         process = _process(job, merged(slots), company, self._preload)
         deadline = time.monotonic() + (job.spec.timeout or float("inf"))
-        self._running.append(_Running(job, slots, company, process, deadline))
+        self._running.append(_Running(job, kept, company, process, deadline, oom_kills()))
         self._count_company()
 
     def _count_company(self) -> None:
         devices = [{slot.device_name for slot in running.slots} for running in self._running]
         for running, own in zip(self._running, devices, strict=True):
+            running.neighbours = max(running.neighbours, len(self._running))
             running.company.value = max(running.company.value, sum(not own.isdisjoint(each) for each in devices))
 
     def poll(self, seconds: float) -> Sequence[RunResult]:
@@ -184,12 +202,19 @@ def _crash(running: _Running) -> RunResult:
         return _broken(running.job, "crashed", "exited with status 255, or the server that had forked it was killed")
     if code >= 0:
         return _broken(running.job, "crashed", f"exited with status {code}")
-    hint = ", as the system does when memory runs out" if code == -signal.SIGKILL else ""
-    return _broken(running.job, "crashed", f"the run's process was killed by {signal.Signals(-code).name}{hint}")
+    if code != -signal.SIGKILL:
+        return _broken(running.job, "crashed", f"the run's process was killed by {signal.Signals(-code).name}")
+    if (running.oom_kills or 0) >= (oom_kills() or 0):
+        hint = ", as the system does when memory runs out"
+        return _broken(running.job, "crashed", f"the run's process was killed by SIGKILL{hint}")
+    message = "the run's process was killed by the system, whose memory had run out"
+    company = {"concurrent_runs": str(running.neighbours)}
+    return _broken(running.job, "crashed", message, out_of_memory="host", environment=company)
 
 
-def _broken(job: Job, outcome: Outcome, message: str) -> RunResult:
-    result = RunResult(key=job.spec.key, outcome=outcome, message=f"{message}\n{job.folder.log_tail(_LOG_LINES)}")
+def _broken(job: Job, outcome: Outcome, message: str, **known: Any) -> RunResult:
+    text = f"{message}\n{job.folder.log_tail(_LOG_LINES)}"
+    result = RunResult(key=job.spec.key, outcome=outcome, message=text, **known)
     with suppress(OSError):  # a full disk, say; the next command runs it again, as it does what it finds no result of
         job.folder.finish(result)
     return result

@@ -23,6 +23,16 @@ def room(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> int | None:
     return min(found, default=None)
 
 
+def oom_kills(proc: Path = Path("/proc")) -> int | None:
+    """Return how many processes the system has killed for lack of memory since its start, `None` if it does not tell.
+
+    Args:
+        proc: Where Linux shows its state (tests show another one).
+    """
+    found = re.search(r"^oom_kill (\d+)$", _text(proc / "vmstat"), re.MULTILINE)
+    return int(found[1]) if found else None
+
+
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="ascii")

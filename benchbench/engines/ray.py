@@ -94,7 +94,7 @@ class RayEngine:
         ranks = job.spec.execution.ranks
         asked = {name: amount * ranks for name, amount in self._per_rank.items()}
         share = self._per_rank["num_gpus"]
-        if ranks > 1:  # of two halves Ray would make one GPU, and each rank needs one of its own
+        if ranks > 1 or job.alone:  # of two halves Ray would make one GPU, and each rank needs one of its own
             asked["num_gpus"] = ranks * math.ceil(share)
         if job.spec.memory_stated:
             asked.setdefault("memory", job.spec.memory_stated)

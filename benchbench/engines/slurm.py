@@ -135,12 +135,14 @@ class SlurmEngine:
         known = alive_submissions(job.folder for job in new)
         known |= _just_ended([job for job in new if job.folder not in known])
         self._jobs |= {known[job.folder]: job for job in new if job.folder in known}
-        shapes: dict[tuple[int, int], list[Job]] = {}
+        shapes: dict[tuple[int, int, bool], list[Job]] = {}
         for job in new:
             if job.folder not in known:
-                shapes.setdefault((job.spec.execution.ranks, job.spec.memory_stated), []).append(job)
-        for (ranks, memory), jobs in shapes.items():
-            self._submit_array(sbatch_options(self._options, ranks, memory, self._cores_per_gpu), jobs)
+                shape = job.spec.execution.ranks, job.spec.memory_stated, bool(job.alone)
+                shapes.setdefault(shape, []).append(job)
+        for (ranks, memory, alone), jobs in shapes.items():
+            options = {**self._options, "exclusive": True} if alone else self._options
+            self._submit_array(sbatch_options(options, ranks, memory, self._cores_per_gpu), jobs)
 
     def _submit_array(self, options: dict[str, JsonValue], jobs: Sequence[Job]) -> None:
         import submitit

@@ -55,6 +55,7 @@ def work(spec: str, folder: str, data: str, slot: Slot, company: c_int) -> None:
     import torch
 
     from benchbench.devices import use
+    from benchbench.training.shortage import shortage_of
     from benchbench.training.trainer import run_in_folder
 
     run = RunSpec.model_validate_json(spec)
@@ -63,8 +64,14 @@ def work(spec: str, folder: str, data: str, slot: Slot, company: c_int) -> None:
     try:
         use.start(device, len(slot.devices))
     except use.DeviceMissingError as error:
-        message = f"meant for {slot.name}: {error}"
-        files.as_claimed().finish(RunResult(key=run.key, outcome="failed", message=message))
+        result = RunResult(
+            key=run.key,
+            outcome="failed",
+            message=f"meant for {slot.name}: {error}",
+            out_of_memory=shortage_of(error),  # by others, where nothing of it is left for a start
+            environment={"concurrent_runs": str(company.value)},
+        )
+        files.as_claimed().finish(result)
         return
     run_in_folder(
         run,

@@ -20,7 +20,7 @@ from benchbench.scheduling.plan import PlannedRun, longest_first, plan
 from benchbench.scheduling.recorder import Recorder, TrackingLostError
 from benchbench.signals import ignored, sigterm_as_interrupt, uninterruptible
 from benchbench.tracking import Tracker
-from benchbench.values import EpochRecord, RunResult, RunSpec, Suite
+from benchbench.values import EpochRecord, RunResult, RunSpec, Shortage, Suite
 
 ATTEMPTS = 3
 """How often a run is started when its process dies."""
@@ -35,16 +35,19 @@ class Event:
     Attributes:
         kind: `planned` (with its result when nothing is to be done about it), `waiting` (another invocation is at work
             on it, or has taken it over), `submitted` (handed over to another system, which answers for it), `started`,
-            `epoch`, `retried` (its process died), `stopping` (this command was interrupted) or `ended`.
+            `epoch`, `retried` (its process died, or memory ran out beside others), `stopping` (this command was
+            interrupted) or `ended`.
         spec: The run.
         record: For `epoch`: what the epoch gave.
         result: For `planned`, `retried` and `ended`: the result.
+        alone: For `retried`: whether it shares the memory that ran out with no other run this time.
     """
 
     kind: Literal["planned", "waiting", "submitted", "started", "epoch", "retried", "stopping", "ended"]
     spec: RunSpec
     record: EpochRecord | None = None
     result: RunResult | None = None
+    alone: bool = False
 
 
 Observer = Callable[[Event], None]
@@ -58,6 +61,7 @@ class _Active:
     folder: RunFolder
     tail: Tail
     attempt: int = 1
+    alone: Shortage = ""
 
 
 @dataclass
@@ -224,7 +228,8 @@ class Runner:
 
     def _submit(self, active: _Active) -> None:
         active.tail = Tail(active.folder)
-        self.engine.submit(Job(active.spec, active.folder, self.data, self._memory.expected(active.spec)))
+        memory = self._memory.expected(active.spec)
+        self.engine.submit(Job(active.spec, active.folder, self.data, memory, active.alone))
 
     def _show(self, active: _Active) -> None:
         """Tell about what the run has written since the last time."""
@@ -232,16 +237,19 @@ class Runner:
             self.observe(Event("epoch", active.spec, record=record))
 
     def _settle(self, active: _Active, result: RunResult, queue: deque[PlannedRun]) -> None:
-        """Record how a run ended, and start it again when its process died."""
+        """Record how a run ended, and start it again when its process died, or others may have taken its memory."""
         if not active.folder.held:
             self._hand_over(active, queue)
             return
         self._show(active)
-        if result.outcome == "crashed" and active.attempt < ATTEMPTS:
+        had_company = int(result.environment.get("concurrent_runs", "1")) > 1
+        crowded_out = result.out_of_memory if had_company and not active.alone else ""
+        if crowded_out or (result.outcome == "crashed" and active.attempt < ATTEMPTS):
             self._recorder.discard(result.key)
             active.attempt += 1
+            active.alone = active.alone or crowded_out
             self._submit(active)
-            self.observe(Event("retried", active.spec, result=result))
+            self.observe(Event("retried", active.spec, result=result, alone=bool(crowded_out)))
         else:
             del self._active[result.key]
             self._record(active, result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 
 import torch
 
+from benchbench.devices import use
 from benchbench.plugins import describe_exception
 from benchbench.runs.checkpoint import Checkpoints, UnusableCheckpointError, save_tensors
 from benchbench.runs.folder import RunFolder
@@ -20,7 +22,7 @@ from benchbench.values import DiagnosticRecord, RunSpec
 SHORTEST_SECONDS = 5.0
 """Seconds since the last checkpoint below which the end of an epoch goes without one: they are repeated soon enough."""
 
-_FORMAT = 2
+_FORMAT = 3
 """Number of the layout of checkpoints."""
 
 
@@ -41,27 +43,47 @@ class Keeper:
         device: Where it trains.
         folder: The run's folder; without one nothing is kept.
         stop: Looked at after every step: whether the run shall stop.
+        company: Asked how many runs have been on the device at a time in this attempt.
     """
 
     def __init__(
-        self, spec: RunSpec, device: torch.device, folder: RunFolder | None = None, stop: Callable[[], bool] = never
+        self,
+        spec: RunSpec,
+        device: torch.device,
+        folder: RunFolder | None = None,
+        stop: Callable[[], bool] = never,
+        company: Callable[[], int] = lambda: 1,
     ) -> None:
+        self._run = spec.key
+        self._device = device
         self._folder = folder
         self._stop = stop
         self._interval = 60 * spec.checkpoint_minutes
-        # What a checkpoint must agree in, or it would continue another run, or with another arithmetic.
-        self._made_for = {
-            "format": _FORMAT,
-            "run": spec.key,
-            "device": device.type,
-            "torch": str(torch.__version__),  # a class of its own
-            "benchbench": version("benchbench"),
-        }
+        self._company = company
+        self._earlier_company = 1
         self._saved_at = time.monotonic()
         self._tried = False
         self._refused = False
         self._resumed = 0
         self._remarks: list[str] = []
+
+    @functools.cached_property
+    def _made_for(self) -> dict[str, Any]:
+        """What a checkpoint must agree in, or it would continue another run, with another arithmetic or another clock.
+
+        Seconds on two models of a GPU have no meaning as a sum.
+        """
+        return {
+            "format": _FORMAT,
+            "run": self._run,
+            "device": use.description(self._device),
+            "torch": str(torch.__version__),  # a class of its own
+            "benchbench": version("benchbench"),
+        }
+
+    def company(self) -> int:
+        """Return the most runs that there have been on the device at a time, in earlier attempts too."""
+        return max(self._company(), self._earlier_company)
 
     def begin(self, fresh: Callable[[], Progress]) -> Progress:
         """Return the progress of the newest checkpoint that can be used, or else that of a run that begins.
@@ -92,6 +114,7 @@ class Keeper:
             except Exception as error:  # noqa: BLE001 - whatever is in the file, and what foreign code makes of it
                 self._remark(f"checkpoint {path.name} is not used: {_reason(error)}")
             else:
+                self._earlier_company = content["company"]
                 self._folder.rewind(progress.records, progress.recorder.records if progress.recorder else ())
                 return progress
         if files:
@@ -162,7 +185,8 @@ class Keeper:
     def _write(self, checkpoints: Checkpoints, progress: Progress) -> None:
         steps = progress.training.ledger.steps
         try:
-            path = checkpoints.save(steps, {"made_for": self._made_for, "progress": progress.state_dict()})
+            content = {"made_for": self._made_for, "company": self.company(), "progress": progress.state_dict()}
+            path = checkpoints.save(steps, content)
             if not self._tried:
                 checkpoints.load(path)
         except OSError as error:  # a full disk, say, which may have room the next time

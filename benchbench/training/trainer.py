@@ -22,10 +22,13 @@ from benchbench.training.attempt import Progress
 from benchbench.training.environment import environment
 from benchbench.training.followers import following
 from benchbench.training.keeper import Keeper, Stopped, never
+from benchbench.training.shortage import shortage_in, shortage_of
 from benchbench.values import EpochRecord, Memory, Metrics, Outcome, RunResult, RunSpec
 from benchbench.workloads import DATA, Task
 
 _TRACEBACK_LINES = 12
+
+_LOG_LINES = 200
 
 
 class _BrokenOffError(Exception):
@@ -237,13 +240,13 @@ def _trained(
     own_process: bool,
     stop: Callable[[], bool],
 ) -> RunResult:
-    keeper = Keeper(spec, device, folder, stop)
+    keeper = Keeper(spec, device, folder, stop, company)
 
     def settle(result: RunResult) -> RunResult:
         # Read here already: what is measured later has a peak of its own.
         used = result.memory.model_copy(update={"host_peak": memory.process_peak() if own_process else None})
         code = InstalledCode().of_run(spec) if result.conclusive else None
-        described = {**environment(device, company(), code or {}), **result.environment, **keeper.account()}
+        described = {**environment(device, keeper.company(), code or {}), **result.environment, **keeper.account()}
         # Should the probe take the process along, this is what remains.
         unmetered = "the process died in the probe" if _is_probed(spec, result) else ""
         result = result.model_copy(
@@ -258,11 +261,13 @@ def _trained(
         result = settle(RunResult(key=spec.key, outcome="interrupted", message=str(stopped)))
     except RankEndedError as error:
         traceback.print_exc()
-        result = settle(RunResult(key=spec.key, outcome="crashed", message=str(error)))
-    except (Exception, SystemExit):  # noqa: BLE001 - one run's failure is a value, whatever its cause
+        ran_out = shortage_in(folder.log_tail(_LOG_LINES))  # where the other rank has said why
+        result = settle(RunResult(key=spec.key, outcome="crashed", message=str(error), out_of_memory=ran_out))
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - one run's failure is a value, whatever its cause
         traceback.print_exc()
         lines = traceback.format_exc().strip().splitlines()[-_TRACEBACK_LINES:]
-        result = settle(RunResult(key=spec.key, outcome="failed", message="\n".join(lines)))
+        ran_out = shortage_of(error)
+        result = settle(RunResult(key=spec.key, outcome="failed", message="\n".join(lines), out_of_memory=ran_out))
     if _is_probed(spec, result):
         gc_measured, unmetered = probe.gradient_equivalents(spec, device, data, hessian=result.cost.hvps > 0)
         result = result.model_copy(update={"gc_measured": gc_measured, "unmetered": unmetered})

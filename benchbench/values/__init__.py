@@ -11,6 +11,7 @@ from benchbench.values.results import (
     Metrics,
     Outcome,
     RunResult,
+    Shortage,
     Submission,
 )
 from benchbench.values.schedules import Constant, Cosine, Linear, MultiStep, Piecewise, Plateau, Polynomial, Schedule
@@ -50,6 +51,7 @@ __all__ = [
     "RunResult",
     "RunSpec",
     "Schedule",
+    "Shortage",
     "Space",
     "Spent",
     "Submission",

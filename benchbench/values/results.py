@@ -11,6 +11,9 @@ from benchbench.frozen import canonical_json as canonical_json  # noqa: PLC0414
 Outcome = Literal["finished", "diverged", "failed", "crashed", "timeout", "interrupted"]
 """How a run ended. `diverged` (numbers that are NaN or infinite) is a result; the four last ones are run again."""
 
+Shortage = Literal["", "device", "host"]
+"""Which memory has run out: that of an accelerator, or the machine's own; empty: none."""
+
 CONCLUSIVE: frozenset[Outcome] = frozenset({"finished", "diverged"})
 """Outcomes of runs that have answered what they asked."""
 
@@ -135,6 +138,7 @@ class RunResult(Frozen):
         sharpness_settings: Digest of the settings that the sharpness in `final` was measured with; empty: not measured.
         sharpness_missing: Why it is not there although it was asked for, or empty.
         memory: What it held in memory.
+        out_of_memory: Which memory has run out, if that has ended it.
         environment: Device, threads, library versions, as plain text.
         code: Version of the code of every installed plugin that it was made with, such as `torch 2.14.1` by
             `optimizer adamw`; `None` where that is not known.
@@ -155,6 +159,7 @@ class RunResult(Frozen):
     sharpness_settings: str = ""
     sharpness_missing: str = ""
     memory: Memory = Memory()
+    out_of_memory: Shortage = ""
     environment: dict[str, str] = {}
     code: dict[str, str] | None = None
 

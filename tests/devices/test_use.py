@@ -87,3 +87,37 @@ def test_what_torch_calls_cuda_may_be_amds(monkeypatch: pytest.MonkeyPatch, hip:
 def test_what_a_device_cannot_do_is_one_line() -> None:
     assert "no float64" in (use.lacks(torch.device("mps"), "float64") or "")
     assert use.lacks(torch.device("cuda"), "float64") is None
+
+
+def test_starting_the_cpu_starts_nothing(starts: list[str]) -> None:
+    use.start(HOST, 4)
+    assert not starts
+
+
+@pytest.mark.parametrize(
+    ("raised", "there", "message"),
+    [
+        (
+            RuntimeError("Found no NVIDIA driver on your system. Please check\nthat you have one"),
+            2,
+            "cuda does not start: Found no",
+        ),
+        (AssertionError("Torch not compiled with CUDA enabled"), 0, "cuda does not start: Torch not compiled"),
+        (RuntimeError(), 2, "cuda does not start: RuntimeError"),
+        (None, 1, "2 devices of the kind cuda are needed, and there are 1"),
+    ],
+)
+def test_a_device_that_is_not_there_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, raised: Exception | None, there: int, message: str
+) -> None:
+    def empty(*_: Any, **__: Any) -> None:
+        if raised is not None:
+            raise raised
+
+    monkeypatch.setattr(torch, "empty", empty)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
+    with pytest.raises(use.DeviceMissingError) as caught:
+        use.start(torch.device("cuda"), 2)
+    assert str(caught.value).startswith(message)
+    assert len(str(caught.value).splitlines()) == 1
+    assert caught.value.__cause__ is raised  # which may say that memory has run out

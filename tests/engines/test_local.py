@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchbench.engines import EngineError, Job, create
+from benchbench.engines import EngineError, Job, create, local
 from benchbench.engines.local import LocalEngine
 from benchbench.engines.memory import room
 from benchbench.engines.slots import Placement, Slot, cpu_slots
@@ -80,6 +80,41 @@ def test_runs_on_different_devices_are_no_company(tmp_path: Path) -> None:
     finally:
         engine.stop()
     assert {each.environment["concurrent_runs"] for each in results.values()} == {"1"}
+
+
+def test_a_run_that_shall_be_alone_waits_for_its_device_and_keeps_others_away(tmp_path: Path) -> None:
+    slots = [replace(slot, devices=(str(index % 2),)) for index, slot in enumerate(cpu_slots(4, cores=4))]
+    engine = LocalEngine(slots)
+    try:
+        for seed in (1, 2):
+            engine.submit(job(tmp_path, "line", seed=seed, pause=600))
+        alone = replace(job(tmp_path, "line"), alone="device")
+        engine.submit(alone)  # each device has a run by now
+        assert (engine.capacity, len(engine._running)) == (0, 2)
+        engine._end(engine._running[0])
+        [result] = wait_for(lambda: engine.poll(0.2))
+        assert (result.key, result.environment["concurrent_runs"]) == (alone.spec.key, "1")
+        engine.submit(replace(job(tmp_path, "line", seed=3), alone="host"))
+        assert (engine.capacity, len(engine._running)) == (0, 1)
+    finally:
+        engine.stop(at_once=True)
+
+
+@pytest.mark.parametrize(("kills", "memory"), [([4, 4, 5], "host"), ([4, 4, 4], ""), ([None, None, None], "")])
+def test_a_kill_is_put_down_to_memory_where_the_system_says_so(
+    engine: LocalEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kills: list[int | None], memory: str
+) -> None:
+    counts = iter(kills)
+    monkeypatch.setattr(local, "oom_kills", lambda: next(counts))
+    beside = job(tmp_path, "line", seed=1, pause=600)
+    killed = job(tmp_path, "killed", marker=str(tmp_path / "kills"), kills=9)
+    for each in (beside, killed):
+        engine.submit(each)
+    [result] = wait_for(lambda: engine.poll(0.2))
+    engine.stop(at_once=True)
+    assert (result.outcome, result.out_of_memory) == ("crashed", memory)
+    assert killed.folder.result() == result
+    assert result.environment.get("concurrent_runs") == ("2" if memory else None)
 
 
 def test_what_an_engine_of_one_slot_cannot_see_is_said_by_the_slot(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from benchbench.devices import use
 from benchbench.runs.checkpoint import load_tensors, same
 from benchbench.runs.folder import RunFolder
 from benchbench.training import attempt
@@ -180,6 +181,7 @@ def test_without_a_usable_checkpoint_a_run_begins_anew_and_says_so(tmp_path: Pat
         ({"run": "another"}, "made for run another"),
         ({"torch": "1.0"}, "torch 1.0 instead of"),
         ({"format": 0}, "format"),
+        ({"device": "cuda (NVIDIA A100-SXM4-40GB)"}, "made for device cuda (NVIDIA A100-SXM4-40GB) instead of "),
     ],
 )
 def test_a_checkpoint_of_something_else_is_not_used(changed: dict[str, Any], said: str, tmp_path: Path) -> None:
@@ -238,6 +240,28 @@ def test_time_and_resumption_accumulate(tmp_path: Path) -> None:
     times = [record.cost.train_seconds for record in RunFolder(tmp_path).records()]
     assert times == sorted(times)
     assert result.cost.train_seconds == times[-1] > before["seconds"] - before["warm_up"]["seconds"]
+
+
+def test_seconds_on_two_models_of_a_device_are_never_added_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = small()
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(use, "model", lambda device: "another model")
+        perform(tmp_path, chosen, stop_after(14))
+    stopped = RunFolder(tmp_path).result()
+    assert stopped is not None
+    assert "another model" in stopped.environment["device"]
+    result = perform(tmp_path, chosen)
+    assert (result.outcome, "resumed" in result.environment) == ("finished", False)
+    assert "another model" not in result.environment["device"]
+    assert "the run begins anew" in result.environment["checkpoints"]
+
+
+def test_seconds_beside_other_runs_are_known_after_an_attempt_without_any(tmp_path: Path) -> None:
+    chosen, files = small(), RunFolder(tmp_path)
+    files.prepare(chosen)
+    run_in_folder(chosen, current_device(), files, company=lambda: 3, stop=stop_after(14))
+    result = perform(tmp_path, chosen)
+    assert (result.environment["resumed"], result.environment["concurrent_runs"]) == ("1", "3")
 
 
 def test_a_checkpoint_is_due_by_time_and_at_the_end_of_an_epoch(
