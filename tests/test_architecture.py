@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -140,6 +142,44 @@ def test_optimizers_stand_alone(package: str) -> None:
         for name in imports(path):
             known = {name, name.split(".")[0], ".".join(name.split(".")[:2])}
             assert known & allowed, f"{path.name} imports {name}"
+
+
+def test_what_is_public_has_a_caller_outside_the_tests() -> None:
+    folders = ("benchbench", "sassha", "baselines", "benchmarks", "examples")
+    trees = {
+        path: ast.parse(path.read_text("utf-8")) for folder in folders for path in (REPOSITORY / folder).rglob("*.py")
+    }
+    used = {name for tree in trees.values() for node in ast.walk(tree) for name in names_used(node)}
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"]
+    offered = {target.rpartition(":")[2] for group in project["entry-points"].values() for target in group.values()}
+    uncalled = [
+        f"{path.relative_to(REPOSITORY)}: {node.name}"
+        for path, tree in trees.items()
+        if path.relative_to(REPOSITORY).parts[0] not in ("benchmarks", "examples")
+        for scope in (tree, *(node for node in tree.body if isinstance(node, ast.ClassDef)))
+        for node in scope.body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        and not node.name.startswith("_")
+        and node.name not in used | offered
+        and not (isinstance(scope, ast.ClassDef) and overrides_foreign(path, scope.name, node.name))
+    ]
+    assert not uncalled
+
+
+def names_used(node: ast.AST) -> Iterator[str]:
+    """Yield the name that a node uses, if any; texts count, for `getattr` and templates take them."""
+    if isinstance(node, ast.Name):
+        yield node.id
+    elif isinstance(node, ast.Attribute):
+        yield node.attr
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier():
+        yield node.value
+
+
+def overrides_foreign(path: Path, class_name: str, method: str) -> bool:
+    """Return whether a method is one that the class has from a library, which calls it."""
+    module = importlib.import_module(".".join(path.relative_to(REPOSITORY).with_suffix("").parts))
+    return any(hasattr(base, method) for base in getattr(module, class_name).__mro__[1:])
 
 
 def test_no_heavy_import_stands_between_a_user_and_the_help() -> None:
