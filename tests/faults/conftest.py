@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchbench import api
-from benchbench.values import Suite
+from benchbench.values import Row
 from tests.conftest import STUBS
 from tests.lines import SUITE, tracked
 
@@ -23,11 +23,15 @@ TRIALS = int(os.environ.get("BENCHBENCH_FAULT_TRIALS", "6"))
 """How often processes are killed at random moments; each trial has a seed of its own."""
 
 
-def numbers(suite: Suite) -> dict[str, Any]:
-    """Return what must not depend on any fault, by label and seed."""
+def numbers(rows: Sequence[Row]) -> dict[str, Any]:
+    """Return what must not depend on any fault, by label and seed: metrics, and counts of the cost."""
     return {
-        f"{row.spec.method} {row.spec.seed}": (row.result.final, row.result.best)
-        for row in api.rows(suite)
+        f"{row.spec.method} {row.spec.seed}": (
+            row.result.final,
+            row.result.best,
+            row.result.cost.model_dump(include={"steps", "forwards", "gradients", "hvps"}),
+        )
+        for row in rows
         if row.result is not None
     }
 
@@ -40,7 +44,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) 
     (folder / "mlflow.db").write_bytes(migrated_store.read_bytes())
     uri = f"sqlite:///{folder}/mlflow.db"
     rows = api.run(folder / "suite.yaml", engine="inline", runs_dir=folder / "runs", tracking_uri=uri)
-    return {f"{row.spec.method} {row.spec.seed}": (row.result.final, row.result.best) for row in rows if row.result}
+    return numbers(rows)
 
 
 @pytest.fixture
@@ -49,7 +53,7 @@ def assert_undisturbed(undisturbed: dict[str, Any]) -> Callable[[Path], None]:
 
     def check(path: Path) -> None:
         suite = api.load_suite(path)
-        found = numbers(suite)
+        found = numbers(api.rows(suite))
         assert len(found) == len(suite.specs)
         assert found == {name: undisturbed[name] for name in found}
         keys = [run.data.tags["benchbench.key"] for run in tracked()]
