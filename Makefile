@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # A process per core, each of them with one thread for arithmetic, so that they do not fight over the cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadgroup
 
-.PHONY: demo test test-fast test-clusters check format bench fuzz coverage clean
+.PHONY: demo test test-fast test-clusters test-lowest check format bench fuzz coverage clean
 
 demo: $(VENV)/installed  ## run the digits suite and print its tables
 	$(BIN)/benchbench run suites/digits.yaml
@@ -19,6 +19,12 @@ test-fast: $(VENV)/installed-dev  ## run the tests that take seconds
 
 test-clusters: $(VENV)/installed-dev  ## run the tests that start a Slurm and a Ray, one after the other
 	BENCHBENCH_CLUSTERS=1 $(BIN)/python -m pytest tests/engines
+
+test-lowest:  ## run the tests that take seconds with the lowest versions that pyproject.toml allows
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(VENV)-lowest/bin/python -m pip install --quiet uv
+	VIRTUAL_ENV=$(VENV)-lowest $(VENV)-lowest/bin/uv pip install --quiet --resolution lowest-direct --editable ".[test]"
+	OMP_NUM_THREADS=1 $(VENV)-lowest/bin/python -m pytest -m "not slow"
 
 check: $(VENV)/installed-dev  ## formatter, linter, types, tests
 	$(BIN)/ruff format --check .
