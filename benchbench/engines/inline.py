@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 
@@ -18,7 +20,8 @@ from benchbench.values import RunResult
 class InlineEngine:
     """Runs each job when it is submitted, before `submit` returns.
 
-    A debugger stops where it should; a crash takes this process along and a spec's timeout is not enforced.
+    A debugger stops where it should; a crash takes this process along, and a spec's timeout ends a run only between
+    two steps.
 
     Args:
         slot: Device and threads of every run; its environment is not applied, for this process may have other uses for
@@ -52,6 +55,7 @@ class InlineEngine:
         from benchbench.training.trainer import run_in_folder
 
         job.folder.prepare(job.spec)
+        deadline = time.monotonic() + (job.spec.timeout or math.inf)
         threads = torch.get_num_threads()
         torch.set_num_threads(self._slot.threads)
         try:
@@ -60,7 +64,9 @@ class InlineEngine:
                 device = torch.device(self._device)
                 try:
                     use.start(device)
-                    result = run_in_folder(job.spec, device, job.folder, data=job.data, stop=stop)
+                    result = run_in_folder(
+                        job.spec, device, job.folder, data=job.data, stop=lambda: stop() or time.monotonic() > deadline
+                    )
                 except use.DeviceMissingError as error:
                     message = f"meant for {self._slot.name}: {error}"
                     result = RunResult(key=job.spec.key, outcome="failed", message=message)
@@ -69,6 +75,10 @@ class InlineEngine:
             torch.set_num_threads(threads)
         if stop():
             raise KeyboardInterrupt
+        if result.outcome == "interrupted":
+            message = f"stopped after {job.spec.timeout:g} s: {result.message}"
+            result = result.model_copy(update={"outcome": "timeout", "message": message})
+            job.folder.finish(result)
         self._results.append(result)
 
     def poll(self, seconds: float) -> Sequence[RunResult]:

@@ -26,6 +26,8 @@ def jobs(folder: Path, *, own_process: bool) -> dict[str, Job]:
         "finishing": make_job(runs, "line"),
         "diverging": make_job(runs, "line", optimizer=exploding),
         "failing": make_job(runs, "failing"),
+        # Inline, a run can only be stopped between two steps.
+        "slow": make_job(runs, "line", timeout=1.0, parameters={"pause": 30 if own_process else 0.5}),
         "ranked": make_job(runs, "digits-mlp", ranks=2, batch_size=256),
     }
     if own_process:
@@ -33,7 +35,6 @@ def jobs(folder: Path, *, own_process: bool) -> dict[str, Job]:
         made |= {
             "killed": make_job(runs, "killed", parameters=marker),
             "segfault": make_job(runs, "segfault"),
-            "slow": make_job(runs, "line", timeout=1.0, parameters={"pause": 30}),
         }
     return made
 
@@ -92,9 +93,12 @@ def test_the_death_of_a_process_is_a_result_with_its_cause(outcomes: Outcomes) -
     assert "build_segfault" in job.folder.log_file.read_text()  # where it happened
 
 
-@pytest.mark.parametrize("outcomes", NOT_INLINE, indirect=True)
+@pytest.mark.parametrize("outcomes", ENGINES, indirect=True)
 def test_a_run_is_stopped_when_its_time_is_up(outcomes: Outcomes) -> None:
-    assert outcomes["slow"][1].outcome == "timeout"
+    job, result = outcomes["slow"]
+    assert result.outcome == "timeout"
+    assert result.message.startswith("stopped after 1 s")
+    assert job.folder.result() == result
 
 
 @pytest.mark.parametrize("outcomes", NOT_INLINE, indirect=True)
