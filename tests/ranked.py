@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.distributed import distributed_c10d
+from torch.utils.data import DataLoader
 
 from benchbench.execution.ranks import Ranks, joined
 from benchbench.training import followers
@@ -106,6 +107,18 @@ def build_deaf(setup: Setup) -> SmallTask:
     return DeafTask(build_mlp(setup).model)
 
 
+class LoadingTask(SmallTask):
+    """Has its batches made by a process of its own on every rank."""
+
+    def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        yield from DataLoader(list(super().batches(epoch)), batch_size=None, num_workers=1)
+
+
+def build_loading(setup: Setup) -> SmallTask:
+    """Perceptron whose batches other processes make."""
+    return LoadingTask(build_mlp(setup).model)
+
+
 class FailingTask(SmallTask):
     """Raises in the evaluation, which rank 0 does alone."""
 
@@ -138,6 +151,7 @@ def build_waiting(setup: Setup, *, folder: str, fails: bool = False) -> SmallTas
 
 
 mlp, conv, deadly = Workload(build_mlp), Workload(build_conv), Workload(build_deadly)
+loading = Workload(build_loading)
 waiting, deaf = Workload(build_waiting), Workload(build_deaf)
 
 

@@ -190,6 +190,8 @@ def measure(
     changes: Mapping[str, JsonValue] | None = None,
     engine: str = "local",
     slots: int | None = None,
+    devices: Sequence[str] = (),
+    slots_per_device: int = 1,
     tracking_uri: str | None = None,
     runs_dir: Path | None = None,
     data: Path = DATA,
@@ -203,6 +205,8 @@ def measure(
         changes: Settings of `sharpness` that differ, such as `{"dtype": "float64"}`.
         engine: As for `run`.
         slots: As for `run`.
+        devices: As for `run`.
+        slots_per_device: As for `run`.
         tracking_uri: MLflow store (default: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the current folder).
         runs_dir: Folder of the runs' files (default: `.benchbench/runs`).
         data: The folder in which data sets lie.
@@ -230,6 +234,8 @@ def measure(
         trained,
         engine=engine,
         slots=slots,
+        devices=devices,
+        slots_per_device=slots_per_device,
         keep_stale=True,
         tracking_uri=tracking_uri,
         runs_dir=runs_dir,

@@ -28,6 +28,7 @@ def tune(
     engine: str = "local",
     slots: int | None = None,
     devices: Sequence[str] = (),
+    slots_per_device: int = 1,
     address: str | None = None,
     tracking_uri: str | None = None,
     runs_dir: Path | None = None,
@@ -44,6 +45,7 @@ def tune(
         engine: As for `run`, like all that follows.
         slots: Runs at a time.
         devices: What to use of this machine.
+        slots_per_device: Runs that share a GPU.
         address: For `ray`: the cluster.
         tracking_uri: MLflow store.
         runs_dir: Folder of the runs' files.
@@ -63,7 +65,7 @@ def tune(
     tuner = _tuner(suite, tracking_uri, runs_dir)
     samples = _samples(suite, tuner)
     check(samples, data=data)
-    chosen = engine_of(suite, engine, slots=slots, devices=devices, address=address)
+    chosen = engine_of(suite, engine, slots=slots, devices=devices, slots_per_device=slots_per_device, address=address)
     try:
         return tuner.run(chosen, data, observe, warn)
     finally:

@@ -204,8 +204,7 @@ def _start(spec: RunSpec, data: Path, place: _Place) -> _Follower:
     process = context.Process(
         target=follow,
         args=(spec.model_dump_json(), str(data), place, theirs),
-        name=f"{spec.key}, rank {place.rank}",
-        daemon=True,
+        name=f"{spec.key}, rank {place.rank}",  # no daemon, which could have no processes that load data
     )
     with no_main_module():
         process.start()

@@ -68,6 +68,12 @@ def executed(name: str, place: Path, **parameters: Any) -> RunResult:
 
 
 @pytest.mark.slow
+def test_every_rank_can_have_processes_that_load_its_data(tmp_path: Path) -> None:
+    result = executed("loading", tmp_path)
+    assert (result.outcome, result.cost.steps) == ("finished", 2 * len(ranked.SIZES)), result.message
+
+
+@pytest.mark.slow
 def test_a_rank_whose_death_is_not_noticed_ends_the_run(tmp_path: Path) -> None:
     result = executed("deaf", tmp_path)
     assert (result.outcome, "the process of rank 1 has ended" in result.message) == ("crashed", True), result.message
