@@ -1,13 +1,20 @@
-"""How tensors that are made on the host reach the device: in one copy, which nothing waits for."""
+"""How tensors that are made on the host reach the device: in one copy, which nothing waits for, and ahead of time."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree
 
 from benchbench.devices import use
+
+_T = TypeVar("_T")
+
+_END = object()
 
 _ALIGNMENT = 16
 """Bytes; no type of number needs more."""
@@ -44,3 +51,21 @@ def _shaped_like(tensors: Sequence[Tensor], buffer: Tensor, starts: Sequence[int
         buffer[start : start + tensor.nbytes].view(tensor.dtype).view(tensor.shape)
         for tensor, start in zip(tensors, starts, strict=False)
     ]
+
+
+def prefetched(batches: Iterator[_T], device: torch.device) -> Iterator[_T]:
+    """Yield batches that are made on the host, on a device; each is made while the one before it is computed with.
+
+    Args:
+        batches: Tensors in tuples, lists and dictionaries, on the CPU. Another thread makes them, one after the other.
+        device: Where they are wanted. For the CPU, which has to make them itself, no thread is started.
+    """
+    if not use.is_accelerator(device):
+        yield from batches
+        return
+    with ThreadPoolExecutor(1, "batches") as thread:
+        coming = thread.submit(next, batches, _END)
+        while (batch := coming.result()) is not _END:
+            coming = thread.submit(next, batches, _END)
+            leaves, structure = _pytree.tree_flatten(batch)
+            yield cast(_T, _pytree.tree_unflatten(moved(leaves, device), structure))

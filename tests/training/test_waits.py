@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
+from benchbench.datasets import Traits
+from benchbench.datasets.streaming import StreamedImages, StreamedSource
 from benchbench.training.attempt import Progress
 from benchbench.values import RunSpec
 from benchbench.workloads import DATA
@@ -26,7 +33,7 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
 def spec(
     optimizer: str = "sgd",
     parameters: dict[str, Any] | None = None,
-    workload: str = "digits-resnet8",
+    workload: dict[str, Any] | None = None,
     **entries: Any,
 ) -> RunSpec:
     parameters = OPTIMIZERS[optimizer] if parameters is None else parameters
@@ -34,8 +41,8 @@ def spec(
         {
             "suite": "pretend",
             "method": optimizer,
-            "workload_label": workload,
-            "workload": {"target": workload, "parameters": {"width": 2} if workload == "digits-resnet8" else {}},
+            "workload_label": "workload",
+            "workload": workload or {"target": "digits-resnet8", "parameters": {"width": 2}},
             "optimizer": {"target": optimizer, "parameters": parameters},
             "epochs": 1,
             "batch_size": 64,
@@ -45,14 +52,14 @@ def spec(
     )
 
 
-def waits(chosen: RunSpec, steps: int = 2) -> list[Counter[str]]:
+def waits(chosen: RunSpec, steps: int = 2, data: Path = DATA) -> list[Counter[str]]:
     """Return what each step of a run waits for, data path and sum of losses included.
 
     The first four are left out: first steps, and those like them, are waited for to be timed as warm-up.
     """
     found = []
     with PretendCuda() as cuda:
-        progress = Progress(chosen, CUDA, DATA, None, lambda record: None)
+        progress = Progress(chosen, CUDA, data, None, lambda record: None)
         batches = progress.training.task.batches(1)
         for _ in range(4):
             progress.step(next(batches))
@@ -66,6 +73,47 @@ def waits(chosen: RunSpec, steps: int = 2) -> list[Counter[str]]:
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_no_optimizer_of_ours_waits(optimizer: str) -> None:
     assert not sum(waits(spec(optimizer, schedule={"lr": {"name": "cosine"}})), Counter())
+
+
+def test_tokens_that_are_read_from_a_file_are_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "shards").mkdir()
+    for name in ("train.bin", "val.bin"):
+        np.random.default_rng(0).integers(99, size=3000).astype(np.uint16).tofile(tmp_path / "shards" / name)
+    text = {"vocabulary": 99, "block": 8, "model": {"preset": "gpt-tiny", "layers": 1}}
+    for corpus in ("shards/", "pydoc"):
+        parameters = {**text, "corpus": corpus} if corpus == "shards/" else {"block": 8, "model": text["model"]}
+        workload = {"target": "language-modelling", "parameters": parameters}
+        found = waits(spec("adamw", workload=workload, batch_size=16, protocol="paper"), data=tmp_path)
+        assert not sum(found, Counter())
+
+
+@pytest.mark.slow
+def test_of_sentences_only_the_model_itself_waits(tmp_path: Path) -> None:
+    """The transformers library asks in every forward pass whether the batch has padding; batches come without a wait."""
+    pytest.importorskip("transformers.models.squeezebert.modeling_squeezebert")  # not to be loaded under pretence
+    (tmp_path / "models" / "small").mkdir(parents=True)
+    sizes = {"hidden_size": 32, "embedding_size": 32, "intermediate_size": 32, "vocab_size": 128}
+    config = {"model_type": "squeezebert", "num_hidden_layers": 1, "num_attention_heads": 4, **sizes}
+    (tmp_path / "models" / "small" / "config.json").write_text(json.dumps(config))
+    workload = {"target": "glue", "parameters": {"task": "rte", "model": "small", "examples": 80}}
+    found = waits(spec("adamw", workload=workload, batch_size=8, synthetic=True), data=tmp_path)
+    assert found == [{"_local_scalar_dense": 1}] * 2
+
+
+def test_streamed_images_are_not_waited_for() -> None:
+    images = StreamedImages(_noise, torch.arange(8), torch.zeros(8), resize=8)
+    traits = Traits("made", 2, 3, 6, (0.5,) * 3, (0.2,) * 3, 8, 8, flip=True, streamed=True)
+    with PretendCuda() as cuda:
+        source = StreamedSource(images, traits, CUDA, augment=True, workers=0)
+        batches = source.training(torch.arange(8), 4, torch.Generator())
+        with cuda.counted() as counts:
+            assert [batch.device for batch in batches] == [CUDA] * 2
+    assert not counts.waits
+    assert counts.copies.total() == 2
+
+
+def _noise(position: int) -> Tensor:
+    return torch.full((3, 10, 12), position, dtype=torch.uint8)
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
+from benchbench.datasets.transfer import prefetched
 from benchbench.values import Metrics
 from benchbench.workloads import Setup, Workload, evaluation_mode, fixed_order
 from benchbench.workloads.glue import data as glue_data
@@ -50,19 +51,22 @@ class Encoded:
         """Return a part."""
         return Encoded({name: [rows[i] for i in indices] for name, rows in self.fields.items()}, self.labels[indices])
 
-    def batch(self, indices: list[int], padding: Mapping[str, int], device: torch.device) -> Batch:
-        """Return examples as a batch, padded on the right.
+    def batches(self, parts: Iterable[list[int]], padding: Mapping[str, int], device: torch.device) -> Iterator[Batch]:
+        """Yield examples as batches on a device, padded on the right.
 
         Args:
-            indices: Which examples.
+            parts: Which examples, for each batch.
             padding: Value that fills up each field, 0 unless it is named.
-            device: Where the batch shall lie.
+            device: Where the batches are wanted.
         """
+        return prefetched((self._batch(part, padding) for part in parts), device)
+
+    def _batch(self, indices: list[int], padding: Mapping[str, int]) -> Batch:
         padded = {
             name: pad_sequence([rows[i] for i in indices], batch_first=True, padding_value=padding.get(name, 0))
             for name, rows in self.fields.items()
         }
-        return {name: tensor.to(device) for name, tensor in {**padded, "labels": self.labels[indices]}.items()}
+        return {**padded, "labels": self.labels[indices]}
 
 
 class Finetuning:
@@ -104,8 +108,8 @@ class Finetuning:
         return self._batches(fixed_order(len(self._train))[:examples])
 
     def _batches(self, order: Tensor) -> Iterator[Batch]:
-        for chosen in torch.split(order, self._setup.batch_size):
-            yield self._train.batch(chosen.tolist(), self._padding, self._setup.device)
+        parts = (chosen.tolist() for chosen in torch.split(order, self._setup.batch_size))
+        return self._train.batches(parts, self._padding, self._setup.device)
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the mean cross-entropy of a batch, or the mean squared error of scores."""
@@ -128,7 +132,7 @@ class Finetuning:
         # Texts of similar length together, for little padding.
         by_length = sorted(range(len(examples)), key=lambda i: len(examples.fields["input_ids"][i]))
         parts = [by_length[i : i + _EVALUATION_BATCH] for i in range(0, len(by_length), _EVALUATION_BATCH)]
-        batches = (examples.batch(part, self._padding, self._setup.device) for part in parts)
+        batches = examples.batches(parts, self._padding, self._setup.device)
         outputs = [(self._logits(batch), batch["labels"]) for batch in batches]
         logits, labels = zip(*outputs, strict=True)
         return torch.cat(logits), torch.cat(labels)

@@ -100,15 +100,13 @@ class LanguageModelling:
             starts = shuffled_blocks(len(train), self._block, generator)
         else:
             starts = random_crops(len(train), self._block, self._crops, generator)
-        for chosen in torch.split(starts.to(train.index_device), self._setup.batch_size):
-            yield train.windows(chosen, self._block + 1)
+        return train.batches(starts, self._setup.batch_size, self._block + 1)
 
     def fixed_batches(self, examples: int | None) -> Iterator[Tensor]:
         """Yield the blocks of the training text in the same order for every run (`Task`)."""
         train = self._text.splits["train"]
         starts = self._block * fixed_order(block_count(len(train), self._block))[:examples]
-        for chosen in torch.split(starts.to(train.index_device), self._setup.batch_size):
-            yield train.windows(chosen, self._block + 1)
+        return train.batches(starts, self._setup.batch_size, self._block + 1)
 
     def loss(self, batch: Tensor) -> Tensor:
         """Return the mean cross-entropy per token, in nats."""
@@ -139,13 +137,11 @@ class LanguageModelling:
 def _covering(stream: TokenStream, block: int) -> Iterator[Tensor]:
     """Yield windows of which all tokens but the first of the stream are targets once; the last one is shorter."""
     whole = (len(stream) - 1) // block
-    starts = block * torch.arange(whole, device=stream.index_device)
-    for chosen in torch.split(starts, max(1, _EVALUATED_TOKENS // block)):
-        if len(chosen):
-            yield stream.windows(chosen, block + 1)
+    if whole:
+        yield from stream.batches(block * torch.arange(whole), max(1, _EVALUATED_TOKENS // block), block + 1)
     rest = len(stream) - whole * block
     if rest > 1:
-        yield stream.windows(torch.tensor([whole * block], device=stream.index_device), rest)
+        yield from stream.batches(torch.tensor([whole * block]), 1, rest)
 
 
 def _exp(loss: float) -> float:

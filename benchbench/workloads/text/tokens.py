@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,24 +11,29 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchbench.datasets.transfer import moved, prefetched
+
 _COUNTED_AT_ONCE = 1 << 24
 
 
 class TokenStream(Protocol):
-    """The tokens of a split, one after the other.
-
-    Attributes:
-        index_device: Where the starts of windows shall lie.
-    """
-
-    index_device: torch.device
+    """The tokens of a split, one after the other."""
 
     def __len__(self) -> int:
         """Return the number of tokens."""
         ...
 
-    def windows(self, starts: Tensor, length: int) -> Tensor:
-        """Return the `length` tokens from each start: integers of shape (starts, length), on the model's device."""
+    def batches(self, starts: Tensor, size: int, length: int) -> Iterator[Tensor]:
+        """Yield the `length` tokens from each start, `size` starts at a time.
+
+        Args:
+            starts: On the CPU.
+            size: Starts per batch; the last one may have fewer.
+            length: Tokens from each start.
+
+        Returns:
+            Integers of shape (size, length), on the model's device.
+        """
         ...
 
     def counts(self, vocabulary: int) -> NDArray[np.int64]:
@@ -40,19 +46,22 @@ class ResidentTokens:
 
     Args:
         tokens: Tokens of shape (length,).
-        device: Where they shall lie.
+        device: Where they are wanted.
     """
 
     def __init__(self, tokens: NDArray[Any], device: torch.device) -> None:
         self._tokens = torch.from_numpy(tokens.astype(np.int64)).to(device)
-        self.index_device = device
 
     def __len__(self) -> int:
         return len(self._tokens)
 
-    def windows(self, starts: Tensor, length: int) -> Tensor:
-        """Return the `length` tokens from each start."""
-        return self._tokens[starts[:, None] + torch.arange(length, device=self.index_device)]
+    def batches(self, starts: Tensor, size: int, length: int) -> Iterator[Tensor]:
+        """Yield the `length` tokens from each start; all starts go to the device at once."""
+        device = self._tokens.device
+        [on_device] = moved([starts], device)
+        offsets = torch.arange(length, device=device)
+        for part in torch.split(on_device, size):
+            yield self._tokens[part[:, None] + offsets]
 
     def counts(self, vocabulary: int) -> NDArray[np.int64]:
         """Return how often each token occurs after the first position."""
@@ -64,21 +73,23 @@ class MappedTokens:
 
     Args:
         tokens: The mapped file, or a part of it.
-        device: Where windows shall lie.
+        device: Where batches are wanted.
     """
 
     def __init__(self, tokens: NDArray[np.uint16], device: torch.device) -> None:
         self._tokens = tokens
         self._device = device
-        self.index_device = torch.device("cpu")
 
     def __len__(self) -> int:
         return len(self._tokens)
 
-    def windows(self, starts: Tensor, length: int) -> Tensor:
-        """Return the `length` tokens from each start."""
+    def batches(self, starts: Tensor, size: int, length: int) -> Iterator[Tensor]:
+        """Yield the `length` tokens from each start; they are read while the batch before is computed with."""
+        return prefetched((self._read(part, length) for part in torch.split(starts, size)), self._device)
+
+    def _read(self, starts: Tensor, length: int) -> Tensor:
         chosen = self._tokens[(starts[:, None] + torch.arange(length)).numpy()]
-        return torch.from_numpy(chosen.astype(np.int64)).to(self._device)
+        return torch.from_numpy(chosen.astype(np.int64))
 
     def counts(self, vocabulary: int) -> NDArray[np.int64]:
         """Return how often each token occurs after the first position, by reading the whole file once."""

@@ -93,7 +93,8 @@ def test_blocks_of_an_epoch_are_the_same_for_a_seed_and_cover_the_text(data: Pat
 def task_text(task: LanguageModelling, split: str) -> list[int]:
     """Return the tokens of a split as the task has them."""
     stream = task._text.splits[split]
-    return stream.windows(torch.tensor([0]), len(stream))[0].tolist()
+    [whole] = stream.batches(torch.tensor([0]), 1, len(stream))
+    return whole[0].tolist()
 
 
 def test_splits_are_those_of_the_protocol(data: Path) -> None:

@@ -115,10 +115,13 @@ def test_a_shard_has_the_tokens_of_the_file(shard: Path) -> None:
     content = np.fromfile(shard, np.uint16)
     mapped, resident = MappedTokens(map_shard(shard), CPU), ResidentTokens(content, CPU)
     starts = torch.tensor([0, 4990, 17])
-    windows = mapped.windows(starts, 10)
-    assert windows.dtype == torch.int64
-    assert windows.tolist() == [content[start : start + 10].tolist() for start in starts.tolist()]
-    assert torch.equal(windows, resident.windows(starts, 10))
+    for size in (1, 2, 3, 4):
+        batches = list(mapped.batches(starts, size, 10))
+        assert [len(batch) for batch in batches] == [len(part) for part in torch.split(starts, size)]
+        windows = torch.cat(batches)
+        assert windows.dtype == torch.int64
+        assert windows.tolist() == [content[start : start + 10].tolist() for start in starts.tolist()]
+        assert torch.equal(windows, torch.cat(list(resident.batches(starts, size, 10))))
     assert len(mapped) == len(resident) == 5000
 
 
