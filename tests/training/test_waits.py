@@ -89,7 +89,7 @@ def test_tokens_that_are_read_from_a_file_are_not_waited_for(tmp_path: Path) -> 
 
 @pytest.mark.slow
 def test_of_sentences_only_the_model_itself_waits(tmp_path: Path) -> None:
-    """The transformers library asks in every forward pass whether the batch has padding; batches come without a wait."""
+    """The transformers library asks in every forward pass whether there is padding; batches come without a wait."""
     pytest.importorskip("transformers.models.squeezebert.modeling_squeezebert")  # not to be loaded under pretence
     (tmp_path / "models" / "small").mkdir(parents=True)
     sizes = {"hidden_size": 32, "embedding_size": 32, "intermediate_size": 32, "vocab_size": 128}
