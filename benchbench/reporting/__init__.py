@@ -16,6 +16,7 @@ from benchbench.reporting.markdown import to_markdown
 from benchbench.reporting.matched import matched_table
 from benchbench.reporting.pareto import pareto_table
 from benchbench.reporting.ranking import ranking_table
+from benchbench.reporting.restarts import restart_note
 from benchbench.reporting.sharpness import sharpness_table
 from benchbench.reporting.stale import stale_note
 from benchbench.reporting.table import Table
@@ -84,8 +85,8 @@ def tables(suite: Suite, rows: Sequence[Row]) -> list[Table]:
     if problems:
         raise BadInputError(problems)
     of_each = [marked(suite, build(suite, rows)) for name in suite.tables for build in BUILDERS[name]]
-    stale = stale_note(rows)
-    return [table.model_copy(update={"notes": (*table.notes, *stale)}) for table in of_each]
+    notes = [*stale_note(rows), *restart_note(rows)]
+    return [table.model_copy(update={"notes": (*table.notes, *notes)}) for table in of_each]
 
 
 def joint_tables(suites: Sequence[Suite], rows: Sequence[Sequence[Row]]) -> list[Table]:

@@ -16,6 +16,7 @@ from benchbench.devices import use
 from benchbench.plugins import describe_exception
 from benchbench.runs.checkpoint import Checkpoints, UnusableCheckpointError, save_tensors
 from benchbench.runs.folder import RunFolder
+from benchbench.training import resumption
 from benchbench.training.attempt import Progress
 from benchbench.values import DiagnosticRecord, RunSpec
 
@@ -54,8 +55,8 @@ class Keeper:
         stop: Callable[[], bool] = never,
         company: Callable[[], int] = lambda: 1,
     ) -> None:
-        self._run = spec.key
         self._device = device
+        self._spec = spec
         self._folder = folder
         self._stop = stop
         self._interval = 60 * spec.checkpoint_minutes
@@ -75,7 +76,7 @@ class Keeper:
         """
         return {
             "format": _FORMAT,
-            "run": self._run,
+            "run": self._spec.key,
             "device": use.description(self._device),
             "torch": str(torch.__version__),  # a class of its own
             "benchbench": version("benchbench"),
@@ -188,15 +189,23 @@ class Keeper:
             content = {"made_for": self._made_for, "company": self.company(), "progress": progress.state_dict()}
             path = checkpoints.save(steps, content)
             if not self._tried:
-                checkpoints.load(path)
+                resumption.check(self._spec, progress.training, checkpoints.load(path)["progress"]["training"])
+        except resumption.NotTriedError as error:
+            self._tried = True
+            self._remark(f"whether this run can be resumed could not be tried: {error}")
+        except resumption.OtherStepsError as error:
+            self._refuse(checkpoints, f"this run cannot be resumed, and begins anew when it is interrupted: {error}")
         except OSError as error:  # a full disk, say, which may have room the next time
             self._remark(f"no checkpoint after step {steps}: {error}")
         except Exception as error:  # noqa: BLE001 - the state of foreign optimizers can be anything
-            self._refused = True
-            self._remark(f"this run cannot be resumed, for its state cannot be saved: {_reason(error)}")
-            checkpoints.clear()
+            self._refuse(checkpoints, f"this run cannot be resumed, for its state cannot be saved: {_reason(error)}")
         else:
             self._tried = True
+
+    def _refuse(self, checkpoints: Checkpoints, text: str) -> None:
+        self._refused = True
+        self._remark(text)
+        checkpoints.clear()
 
     def _raise_stopped(self, progress: Progress) -> None:
         raise Stopped(f"stopped after {progress.training.ledger.steps} steps")

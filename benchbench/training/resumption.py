@@ -1,0 +1,104 @@
+"""Whether a run can go on from its checkpoint: tried on copies, before the checkpoint is relied on."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from benchbench import registry, stepping
+from benchbench.cost.ledger import Ledger
+from benchbench.cost.state import optimizers_in
+from benchbench.devices import use
+from benchbench.objective import Objective
+from benchbench.plugins import describe_exception
+from benchbench.runs.checkpoint import same
+from benchbench.training.steps import Training
+from benchbench.values import RunSpec
+
+_STEPS = 12
+"""Steps that both copies make: one more interval of the optimizers that do something in every tenth step."""
+
+
+class OtherStepsError(Exception):
+    """A copy that was loaded from a checkpoint makes other steps than the original; the message says what is known."""
+
+
+class NotTriedError(Exception):
+    """Whether a run can go on from its checkpoint cannot be tried; the message says why."""
+
+
+def check(spec: RunSpec, training: Training, state: Mapping[str, Any]) -> None:
+    """Let a copy of an optimizer, and a new one that has loaded its state, make the same steps.
+
+    The loss of these steps is the sum of the squared parameters, so they cost little. Nothing of the training changes.
+
+    Args:
+        spec: The run.
+        training: Its training, with the optimizer as it is.
+        state: The state of the training, as it was read from a checkpoint.
+
+    Raises:
+        OtherStepsError: The two end at different weights: something that counts is not in the optimizer's `state_dict`.
+        NotTriedError: The optimizer cannot be copied, or does not step on such a loss.
+    """
+    device = training.parameters[0].device
+    create_graph = registry.needs_create_graph(spec.optimizer, spec.create_graph)
+    with use.forked_random_state(device):
+        try:
+            undisturbed = _weights(_copy(training), create_graph)
+        except Exception as error:
+            raise NotTriedError(describe_exception(error)) from error
+        try:
+            resumed = _weights(_loaded(spec, training, state), create_graph)
+        except Exception as error:
+            raise OtherStepsError(describe_exception(error)) from error
+    if not same(undisturbed, resumed):
+        raise OtherStepsError("a part of the optimizer's state is not in its state_dict")
+
+
+def _copy(training: Training) -> Optimizer:
+    """Return a copy of the optimizer, over a copy of the model, with all its attributes."""
+    # Torch's own way of copying optimizers leaves out every attribute that it does not know.
+    memo: dict[int, Any] = {}
+    copy.deepcopy(training.task.model, memo)
+    originals = optimizers_in(training.optimizer)
+    for each in originals:
+        memo[id(each)] = object.__new__(type(each))
+    for each in originals:
+        vars(memo[id(each)]).update(copy.deepcopy(vars(each), memo))
+    copied: Optimizer = memo[id(training.optimizer)]
+    return copied
+
+
+def _loaded(spec: RunSpec, training: Training, state: Mapping[str, Any]) -> Optimizer:
+    """Return a new optimizer, over a copy of the model, as another attempt would set it up."""
+    memo: dict[int, Any] = {}
+    model: nn.Module = copy.deepcopy(training.task.model, memo)
+    given = list(getattr(training.task, "parameters", training.task.model.parameters)())
+    seed = training.streams.short_seed("probes")
+    optimizer = registry.build_optimizer(spec.optimizer, copy.deepcopy(given, memo), seed=seed, model=model)
+    stepping.training(optimizer)
+    optimizer.load_state_dict(dict(state["optimizer"]))
+    return optimizer
+
+
+def _weights(optimizer: Optimizer, create_graph: bool) -> list[Tensor]:
+    """Make steps, and return the weights at the end."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for step in range(_STEPS):
+        ledger = Ledger()
+        torch.manual_seed(step)
+        objective = Objective(lambda: _bowl(parameters), parameters, ledger=ledger, create_graph=create_graph)
+        with ledger.metered():
+            stepping.step(optimizer, objective)
+    return [p.detach() for p in parameters]
+
+
+def _bowl(parameters: Sequence[Tensor]) -> Tensor:
+    real = [torch.view_as_real(p) if p.is_complex() else p for p in parameters if p.requires_grad]
+    return torch.stack([p.square().sum() for p in real]).sum()
