@@ -45,6 +45,19 @@ def show(
     note: str = "",
 ) -> None:
     """Print a figure, with its quartiles if it is a median, beside its target."""
+    print(described(what, value, unit, at_most=at_most, at_least=at_least, note=note), flush=True)
+
+
+def described(
+    what: str,
+    value: float | Spread,
+    unit: str = "",
+    *,
+    at_most: float | None = None,
+    at_least: float | None = None,
+    note: str = "",
+) -> str:
+    """Return a figure as `show` prints it."""
     median, *quartiles = value if isinstance(value, tuple) else (value,)
     said = [f"quartiles {quartiles[0]:.3g} to {quartiles[1]:.3g}"] if quartiles else []
     if at_most is not None:
@@ -52,4 +65,4 @@ def show(
     if at_least is not None:
         said.append(f"target >= {at_least:g}{unit}: {'met' if median >= at_least else MISSED}")
     brackets = f" ({'; '.join(said)})" if said else ""
-    print(f"{what}: {median:.4g}{unit}{brackets}{note}", flush=True)
+    return f"{what}: {median:.4g}{unit}{brackets}{note}"

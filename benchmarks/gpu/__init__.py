@@ -1,0 +1,1 @@
+"""What a machine with a GPU should be asked first: `python -m benchmarks.gpu`, or `make gpu`."""
