@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # A process per core, each of them with one thread for arithmetic, so that they do not fight over the cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadgroup
 
-.PHONY: demo test test-fast test-clusters test-lowest check format bench fuzz coverage clean
+.PHONY: demo test test-fast test-clusters test-lowest check format bench gpu fuzz coverage clean
 
 demo: $(VENV)/installed  ## run the digits suite and print its tables
 	$(BIN)/benchbench run suites/digits.yaml
@@ -38,6 +38,10 @@ format: $(VENV)/installed-dev  ## format the code and mend what the linter can m
 
 bench: $(VENV)/installed-dev  ## print the performance figures that the docs state
 	$(BIN)/python benchmarks
+
+GPU ?=
+gpu: $(VENV)/installed  ## ask this machine's GPU all that can only be asked there; GPU=--cpu rehearses it without one
+	$(BIN)/python -m benchmarks.gpu $(GPU)
 
 FUZZ_SECONDS ?= 60
 fuzz: $(VENV)/installed-dev  ## look for files that break a reader, FUZZ_SECONDS for each reader
