@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from tests.conftest import benchbench
+from tests.conftest import benchbench, pretend_gpus
 
 
 def findings(workplace: Path, *arguments: str, **environment: str) -> tuple[int, dict[str, Any]]:
@@ -172,3 +173,30 @@ def test_a_torch_and_a_database_driver_that_cannot_be_imported(tmp_path: Path) -
     assert "import torch" in found["torch"]["remedy"]
     assert found["store"]["remedy"] == "pip install 'psycopg2-binary'"
     assert "hunter2" not in json.dumps(found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("count", "instances", "driver", "found"),
+    [
+        (8, 0, "535.104.05", "the driver (535.104.05) lists 8; "),
+        (1, 2, "580.65.06", "the driver (580.65.06) lists 1; "),
+        (0, 0, "580.65.06", ""),
+    ],
+)
+def test_what_the_driver_lists_is_held_against_what_torch_starts(
+    tmp_path: Path, nvml_folder: Path, count: int, instances: int, driver: str, found: str
+) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("CUDA starts here")
+    code, by_name = findings(tmp_path, **pretend_gpus(nvml_folder, count, instances=instances, driver=driver))
+    assert by_name["optimizers"]["state"] == "ok"
+    if count == 0:
+        assert (by_name["gpu"]["state"], by_name["slots"]["state"]) == ("missing", "ok")
+        return
+    assert code == 1
+    assert by_name["gpu"]["state"] == "broken"
+    assert found in by_name["gpu"]["found"]
+    assert "580 or newer" in by_name["gpu"]["found"]
+    assert "gpu:" not in by_name["slots"]["found"]
+    assert "cpu:0" in by_name["slots"]["found"]

@@ -32,9 +32,9 @@ def start(device: torch.device, number: int = 1) -> None:
     if not is_accelerator(device):
         return
     try:
-        torch.empty(1, device=device)
+        torch.ones(1, device=device).add(1).item()  # memory alone can be had of a GPU that torch has no kernels for
     except (RuntimeError, AssertionError) as error:  # the second one from a torch that is built without it
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__).partition(". ")[0]
         raise DeviceMissingError(f"{device.type} does not start: {reason}") from error
     if (there := count(device)) < number:
         raise DeviceMissingError(f"{number} devices of the kind {device.type} are needed, and there are {there}")
@@ -122,6 +122,12 @@ def peak(device: torch.device) -> int | None:
     """Return the most bytes that tensors took up on a device since the reset, or `None` where that is not known."""
     most = getattr(_module(device), "max_memory_allocated", None)
     return None if most is None else int(most(device))
+
+
+def memory(device: torch.device) -> int | None:
+    """Return the bytes of memory that a device has, or `None` where that is not known."""
+    look = getattr(_module(device), "mem_get_info", None)
+    return None if look is None else int(look(device)[1])
 
 
 def model(device: torch.device) -> str:

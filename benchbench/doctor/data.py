@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchbench.doctor.finding import Finding
-from benchbench.doctor.separate_process import SeparateProcess
+from benchbench.execution.separate_process import SeparateProcess
 
 
 def data_sets(process: SeparateProcess, seconds: float, data: Path) -> Iterator[Finding]:

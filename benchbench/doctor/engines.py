@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Iterator
 
 from benchbench.doctor.finding import Finding
-from benchbench.doctor.separate_process import SeparateProcess
+from benchbench.execution.separate_process import SeparateProcess
 
 
 def engines(address: str | None, seconds: float) -> Iterator[Finding]:

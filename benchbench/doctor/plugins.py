@@ -7,7 +7,7 @@ from typing import get_args
 
 from benchbench import plugins as offered
 from benchbench.doctor.finding import Finding
-from benchbench.doctor.separate_process import SeparateProcess
+from benchbench.execution.separate_process import SeparateProcess
 from benchbench.plugins import Kind, Plugin
 
 

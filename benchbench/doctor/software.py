@@ -6,9 +6,14 @@ import os
 import platform
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 from benchbench.doctor.finding import Finding, size
-from benchbench.doctor.separate_process import SeparateProcess
+from benchbench.execution.separate_process import SeparateProcess
+from benchbench.problems import BadInputError
+
+if TYPE_CHECKING:
+    import torch
 
 _EXTRAS = {
     "language": ("transformers", "GLUE, trained tokenizers"),
@@ -47,33 +52,78 @@ def devices(process: SeparateProcess, seconds: float) -> list[Finding]:
     Returns:
         The findings; a broken one where torch cannot be used.
     """
-    remedy = "`python -c 'import torch; torch.cuda.is_available()'` shows why; https://pytorch.org has the builds"
+    remedy = "`python -c 'import torch'` shows why; https://pytorch.org has the builds"
     try:
-        return process.ask(seconds, _devices)
+        found = [*process.ask(seconds, _cpu), *process.ask(seconds, _accelerators)]
+        works = all(finding.state != "broken" for finding in found)
+        return [*found, process.ask(seconds, _slots if works else _slots_of_the_cpu)]
     except TimeoutError:
         return [Finding("devices", "torch", "broken", f"has not named any device after {seconds:g} s", remedy)]
     except ChildProcessError as error:
         return [Finding("devices", "torch", "broken", f"cannot be imported, or breaks Python: {error}", remedy)]
 
 
-def _devices() -> list[Finding]:
+def _cpu() -> list[Finding]:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
+    return [Finding("devices", "cpu", "ok", f"{_cores()} cores, {size(memory)}, {platform.machine()}")]
+
+
+def _accelerators() -> list[Finding]:
+    """Hold what the driver lists against what torch starts."""
     import torch
 
+    from benchbench.devices import nvml, use
+    from benchbench.devices.kinds import CPU
+    from benchbench.devices.starting import failure
+    from benchbench.devices.visible import built_for, visible
+
+    kind, machine = built_for(), nvml.machine()
+    listed = f"NVIDIA's driver {machine.driver} lists {len(machine.gpus)} GPUs" if machine and machine.gpus else ""
+    if kind is CPU:
+        found = f"torch is built for CPUs alone{listed and '; '}{listed}"
+        return [Finding("devices", "gpu", "missing", found, "see https://pytorch.org")]
+    try:
+        here = visible()
+    except BadInputError as error:
+        return [Finding("devices", "gpu", "broken", str(error), f"correct or unset {kind.variable}")]
+    build = f"torch is built for {kind.title}s"
+    if not here.identifiers and listed:
+        return [Finding("devices", "gpu", "missing", f"{listed}, and {kind.variable} hides them", "unset it")]
+    if not here.identifiers:
+        return [Finding("devices", "gpu", "missing", f"{build}, and there is none", "none is needed")]
+    # Of the instances of divided GPUs, a process sees the first one alone.
+    number = 1 if here.identifiers[0].startswith("MIG-") else len(here.identifiers)
+    reason = failure(kind.type, number, {})
+    if reason is not None:
+        return [
+            Finding("devices", "gpu", "broken", reason, "update the driver, or install a torch for an older CUDA from https://pytorch.org")
+        ]
+    places = [torch.device(kind.type, index) for index in range(number)]
+    return [Finding("devices", str(place), "ok", f"{use.model(place)}, {_memory(place)}") for place in places]
+
+
+def _memory(place: torch.device) -> str:
+    from benchbench.devices import use
+
+    total = use.memory(place)
+    return "memory not known" if total is None else size(total)
+
+
+def _slots() -> Finding:
     from benchbench.engines.slots import available_slots
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
-    found = [Finding("devices", "cpu", "ok", f"{cores} cores, {size(memory)}, {platform.machine()}")]
-    built_for = torch.version.cuda or torch.version.hip
-    if torch.cuda.is_available():
-        for index in range(torch.cuda.device_count()):
-            gpu = torch.cuda.get_device_properties(index)
-            found.append(Finding("devices", f"cuda:{index}", "ok", f"{gpu.name}, {size(gpu.total_memory)}"))
-    elif built_for:
-        why = f"torch is built for CUDA {built_for}, and sees no GPU"
-        found.append(Finding("devices", "gpu", "missing", why, "nvidia-smi shows whether the driver sees one"))
-    else:
-        found.append(Finding("devices", "gpu", "missing", "torch is built for CPUs alone", "see https://pytorch.org"))
     slots = available_slots()
     names = ", ".join(slot.name for slot in slots)
-    return [*found, Finding("devices", "slots", "ok", f"{names}: threads of each: {slots[0].threads}")]
+    return Finding("devices", "slots", "ok", f"{names}: threads of each: {slots[0].threads}")
+
+
+def _slots_of_the_cpu() -> Finding:
+    from benchbench.engines.slots import available_slots
+
+    slots = available_slots(devices=["cpu"])
+    names = ", ".join(slot.name for slot in slots)
+    return Finding("devices", "slots", "missing", f"with --devices cpu alone: {names}", "see gpu above")
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

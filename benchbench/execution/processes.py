@@ -61,6 +61,11 @@ def start_fork_server(preload: Sequence[str]) -> None:
             forkserver.ensure_running()
 
 
+def stop_fork_server() -> None:
+    """End the process that others are forked from, and with it what has been forked from it; another can be started."""
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+
+
 def die_with_parent() -> None:
     """Let this process end when the one that has started it does, however that ends.
 

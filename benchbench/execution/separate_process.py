@@ -11,21 +11,26 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import TypeVar
 
+from benchbench.execution.processes import no_main_module
+
 _Answer = TypeVar("_Answer")
 
 
 class SeparateProcess:
     """Answers questions one after the other; a context manager, at whose end the process is killed.
 
-    It is started for the first question, and anew for the one after a question that was not answered. Nothing that is
+    It is started for the first question, and again for the one after a question that was not answered. Nothing that is
     printed there is seen.
 
     Args:
         module: What it imports before the first question, without a limit of time.
+        forked: Whether it is forked from the server that runs are forked from, which must have been started, instead of
+            beginning with nothing.
     """
 
-    def __init__(self, module: str) -> None:
+    def __init__(self, module: str, *, forked: bool = False) -> None:
         self._module = module
+        self._forked = forked
         self._process: multiprocessing.process.BaseProcess | None = None
         self._connection: Connection | None = None
 
@@ -61,10 +66,11 @@ class SeparateProcess:
         return answer
 
     def _started(self) -> Connection:
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context("forkserver") if self._forked else multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=_answer, args=(theirs, self._module))
-        self._process.start()
+        with no_main_module():
+            self._process.start()
         theirs.close()  # so that this end notices when the other process is gone
         try:
             self._connection.recv()
