@@ -23,25 +23,32 @@ if TYPE_CHECKING:
     from benchbench.training.estimate import Estimate
 
 
-def estimates(suite: Suite, *, data: Path = DATA) -> dict[tuple[str, str], Estimate]:
+def estimates(suite: Suite, *, data: Path = DATA, devices: Sequence[str] = ()) -> dict[tuple[str, str], Estimate]:
     """Estimate what a run of each workload and method costs on this machine, from small experiments.
 
     Args:
         suite: A suite without problems.
         data: The folder in which data sets lie, for workloads that cannot make up their own.
+        devices: As for `run`; the first one is used.
 
     Returns:
         An estimate for one seed by (workload, method), where there can be one.
+
+    Raises:
+        BadInputError: There is no such device, or it does not start.
     """
     import torch
 
-    from benchbench.engines.slots import available_slots
+    from benchbench.engines.inline import device_here
+    from benchbench.engines.slots import Placement, available_slots
+    from benchbench.engines.starting import ready
     from benchbench.training import estimate
 
-    slot = available_slots()[0]
+    slot = available_slots(Placement(devices=tuple(devices)))[0]
+    ready([slot])
     torch.set_num_threads(slot.threads)
     first = {(spec.workload_label, spec.method): spec for spec in reversed(suite.specs)}
-    return estimate.of_runs(first, torch.device(slot.device), data)
+    return estimate.of_runs(first, torch.device(device_here(slot)), data)
 
 
 def plan(

@@ -89,6 +89,7 @@ def verify(
             "(four standard deviations over the claim's seeds, if that is more); else it is 0.",
         ),
     ] = 0.05,
+    devices: options.Devices = None,
     data_dir: options.DataDir = Path("data"),
 ) -> None:
     """Run some of a bundle's runs again and compare. RUNS THE CODE that its suite names, if it is installed here.
@@ -102,7 +103,7 @@ def verify(
         submission = bundles.read(bundle)
         chosen = verifying.draw(submission, runs, draw)
         typer.echo(f"drawn with --draw {chosen.seed}: {len(chosen.specs)} of {len(submission.runs)} runs", err=True)
-        checks = list(verifying.verify(submission, chosen.specs, data_dir, tolerance))
+        checks = list(verifying.verify(submission, chosen.specs, data_dir, tolerance, options.device_names(devices)))
     print_listing([check.as_row() for check in checks])
     wrong = sum(not check.holds for check in checks)
     typer.echo(f"\n{len(checks) - wrong} of {len(checks)} numbers are as claimed", err=True)

@@ -137,6 +137,7 @@ def plan(
     synthetic: options.Synthetic = False,
     force: options.Force = False,
     keep_stale: options.KeepStale = False,
+    devices: options.Devices = None,
     as_json: options.Json = False,
     tracking_uri: options.TrackingUri = None,
     runs_dir: options.RunsDir = None,
@@ -148,15 +149,16 @@ def plan(
     Hessian-vector products (HVPs), floating-point operations and hours on one device. Data may still be missing.
     """
     from benchbench import api
-    from benchbench.engines.slots import available_slots
+    from benchbench.engines.slots import Placement, available_slots
     from benchbench.scheduling import plan_tables as planning
 
     with errors_as_lines():
         loaded = api.load_suite(suite, overrides=overrides, only=only, data=None, synthetic=synthetic)
         planned = api.plan(loaded, force=force, keep_stale=keep_stale, tracking_uri=tracking_uri, runs_dir=runs_dir)
         missing = api.missing_data(loaded, data=data_dir)
-        slots = [slot.name for slot in available_slots()]
-        estimates = {} if by_run else api.estimates(loaded, data=data_dir)
+        chosen = options.device_names(devices)
+        slots = [slot.name for slot in available_slots(Placement(devices=tuple(chosen)))]
+        estimates = {} if by_run else api.estimates(loaded, data=data_dir, devices=chosen)
     if as_json:
         runs, pairs = planning.runs(planned), planning.pairs(planned, estimates)
         typer.echo(json.dumps({"runs": runs, "estimates": pairs, "slots": slots}, indent=2))

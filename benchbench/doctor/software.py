@@ -96,7 +96,13 @@ def _accelerators() -> list[Finding]:
     reason = failure(kind.type, number, {})
     if reason is not None:
         return [
-            Finding("devices", "gpu", "broken", reason, "update the driver, or install a torch for an older CUDA from https://pytorch.org")
+            Finding(
+                "devices",
+                "gpu",
+                "broken",
+                reason,
+                "update the driver, or install a torch for an older CUDA from https://pytorch.org",
+            )
         ]
     places = [torch.device(kind.type, index) for index in range(number)]
     return [Finding("devices", str(place), "ok", f"{use.model(place)}, {_memory(place)}") for place in places]
@@ -118,9 +124,9 @@ def _slots() -> Finding:
 
 
 def _slots_of_the_cpu() -> Finding:
-    from benchbench.engines.slots import available_slots
+    from benchbench.engines.slots import Placement, available_slots
 
-    slots = available_slots(devices=["cpu"])
+    slots = available_slots(Placement(devices=("cpu",)))
     names = ", ".join(slot.name for slot in slots)
     return Finding("devices", "slots", "missing", f"with --devices cpu alone: {names}", "see gpu above")
 

@@ -94,7 +94,7 @@ def create(
 
     Raises:
         BadInputError: Runs cannot be placed as the user says, or this machine, if it is to take the runs, has too few
-            GPUs for the ranks of one.
+            GPUs for the ranks of one, or they do not start.
         EngineError: There is no such engine, or it cannot be used here.
     """
     if name not in ENGINES:
@@ -112,6 +112,9 @@ def create(
         return RayEngine([], placement.slots, address, options, share)
     slots = available_slots(placement)
     room_for_ranks(slots, ranks)
+    from benchbench.engines import starting
+
+    preload = starting.ready(slots, preload if name == "local" else ())
     if name == "ray":
         from benchbench.engines.ray import RayEngine
 

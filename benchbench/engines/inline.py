@@ -35,7 +35,7 @@ class InlineEngine:
 
     def __init__(self, slot: Slot) -> None:
         self._slot = slot
-        self._device = slot.device if not slot.devices else f"{slot.device}:{_first_number(slot)}"
+        self._device = device_here(slot)
         self._results: list[RunResult] = []
 
     @property
@@ -90,14 +90,14 @@ class InlineEngine:
         """Do nothing: no job runs between calls."""
 
 
-def _first_number(slot: Slot) -> int:
-    """Return the number of the first of a slot's GPUs among those that this process sees.
-
-    Ranks take the GPUs that follow it.
+def device_here(slot: Slot) -> str:
+    """Return what this process calls the device of a slot: the first one, and ranks take those that follow it.
 
     Raises:
         BadInputError: This process cannot name them.
     """
+    if not slot.devices:
+        return slot.device
     here = visible()
     numbers = [here.identifiers.index(gpu) if gpu in here.identifiers else None for gpu in slot.devices]
     first = numbers[0]
@@ -107,4 +107,4 @@ def _first_number(slot: Slot) -> int:
         chosen = ",".join(slot.devices)
         message = f"this engine cannot choose it; allowed: {here.kind.variable}={chosen} before the command, or local"
         raise BadInputError([Problem(message, file="--devices", value=chosen)])
-    return first
+    return f"{slot.device}:{first}"

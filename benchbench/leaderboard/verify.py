@@ -89,7 +89,9 @@ def draw(submission: Submission, count: int, seed: int | None = None) -> Draw:
     return Draw(seed, tuple(random.Random(seed).sample(specs, min(count, len(specs)))))
 
 
-def verify(submission: Submission, specs: Sequence[RunSpec], data: Path, tolerance: float) -> Iterator[Check]:
+def verify(
+    submission: Submission, specs: Sequence[RunSpec], data: Path, tolerance: float, devices: Sequence[str] = ()
+) -> Iterator[Check]:
     """Run specs again, in this process, and compare their numbers with those of a submission.
 
     Counts have to be equal. Metrics have to be equal in every bit where device, threads, platform, Python and torch are
@@ -101,22 +103,28 @@ def verify(submission: Submission, specs: Sequence[RunSpec], data: Path, toleran
         specs: The runs.
         data: The folder in which data sets lie.
         tolerance: Largest difference of a metric elsewhere, as a share of the claimed value.
+        devices: Where to run them, as `--devices` takes it; the first one is used.
 
     Yields:
         Every number of a run, after that run.
 
     Raises:
-        BadInputError: What the runs name is not installed here, or data are missing.
+        BadInputError: What the runs name is not installed here, data are missing, or a device does not start.
     """
     from benchbench import checks
+    from benchbench.engines.inline import device_here
+    from benchbench.engines.slots import Placement, available_slots
+    from benchbench.engines.starting import ready
 
     part = submission.suite.model_copy(update={"specs": tuple(specs)})
     problems = checks.problems(part, data)
     if problems:
         raise BadInputError(problems)
+    slot = available_slots(Placement(devices=tuple(devices)))[0]
+    ready([slot])
     for spec in specs:
         claimed = submission.runs[spec.key].result
-        measured = _run(spec, data, _threads(claimed))
+        measured = _run(spec, data, device_here(slot), _threads(claimed))
         seeds = [submission.runs[each.key].result for each in submission.suite.specs if _is_repetition(each, spec)]
         yield from _compare(spec, claimed, measured, seeds, None if _same_build(claimed, measured) else tolerance)
 
@@ -131,14 +139,12 @@ def _threads(claimed: RunResult) -> int:
     return min(max(int(stated), 1), os.cpu_count() or 1) if stated.isdecimal() else 1
 
 
-def _run(spec: RunSpec, data: Path, threads: int) -> RunResult:
+def _run(spec: RunSpec, data: Path, device: str, threads: int) -> RunResult:
     import torch
 
-    from benchbench.engines.slots import available_slots
     from benchbench.runs.folder import RunFolder
     from benchbench.training.trainer import run_in_folder
 
-    slot = available_slots()[0]
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -146,7 +152,7 @@ def _run(spec: RunSpec, data: Path, threads: int) -> RunResult:
             folder = RunFolder(Path(place) / spec.key)
             quick = spec.model_copy(update={"measure": ()})
             folder.prepare(quick)
-            return run_in_folder(quick, torch.device(slot.device), folder, data=data)
+            return run_in_folder(quick, torch.device(device), folder, data=data)
     finally:
         torch.set_num_threads(before)
 

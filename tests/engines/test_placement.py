@@ -10,7 +10,7 @@ import pytest
 from benchbench.devices import use
 from benchbench.devices.kinds import NVIDIA
 from benchbench.devices.visible import Visible
-from benchbench.engines import create, inline, slots
+from benchbench.engines import create, inline, slots, starting
 from benchbench.engines.inline import InlineEngine
 from benchbench.engines.local import LocalEngine
 from benchbench.engines.slots import Placement, gpu_slots, merged
@@ -23,7 +23,8 @@ DIVIDED = Visible(NVIDIA, ("MIG-1", "MIG-2"), ("GPU-1a", "MIG-1", "MIG-2"))
 
 
 @pytest.fixture(autouse=True)
-def no_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+def pretended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starting, "ready", lambda slots, preload=(): list(preload))  # no pretended GPU starts
     for name in ("CUDA_VISIBLE_DEVICES", "RAY_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
 
