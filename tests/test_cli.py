@@ -46,7 +46,7 @@ def test_run_prints_the_tables_on_standard_output_and_progress_elsewhere(suite: 
     result = call("run", suite, "--engine", "inline")
     assert result.exit_code == 0, result.output
     assert "± " in result.stdout
-    assert "GC paper" in result.stdout
+    assert "GC (paper)" in result.stdout
     assert "finished" not in result.stdout
     assert "[6/6] Bad · line · seed 2: finished" in result.stderr
     assert call("report", suite).stdout == result.stdout

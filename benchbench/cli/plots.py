@@ -56,8 +56,8 @@ def plot(
         typer.Option(
             "--x",
             metavar="NAME",
-            help="What training is counted in: epochs, steps, seconds, gradients, or gc (gradients, a Hessian-vector "
-            "product counting three).",
+            help="What training is counted in: epochs, steps, seconds, gradients, or gc (gradients in the "
+            "unit GC (paper), where a Hessian-vector product counts three).",
             show_default="epochs for curves, gc for cost",
         ),
     ] = None,

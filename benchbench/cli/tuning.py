@@ -93,12 +93,14 @@ def tune(
 
 def _print_standings(suite: Suite, standings: Sequence[Standing], *, as_json: bool) -> None:
     from benchbench.reporting.best_of import best_of_table
-    from benchbench.tuning.listing import listing
+    from benchbench.tuning.listing import listing, remarks
 
     if as_json:
         typer.echo(json.dumps(listing(standings, plain=True), indent=2))
         return
     print_listing(listing(standings))
+    for remark in remarks(standings):
+        typer.echo(remark)
     typer.echo()
     print_tables(suite.title, [best_of_table(suite.title, standings)], options.Format.terminal)
 

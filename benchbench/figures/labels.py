@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
 from benchbench.figures.values import Axis
-from benchbench.reporting.currencies import GC_PER_HVP, Currency
+from benchbench.reporting.currencies import GC_PAPER, Currency
 from benchbench.reporting.metrics import Metric, describe
 
 CURRENCIES: Mapping[Currency, str] = {
@@ -15,7 +15,7 @@ CURRENCIES: Mapping[Currency, str] = {
     "steps": "Optimizer steps",
     "seconds": "Training time (s)",
     "gradients": "Gradients",
-    "gc": f"Gradients (HVP = {GC_PER_HVP})",
+    "gc": f"Gradients, {GC_PAPER}",
 }
 """Label of each currency."""
 

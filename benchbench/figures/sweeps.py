@@ -12,7 +12,7 @@ from benchbench.figures.averages import BARS, spread
 from benchbench.figures.labels import axis, scaled, spans_decades
 from benchbench.figures.material import Material, values_of
 from benchbench.figures.values import Axis, LineFigure, Panel, Series
-from benchbench.reporting.currencies import spent
+from benchbench.reporting.currencies import GC_PAPER, spent
 from benchbench.reporting.runs import Runs
 from benchbench.values import Method, RunResult, canonical_json
 
@@ -119,7 +119,7 @@ def _cost(material: Material) -> tuple[Callable[[RunResult], float | None], str]
         return lambda run: run.cost.steady_seconds / run.epochs if run.epochs else None, "Time per epoch (s)"
     if material.currency == "gradients":
         return lambda run: run.cost.gradients / run.cost.steps if run.cost.steps else None, "Gradients per step"
-    return lambda run: spent(run.cost, "gc") / run.cost.steps if run.cost.steps else None, "Cost per step (GC)"
+    return lambda run: spent(run.cost, "gc") / run.cost.steps if run.cost.steps else None, f"Cost per step, {GC_PAPER}"
 
 
 def text(value: JsonValue) -> str:

@@ -10,10 +10,11 @@ from benchbench.figures.labels import axis, scaled, spans_decades
 from benchbench.figures.sweeps import is_numeric, text
 from benchbench.figures.values import Axis, LineFigure, Panel, Series
 from benchbench.stats.best_of import expected_best
-from benchbench.tuning.study import Standing, Trial, total
+from benchbench.tuning.study import Standing, Trial
 from benchbench.values import canonical_json
+from benchbench.values.prices import unit_name
 
-UNITS = {"gc": "Gradients of training (GC)", "seconds": "Training time (s)", "trials": "Trials"}
+UNITS = {"gc": "Gradients of training", "seconds": "Training time (s)", "trials": "Trials"}
 """Labels of what a budget is counted in."""
 
 _DECADES = 0.9
@@ -35,12 +36,13 @@ def tuning_figures(standings: Sequence[Standing]) -> list[LineFigure]:
 
 
 def _best_of(workload: str, labels: Sequence[str], here: Sequence[Standing], lost: Sequence[str]) -> LineFigure:
-    unit = here[0].study.tuning.budget.unit
+    unit = here[0].study.tuning.budget.counted_in
+    label = f"{UNITS[unit]}, {unit_name(here[0].study.tuning.gradient_unit)}" if unit == "gc" else UNITS[unit]
     by_trials = tuple(_curve(labels, each, 1.0) for each in here)
     panels = [_panel("Trials", here[0].metric, by_trials)]
     if unit != "trials":
         by_cost = tuple(_curve(labels, each, _mean_cost(each)) for each in here)
-        panels.append(_panel(UNITS[unit], here[0].metric, by_cost))
+        panels.append(_panel(label, here[0].metric, by_cost))
     return LineFigure(
         kind="best-of",
         workload=workload,
@@ -55,9 +57,9 @@ def _best_of(workload: str, labels: Sequence[str], here: Sequence[Standing], los
 
 
 def _mean_cost(standing: Standing) -> float:
-    spent = total(standing.results)
+    spent = standing.spent
     ended = sum(trial.ended for trial in standing.trials)
-    return (spent.gc if standing.study.tuning.budget.unit == "gc" else spent.seconds) / max(ended, 1)
+    return (spent.gc if standing.study.tuning.budget.counted_in == "gc" else spent.seconds) / max(ended, 1)
 
 
 def _curve(labels: Sequence[str], standing: Standing, cost: float) -> Series:

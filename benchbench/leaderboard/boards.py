@@ -13,6 +13,7 @@ from benchbench.leaderboard.merge import Entry
 from benchbench.reporting.metrics import UNKNOWN_DIRECTION, Better, describe, figure, headline_metrics
 from benchbench.stats import MINIMUM_N, Ranking, rank, t_interval
 from benchbench.values import Method, Suite
+from benchbench.values.prices import unit_name
 
 _FALLBACK = "test/loss"
 
@@ -35,7 +36,8 @@ class Line:
         matched: Mean of the curve's metric at the cost of the cheapest method of the board, by currency; in the
             metric's own unit.
         front: Currencies in which no other method is both better and cheaper.
-        tuning: Gradient equivalents that the search for its settings has used, finalists included, where that is known.
+        tuning: Gradient computations of the search for its settings, finalists included, where that is known.
+        tuning_unit: The unit that they are counted in.
         on_test: Whether its settings were chosen on test data.
         entries: Its runs, by seed.
     """
@@ -53,6 +55,7 @@ class Line:
     matched: Mapping[str, float]
     front: frozenset[str]
     tuning: float | None
+    tuning_unit: str
     on_test: bool
     entries: tuple[Entry, ...]
 
@@ -233,6 +236,7 @@ def _line(
         matched=matched,
         front=frozenset(currency for currency, names in fronts.items() if method.label in names),
         tuning=tuned.trials.gc + tuned.finals.gc if tuned else None,
+        tuning_unit=unit_name(tuned.trials.unit) if tuned else "",
         on_test=method.tuned_on == "test",
         entries=tuple(sorted(runs, key=lambda run: run.spec.seed)),
     )

@@ -29,7 +29,7 @@ class Currency:
 
 
 CURRENCIES = (
-    Currency("gc", "gradient equivalents"),
+    Currency("gc", currencies.GC_PAPER),
     Currency("gradients", "gradients"),
     Currency("steps", "steps"),
     Currency("seconds", "seconds"),

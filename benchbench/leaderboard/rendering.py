@@ -21,6 +21,7 @@ def environment() -> Environment:
     made.finalize = _shown
     made.filters.update(
         amount=amount,
+        first_upper=lambda text: text[:1].upper() + text[1:],
         number=lambda value: f"{value:.6g}",
         in_words=lambda metric: describe(metric).full_title,
         metric_value=_metric_value,

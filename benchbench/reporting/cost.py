@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from benchbench.reporting.currencies import GC_PER_HVP
+from benchbench.reporting.currencies import GC_FLOPS, GC_PAPER
 from benchbench.reporting.results import absence_notes, by_category, method_table
 from benchbench.reporting.runs import NOTHING, Runs, count_seeds, gather, titled
 from benchbench.reporting.table import Cell, Column, Figure, Table
@@ -19,11 +19,11 @@ from benchbench.reporting.timing import (
 )
 from benchbench.stats import Summary
 from benchbench.values import Row, RunResult, Suite
+from benchbench.values.prices import PAPER_PER_HVP, counted
 
-_MEASURED = "GC FLOPs"
 _WARM_UP = "warm-up s"
-_COLUMNS = ("grads", "HVPs", "GC paper", _MEASURED, "s/epoch", "relative", _WARM_UP, "device MB", "host MB", "state")
-_ONLY_WITH_DATA = {_MEASURED, _WARM_UP, "device MB", "host MB", "state"}
+_COLUMNS = ("grads", "HVPs", GC_PAPER, GC_FLOPS, "s/epoch", "relative", _WARM_UP, "device MB", "host MB", "state")
+_ONLY_WITH_DATA = {GC_FLOPS, _WARM_UP, "device MB", "host MB", "state"}
 _UNKNOWN = Cell(remark=NOTHING)
 _MB = 10**6
 
@@ -87,7 +87,7 @@ def _count_cells(runs: Runs) -> dict[str, Cell]:
         return {} if finished else {"grads": Cell(reason=runs.absence())}
     gradients = sum(run.cost.gradients for run in finished)
     hvps = sum(run.cost.hvps for run in finished)
-    totals = {"grads": gradients, "HVPs": hvps, "GC paper": gradients + GC_PER_HVP * hvps}
+    totals = {"grads": gradients, "HVPs": hvps, GC_PAPER: counted(gradients, hvps, "paper").amount}
     return {column: _cell(total / steps, f"{total / steps:.2f}", n=len(finished)) for column, total in totals.items()}
 
 
@@ -95,8 +95,8 @@ def _measured_cells(runs: Runs) -> dict[str, Cell]:
     """Return the gradient equivalents of the run that was probed, usually that of the first seed."""
     for run in _probed(runs):
         if run.gc_measured is None:
-            return {_MEASURED: Cell(remark="unmetered")}
-        return {_MEASURED: _cell(run.gc_measured, f"{run.gc_measured:.2f}", n=1)}
+            return {GC_FLOPS: Cell(remark="unmetered")}
+        return {GC_FLOPS: _cell(run.gc_measured, f"{run.gc_measured:.2f}", n=1)}
     return {}
 
 
@@ -148,11 +148,11 @@ def _notes(suite: Suite, runs: Mapping[tuple[str, str], Runs], columns: Sequence
     notes = [
         "grads, HVPs: gradients and Hessian-vector products per step, counted: totals of all seeds divided by their "
         "steps.",
-        f"GC paper: gradient computations per step, where a gradient counts 1 GC and an HVP {GC_PER_HVP} GC.",
+        f"{GC_PAPER}: gradient computations per step, where a gradient counts 1 GC and an HVP {PAPER_PER_HVP} GC.",
     ]
-    if _MEASURED in columns:
+    if GC_FLOPS in columns:
         notes += [
-            "GC FLOPs: measured floating-point operations of a step over those of one gradient.",
+            f"{GC_FLOPS}: measured floating-point operations of a step over those of one gradient.",
             *_reasons(suite, runs),
         ]
     finished = [run for here in runs.values() for run in here.finished]

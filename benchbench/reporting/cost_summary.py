@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from benchbench.reporting.currencies import GC_PER_HVP
+from benchbench.reporting.currencies import GC_PAPER
 from benchbench.reporting.results import Place, lay_out
 from benchbench.reporting.runs import NOTHING, Runs, count_seeds, gather, titled
 from benchbench.reporting.table import Cell, Figure, Table
 from benchbench.reporting.timing import comparable_seconds, decimals, timing_notes
 from benchbench.values import Cost, Row, Suite
+from benchbench.values.prices import PAPER_PER_HVP, counted
 
 _PRICES: Mapping[str, tuple[Callable[[float, float], float], str]] = {
     "Descent": (lambda gradients, hvps: min(gradients, 1.0), "GC"),
     "Sharpness": (lambda gradients, hvps: max(gradients - 1.0, 0.0), "GC"),
     "Hessian": (lambda gradients, hvps: hvps, "HVP"),
-    "Total": (lambda gradients, hvps: gradients + GC_PER_HVP * hvps, "GC"),
+    "Total": (lambda gradients, hvps: counted(gradients, hvps, "paper").amount, GC_PAPER),
 }
 """The parts of a step's cost, from its gradients and Hessian-vector products."""
 
@@ -38,7 +39,7 @@ def cost_summary_table(suite: Suite, rows: Sequence[Row]) -> Table:
         cells |= _seconds(workload, here, mixed_devices=suite.mixed_devices)
     notes = (
         "Cost per step, counted: Descent is one gradient, Sharpness all others; 1 GC is a gradient computation, "
-        f"1 HVP counts {GC_PER_HVP} GC in the total, as in the paper.",
+        f"1 HVP counts {PAPER_PER_HVP} GC in the total, as in the paper.",
         f"Other columns: seconds of training per epoch, evaluation left out, mean over seeds; {count_seeds(suite)}.",
         *timing_notes(suite, runs),
     )

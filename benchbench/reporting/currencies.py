@@ -8,16 +8,20 @@ from typing import Literal
 from benchbench.reporting.runs import Runs
 from benchbench.stats import Evaluation
 from benchbench.values import Cost, EpochRecord
+from benchbench.values.prices import PAPER_PER_HVP, priced, unit_name
 
 Currency = Literal["epochs", "steps", "seconds", "gradients", "gc", "flops"]
 """What training is counted in.
 
-`gc`: gradient computations, with a Hessian-vector product at the price of the paper's Table 4. `flops`: floating-point
-operations in units of one gradient, as a probe measured them.
+`gc`: gradient computations in the unit of the paper. `flops`: floating-point operations in units of one gradient, only
+where a probe measured them.
 """
 
-GC_PER_HVP = 3
-"""Price of a Hessian-vector product in gradient computations, as the paper's Table 4 has it."""
+GC_PAPER, GC_FLOPS = unit_name("paper"), unit_name("flops")
+"""What the two units of gradient computations are called."""
+
+UNITS_NOTE = f"{GC_PAPER}: a gradient counts 1, a Hessian-vector product {PAPER_PER_HVP}."
+"""What a reader must know of numbers in the unit of the paper."""
 
 
 def spent(cost: Cost, currency: Currency, gc_measured: float | None = None) -> float:
@@ -29,9 +33,9 @@ def spent(cost: Cost, currency: Currency, gc_measured: float | None = None) -> f
         gc_measured: Gradient equivalents per step, for `flops`; NaN without them.
     """
     if currency == "gc":
-        return float(cost.gradients + GC_PER_HVP * cost.hvps)
+        return priced(cost, "paper").amount
     if currency == "flops":
-        return math.nan if gc_measured is None else cost.steps * gc_measured
+        return math.nan if gc_measured is None else priced(cost, "flops", gc_measured).amount
     return cost.steady_seconds if currency == "seconds" else float(getattr(cost, currency))
 
 

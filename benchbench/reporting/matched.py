@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from benchbench.reporting.currencies import Currency, curves
+from benchbench.reporting.currencies import GC_PAPER, UNITS_NOTE, Currency, curves
 from benchbench.reporting.metrics import UNKNOWN_DIRECTION, better, describe, figure
 from benchbench.reporting.results import Place, lay_out
 from benchbench.reporting.runs import Runs, all_results, count_seeds, gather, selection_metric, titled
@@ -14,7 +14,7 @@ from benchbench.reporting.tuning import not_ranked
 from benchbench.stats import Evaluation, Ranking, metric_within
 from benchbench.values import Row, Suite
 
-_LABELS: Mapping[Currency, str] = {"steps": "{:,.0f} steps", "gc": "{:,.0f} GC", "seconds": "{:.3g} s"}
+_LABELS: Mapping[Currency, str] = {"steps": "{:,.0f} steps", "gc": f"{{:,.0f}} {GC_PAPER}", "seconds": "{:.3g} s"}
 """The currencies that are shown, and how a budget in each is written."""
 
 
@@ -72,7 +72,7 @@ def matched_table(suite: Suite, rows: Sequence[Row]) -> Table:
 
 _NOTE = (
     "The budget of a column is the largest one that all finished runs have used up; the last evaluation within it "
-    "counts. GC: a gradient counts 1, a Hessian-vector product 3."
+    f"counts. {UNITS_NOTE}"
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from benchbench.reporting.accuracy import places
-from benchbench.reporting.currencies import Currency, spent
+from benchbench.reporting.currencies import GC_PAPER, UNITS_NOTE, Currency, spent
 from benchbench.reporting.metrics import UNKNOWN_DIRECTION, Better, describe, figure
 from benchbench.reporting.results import absence_notes, by_category, method_table
 from benchbench.reporting.runs import NOTHING, Runs, count_seeds, gather, titled
@@ -14,7 +14,7 @@ from benchbench.reporting.tuning import not_ranked
 from benchbench.stats import mean, pareto_front
 from benchbench.values import Row, Suite
 
-_CURRENCIES: Mapping[Currency, str] = {"gc": "GC", "seconds": "seconds"}
+_CURRENCIES: Mapping[Currency, str] = {"gc": GC_PAPER, "seconds": "seconds"}
 _ON_FRONT = "✓"
 
 
@@ -53,7 +53,7 @@ def pareto_table(suite: Suite, rows: Sequence[Row]) -> Table:
         cells,
         (
             f"Mean ± sample standard deviation (ddof = 1) after the final epoch; {count_seeds(suite)} unless a cell "
-            "says otherwise. GC, seconds: means of whole runs; a gradient counts 1 GC, a Hessian-vector product 3.",
+            f"says otherwise. {GC_PAPER}, seconds: means of whole runs. {UNITS_NOTE}",
             f"{_ON_FRONT}: no other method is at least as good at no more cost. Only methods whose runs all finished.",
             *left_out,
             *absence_notes(reasons, list(cells), groups),

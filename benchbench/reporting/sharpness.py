@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
+from benchbench.reporting.currencies import GC_FLOPS
 from benchbench.reporting.metrics import better, describe, figure
 from benchbench.reporting.results import Place, lay_out
 from benchbench.reporting.runs import Runs, all_results, count_seeds, final_metrics, gather, titled
@@ -16,6 +17,7 @@ from benchbench.sharpness import RunSharpness, SharpnessSettings
 from benchbench.sharpness.values import PREFIX, Eigenvalue
 from benchbench.stats import Ranking
 from benchbench.values import Row, RunResult, Suite
+from benchbench.values.prices import ASSUMPTION
 
 _MEASURES = tuple(f"{PREFIX}{name}" for name in ("lambda_max", "trace", "gradient_rise", "average_rise"))
 _GENERALIZATION = ("test/loss", "test/accuracy", "test/perplexity")
@@ -152,7 +154,7 @@ def _cost(results: Sequence[RunResult]) -> Iterator[str]:
     ]
     relative = f", {_range(times)} times a training epoch of the run" if times else ""
     yield (
-        f"A measurement costs {_range(epochs)} epochs of plain gradients (a product counts two) and took "
+        f"A measurement costs {_range(epochs)} epochs of plain gradients, by {GC_FLOPS}, {ASSUMPTION}, and took "
         f"{_range(seconds)} s{relative}."
     )
 
@@ -192,7 +194,7 @@ def sharpness_listing(found: RunSharpness, result: RunResult) -> list[dict[str, 
     lines += [_line("L", differences.loss), _line("‖gradient‖", differences.gradient_norm)]
     shown = [name for name in result.final if name.endswith(("/loss", "/accuracy", "/perplexity"))]
     lines += [_line(name, result.final[name]) for name in shown if not name.startswith((PREFIX, "train/"))]
-    lines.append(_line("epochs of plain gradients", found.epochs, f"{found.seconds:.1f} s"))
+    lines.append(_line(f"epochs of plain gradients, {GC_FLOPS}", found.epochs, f"{found.seconds:.1f} s; {ASSUMPTION}"))
     return lines
 
 

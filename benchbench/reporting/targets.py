@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 
-from benchbench.reporting.currencies import Currency, curves
+from benchbench.reporting.currencies import GC_FLOPS, GC_PAPER, Currency, curves
 from benchbench.reporting.metrics import TIME_TO_TARGET, UNKNOWN_DIRECTION, Better, better, figure
 from benchbench.reporting.results import Place, absence_notes, by_category, lay_out, method_table
 from benchbench.reporting.runs import Runs, all_results, count_seeds, gather, selection_metric, titled
@@ -19,8 +19,8 @@ _LABELS: Mapping[Currency, str] = {
     "epochs": "epochs",
     "steps": "steps",
     "gradients": "gradients",
-    "gc": "GC",
-    "flops": "GC FLOPs",
+    "gc": GC_PAPER,
+    "flops": GC_FLOPS,
     "seconds": "seconds",
 }
 _SCORED: Sequence[Currency] = ("steps", "gradients", "gc", "flops", "seconds")

@@ -8,12 +8,13 @@ from benchbench.reporting.metrics import figure
 from benchbench.reporting.results import by_category, method_table
 from benchbench.reporting.runs import NOTHING, titled
 from benchbench.reporting.table import Cell, Column, Figure, Table
-from benchbench.values import Budget, Method, Row, Suite, Tuned
+from benchbench.values import Budget, Method, Row, Spent, Suite, Tuned
+from benchbench.values.prices import ASSUMPTION, unit_name
 
 ON_TEST_DATA = "‡"
 """What stands behind the name of a method whose settings were chosen on test data."""
 
-_COLUMNS = ("budget", "trials", "broken", "GC", "seconds", "GC finals", "value")
+_COLUMNS = ("budget", "trials", "broken", "gradients", "seconds", "finalists", "value")
 
 
 def tuning_table(suite: Suite, rows: Sequence[Row]) -> Table:
@@ -39,25 +40,51 @@ def tuning_table(suite: Suite, rows: Sequence[Row]) -> Table:
 def _cells(tuned: Tuned | None) -> list[Cell]:
     if tuned is None:
         return [Cell(remark=NOTHING)] * len(_COLUMNS)
-    numbers = (
-        tuned.trials.runs,
-        tuned.broken,
-        tuned.trials.gc,
-        tuned.trials.seconds,
-        tuned.finals.gc,
-    )
     value = Cell(remark=NOTHING) if tuned.value is None else Cell(figures=(figure(tuned.metric, [tuned.value]),))
-    return [Cell(remark=budget_text(tuned.budget)), *map(_number, numbers), value]
+    trials, finals = tuned.trials, tuned.finals
+    over = over_budget(tuned.budget, trials)
+    return [
+        Cell(remark=budget_text(tuned)),
+        _number(trials.runs),
+        _number(tuned.broken),
+        _number(trials.gc, unit_name(trials.unit), over if tuned.budget.counted_in == "gc" else ""),
+        _number(trials.seconds, remark=over if tuned.budget.counted_in == "seconds" else ""),
+        _number(finals.gc, unit_name(finals.unit)),
+        value,
+    ]
 
 
-def _number(value: float) -> Cell:
-    return Cell(figures=(Figure(value=f"{value:,.0f}" if value >= 100 else f"{value:.3g}", mean=value),))
+def _number(value: float, unit: str = "", remark: str = "") -> Cell:
+    text = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    return Cell(figures=(Figure(value=f"{text} {unit}".rstrip(), mean=value),), remark=remark)
 
 
-def budget_text(budget: Budget) -> str:
-    """Return a budget with its unit."""
-    units = {"gc": "GC", "seconds": "s", "trials": "trials"}
-    return f"{budget.amount:,.6g} {units[budget.unit]}"
+def budget_text(tuned: Tuned) -> str:
+    """Return the budget of a search with its unit."""
+    budget = tuned.budget
+    units = {"gc": unit_name(budget.unit or tuned.trials.unit), "seconds": "s", "trials": "trials"}
+    return f"{budget.amount:,.6g} {units[budget.counted_in]}"
+
+
+def over_budget(budget: Budget, trials: Spent) -> str:
+    """Return by how much trials have used more than a budget in gradients or seconds, or an empty text."""
+    used = {"gc": trials.gc, "seconds": trials.seconds, "trials": float(trials.runs)}[budget.counted_in]
+    # What was written into a suite has a few digits only.
+    if budget.counted_in == "trials" or used <= budget.amount * (1 + 1e-6):
+        return ""
+    return f"({used / budget.amount - 1:.1%} over)"
+
+
+def finalists_note(finals: Sequence[Spent]) -> list[str]:
+    """Return that the finalists of searches have not cost the same, where that is so."""
+    amounts = sorted({float(f"{each.gc:.4g}") for each in finals if each.runs})
+    if len(amounts) < 2:
+        return []
+    unit = next(unit_name(each.unit) for each in finals if each.runs)
+    return [
+        f"Finalists come on top of the budget and cost {amounts[0]:,.4g} to {amounts[-1]:,.4g} {unit}: the same number "
+        "of runs, dearer ones for methods with dearer steps."
+    ]
 
 
 def _notes(suite: Suite) -> tuple[str, ...]:
@@ -67,10 +94,17 @@ def _notes(suite: Suite) -> tuple[str, ...]:
     without = [method.label for method in suite.methods if not method.tuned]
     samplers = ", ".join(dict.fromkeys(tuned.sampler for tuned in found))
     metrics = ", ".join(dict.fromkeys(tuned.metric for tuned in found))
-    budgets = {budget_text(tuned.budget) for tuned in found}
+    budgets = {budget_text(tuned) for tuned in found}
+    assumed = [method.label for method in suite.methods if any(each.trials.assumed for each in method.tuned.values())]
+    over = [
+        method.label for method in suite.methods if any(over_budget(t.budget, t.trials) for t in method.tuned.values())
+    ]
     return (
-        "GC, seconds: training of the trials; a gradient is 1 GC. GC finals: the best trials on other seeds, on top of "
-        "the budget.",
+        "gradients, seconds: training of the trials; a gradient is 1 GC. finalists: the best trials on other seeds, on "
+        "top of the budget.",
+        *finalists_note([tuned.finals for tuned in found]),
+        *([f"Over the budget, for a trial is never cut short: {', '.join(over)}."] if over else []),
+        *([f"Operations not measured, {ASSUMPTION}: {', '.join(assumed)}."] if assumed else []),
         f"value: {metrics} of the winner after the final epoch, mean over the finalists' seeds; sampler: {samplers}.",
         *(["Not tuned here: " + ", ".join(without) + "."] if without else []),
         *(["The budgets differ: the rows have not had the same chances."] if len(budgets) > 1 else []),

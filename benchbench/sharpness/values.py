@@ -6,6 +6,7 @@ from typing import Literal
 
 from benchbench.frozen import Frozen
 from benchbench.sharpness.settings import Settings, SharpnessSettings
+from benchbench.values.prices import GradientCost, counted
 
 PREFIX = "sharpness/"
 """What the names of all measures of sharpness begin with."""
@@ -187,9 +188,12 @@ class Evaluations(Frozen):
     hvps: int
 
     @property
-    def gradient_equivalents(self) -> float:
-        """All of it in gradients on a batch, by floating-point operations: a product counts 2, a loss alone a third."""
-        return self.gradients + 2 * self.hvps + (self.forwards - self.gradients) / 3
+    def gradient_cost(self) -> GradientCost:
+        """All of it in gradients on a batch, by operations, products as assumed: a loss alone counts a third."""
+        derivatives = counted(self.gradients, self.hvps, "flops")
+        return derivatives.model_copy(
+            update={"amount": derivatives.amount + (self.forwards - self.gradients) / 3, "assumed": True}
+        )
 
 
 class Sharpness(Frozen):
@@ -224,8 +228,8 @@ class RunSharpness(Sharpness):
         key: The run's key.
         data: Which examples the surface averages over, in words.
         seconds: Wall-clock time of the measurement, without setting up data and model.
-        epochs: Its cost in epochs of the run's training, had that computed one gradient per step: gradient equivalents
-            over the batches of an epoch.
+        epochs: Its cost in epochs of the run's training, had that computed one gradient per step: GC (FLOPs) over the
+            batches of an epoch.
     """
 
     settings: SharpnessSettings

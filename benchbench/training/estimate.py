@@ -32,9 +32,6 @@ QUICK_SECONDS = 0.2
 
 _REPETITIONS = 2
 
-GRADIENTS_PER_HVP = 2.0
-"""What a Hessian-vector product takes in operations, in gradients, when it comes with one (docs/cost.md)."""
-
 Pair = tuple[str, str]
 """Labels of a workload and a method."""
 

@@ -105,7 +105,7 @@ def measure_run(
         key=spec.key,
         data=FIXED if hasattr(task, "fixed_batches") else EPOCH_1,
         seconds=time.perf_counter() - started,
-        epochs=found.cost.gradient_equivalents / task.steps_per_epoch,
+        epochs=found.cost.gradient_cost.amount / task.steps_per_epoch,
     )
 
 

@@ -74,7 +74,7 @@ def gradient_equivalents(spec: RunSpec, device: torch.device, data: Path = DATA,
     if gc is None:
         return Measured(None, f"no two Hessian-vector products within {LONGEST_WAIT} steps of each other")
     if step.without_formula:
-        rest = "" if gradient.without_formula else f" (the rest: {gc:.2f} GC)"
+        rest = "" if gradient.without_formula else f" (the rest: {gc:.2f} GC (FLOPs))"
         return Measured(None, f"no formula for {', '.join(sorted(step.without_formula))}{rest}")
     return Measured(gc)
 

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from benchbench.plugin_files import FILE_TARGET
 from benchbench.suite.yaml_nodes import PATTERNS, TAG
-from benchbench.tuning.study import Standing, total
+from benchbench.tuning.study import Standing
 from benchbench.values import Tuned
 
 _NAME = re.compile(r"\w([\w .-]*\w)?")
@@ -34,12 +34,11 @@ def provenance(standing: Standing, *, version: str, date: str) -> Tuned:
     """
     winner, tuning = standing.winner, standing.study.tuning
     assert winner is not None
-    finals = [result for trial in standing.finalists for result in trial.results]
     return Tuned(
-        budget=tuning.budget,
-        trials=total(standing.results),
+        budget=tuning.budget.model_copy(update={"unit": tuning.gradient_unit if tuning.budget.gc else None}),
+        trials=standing.spent,
         broken=standing.broken,
-        finals=total(finals),
+        finals=standing.finals,
         sampler=tuning.sampler,
         seed=tuning.seed,
         seeds=tuning.seeds,

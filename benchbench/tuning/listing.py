@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchbench.tuning.study import Standing, total
+from benchbench.reporting.tuning import finalists_note, over_budget
+from benchbench.tuning.study import Standing
 from benchbench.values import canonical_json
+from benchbench.values.prices import ASSUMPTION, unit_name
 
 
 def listing(standings: Sequence[Standing], *, plain: bool = False) -> list[dict[str, object]]:
@@ -21,20 +23,30 @@ def listing(standings: Sequence[Standing], *, plain: bool = False) -> list[dict[
 
 def _row(standing: Standing) -> dict[str, object]:
     study, winner = standing.study, standing.winner
-    spent = total(standing.results)
-    finals = total([result for trial in standing.finalists for result in trial.results])
+    spent, finals = standing.spent, standing.finals
+    unit = unit_name(study.tuning.gradient_unit)
     return {
         "workload": study.workload,
         "method": study.method,
         "trials": sum(trial.ended for trial in standing.trials),
         "broken": standing.broken,
-        "GC": spent.gc,
+        unit: spent.gc,
         "seconds": spent.seconds,
-        "finals GC": finals.gc,
+        "over budget": over_budget(study.tuning.budget, spent),
+        f"finals {unit}": finals.gc,
         "metric": winner.metric if winner else "",
         "value": winner.value if winner else None,
         "chosen": winner.values if winner else None,
     }
+
+
+def remarks(standings: Sequence[Standing]) -> list[str]:
+    """Return what a reader of the listing must know, as sentences."""
+    assumed = [each.study.method for each in standings if each.spent.assumed]
+    return [
+        *finalists_note([each.finals for each in standings]),
+        *([f"Operations not measured, {ASSUMPTION}: {', '.join(dict.fromkeys(assumed))}."] if assumed else []),
+    ]
 
 
 def _text(value: object) -> str:

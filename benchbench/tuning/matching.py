@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchbench.training.estimate import GRADIENTS_PER_HVP, Evaluations
+from benchbench.training.estimate import Evaluations
 from benchbench.tuning.emission import as_text, renamed, with_files_from
 from benchbench.values import RunSpec
+from benchbench.values.prices import ASSUMPTION, counted, unit_name
 
 Pair = tuple[str, str]
 """Labels of a workload and a method."""
@@ -19,8 +20,8 @@ _IN_EPOCHS = ("milestones", "warmup_epochs")
 
 
 def price(asked: Evaluations) -> float:
-    """Return the gradient equivalents of a step, a Hessian-vector product by the operations that it takes."""
-    return asked.gradients + GRADIENTS_PER_HVP * asked.hvps
+    """Return what a step costs in GC (FLOPs), of which only the numbers of gradients and products are known."""
+    return counted(asked.gradients, asked.hvps, "flops").amount
 
 
 def epochs_at(spec: RunSpec, gc_per_step: float) -> int:
@@ -39,7 +40,7 @@ def matched_suite(
         data: The content of the suite's file.
         folder: Where that file lies.
         specs: A run of each workload and method.
-        prices: Gradient equivalents of a step of each.
+        prices: What a step of each costs, as `price` returns it.
         out: Where the text will be written.
     """
     content = with_files_from(data, folder, out.parent)
@@ -57,7 +58,8 @@ def matched_suite(
             override["schedule"] = scaled
     content["name"] = renamed(str(content["name"]), out, "matched")
     listed = "; ".join(f"{method} on {workload}: {gc:.4g}" for (workload, method), gc in prices.items())
-    head = f"# Epochs at matched compute, by gradient equivalents of a step. {listed}".encode("unicode_escape").decode()
+    said = f"# Epochs at matched compute, by {unit_name('flops')} of a step, {ASSUMPTION}. {listed}"
+    head = said.encode("unicode_escape").decode()
     return f"{head}\n{as_text(content)}"
 
 

@@ -10,11 +10,11 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from benchbench.reporting.currencies import spent
 from benchbench.reporting.metrics import better
 from benchbench.tuning.samplers import Tried, learns, propose
 from benchbench.tuning.spaces import Values
 from benchbench.values import Component, Method, RunResult, RunSpec, Space, Spent, Tuning, canonical_json
+from benchbench.values.prices import GradientUnit, priced
 
 Known = Mapping[str, RunResult]
 """Results of the runs that have ended, however they did, by key."""
@@ -91,12 +91,14 @@ class Trial:
         values: What is tried.
         specs: Its runs, one per seed.
         results: Their results, as far as they have ended.
+        unit: The unit that gradient computations are counted in.
     """
 
     number: int
     values: Values
     specs: tuple[RunSpec, ...]
     results: tuple[RunResult, ...]
+    unit: GradientUnit
 
     @property
     def ended(self) -> bool:
@@ -129,7 +131,7 @@ class Trial:
     @property
     def spent(self) -> Spent:
         """What its runs have used."""
-        return total(self.results)
+        return total(self.results, self.unit)
 
     @property
     def merit(self) -> tuple[float, float, int]:
@@ -137,20 +139,16 @@ class Trial:
         return (math.inf if self.score is None else -self.score, self.spent.gc, self.number)
 
 
-def total(results: Sequence[RunResult]) -> Spent:
-    """Return what runs have used."""
+def total(results: Sequence[RunResult], unit: GradientUnit) -> Spent:
+    """Return what runs have used, gradient computations in a unit."""
+    costs = [priced(result.cost, unit, result.gc_measured) for result in results]
     return Spent(
         runs=len(results),
-        gc=sum(map(gradient_equivalents, results)),
+        gc=sum(cost.amount for cost in costs),
+        unit=unit,
+        assumed=sum(cost.assumed for cost in costs),
         seconds=sum(result.cost.steady_seconds for result in results),
     )
-
-
-def gradient_equivalents(result: RunResult) -> float:
-    """Return the cost of a run by its measured operations, or where they are not known by the price of a product."""
-    if result.gc_measured is not None:
-        return spent(result.cost, "flops", result.gc_measured)
-    return spent(result.cost, "gc")
 
 
 @dataclass(frozen=True)
@@ -195,9 +193,14 @@ class Standing:
         return [worst if score is None else score for score in found]
 
     @property
-    def results(self) -> list[RunResult]:
-        """Results of all its trials, finalists left out."""
-        return [result for trial in self.trials for result in trial.results]
+    def spent(self) -> Spent:
+        """What its trials have used, finalists left out."""
+        return total([result for trial in self.trials for result in trial.results], self.study.tuning.gradient_unit)
+
+    @property
+    def finals(self) -> Spent:
+        """What its finalists have used."""
+        return total([result for trial in self.finalists for result in trial.results], self.study.tuning.gradient_unit)
 
     @property
     def broken(self) -> int:
@@ -227,7 +230,8 @@ def _trials(study: Study, known: Known) -> Iterator[Trial]:
             return
         number = len(trials) + 1
         specs = study.specs(number, values, study.tuning.seeds)
-        trial = Trial(number, values, specs, tuple(known[spec.key] for spec in specs if spec.key in known))
+        ended = tuple(known[spec.key] for spec in specs if spec.key in known)
+        trial = Trial(number, values, specs, ended, study.tuning.gradient_unit)
         yield trial
         account.add(trial)
         trials.append(trial)
@@ -267,7 +271,7 @@ class _Account:
     def has_room(self) -> bool:
         """Return whether another trial may be started now."""
         ended = len(self._costs)
-        if self._tuning.budget.unit == "trials":
+        if self._tuning.budget.counted_in == "trials":
             return ended + self._broken + self._waiting < self._tuning.budget.amount
         if not ended:  # what a trial costs is still to be found out
             return not self._waiting and self._broken < _GIVE_UP
@@ -281,8 +285,8 @@ class _Account:
         if not trial.ended:
             self._waiting += 1
         elif all(result.conclusive for result in trial.results):
-            unit = self._tuning.budget.unit
-            self._costs.append({"gc": trial.spent.gc, "seconds": trial.spent.seconds, "trials": 1.0}[unit])
+            amounts = {"gc": trial.spent.gc, "seconds": trial.spent.seconds, "trials": 1.0}
+            self._costs.append(amounts[self._tuning.budget.counted_in])
         else:  # what it has cost was lost with it: it counts as much as the others
             self._broken += 1
 
@@ -292,7 +296,8 @@ def _finalists(study: Study, trials: Sequence[Trial], known: Known) -> Iterator[
     best = sorted((trial for trial in trials if trial.score is not None), key=lambda trial: trial.merit)
     for trial in best[: study.tuning.finalists.count]:
         specs = study.specs(trial.number, trial.values, study.tuning.finalists.seeds)
-        yield Trial(trial.number, trial.values, specs, tuple(known[spec.key] for spec in specs if spec.key in known))
+        ended = tuple(known[spec.key] for spec in specs if spec.key in known)
+        yield Trial(trial.number, trial.values, specs, ended, trial.unit)
 
 
 def method_of(study: Study, trial: Trial) -> Method:

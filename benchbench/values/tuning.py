@@ -9,11 +9,12 @@ from pydantic import Field, JsonValue, model_validator
 
 from benchbench.frozen import Frozen as Frozen  # noqa: PLC0414 - all other modules take both from here
 from benchbench.frozen import canonical_json as canonical_json  # noqa: PLC0414
+from benchbench.values.prices import GradientUnit
 
 Sampler = Literal["quasi-random", "random", "grid", "tpe"]
 """Where the settings to try come from."""
 
-Unit = Literal["gc", "seconds", "trials"]
+Counted = Literal["gc", "seconds", "trials"]
 """What a budget is counted in."""
 
 MOST_SEARCHED = 32
@@ -68,12 +69,14 @@ class Budget(Frozen):
     """What every method may spend on every workload: exactly one of the three.
 
     Attributes:
-        gc: Gradient equivalents of training.
+        gc: Gradient computations of training.
+        unit: The unit that these are counted in.
         seconds: Seconds of training.
         trials: Trials.
     """
 
     gc: _Positive | None = None
+    unit: GradientUnit | None = None
     seconds: _Positive | None = None
     trials: Annotated[int, Field(ge=1, le=100_000)] | None = None
 
@@ -81,10 +84,12 @@ class Budget(Frozen):
     def _check(self) -> Budget:
         if sum(value is not None for value in (self.gc, self.seconds, self.trials)) != 1:
             raise ValueError("a budget has exactly one of gc, seconds, trials")
+        if self.unit is not None and self.gc is None:
+            raise ValueError("only a budget in gc has a unit")
         return self
 
     @property
-    def unit(self) -> Unit:
+    def counted_in(self) -> Counted:
         """What it is counted in."""
         if self.gc is not None:
             return "gc"
@@ -112,7 +117,8 @@ class Tuning(Frozen):
     """How hyperparameters shall be chosen.
 
     Attributes:
-        budget: What every method may spend on every workload; finalists come on top of it.
+        budget: What every method may spend on every workload; finalists come on top of it. One in `gc` is in GC (FLOPs)
+            unless it names another unit.
         sampler: Where the settings to try come from.
         seed: Root of the random numbers of the sampler.
         seeds: Seeds of every trial.
@@ -134,18 +140,27 @@ class Tuning(Frozen):
             raise ValueError("the seeds of trials and of finalists must all differ")
         return self
 
+    @property
+    def gradient_unit(self) -> GradientUnit:
+        """The unit that gradient computations are counted in."""
+        return self.budget.unit or "flops"
+
 
 class Spent(Frozen):
     """What runs have used.
 
     Attributes:
         runs: How many there were.
-        gc: Gradient equivalents of their training.
+        gc: Gradient computations of their training.
+        unit: The unit that these are counted in; `None` where it was not recorded.
+        assumed: Runs whose products count as assumed, for their operations were not measured.
         seconds: Seconds of their training.
     """
 
     runs: Annotated[int, Field(ge=0)] = 0
     gc: _Amount = 0.0
+    unit: GradientUnit | None = None
+    assumed: Annotated[int, Field(ge=0)] = 0
     seconds: _Amount = 0.0
 
 

@@ -131,7 +131,7 @@ def test_the_currency_changes_columns_and_figures(browser: Any, pages: Path) -> 
     show(browser, pages / "index.html")
     draw_all(browser)
     axis = "return document.querySelector('[data-plot=pareto] .xtitle').textContent"
-    assert browser.execute_script(axis) == "gradient equivalents per run"
+    assert browser.execute_script(axis) == "GC (paper) per run"
     Select(browser.find_element(By.ID, "currency")).select_by_visible_text("steps")
     WebDriverWait(browser, 30).until(lambda _: browser.execute_script(axis) == "steps per run")
     first = browser.find_element(By.CSS_SELECTOR, ".board table")

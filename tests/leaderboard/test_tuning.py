@@ -34,7 +34,8 @@ def test_the_column_and_the_mark_survive_a_bundle(tmp_path: Path):
     write(made(), Declaration(tuning="by benchbench tune"), "2026-01-31", path)
     build([read(path)], tmp_path / "site", "T")
     page = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
-    assert "Tuning GC" in page
+    assert ">Tuning</button>" in page
+    assert "1,200 GC (unit not recorded)" in page
     assert 'data-value="1200.0"' in page
     assert len(re.findall("</a><span title=[^>]*> ‡</span>", page)) >= 1
     assert "‡: settings were chosen on the test data" in page
@@ -43,5 +44,5 @@ def test_the_column_and_the_mark_survive_a_bundle(tmp_path: Path):
 def test_a_site_without_tuning_has_no_column(tmp_path: Path):
     build([submission({"A": 0.9, "B": 0.8})], tmp_path / "site", "T")
     page = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
-    assert "Tuning GC" not in page
+    assert ">Tuning</button>" not in page
     assert "‡" not in page

@@ -28,7 +28,7 @@ def test_two_gradients_and_a_tenth_of_an_hvp_cost_2_30():
     assert texts(table, "A") == ["1.00", "0.00", "1.00", "1.00", "1.00x"]
     assert texts(table, "B") == ["2.00", "0.10", "2.30", "2.41", "2.41x"]
     assert [column.label for column in table.columns] == [
-        "grads", "HVPs", "GC paper", "s/epoch", "relative",
+        "grads", "HVPs", "GC (paper)", "s/epoch", "relative",
     ]  # fmt: skip
     assert {column.group for column in table.columns} == {"digits"}
     assert any("1 GC" in note and "3 GC" in note for note in table.notes)
@@ -128,7 +128,7 @@ def test_measured_operations_stand_beside_the_papers_convention():
     probed = row("A", 0, 0.9, cost=lazy, gc_measured=2.2)
     unmetered = row("B", 0, 0.9, unmetered="no formula for _linalg_eigh")
     table = cost_table(suite(TWO), [probed, row("A", 1, 0.9, cost=lazy), unmetered])
-    assert labels(table) == ["grads", "HVPs", "GC paper", "GC FLOPs", "s/epoch", "relative"]
+    assert labels(table) == ["grads", "HVPs", "GC (paper)", "GC (FLOPs)", "s/epoch", "relative"]
     assert texts(table, "A")[2:4] == ["2.30", "2.20"]
     assert texts(table, "B")[2:4] == ["1.00", "unmetered"]
     assert "Unmetered: B: no formula for _linalg_eigh." in table.notes
@@ -165,13 +165,13 @@ def test_a_table_with_everything_in_it_fits_eighty_columns_in_two_parts():
     )
     assert max(map(len, text.splitlines())) <= 80
     assert text.count("Category") == 2
-    assert "grads  HVPs  GC paper  GC FLOPs   s/epoch  relative\n" in text
+    assert "grads  HVPs  GC (paper)  GC (FLOPs)  s/epoch  relative\n" in text
     assert "device MB  host MB  state\n" in text
 
 
 def test_nothing_run_yet_is_a_table_too():
     notes = cost_table(suite(TWO), []).notes
-    assert [note.partition(":")[0] for note in notes] == ["grads, HVPs", "GC paper", "*"]
+    assert [note.partition(":")[0] for note in notes] == ["grads, HVPs", "GC (paper)", "*"]
     assert notes[-1] == "*: not run (0 of 3): all methods."
 
 

@@ -130,7 +130,7 @@ def test_every_absent_figure_is_explained_by_a_note():
 
 def test_the_score_is_given_in_every_currency():
     groups = [group for group, _ in by_name()["profile"].column_groups]
-    assert groups == ["steps", "gradients", "GC", "GC FLOPs", "seconds"]
+    assert groups == ["steps", "gradients", "GC (paper)", "GC (FLOPs)", "seconds"]
     counted = "Workloads with targets: 3; held-out variants, which count with their base: X / x held out of X / x."
     assert any(note.startswith(counted) for note in by_name()["profile"].notes)
 
@@ -143,8 +143,8 @@ def test_a_currency_that_was_not_measured_for_all_has_no_score():
         for each in ROWS[1]
     ]
     [table] = [table for table in joint_tables(SUITES, [ROWS[0], unmeasured]) if table.name == "profile"]
-    assert "GC FLOPs" not in dict(table.column_groups)
-    assert "No score in GC FLOPs: not measured for every method." in table.notes
+    assert "GC (FLOPs)" not in dict(table.column_groups)
+    assert "No score in GC (FLOPs): not measured for every method." in table.notes
 
 
 @settings(max_examples=10, deadline=None)

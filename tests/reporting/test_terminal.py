@@ -96,7 +96,7 @@ def test_no_line_is_wider_than_the_terminal(width, color):
 def test_a_wide_table_is_stacked_by_workload():
     cost = to_terminal(complete(SIX)[2], color=False, width=80)
     assert cost.count("Category") == 6  # one workload per part, all of its columns with it
-    assert cost.count("GC paper  s/epoch") == 6
+    assert cost.count("GC (paper)  s/epoch") == 6
     assert cost.count("gradient computations per step") == 1
     assert to_terminal(complete(SIX)[2], color=False, width=None).count("Category") == 1
 

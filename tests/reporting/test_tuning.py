@@ -6,7 +6,8 @@ from benchbench.reporting import tables, to_latex, to_markdown
 from benchbench.values import Budget, Method, Spent, Suite, Tuned
 
 TUNED = Tuned(
-    budget=Budget(gc=1600), trials=Spent(runs=16, gc=1590.5, seconds=20.25), broken=2, finals=Spent(runs=6, gc=600),
+    budget=Budget(gc=1600, unit="flops"), trials=Spent(runs=16, gc=1590.5, unit="flops", seconds=20.25), broken=2,
+    finals=Spent(runs=6, gc=600, unit="flops"),
     sampler="tpe", metric="validation/accuracy", value=0.9751,
 )  # fmt: skip
 
@@ -26,9 +27,31 @@ def names(made: Suite) -> list[str]:
 def test_the_cost_of_tuning_stands_beside_the_result():
     [table] = tables(suite(Method(label="A", tuned={"w": TUNED}), Method(label="B")), [])
     first, second = ([cell.text for cell in row.cells] for row in table.rows)
-    assert first == ["1,600 GC", "16", "2", "1,590", "20.2", "600", "97.51"]
+    assert first == ["1,600 GC (FLOPs)", "16", "2", "1,590 GC (FLOPs)", "20.2", "600 GC (FLOPs)", "97.51"]
     assert set(second) == {"–"}
     assert "Not tuned here: B." in table.notes
+
+
+def test_a_search_that_was_written_down_without_a_unit_says_so():
+    old = Tuned.model_validate({"budget": {"gc": 1600.0}, "trials": {"runs": 9, "gc": 1600.0}, "sampler": "grid"})
+    [table] = tables(suite(Method(label="A", tuned={"w": old})), [])
+    assert table.rows[0].cells[0].text == "1,600 GC (unit not recorded)"
+
+
+def test_what_is_over_the_budget_and_what_finalists_cost_is_said():
+    over = TUNED.model_copy(
+        update={
+            "budget": Budget(gc=120, unit="paper"),
+            "trials": Spent(runs=1, gc=138, unit="paper", assumed=1),
+            "finals": Spent(runs=6, gc=1790, unit="flops"),
+        }
+    )
+    [table] = tables(suite(Method(label="A", tuned={"w": TUNED}), Method(label="B", tuned={"w": over})), [])
+    assert table.rows[0].cells[3].text == "1,590 GC (FLOPs)"
+    assert table.rows[1].cells[3].text == "138 GC (paper) (15.0% over)"
+    assert "Over the budget, for a trial is never cut short: B." in table.notes
+    assert "Operations not measured, a Hessian-vector product assumed at 2: B." in table.notes
+    assert any(note.startswith("Finalists come on top of the budget and cost 600 to 1,790 GC") for note in table.notes)
 
 
 def test_budgets_that_differ_are_told():

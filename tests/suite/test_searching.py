@@ -50,7 +50,7 @@ BUDGET = "budget: {gc: 100}"
         ("    search:", "    sweep: {lr: [1]}\n    search:", "10: methods.m.search: a method is either swept or"),
         (BUDGET, "budget: {}", "3: tuning.budget: a budget has exactly one of gc, seconds, trials"),
         (BUDGET, "budget: {gc: 1, trials: 2}", "3: tuning.budget: a budget has exactly one of"),
-        (BUDGET, "budget: {gcs: 1}", "3: tuning.budget.gcs: unknown key; allowed: gc, seconds, trials"),
+        (BUDGET, "budget: {gcs: 1}", "3: tuning.budget.gcs: unknown key; allowed: gc, unit, seconds, trials"),
         (BUDGET, "budget: {gc: -1}", "3: tuning.budget.gc: must be greater than 0"),
         (BUDGET, "seed: 1", "3: tuning.budget: is required"),
         (BUDGET, BUDGET + ", sampler: tep", "3: tuning.sampler: must be 'quasi-random', 'random', 'grid' or 'tpe'"),
