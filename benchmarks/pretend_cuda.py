@@ -169,7 +169,7 @@ def _stubs(pretence: PretendCuda) -> list[tuple[Any, str, Callable[..., Any]]]:
             for name in ("max_memory_allocated", "memory_allocated", "current_device")
         },
         **dict.fromkeys(["Stream", "Event", "current_stream"], stream),
-        **dict.fromkeys(["stream", "device"], lambda _chosen: nullcontext()),
+        **dict.fromkeys(["stream", "device"], lambda *_args: nullcontext()),
         "synchronize": lambda *_args: stream().synchronize(),
         **dict.fromkeys(["is_available", "is_bf16_supported"], lambda *_args: True),
         "device_count": lambda: 1,
@@ -179,6 +179,8 @@ def _stubs(pretence: PretendCuda) -> list[tuple[Any, str, Callable[..., Any]]]:
         *((torch.cuda, name, function) for name, function in answers.items()),
         (torch.accelerator, "current_stream", stream),
         (torch.accelerator, "synchronize", answers["synchronize"]),
+        (torch.accelerator, "set_device_index", lambda *_args: None),
+        (torch.accelerator, "device_count", lambda: 1),
         (torch, "Event", stream),
         # Generators of the GPU are those of the CPU here, for nothing is drawn.
         (torch, "Generator", lambda _device="cpu", _real=torch.Generator: _real("cpu")),
@@ -206,7 +208,7 @@ class _CallsItselfCuda(TorchFunctionMode):
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         if func is torch.device:
-            return func(*args, **(kwargs or {}))
+            return func(*args, **(kwargs or {}))  # a name, no tensor on it yet
         args, keywords = _pytree.tree_map_only((torch.device, str), _as_meta, (tuple(args), dict(kwargs or {})))
         answer = self._answers.get(func)
         if answer is not None:

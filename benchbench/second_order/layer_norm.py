@@ -38,7 +38,7 @@ class _LayerNorm(Function):
     ) -> Tensor:
         ctx.set_materialize_grads(False)
         output, mean, scale = _forward(x, shape, weight, bias, eps)
-        ctx.save_for_backward(x, weight, mean, scale)
+        ctx.save_for_backward(x, weight, bias, mean, scale)
         ctx.shape, ctx.eps = shape, eps
         y: Tensor = output
         return y
@@ -47,9 +47,10 @@ class _LayerNorm(Function):
     def backward(ctx: Any, grad_output: Tensor | None) -> Shares:
         if grad_output is None:
             return (None,) * 5
-        x, weight, *statistics = ctx.saved_tensors
+        x, weight, bias, *statistics = ctx.saved_tensors
         needed = ctx.needs_input_grad[:3]
-        gradients = _LayerNormBackward.apply(grad_output, x, weight, statistics, needed, ctx.shape, ctx.eps)
+        bias = None if bias is None else bias.detach()  # no value of it is needed, only its kind
+        gradients = _LayerNormBackward.apply(grad_output, x, weight, bias, statistics, needed, ctx.shape, ctx.eps)
         return *gradients, None, None
 
 
@@ -78,6 +79,7 @@ class _LayerNormBackward(Function):
         grad_output: Tensor,
         x: Tensor,
         weight: Tensor | None,
+        bias: Tensor | None,
         statistics: list[Tensor],
         needed: tuple[bool, bool, bool],
         shape: list[int],
@@ -86,17 +88,17 @@ class _LayerNormBackward(Function):
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(grad_output, x, weight)
         ctx.statistics, ctx.needed, ctx.shape, ctx.eps = statistics, needed, shape, eps
-        gradients: Shares = _backward(grad_output, x, shape, *statistics, weight, weight, needed)
+        gradients: Shares = _backward(grad_output, x, shape, *statistics, weight, bias, needed)
         return gradients
 
     @staticmethod
     def backward(ctx: Any, u: Tensor | None, v: Tensor | None, t: Tensor | None) -> Shares:
         grad_output, x, weight = ctx.saved_tensors
         if must_be_general(grad_output, u, v, t):
-            return *_again(ctx, (u, v, t)), None, None, None, None
+            return *_again(ctx, (u, v, t)), *(None,) * 5
         rows = _Rows(x, weight, ctx.shape, *ctx.statistics)
         shares = rows.second_derivative(grad_output, u, v, t, ctx.needs_input_grad[:3])
-        return *shares, None, None, None, None
+        return *shares, *(None,) * 5
 
 
 class _Rows:

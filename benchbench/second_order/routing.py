@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from benchbench.second_order.attention import scaled_dot_product_attention
-from benchbench.second_order.batch_norm import batch_norm
+from benchbench.second_order.batch_norm import Layers, batch_norm
 from benchbench.second_order.convolution import conv1d, conv2d, conv3d
 from benchbench.second_order.gelu import gelu
 from benchbench.second_order.layer_norm import layer_norm
@@ -41,6 +42,13 @@ class FastSecondDerivatives(TorchFunctionMode):
     torch's own as well.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._routes: dict[Callable[..., Any], Callable[..., Any]] = {
+            **_ROUTES,
+            F.batch_norm: partial(batch_norm, layers=Layers()),
+        }
+
     def __torch_function__(
         self,
         func: Callable[..., Any],
@@ -49,7 +57,7 @@ class FastSecondDerivatives(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        route = _ROUTES.get(func)
+        route = self._routes.get(func)
         if route is not None and _is_plain_autograd():
             result = route(*args, **kwargs)
             if result is not NotImplemented:

@@ -97,6 +97,10 @@ every_case = pytest.mark.parametrize("name", CASES)
 def build(name: str, dtype: torch.dtype = torch.float64) -> tuple[Call, list[Tensor | None]]:
     needs(dtype)
     function, shapes = CASES[name]
+    return function, tensors(shapes, dtype)
+
+
+def tensors(shapes: tuple[Shape, ...], dtype: torch.dtype = torch.float64) -> list[Tensor | None]:
     generator = torch.Generator().manual_seed(7)
     inputs = [
         None
@@ -104,7 +108,7 @@ def build(name: str, dtype: torch.dtype = torch.float64) -> tuple[Call, list[Ten
         else torch.randn(shape, generator=generator, dtype=torch.float64).to(current_device(), dtype)
         for shape in shapes
     ]
-    return function, [None if x is None else x.requires_grad_() for x in inputs]
+    return [None if x is None else x.requires_grad_() for x in inputs]
 
 
 def routed(function: Call) -> Call:
@@ -163,11 +167,31 @@ def test_agrees_with_finite_differences(name: str) -> None:
     assert gradgradcheck(routed(function), inputs)
 
 
+@pytest.mark.parametrize(
+    ("function", "shapes"), [(bn(), (X, None, (4,))), (ln(6), (ROWS, None, (6,)))], ids=["batch norm", "layer norm"]
+)
+def test_a_bias_may_come_without_a_weight(function: Call, shapes: tuple[Shape, ...]) -> None:
+    """Torch's own second derivatives fail there, or forget the bias."""
+    inputs = tensors(shapes)
+    assert gradcheck(routed(function), inputs)
+    assert gradgradcheck(routed(function), inputs)
+
+
 @every_case
 def test_agrees_with_torch(name: str) -> None:
     function, inputs = build(name)
     expected = derivatives(by_torch(function), inputs)
     assert_same(derivatives(routed(function), inputs), expected, 1e-12)
+
+
+@every_case
+def test_agrees_with_torch_in_the_form_for_gpus(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where launches decide the time and not passes over memory, batch norm adds up other terms."""
+    monkeypatch.setattr("benchbench.second_order.batch_norm._SecondDerivative._is_on_cpu", False)
+    test_agrees_with_torch(name)
+    test_agrees_with_torch_in_single_precision(name)
+    test_any_part_of_the_second_derivative_may_be_asked_for(name)
+    test_memory_layout_does_not_matter(name)
 
 
 @every_case

@@ -23,6 +23,8 @@ def steps(method: str) -> list[StepCounts]:
     [
         ("sgd", False, 213),
         ("sassha", False, 402),
+        ("sassha", True, 950),
+        ("adahessian", True, 820),
     ],
 )
 def test_a_step_launches_no_more_kernels(method: str, with_product: bool, at_most: int) -> None:
