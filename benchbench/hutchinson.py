@@ -12,6 +12,12 @@ from torch import Tensor
 
 from benchbench.objective import Objective
 
+_STRIDE = 0x9E3779B1
+"""Between two counters: odd, about 2^32 over the golden ratio."""
+
+_FACTOR = 0xD6E8FEB86659FD93 - 2**64
+"""Of the rounds of the hash, as a signed integer; found by Degski for shifts of half a word."""
+
 
 def lazy_hessian_diagonal(
     objective: Objective, groups: Sequence[Mapping[str, Any]]
@@ -67,30 +73,44 @@ def hessian_diagonal(
 def rademacher(like: Sequence[Tensor], *, n_samples: int, seed: int, step: int) -> list[list[Tensor]]:
     """Return `n_samples` probes, each one tensor of independent fair signs (+1 or -1) per tensor of `like`.
 
-    On one kind of device the probes are a function of `seed` and `step` alone: they neither read nor move
-    torch's global generators, every data-parallel rank draws the same ones, and a resumed run needs no
+    A sign is a function of `seed`, `step`, the sample and its position among all entries, in integer arithmetic: it is
+    the same on every device and in every type. Generators of random numbers are neither read nor moved (those of GPUs
+    give other numbers on another model), every data-parallel rank draws the same probes, and a resumed run needs no
     saved generator.
     """
-    digest = hashlib.blake2b(f"{seed}:{step}".encode(), digest_size=8).digest()
-    stream = int.from_bytes(digest, "little") >> 1
-    generators: dict[torch.device, torch.Generator] = {}
     probes = []
-    for _ in range(n_samples):
+    for sample in range(n_samples):
+        digest = hashlib.blake2b(f"{seed}:{step}:{sample}".encode(), digest_size=8).digest()
+        stream = int.from_bytes(digest, "little") >> 2  # leaves room for the counters
         probe: list[Tensor] = []
+        position = 0
         for (device, dtype), run in groupby(like, key=lambda tensor: (tensor.device, tensor.dtype)):
-            if device not in generators:
-                generators[device] = torch.Generator(device).manual_seed(stream)
-            probe += _signs(list(run), device, dtype, generators[device])
+            tensors = list(run)
+            sizes = [tensor.numel() for tensor in tensors]
+            # Drawn at once: a few kernels instead of a few per tensor.
+            flat = _signs(stream, position, sum(sizes), device).to(dtype)
+            probe += [_laid_out(part, each) for part, each in zip(torch.split(flat, sizes), tensors, strict=True)]
+            position += sum(sizes)
         probes.append(probe)
     return probes
 
 
-def _signs(like: list[Tensor], device: torch.device, dtype: torch.dtype, generator: torch.Generator) -> list[Tensor]:
-    # Drawn at once: one kernel instead of one per tensor.
-    sizes = [tensor.numel() for tensor in like]
-    flat = torch.randint(0, 2, (sum(sizes),), generator=generator, device=device, dtype=dtype)
-    flat.mul_(2).sub_(1)
-    return [_laid_out(part, tensor) for part, tensor in zip(torch.split(flat, sizes), like, strict=True)]
+def _signs(stream: int, start: int, count: int, device: torch.device) -> Tensor:
+    """Return the signs at the positions `start` to `start + count` of a stream, as integers.
+
+    64 of them are the bits of one hash of a counter. Its three rounds multiply modulo 2^64 (integers wrap around on
+    every device) and mix the upper half into the lower one; after the last, every bit depends on every bit of the
+    counter.
+    """
+    first, end = start // 64, -(-(start + count) // 64)
+    words = torch.arange(stream + first * _STRIDE, stream + end * _STRIDE, _STRIDE, device=device)
+    halves = words.view(torch.int32).view(-1, 2)  # the lower one first, as on every machine that torch supports
+    for _ in range(3):
+        words.mul_(_FACTOR)
+        halves[:, 0].bitwise_xor_(halves[:, 1])
+    shifts = torch.arange(8, dtype=torch.int8, device=device)
+    bits = (words.view(torch.int8)[:, None] >> shifts).bitwise_and_(1).flatten()[start - first * 64 :][:count]
+    return torch.rsub(bits, 1, alpha=2)
 
 
 def _laid_out(part: Tensor, like: Tensor) -> Tensor:

@@ -30,11 +30,11 @@ class Streams:
         """Return a seed of 32 bits, as an optimizer gets it: NumPy's generators, for one, take no longer ones."""
         return self.seed(name) >> 31
 
-    def generator(self, name: str, index: int = 0, device: str | torch.device = "cpu") -> torch.Generator:
-        """Return a fresh generator of a stream on `device`."""
+    def generator(self, name: str, index: int = 0) -> torch.Generator:
+        """Return a fresh generator of a stream, on the CPU: those of GPUs give other numbers on another model."""
         import torch
 
-        return torch.Generator(device).manual_seed(self.seed(name, index))
+        return torch.Generator().manual_seed(self.seed(name, index))
 
     def reseed_global(self, name: str, index: int, device: torch.device) -> None:
         """Let torch's global generators of the CPU and of `device` continue with a stream."""
