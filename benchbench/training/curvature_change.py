@@ -18,7 +18,8 @@ def curvature_change(training: Training, parameters: Sequence[Tensor], batch: An
     """Return how much the curvature changes near the weights, ||H(x + r u) z - H(x) z|| / ||H(x) z||.
 
     H is the Hessian of the loss on the batch, with the dropout masks of the coming step. z and u have random signs, u
-    has length 1; both are functions of the run's seed and the step, the same on every device. Two Hessian-vector products.
+    has length 1; both are functions of the run's seed and the step, the same on every device. Two Hessian-vector
+    products.
 
     Args:
         training: Nothing of it is changed.
