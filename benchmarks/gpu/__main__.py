@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from benchbench.execution.processes import start_fork_server
 from benchbench.problems import BadInputError, Problem
 from benchmarks.gpu import report
 from benchmarks.gpu.report import Findings
-from benchmarks.gpu.sections import PRELOAD, SECTIONS, ask, described, in_a_process
+from benchmarks.gpu.sections import LONGEST, PRELOAD, SECTIONS, ask, described, in_a_process
 
 
 def device_to_measure(*, on_cpu: bool) -> torch.device:
@@ -63,7 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if broken or origin is None:
         print(f"the device does not start: {broken or 'nothing is known of it'}", file=sys.stderr)
         return 2
-    found = [ask(name, device, origin.made_by, folder) for name in given.sections or SECTIONS]
+    end = time.monotonic() + LONGEST
+    found = [ask(name, device, origin.made_by, folder, end - time.monotonic()) for name in given.sections or SECTIONS]
     return _summary(found, folder, rehearsal=given.cpu)
 
 

@@ -74,8 +74,16 @@ def in_a_process(work: Callable[..., None], arguments: tuple[object, ...], secon
     return "" if process.exitcode == 0 else f"the process ended with status {process.exitcode}"
 
 
-def ask(section: str, device: torch.device, origin: Mapping[str, str], folder: Path) -> Findings:
-    """Return the findings of a section: those of an earlier call, if nothing has changed and it came to its end."""
+def ask(section: str, device: torch.device, origin: Mapping[str, str], folder: Path, seconds_left: float) -> Findings:
+    """Return the findings of a section: those of an earlier call, if nothing has changed and it came to its end.
+
+    Args:
+        section: Its name.
+        device: What is asked.
+        origin: What findings depend on now.
+        folder: Where they lie.
+        seconds_left: What it may take at most, if that is less than its own time.
+    """
     before = report.read(folder, section)
     if before is not None and before.made_by == origin and not before.error:
         print(f"== {section}: as found before", flush=True)
@@ -85,7 +93,7 @@ def ask(section: str, device: torch.device, origin: Mapping[str, str], folder: P
     print(f"== {section}", flush=True)
     (folder / f"{section}.json").unlink(missing_ok=True)
     # A rehearsal may be on a machine that is busy with other things.
-    budget = SECTIONS[section][0] * (1 if use.is_accelerator(device) else 4)
+    budget = min(SECTIONS[section][0], seconds_left) if use.is_accelerator(device) else 4 * SECTIONS[section][0]
     started = time.perf_counter()
     ended = in_a_process(perform, (section, device.type, dict(origin), str(folder)), budget)
     found = report.read(folder, section) or Findings(section, origin, error=ended or "left no findings")

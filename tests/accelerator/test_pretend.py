@@ -63,6 +63,28 @@ def test_the_pretend_accelerator_is_as_strict_as_a_real_one() -> None:
     assert (done.returncode, done.stdout) == (0, "pretend\n"), done.stderr
 
 
+SECTIONS = """
+from dataclasses import replace
+from benchmarks.gpu import arithmetic, settings, speed
+from benchmarks.gpu.report import Findings
+from tests.accelerator import CPU
+from tests.accelerator.pretend import load
+
+scale = replace(settings.on(CPU), device=load())
+for name, section in (("products", arithmetic.products), ("resume", arithmetic.resume), ("steps", speed.steps)):
+    findings = Findings(name, {})
+    section(scale, findings)
+    assert findings.figures and all(figure.is_met is not False for figure in findings.figures), findings
+"""
+
+
+@pytest.mark.slow
+@needs_compiler
+def test_what_a_gpu_is_asked_works_on_an_accelerator() -> None:
+    done = python("-c", SECTIONS)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.slow
 @needs_compiler
 @pytest.mark.parametrize(
