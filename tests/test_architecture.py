@@ -62,6 +62,7 @@ FLOORS = {
 """Floor of each module or package of `benchbench`; an import goes down or stays on its floor."""
 
 MODULES = sorted((REPOSITORY / "benchbench").rglob("*.py"))
+ACCELERATORS = "cuda|hip|rocm|xpu|mps|nccl|xccl"
 OPTIMIZER_NAMES = r"sassha|msassha|adahessian|sophia\w*|shampoo|sgd|adamw?|samw?|lbfgs|muon|lion|rmsprop|adagrad"
 
 
@@ -125,6 +126,24 @@ def test_the_harness_knows_no_optimizer(path: Path) -> None:
     code = re.sub(r'"""[\s\S]*?"""', "", text)
     code = "\n".join(line for line in code.splitlines() if "help=" not in line and "e.g." not in line)
     assert not re.findall(rf"\b({OPTIMIZER_NAMES})\b", code, flags=re.IGNORECASE)
+
+
+def test_one_package_names_kinds_of_accelerators() -> None:
+    # Names of torch's settings, and what torch's messages say: no code that asks which kind a device is of.
+    others = {"execution/float32.py", "training/shortage.py"}
+    naming = set()
+    for path in MODULES:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        documented = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        words = [node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+        words += [
+            node.value
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documented
+        ]
+        if any(re.search(rf"(?i)(?<![a-z])({ACCELERATORS})(?![a-z])", word) for word in words):
+            naming.add(str(path.relative_to(REPOSITORY / "benchbench")))
+    assert {name for name in naming if not name.startswith("devices/")} == others
 
 
 @pytest.mark.parametrize("package", ["sassha", "baselines"])

@@ -101,7 +101,7 @@ def _accelerators() -> list[Finding]:
                 "gpu",
                 "broken",
                 reason,
-                "update the driver, or install a torch for an older CUDA from https://pytorch.org",
+                "update the driver, or install an older torch from https://pytorch.org",
             )
         ]
     places = [torch.device(kind.type, index) for index in range(number)]

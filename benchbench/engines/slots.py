@@ -59,7 +59,7 @@ class Slot:
 
     Attributes:
         name: How the slot is shown, such as `cpu:0` or `gpu:1`.
-        device: Type of its device, as torch calls it: `cpu`, `cuda`.
+        device: Type of its device, as torch calls it.
         threads: CPU threads of the run.
         sharing: Runs that there can be on the same device: with more than one at a time, times are only indicative.
         devices: The accelerators of this machine that it has, as its kind's variable takes them; none for the CPU.

@@ -122,7 +122,7 @@ def joined(ranks: Ranks, store: Path, device: torch.device) -> Iterator[None]:
         device: Where this process computes; no other rank is on the same GPU.
     """
     interface = "lo0" if sys.platform == "darwin" else "lo"
-    for backend in ("GLOO", "NCCL"):
+    for backend in ("GLOO", use.collective(device).upper()):
         os.environ.setdefault(f"{backend}_SOCKET_IFNAME", interface)
     dist.init_process_group(
         use.collective(device),
