@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -17,6 +18,7 @@ import torch
 from hypothesis import HealthCheck, settings
 
 from benchbench import plugin_files
+from benchbench.runs.presence import PRESENCE_DIR
 from tests import accelerator as on
 
 # How fast a machine is decides no test, and the device is the same for all examples of one.
@@ -31,6 +33,9 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 REPOSITORY = Path(__file__).parent.parent
+# The runs of other tests, or of other people, are no company for those of this process.
+os.environ[PRESENCE_DIR] = tempfile.mkdtemp(prefix="presence-")
+
 STUBS = Path(__file__).parent / "stubs.py"
 BREAKERS = Path(__file__).parent / "breakers.py"
 STUBS_DIGEST = plugin_files.digest(f"{STUBS}:line", {})

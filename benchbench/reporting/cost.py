@@ -10,6 +10,7 @@ from benchbench.reporting.results import absence_notes, by_category, method_tabl
 from benchbench.reporting.runs import NOTHING, Runs, count_seeds, gather, titled
 from benchbench.reporting.table import Cell, Column, Figure, Table
 from benchbench.reporting.timing import (
+    circumstances,
     comparable_seconds,
     decimals,
     device_notes,
@@ -35,7 +36,7 @@ def cost_table(suite: Suite, rows: Sequence[Row]) -> Table:
     found = {
         workload: _workload_cells(
             {method.label: runs[workload, method.label] for method in methods},
-            suite.methods[0].label,
+            _reference(suite, {method.label: runs[workload, method.label] for method in methods}),
             mixed_devices=suite.mixed_devices,
         )
         for workload in suite.workloads
@@ -63,8 +64,16 @@ def _shown_columns(all_cells: Sequence[Mapping[str, Cell]]) -> list[str]:
     ]
 
 
+def _reference(suite: Suite, runs: Mapping[str, Runs]) -> str:
+    """Return the method that seconds are given relative to: the first one of the suite that has any."""
+    seconds = comparable_seconds(runs, mixed_devices=suite.mixed_devices)
+    labels = [method.label for method in suite.methods]
+    return next((label for label in labels if (found := seconds[label]) and found.mean > 0), labels[0])
+
+
 def _workload_cells(runs: Mapping[str, Runs], reference: str, *, mixed_devices: bool) -> dict[str, dict[str, Cell]]:
     """Return the cells of each method on one workload; seconds are also given relative to `reference`."""
+    marks = circumstances(runs)
     seconds = comparable_seconds(runs, mixed_devices=mixed_devices)
     places = decimals(summary.mean for summary in seconds.values() if summary)
     first_steps = {method: warm_up_seconds(here) for method, here in runs.items() if seconds[method]}
@@ -72,8 +81,10 @@ def _workload_cells(runs: Mapping[str, Runs], reference: str, *, mixed_devices: 
         method: dict.fromkeys(_COLUMNS, _UNKNOWN)
         | _count_cells(here)
         | _measured_cells(here)
-        | _time_cells(seconds[method], seconds[reference], places)
-        | _warm_up_cells(first_steps.get(method))
+        | _remarked(
+            _time_cells(seconds[method], seconds[reference], places) | _warm_up_cells(first_steps.get(method)),
+            marks.get(method, ""),
+        )
         | _memory_cells(here)
         for method, here in runs.items()
     }
@@ -113,6 +124,10 @@ def _time_cells(seconds: Summary | None, base: Summary | None, places: int) -> d
         ratio = seconds.mean / base.mean
         cells["relative"] = _cell(ratio, f"{ratio:.2f}x", n=seconds.n)
     return cells
+
+
+def _remarked(cells: Mapping[str, Cell], remark: str) -> dict[str, Cell]:
+    return {column: cell.model_copy(update={"remark": remark}) for column, cell in cells.items()}
 
 
 def _warm_up_cells(seconds: Summary | None) -> dict[str, Cell]:
@@ -160,7 +175,7 @@ def _notes(suite: Suite, runs: Mapping[tuple[str, str], Runs], columns: Sequence
     if not finished:
         return tuple(notes)
     notes.append(
-        f"s/epoch: seconds of training, evaluation left out, mean over seeds; relative to {suite.methods[0].label}."
+        f"s/epoch: seconds of training, evaluation left out, mean over seeds; relative to {_references(suite, runs)}."
     )
     if _WARM_UP in columns:
         notes.append(
@@ -171,6 +186,20 @@ def _notes(suite: Suite, runs: Mapping[tuple[str, str], Runs], columns: Sequence
     notes += sharing_note(finished)
     notes += [text for column, text in _MEMORY_NOTES.items() if column in columns]
     return (*notes, *device_notes(suite, runs), _numbers_of_runs(suite, runs))
+
+
+def _references(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> str:
+    """Return what seconds are relative to: the first method, and on which workloads another one stands in for it."""
+    first = suite.methods[0].label
+    others = defaultdict(list)
+    for workload in suite.workloads:
+        used = _reference(suite, {method.label: runs[workload, method.label] for method in suite.methods})
+        if used != first:
+            others[used].append(suite.heading(workload).full_label)
+    parts = [f"to {used} on {', '.join(places)}, where {first} has no seconds" for used, places in others.items()]
+    if parts and sum(map(len, others.values())) == len(suite.workloads):
+        return " and ".join(parts).removeprefix("to ")
+    return ", ".join([first, *parts])
 
 
 def _absences(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> list[str]:

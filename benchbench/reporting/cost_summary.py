@@ -8,7 +8,7 @@ from benchbench.reporting.currencies import GC_PAPER
 from benchbench.reporting.results import Place, lay_out
 from benchbench.reporting.runs import NOTHING, Runs, count_seeds, gather, titled
 from benchbench.reporting.table import Cell, Figure, Table
-from benchbench.reporting.timing import comparable_seconds, decimals, timing_notes
+from benchbench.reporting.timing import circumstances, comparable_seconds, decimals, timing_notes
 from benchbench.values import Cost, Row, Suite
 from benchbench.values.prices import PAPER_PER_HVP, counted
 
@@ -74,9 +74,11 @@ def _counts(costs: Sequence[Cost]) -> tuple[float, float] | None:
 def _seconds(workload: str, runs: Mapping[str, Runs], *, mixed_devices: bool) -> dict[tuple[str, str], Cell]:
     seconds = comparable_seconds(runs, mixed_devices=mixed_devices)
     places = decimals(summary.mean for summary in seconds.values() if summary)
+    marks = circumstances(runs)
     return {
         (workload, method): Cell(
-            figures=(Figure(value=f"{summary.mean:.{places}f}", mean=summary.mean, std=summary.std, n=summary.n),)
+            figures=(Figure(value=f"{summary.mean:.{places}f}", mean=summary.mean, std=summary.std, n=summary.n),),
+            remark=marks.get(method, ""),
         )
         if summary
         else Cell(reason=runs[method].absence("seconds"))

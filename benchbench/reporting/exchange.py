@@ -175,7 +175,11 @@ def with_imported(suite: Suite, rows: Sequence[Row], found: Sequence[Record]) ->
 
 def _records(suite: Suite, spec: RunSpec, result: RunResult) -> Iterator[Record]:
     categories = {method.label: method.category for method in suite.methods}
-    versions = {name: text for name, text in result.environment.items() if name not in ("device", "concurrent_runs")}
+    versions = {
+        name: text
+        for name, text in result.environment.items()
+        if name not in ("device", "concurrent_runs", "other_commands_runs")
+    }
     run = Record(
         method=spec.method,
         category=categories[spec.method],

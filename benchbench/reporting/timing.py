@@ -45,6 +45,35 @@ def _company(run: RunResult) -> int:
     return int(run.environment.get("concurrent_runs", "1"))
 
 
+def circumstances(runs: Mapping[str, Runs]) -> dict[str, str]:
+    """Return a remark for the seconds of each method that were not taken as others on the workload were.
+
+    They are marked where runs of other commands were at work on the device, and where numbers of threads differ.
+
+    Args:
+        runs: The runs, by method.
+    """
+    threads = {
+        method: sorted({run.environment.get("threads", "?") for run in _timed(here)}) for method, here in runs.items()
+    }
+    differ = len({each for found in threads.values() for each in found}) > 1
+    remarks = {}
+    for method, here in runs.items():
+        others = max((int(run.environment.get("other_commands_runs", "0")) for run in _timed(here)), default=0)
+        said = f"{' and '.join(threads[method])} thread{'' if threads[method] == ['1'] else 's'}"
+        parts = [
+            *([said] if differ and threads[method] else []),
+            *([f"next to {others} run{'' if others == 1 else 's'} of other commands"] if others else []),
+        ]
+        if parts:
+            remarks[method] = f"({'; '.join(parts)})"
+    return remarks
+
+
+def _timed(runs: Runs) -> list[RunResult]:
+    return [run for run in runs.finished if run.epochs and not _is_packed(run)]
+
+
 def decimals(seconds: Iterable[float]) -> int:
     """Return how many decimals show three digits of the smallest number: two at least, as in the paper."""
     smallest = min((value for value in seconds if value > 0), default=1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +13,13 @@ import torch
 from benchbench import stepping
 from benchbench.cost import memory, state
 from benchbench.devices import use
+from benchbench.devices.kinds import kind_of
 from benchbench.execution import backends
 from benchbench.execution.buffers import load_state
 from benchbench.execution.ranks import RankEndedError
 from benchbench.provenance import InstalledCode
 from benchbench.runs.folder import RunFolder
+from benchbench.runs.presence import present
 from benchbench.training import measurement, probe
 from benchbench.training.attempt import Progress
 from benchbench.training.environment import environment
@@ -224,7 +227,8 @@ def run_in_folder(
     folder = folder.as_claimed()
     result = folder.measurable(spec)
     if result is None:
-        result = _trained(spec, device, folder, data, company, own_process, stop)
+        with present(_place(device)) as at_work:
+            result = _trained(spec, device, folder, data, company, at_work, own_process, stop)
     if spec.lacks_sharpness(result):
         result = measurement.with_sharpness(spec, result, device, folder, data, stop)
         folder.finish(result)
@@ -237,6 +241,7 @@ def _trained(
     folder: RunFolder,
     data: Path,
     company: Callable[[], int],
+    at_work: Callable[[], int],
     own_process: bool,
     stop: Callable[[], bool],
 ) -> RunResult:
@@ -247,6 +252,9 @@ def _trained(
         used = result.memory.model_copy(update={"host_peak": memory.process_peak() if own_process else None})
         code = InstalledCode().of_run(spec) if result.conclusive else None
         described = {**environment(device, keeper.company(), code or {}), **result.environment, **keeper.account()}
+        # Of the runs on the device, the engine knows its own.
+        if (others := at_work() - company()) > 0:
+            described["other_commands_runs"] = str(others)
         # Should the probe take the process along, this is what remains.
         unmetered = "the process died in the probe" if _is_probed(spec, result) else ""
         result = result.model_copy(
@@ -273,6 +281,15 @@ def _trained(
         result = result.model_copy(update={"gc_measured": gc_measured, "unmetered": unmetered})
         folder.finish(result)
     return result
+
+
+def _place(device: torch.device) -> str:
+    """Return what all runs of this machine call a device, as far as the process can tell."""
+    if not use.is_accelerator(device):
+        return device.type
+    variable = kind_of(device.type).variable
+    visible = os.environ.get(variable, "") if variable else ""
+    return f"{device.type}-{visible}-{device.index or 0}"
 
 
 def _is_probed(spec: RunSpec, result: RunResult) -> bool:

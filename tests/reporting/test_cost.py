@@ -65,8 +65,36 @@ def test_a_method_without_a_finished_run_says_why():
     assert texts(table, "B") == ["not run (0 of 3)", "–", "–", "–", "–"]
 
 
-def test_without_the_first_method_there_is_nothing_to_relate_to():
-    assert texts(cost_table(suite(TWO), runs("B", cost())), "B")[3:] == ["1.00", "–"]
+def test_without_the_first_method_seconds_are_relative_to_the_next_one_that_has_any():
+    three = suite({**TWO, "C": "Second"}, workloads=("x", "y"))
+    lost = row("A", 0, workload="x", outcome="failed")
+    made = [
+        *runs("B", cost(), workload="x"), *runs("C", cost(seconds=4.0), workload="x"),
+        *runs("A", cost(), workload="y"), *runs("B", cost(seconds=6.0), workload="y"),
+    ]  # fmt: skip
+    table = cost_table(three, [lost, *made])
+    assert texts(table, "C")[3:5] == ["2.00", "2.00x"]
+    assert texts(table, "B")[8:10] == ["3.00", "3.00x"]
+    assert any(note.endswith("relative to A, to B on x, where A has no seconds.") for note in table.notes)
+    alone = cost_table(suite(TWO), runs("B", cost()))
+    assert texts(alone, "B")[3:] == ["1.00", "1.00x"]
+    assert any(note.endswith("relative to B on digits, where A has no seconds.") for note in alone.notes)
+
+
+def test_seconds_with_other_numbers_of_threads_are_marked():
+    made = [*runs("A", cost(), device="cpu", threads="1"), *runs("B", cost(), device="cpu", threads="4")]
+    table = cost_table(suite(TWO), made)
+    assert texts(table, "A")[3:] == ["1.00 (1 thread)", "1.00x (1 thread)"]
+    assert texts(table, "B")[3:] == ["1.00 (4 threads)", "1.00x (4 threads)"]
+    same = cost_table(suite(TWO), [*made[:1], *runs("B", cost(), device="cpu", threads="1")])
+    assert texts(same, "A")[3:] == ["1.00", "1.00x"]
+
+
+def test_seconds_next_to_the_runs_of_other_commands_are_marked():
+    beside = runs("B", cost(), device="cpu", other_commands_runs="2")
+    table = cost_table(suite(TWO), [*runs("A", cost(), device="cpu"), *beside])
+    assert texts(table, "A")[3:] == ["1.00", "1.00x"]
+    assert texts(table, "B")[3] == "1.00 (next to 2 runs of other commands)"
 
 
 def test_figures_of_fewer_runs_are_noted():
