@@ -110,11 +110,12 @@ def test_starting_the_cpu_starts_nothing(starts: list[str]) -> None:
 def test_a_device_that_is_not_there_is_one_line(
     monkeypatch: pytest.MonkeyPatch, raised: Exception | None, there: int, message: str
 ) -> None:
-    def empty(*_: Any, **__: Any) -> None:
+    def ones(*_: Any, **__: Any) -> torch.Tensor:
         if raised is not None:
             raise raised
+        return torch.zeros(1)
 
-    monkeypatch.setattr(torch, "empty", empty)
+    monkeypatch.setattr(torch, "ones", ones)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
     with pytest.raises(use.DeviceMissingError) as caught:
         use.start(torch.device("cuda"), 2)
