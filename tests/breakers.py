@@ -47,6 +47,11 @@ class Climbing(Descent):
         return -p.grad
 
 
+class TooFast(Descent):
+    def __init__(self, params: Any, lr: float = 10.0) -> None:
+        super().__init__(params, lr)
+
+
 class Unseeded(Descent):
     def __init__(self, params: Any, lr: float = 0.1) -> None:
         super().__init__(params, lr)

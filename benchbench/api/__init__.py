@@ -5,7 +5,7 @@ from benchbench.api.leaderboards import export_bundle, submission
 from benchbench.api.optimizers import check_optimizer
 from benchbench.api.results import Figures, compare, export, figures, plot, report, results, rows, workloads_left_out
 from benchbench.api.running import collect, estimates, find_run, measure, plan, run, status
-from benchbench.api.suites import check, load_suite, missing_data, prepare
+from benchbench.api.suites import check, load_suite, missing_data, prepare, remarks
 from benchbench.api.tuning import tune, tuning_state, write_matched, write_tuned
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "plan",
     "plot",
     "prepare",
+    "remarks",
     "report",
     "results",
     "rows",

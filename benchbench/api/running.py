@@ -12,7 +12,7 @@ from pydantic import JsonValue, ValidationError
 from benchbench.api.engines import engine_of
 from benchbench.api.folders import DATA, RUNS_DIR
 from benchbench.api.results import rows_of
-from benchbench.api.suites import check, load_suite
+from benchbench.api.suites import check, load_suite, remarks
 from benchbench.problems import BadInputError, Problem
 from benchbench.values import Method, Row, RunSpec, Suite
 
@@ -113,7 +113,7 @@ def run(
         runs_dir: Folder of the runs' files (default: `.benchbench/runs`).
         data: The folder in which data sets lie.
         observe: Told about everything that happens.
-        warn: Told what goes wrong beside the runs, in one line.
+        warn: Told what goes wrong beside the runs, and what is remarkable of a method, in one line.
 
     Returns:
         One row per run of the suite, with its result.
@@ -130,6 +130,8 @@ def run(
 
     suite = suite if isinstance(suite, Suite) else load_suite(suite, data=data)
     check(suite, data=data)
+    for remark in remarks(suite):
+        warn(str(remark))
     tracker = Tracker(tracking_uri)
     chosen = engine_of(suite, engine, slots=slots, devices=devices, slots_per_device=slots_per_device, address=address)
     runner = Runner(suite, chosen, tracker, runs_dir or RUNS_DIR, data, observe, force, warn, keep_stale)

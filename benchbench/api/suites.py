@@ -66,6 +66,13 @@ def check(suite: Suite, *, data: Path | None = DATA) -> None:
         raise BadInputError(found)
 
 
+def remarks(suite: Suite) -> list[Problem]:
+    """Return what is to be said of the methods of a suite without problems before they run, though it stops nothing."""
+    from benchbench import checks
+
+    return checks.remarks(suite)
+
+
 def prepare(suite: Suite, *, data: Path = DATA) -> Iterator[str]:
     """Download and verify the data of a suite.
 

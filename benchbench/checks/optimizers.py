@@ -12,6 +12,7 @@ import torch
 from benchbench import registry, stepping
 from benchbench.checks.foreign_code import blamed, called
 from benchbench.checks.subjects import Subject
+from benchbench.checks.uncalled import uncalled_methods
 from benchbench.cost.ledger import Ledger
 from benchbench.objective import Objective
 from benchbench.problems import Problem, nearest_name
@@ -76,6 +77,23 @@ def optimizer_problems(
         message = f"{target} differentiates gradients itself: set `create_graph: true`"
         found.append(subject.place(subject.kind).problem(message))
     return found
+
+
+def uncalled(subject: Subject, spec: RunSpec) -> list[Problem]:
+    """Return which methods of an optimizer no step calls, although a training loop may be meant to."""
+    model = _of_shapes((2, 2))
+    create_graph = registry.needs_create_graph(spec.optimizer, spec.create_graph)
+    names = uncalled_methods(
+        lambda: registry.build_optimizer(subject.component, list(model.parameters()), seed=_SEED, model=model),
+        lambda optimizer: _step(optimizer, model, create_graph),
+    )
+    if not names:
+        return []
+    message = (
+        f"nothing calls {', '.join(names)} of {subject.component.target}: if a training loop is meant to, the results "
+        "are not those of this method; let `step` call it"
+    )
+    return [subject.place(subject.kind).problem(message)]
 
 
 def _of_shapes(*shapes: tuple[int, ...]) -> torch.nn.Module:
@@ -148,7 +166,11 @@ def workload_problems(subject: Subject, spec: RunSpec, model: torch.nn.Module) -
     optimizer, text = _constructed(subject, model)
     if text:
         message = f"{subject.component.target} refuses the parameters of {subject.workload}: {text}"
-        return [subject.place(subject.kind).problem(message)]
+        _, of_a_matrix = _constructed(subject, _of_shapes((2, 2)))
+        advice = (
+            "" if of_a_matrix else "; `by_shape` gives it the matrices, and all other parameters to another optimizer"
+        )
+        return [subject.place(subject.kind).problem(message + advice)]
     assert isinstance(optimizer, torch.optim.Optimizer)
     return [
         subject.place(setting).problem(f"{subject.component.target} on {subject.workload} {fault}")

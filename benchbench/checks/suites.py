@@ -11,7 +11,7 @@ import torch
 from benchbench import registry
 from benchbench import suite as suites
 from benchbench.checks.foreign_code import called
-from benchbench.checks.optimizers import is_choosy, model_of, optimizer_problems, workload_problems
+from benchbench.checks.optimizers import is_choosy, model_of, optimizer_problems, uncalled, workload_problems
 from benchbench.checks.runs import diagnostics_problems, execution_problems
 from benchbench.checks.subjects import Subject, parameter_problems
 from benchbench.plugins import PluginError
@@ -129,6 +129,14 @@ def problems(suite: Suite, data: Path | None = DATA) -> list[Problem]:
         found += [each for each in execution_problems(spec, suite.origin) if each not in found]
     found += diagnostics_problems(suite, [specs[0] for specs in optimizers.values()])
     return in_order(found)
+
+
+def remarks(suite: Suite) -> list[Problem]:
+    """Return what is to be said of the methods of a suite that has no problems, before its first run."""
+    found = []
+    for spec in {spec.method: spec for spec in suite.specs}.values():
+        found += uncalled(Subject.of_optimizer(spec, suite.origin), spec)
+    return found
 
 
 def missing_data(suite: Suite, data: Path) -> list[Problem]:

@@ -156,6 +156,7 @@ def plan(
         loaded = api.load_suite(suite, overrides=overrides, only=only, data=None, synthetic=synthetic)
         planned = api.plan(loaded, force=force, keep_stale=keep_stale, tracking_uri=tracking_uri, runs_dir=runs_dir)
         missing = api.missing_data(loaded, data=data_dir)
+        remarks = api.remarks(loaded)
         chosen = options.device_names(devices)
         slots = [slot.name for slot in available_slots(Placement(devices=tuple(chosen)))]
         estimates = {} if by_run else api.estimates(loaded, data=data_dir, devices=chosen)
@@ -169,6 +170,8 @@ def plan(
         typer.echo(f"stale results: {change}", err=True)
     for problem in missing:
         typer.echo(f"missing data: {problem}", err=True)
+    for remark in remarks:
+        typer.echo(f"warning: {remark}", err=True)
 
 
 def prepare(

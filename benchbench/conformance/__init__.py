@@ -15,13 +15,15 @@ import torch
 from benchbench import stepping
 from benchbench.conformance import promises
 from benchbench.conformance.nan import survives_nan
-from benchbench.conformance.promises import BrokenPromiseError, NotApplicableError
+from benchbench.conformance.promises import BrokenPromiseError, DiffersByDesignError, NotApplicableError
 from benchbench.conformance.subject import Subject
 from benchbench.plugins import describe_exception
 from benchbench.problems import printable
 from benchbench.values import Component
 
-Grade = Literal["ok", "FAIL", "skipped"]
+Grade = Literal["ok", "FAIL", "differs", "unknown"]
+"""`FAIL` is a broken promise; `differs` is what some methods do by design, and this harness can live with; `unknown` is
+what cannot be told of this optimizer."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Verdict:
 
     Attributes:
         promise: What is promised.
-        grade: `ok`, `FAIL` or `skipped`.
+        grade: `ok`, `FAIL`, `differs` or `unknown`.
         reason: Why, or a remark, in one line.
     """
 
@@ -70,9 +72,15 @@ def verdicts(component: Component, *, create_graph: bool | None = None) -> Itera
             subject = _tried(Subject(component, create_graph))
     except Exception as error:  # noqa: BLE001 - foreign code
         yield Verdict(WORKS, "FAIL", printable(describe_exception(error)))
-        yield from (Verdict(promise, "skipped", "it makes no steps") for promise in PROMISES)
+        yield from (Verdict(promise, "unknown", "it makes no steps") for promise in PROMISES)
         return
-    yield Verdict(WORKS, "ok", "on matrices alone: it refuses other shapes" if subject.matrices_only else "")
+    yield Verdict(
+        WORKS,
+        "ok",
+        "on matrices alone: it refuses other shapes, which `by_shape` gives to another optimizer"
+        if subject.matrices_only
+        else "",
+    )
     for promise in PROMISES:
         with _undisturbed():
             yield _verdict(promise, subject)
@@ -82,7 +90,9 @@ def _verdict(promise: str, subject: Subject) -> Verdict:
     try:
         return Verdict(promise, "ok", printable(PROMISES[promise](subject)))
     except NotApplicableError as reason:
-        return Verdict(promise, "skipped", printable(str(reason)))
+        return Verdict(promise, "unknown", printable(str(reason)))
+    except DiffersByDesignError as reason:
+        return Verdict(promise, "differs", printable(str(reason)))
     except BrokenPromiseError as reason:
         return Verdict(promise, "FAIL", printable(str(reason)))
     except Exception as error:  # noqa: BLE001 - foreign code
