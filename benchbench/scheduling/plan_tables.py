@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -74,8 +75,9 @@ def pairs(planned: Sequence[PlannedRun], estimates: Estimates) -> list[Values]:
     """Return a line per workload and method: its runs, those left, and what these cost.
 
     Gradients, products and operations are whole numbers, `hours` are hours of one device; they are `None` where there
-    is no estimate.
+    is no estimate. `sharpness hours` are the most that measuring sharpness takes, where it is asked for.
     """
+    measured = _to_be_measured(planned)
     return [
         {
             "workload": workload,
@@ -83,6 +85,11 @@ def pairs(planned: Sequence[PlannedRun], estimates: Estimates) -> list[Values]:
             "runs": count,
             "to run": left,
             **_cost(estimates.get((workload, method)), left),
+            **(
+                {"sharpness hours": _sharpness_hours(estimates.get((workload, method)), measured[workload, method])}
+                if measured
+                else {}
+            ),
         }
         for (workload, method), (count, left) in _counts(planned).items()
     ]
@@ -91,7 +98,11 @@ def pairs(planned: Sequence[PlannedRun], estimates: Estimates) -> list[Values]:
 def table(planned: Sequence[PlannedRun], estimates: Estimates) -> list[Values]:
     """Return the lines of `pairs` with numbers of few digits and times in fitting units, for people."""
     return [
-        {**{name: _short(value) for name, value in line.items() if name != "hours"}, "time": _duration(line["hours"])}
+        {
+            **{name: _short(value) for name, value in line.items() if not name.endswith("hours")},
+            "time": _duration(line["hours"]),
+            **({"sharpness": _at_most(line["sharpness hours"])} if "sharpness hours" in line else {}),
+        }
         for line in pairs(planned, estimates)
     ]
 
@@ -109,7 +120,40 @@ def summary(planned: Sequence[PlannedRun], estimates: Estimates) -> str:
     if not estimates or not left:
         return text
     at_least = "at least " if None in known else "about "
-    return f"{text}: {at_least}{_duration(hours)} of a device like this machine's"
+    return f"{text}: {at_least}{_duration(hours)} of a device like this machine's{_sharpness(planned, estimates)}"
+
+
+def _sharpness(planned: Sequence[PlannedRun], estimates: Estimates) -> str:
+    """Return what measuring sharpness adds, or an empty text where nothing is to be measured."""
+    counts = {place: count for place, count in _to_be_measured(planned).items() if count}
+    if not counts:
+        return ""
+    hours = [_sharpness_hours(estimates.get(place), count) for place, count in counts.items()]
+    known = [each for each in hours if each is not None]
+    if len(known) < len(hours):
+        return ", and what measuring sharpness takes, which is not known of all runs"
+    return f", and at most {_duration(sum(known))} for measuring sharpness"
+
+
+def _to_be_measured(planned: Sequence[PlannedRun]) -> Counter[tuple[str, str]]:
+    """Return how many runs' sharpness is still to be measured by workload and method; empty if none is asked for."""
+    found: Counter[tuple[str, str]] = Counter()
+    for item in planned:
+        if "sharpness" in item.spec.measure:
+            found[item.spec.workload_label, item.spec.method] += item.state in (*_TO_RUN, "to measure")
+    return found
+
+
+def _sharpness_hours(estimate: Estimate | None, count: int) -> float | None:
+    if count == 0:
+        return 0.0
+    if estimate is None or estimate.sharpness_seconds is None:
+        return None
+    return count * estimate.sharpness_seconds / 3600
+
+
+def _at_most(hours: object) -> str:
+    return "–" if hours == 0 else "?" if hours is None else f"≤ {_duration(hours)}"
 
 
 def _counts(planned: Sequence[PlannedRun]) -> dict[tuple[str, str], tuple[int, int]]:

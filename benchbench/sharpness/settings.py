@@ -95,6 +95,24 @@ class Settings(Frozen):
     density: DensitySettings | None = None
     landscape: LandscapeSettings | None = None
 
+    @property
+    def most_passes(self) -> tuple[int, int, int]:
+        """The most passes over the data for losses alone and for gradients, and the most Hessian-vector products.
+
+        Searches for eigenvalues may end sooner. Each pass with products has a gradient too.
+        """
+        together, trace = self.products_per_pass, self.trace.products
+        losses = 1 + len(self.radii) * (1 + self.draws)
+        if self.landscape is not None:
+            losses += self.landscape.points**self.landscape.dimensions
+        eigenvalues, residuals = self.eigenvalues.max_iterations, 2 if self.eigenvalues.method == "lanczos" else 0
+        gradients = 1 + eigenvalues + (residuals > 0) + -(-trace // together) + 3
+        products = eigenvalues + residuals + trace
+        if self.density is not None:
+            gradients += self.density.steps * -(-self.density.probes // together)
+            products += self.density.steps * self.density.probes
+        return losses, gradients, products
+
 
 class SharpnessSettings(Settings):
     """What is measured of a finished run.

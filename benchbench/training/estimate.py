@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -76,10 +77,13 @@ class Estimate(NamedTuple):
     Attributes:
         cost: Counts, and seconds of training.
         flops: Floating-point operations.
+        sharpness_seconds: The most that measuring the solution's sharpness takes; 0 where that is not asked for, `None`
+            where it is not known.
     """
 
     cost: Cost
     flops: float
+    sharpness_seconds: float | None = 0.0
 
 
 def of_runs(specs: Mapping[Pair, RunSpec], device: torch.device, data: Path = DATA) -> dict[Pair, Estimate]:
@@ -102,6 +106,7 @@ def of_runs(specs: Mapping[Pair, RunSpec], device: torch.device, data: Path = DA
     found = {}
     for pairs in alike.values():
         products = any(each.hvps for pair in pairs if (each := asked[pair]) is not None)
+        products |= any("sharpness" in specs[pair].measure for pair in pairs)
         one = work(specs[pairs[0]], device, data, products=products)
         for pair in pairs:
             made = estimate(specs[pair], one, each) if one is not None and (each := asked[pair]) is not None else None
@@ -194,7 +199,23 @@ def estimate(spec: RunSpec, one: Work, asked: Evaluations) -> Estimate | None:
         hvps=round(steps * asked.hvps),
         train_seconds=steps * (asked.gradients * one.gradient.seconds + asked.hvps * product.seconds),
     )
-    return Estimate(cost, steps * (asked.gradients * one.gradient.flops + asked.hvps * product.flops))
+    flops = steps * (asked.gradients * one.gradient.flops + asked.hvps * product.flops)
+    return Estimate(cost, flops, _sharpness_seconds(spec, one))
+
+
+def _sharpness_seconds(spec: RunSpec, one: Work) -> float | None:
+    """Return the most that a measurement of sharpness takes, in the arithmetic that was measured."""
+    if "sharpness" not in spec.measure:
+        return 0.0
+    settings = spec.sharpness
+    if one.product is None or settings.dtype != "float32":
+        return None
+    losses, gradients, products = settings.most_passes
+    batches = one.steps_per_epoch
+    if settings.examples is not None:
+        batches = min(batches, math.ceil(settings.examples / spec.batch_size))
+    # A loss alone is a third of a gradient, as its operations are.
+    return batches * ((losses / 3 + gradients) * one.gradient.seconds + products * one.product.seconds)
 
 
 def _gradient(training: Training, batch: Any) -> Tensor:

@@ -5,6 +5,9 @@ from typing import Any
 import pytest
 import torch
 
+from benchbench.curvature import LossSurface, measure
+from benchbench.execution.buffers import ModelBuffers
+from benchbench.sharpness.settings import Settings, TraceSettings
 from benchbench.training import estimate
 from benchbench.training.steps import Training
 from benchbench.values import Component, Execution, RunSpec
@@ -92,6 +95,46 @@ def test_a_run_costs_what_its_gradients_and_products_take() -> None:
     assert found is not None
     assert found.cost.train_seconds == pytest.approx(30 * (2 * 0.001 + 0.5 * 0.007))
     assert found.flops == pytest.approx(30 * (2 * 1e6 + 0.5 * 3e6))
+
+
+def test_measuring_sharpness_is_part_of_the_estimate() -> None:
+    one = estimate.Work(10, estimate.Effort(1e6, 0.001), estimate.Effort(3e6, 0.007))
+    asked = estimate.Evaluations(1, 0)
+
+    def seconds(**settings: object) -> float | None:
+        chosen = spec().asking_for_sharpness(settings)  # type: ignore[arg-type]
+        found = estimate.estimate(chosen, one, asked)
+        assert found is not None
+        return found.sharpness_seconds
+
+    losses, gradients, products = spec().sharpness.most_passes
+    assert (losses, products) == (1 + 3 * 11, 100 + 2 + 100)
+    assert seconds() == pytest.approx(10 * ((losses / 3 + gradients) * 0.001 + products * 0.007))
+    assert seconds(examples=128) == pytest.approx(seconds() / 10)
+    assert seconds(dtype="float64") is None
+    plain = estimate.estimate(spec(), one, asked)
+    assert plain is not None
+    assert plain.sharpness_seconds == 0
+
+
+def test_a_measurement_takes_no_more_than_its_bound() -> None:
+    surface = quadratic()
+    settings = Settings(draws=2, radii=(0.1,), trace=TraceSettings(products=7), products_per_pass=3)
+    cost = measure(surface, settings).cost
+    losses, gradients, products = settings.most_passes
+    assert cost.forwards - cost.gradients <= losses
+    assert cost.gradients <= gradients
+    assert cost.hvps <= products
+
+
+def quadratic() -> LossSurface:
+    model = torch.nn.Linear(4, 1, bias=False)
+    scale = torch.arange(1.0, 5.0)
+
+    def loss(_: object) -> torch.Tensor:
+        return (scale * model.weight**2).sum()
+
+    return LossSurface(model.parameters(), lambda: [None], loss, lambda _: 1, buffers=ModelBuffers(model))
 
 
 def test_products_that_cannot_be_computed_leave_only_their_methods_without_an_estimate() -> None:
