@@ -5,6 +5,9 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import operator
+import types
+import typing
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from inspect import Parameter
@@ -252,7 +255,20 @@ def type_text(parameter: Parameter) -> str:
     if kind := named_kind(parameter):
         return kind
     annotation = parameter.annotation
-    return inspect.formatannotation(annotation.__origin__ if hasattr(annotation, "__metadata__") else annotation)
+    return inspect.formatannotation(
+        _with_bars(annotation.__origin__ if hasattr(annotation, "__metadata__") else annotation)
+    )
+
+
+def _with_bars(annotation: Any) -> Any:
+    """Return a type with every `Union[a, b]` in it as `a | b`: libraries write either."""
+    options = typing.get_args(annotation)
+    if typing.get_origin(annotation) is typing.Union:
+        return functools.reduce(operator.or_, map(_with_bars, options))
+    if type(annotation) is types.GenericAlias:
+        origin: Any = annotation.__origin__
+        return origin[tuple(map(_with_bars, options))]
+    return annotation
 
 
 _ONLY_IN_PYTHON = ("needs_python_object", "callable_type")

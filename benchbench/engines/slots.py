@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from benchbench.devices.kinds import CPU, kind_of
-from benchbench.devices.visible import Visible, visible
+from benchbench.devices.visible import Visible, built_for, visible
 from benchbench.problems import BadInputError, Problem
 from benchbench.values import RunSpec
 
@@ -129,9 +129,10 @@ def _chosen(devices: Sequence[str], here: Visible) -> list[str]:
 
 
 def cpu_slots(count: int, cores: int) -> list[Slot]:
-    """Return `count` CPU slots that share `cores` out evenly."""
+    """Return `count` CPU slots that share `cores` out evenly, in which a plugin can pick no accelerator either."""
     threads = max(1, cores // count)
-    return [Slot(f"cpu:{index}", CPU.type, threads, sharing=count) for index in range(count)]
+    hidden = Visible(built_for()).restriction([])
+    return [Slot(f"cpu:{index}", CPU.type, threads, sharing=count, environment=hidden) for index in range(count)]
 
 
 def gpu_slots(

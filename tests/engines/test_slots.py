@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 
 from benchbench.devices.kinds import APPLE, CPU, NVIDIA
-from benchbench.devices.visible import Visible
+from benchbench.devices.visible import Visible, built_for
 from benchbench.engines import slots
 from benchbench.engines.slots import Placement, apart, available_slots, cpu_slots, gpu_slots, merged, room_for_ranks
 from benchbench.problems import BadInputError
@@ -111,6 +112,14 @@ def test_cpu_slots_share_the_cores_out() -> None:
     ]
 
 
+def test_a_plugin_in_a_cpu_slot_can_pick_no_accelerator() -> None:
+    hidden = Visible(built_for()).restriction([])
+    assert {tuple(slot.environment.items()) for slot in cpu_slots(2, cores=2)} == {tuple(hidden.items())}
+    assert set(hidden.values()) <= {"", "PCI_BUS_ID"}
+    if torch.version.cuda:
+        assert hidden["CUDA_VISIBLE_DEVICES"] == ""
+
+
 def test_more_slots_than_cores_get_a_thread_each() -> None:
     assert {slot.threads for slot in cpu_slots(5, cores=2)} == {1}
 
@@ -119,8 +128,9 @@ def test_merged_slots_have_all_that_the_single_ones_have() -> None:
     of_gpus = merged(gpu_slots(gpus(2), ["0", "GPU-1a"], cores=8))
     assert (of_gpus.device, of_gpus.threads, of_gpus.devices) == ("cuda", 8, ("0", "GPU-1a"))
     assert of_gpus.environment["CUDA_VISIBLE_DEVICES"] == "0,GPU-1a"
-    of_cores = merged(cpu_slots(4, cores=8)[:2])
-    assert (of_cores.threads, of_cores.sharing, of_cores.environment) == (4, 2, {})
+    cores = cpu_slots(4, cores=8)
+    of_cores = merged(cores[:2])
+    assert (of_cores.threads, of_cores.sharing, of_cores.environment) == (4, 2, cores[0].environment)
 
 
 def test_ranks_are_put_on_different_gpus() -> None:
