@@ -134,7 +134,7 @@ def quadratic() -> LossSurface:
     def loss(_: object) -> torch.Tensor:
         return (scale * model.weight**2).sum()
 
-    return LossSurface(model.parameters(), lambda: [None], loss, lambda _: 1, buffers=ModelBuffers(model))
+    return LossSurface(model.parameters(), lambda: [None], loss, lambda _: 1, buffers=ModelBuffers(model.modules()))
 
 
 def test_products_that_cannot_be_computed_leave_only_their_methods_without_an_estimate() -> None:
