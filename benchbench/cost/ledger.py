@@ -157,6 +157,8 @@ class Ledger:
         if self._inside_objective:
             return run(roots, cotangents, *rest)
         of_gradient = self._differentiates_a_gradient(roots)
+        if of_gradient:
+            self.before_second_order()
         returned = self._returned_loss(roots)
         if of_gradient or returned is None:
             calls = _products_at_once(roots, [cotangent for cotangent in cotangents if cotangent is not None])
