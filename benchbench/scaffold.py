@@ -77,7 +77,13 @@ def _problem(kind: Kind, name: str, module: str, folder: Path) -> str | None:
 def _next_steps(kind: Kind, folder: Path, words: dict[str, str]) -> str:
     files = "\n".join(f"  {path.relative_to(folder)}" for path in sorted(folder.rglob("*")) if path.is_file())
     file = f"{words['module']}/{kind}.py"
-    check = [f"benchbench check {file}:{words['class_name']}"] if kind == "optimizer" else []
-    steps = [f"cd {folder}", *check, "python -m pytest", "benchbench run suite.yaml", "pip install --editable ."]
+    name = words["class_name"] if kind == "optimizer" else kind
+    steps = [
+        f"cd {folder}",
+        f"benchbench check {file}:{name}",
+        "python -m pytest",
+        "benchbench run suite.yaml",
+        "pip install --editable .",
+    ]
     lines = "\n".join(f"  {step}" for step in steps)
     return f"{folder}:\n{files}\n\nNext: write {file}, then\n{lines}\n  benchbench list {kind}s"

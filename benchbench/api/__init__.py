@@ -2,6 +2,7 @@
 
 from benchbench.api.folders import DATA, RUNS_DIR
 from benchbench.api.leaderboards import export_bundle, submission
+from benchbench.api.optimizers import check as check_component
 from benchbench.api.optimizers import check_optimizer
 from benchbench.api.results import Figures, compare, export, figures, plot, report, results, rows, workloads_left_out
 from benchbench.api.running import collect, estimates, find_run, measure, plan, run, status
@@ -13,6 +14,7 @@ __all__ = [
     "RUNS_DIR",
     "Figures",
     "check",
+    "check_component",
     "check_optimizer",
     "collect",
     "compare",

@@ -1,16 +1,88 @@
-"""Checking an optimizer that stands in no suite."""
+"""Checking an optimizer, a workload or a data set that is in no suite."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from inspect import Parameter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchbench import suite as suites
+from benchbench.api.folders import DATA
 from benchbench.problems import BadInputError
-from benchbench.values import Component
+from benchbench.values import Component, RunSpec
 
 if TYPE_CHECKING:
     from benchbench.conformance import Verdict
+    from benchbench.plugins import Kind
+
+
+def check(
+    target: str,
+    settings: Sequence[str] = (),
+    *,
+    create_graph: bool | None = None,
+    batch_size: int = 32,
+    data: Path = DATA,
+) -> Iterator[Verdict]:
+    """Check whether an optimizer, a workload or a data set keeps what the harness relies on.
+
+    Args:
+        target: A registered name, `module:attribute` or `path/to/file.py:attribute`.
+        settings: Parameters such as `lr=0.1`.
+        create_graph: Whether an optimizer differentiates gradients itself (default: what it declares).
+        batch_size: Examples per step of a workload.
+        data: The folder in which data sets lie.
+
+    Yields:
+        One verdict per promise, as soon as it is known.
+
+    Raises:
+        BadInputError: There is no such thing, or it has no such parameter.
+    """
+    kind = _kind_of(target)
+    if kind == "optimizer":
+        yield from check_optimizer(target, settings, create_graph=create_graph)
+        return
+    from benchbench.checks import component_problems
+    from benchbench.conformance import datasets, workloads
+
+    component = Component(target=target, parameters=suites.settings(settings))
+    if found := component_problems(kind, component):
+        raise BadInputError(found)
+    if kind == "dataset":
+        yield from datasets.verdicts(component, data)
+        return
+    spec = RunSpec(
+        suite="check",
+        method="check",
+        workload_label=target,
+        workload=component,
+        optimizer=Component(target="sgd"),
+        epochs=1,
+        batch_size=batch_size,
+        seed=0,
+    )
+    yield from workloads.verdicts(spec, data)
+
+
+def _kind_of(target: str) -> Kind:
+    """Return what a target is: a workload or a data set where that shows, else an optimizer."""
+    from benchbench import registry
+    from benchbench.signatures import signature_of
+
+    kinds: tuple[Kind, ...] = ("optimizer", "workload", "dataset")
+    if ":" not in target:
+        return next((kind for kind in kinds if target in registry.plugins(kind)), "optimizer")
+    for kind in ("workload", "dataset"):
+        try:
+            found = registry.resolve(kind, target)
+            # A data set's factory has nothing that parameters could be handed to.
+            if kind == "workload" or all(each.kind is Parameter.KEYWORD_ONLY for each in signature_of(found).values()):
+                return kind
+        except registry.PluginError:
+            continue
+    return "optimizer"
 
 
 def check_optimizer(

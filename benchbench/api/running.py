@@ -90,6 +90,7 @@ def run(
     wait: bool = True,
     force: bool = False,
     keep_stale: bool = False,
+    checked: bool = False,
     tracking_uri: str | None = None,
     runs_dir: Path | None = None,
     data: Path = DATA,
@@ -109,6 +110,7 @@ def run(
         wait: For `slurm`: whether to wait for the runs, or to return once they are in the queue, see `collect`.
         force: Run again what is done already.
         keep_stale: Do not run again what was made by other code than is installed now.
+        checked: Whether `load_suite` has just checked the suite thoroughly.
         tracking_uri: MLflow store (default: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the current folder).
         runs_dir: Folder of the runs' files (default: `.benchbench/runs`).
         data: The folder in which data sets lie.
@@ -129,7 +131,8 @@ def run(
     from benchbench.tracking import Tracker
 
     suite = suite if isinstance(suite, Suite) else load_suite(suite, data=data)
-    check(suite, data=data)
+    if not checked:
+        check(suite, data=data)
     for remark in remarks(suite):
         warn(str(remark))
     tracker = Tracker(tracking_uri)

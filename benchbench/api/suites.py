@@ -19,6 +19,7 @@ def load_suite(
     data: Path | None = DATA,
     synthetic: bool = False,
     thorough: bool = True,
+    may_be_missing: bool = False,
     warm_up: bool = False,
 ) -> Suite:
     """Load a suite and check it.
@@ -31,6 +32,7 @@ def load_suite(
         synthetic: Whether every workload that can shall make up its data.
         thorough: Whether to check everything that can be known before its first run starts (which imports the plugins
             that it names), or its form only.
+        may_be_missing: Whether missing data are no problem; a workload that lacks none is tried.
         warm_up: Let the local engine load what the runs will need meanwhile.
 
     Raises:
@@ -40,7 +42,15 @@ def load_suite(
         from benchbench import checks
 
         before = _warm_up if warm_up else None
-        return checks.load(suite, overrides=overrides, only=only, data=data, synthetic=synthetic, before=before)
+        return checks.load(
+            suite,
+            overrides=overrides,
+            only=only,
+            data=data,
+            synthetic=synthetic,
+            may_be_missing=may_be_missing,
+            before=before,
+        )
     loaded = suites.load(suite, overrides=overrides)
     if synthetic:
         from benchbench.checks import with_synthetic_data

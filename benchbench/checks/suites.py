@@ -14,6 +14,7 @@ from benchbench.checks.foreign_code import called
 from benchbench.checks.optimizers import is_choosy, model_of, optimizer_problems, uncalled, workload_problems
 from benchbench.checks.runs import diagnostics_problems, execution_problems
 from benchbench.checks.subjects import Subject, parameter_problems
+from benchbench.checks.workloads import trial_problems
 from benchbench.plugins import PluginError
 from benchbench.problems import BadInputError, Problem, in_order
 from benchbench.values import RunSpec, Suite, canonical_json
@@ -27,6 +28,7 @@ def load(
     only: Sequence[str] = (),
     data: Path | None = DATA,
     synthetic: bool = False,
+    may_be_missing: bool = False,
     before: Callable[[Suite], None] | None = None,
 ) -> Suite:
     """Load a suite and check everything that can be known before its first run starts.
@@ -37,6 +39,7 @@ def load(
         only: Selections such as `method=A,seed=0`; the rest is not checked against plugins.
         data: The folder in which data sets lie; `None` if they may be missing.
         synthetic: Whether every workload that can shall make up its data.
+        may_be_missing: Whether missing data are no problem.
         before: Called with what can be read of the suite before the code of any plugin is imported, which takes
             seconds that can be used.
 
@@ -58,7 +61,8 @@ def load(
             suite = with_synthetic_data(suite)
         # Where the file itself is wrong, a second problem with the same value would only confuse.
         known = {(problem.file, problem.line, problem.field) for problem in found}
-        found += [each for each in problems(suite, data) if (each.file, each.line, each.field) not in known]
+        searched = problems(suite, data, may_be_missing=may_be_missing)
+        found += [each for each in searched if (each.file, each.line, each.field) not in known]
     if suite is None or found:
         raise BadInputError(in_order(found))
     return suite
@@ -80,16 +84,18 @@ def _makes_up_data(target: str) -> bool:
         return False
 
 
-def problems(suite: Suite, data: Path | None = DATA) -> list[Problem]:
+def problems(suite: Suite, data: Path | None = DATA, *, may_be_missing: bool = False) -> list[Problem]:
     """Return what would keep the runs of a suite from being set up.
 
     Optimizers and workloads are resolved and their parameters checked against their signatures. Every workload is asked
     for missing data, every optimizer is constructed and stepped once on a small parameter. Only for an optimizer that
     refuses or leaves out some parameters of another small model, a workload is set up, to see whether it does so there.
+    Workloads that do not come with benchbench are set up and tried.
 
     Args:
         suite: The suite.
-        data: The folder in which data sets lie; `None` if they may be missing.
+        data: The folder in which data sets lie; `None` if no workload is to be set up.
+        may_be_missing: Whether missing data are no problem.
     """
     if found := _unchosen(suite):
         return found
@@ -103,7 +109,7 @@ def problems(suite: Suite, data: Path | None = DATA) -> list[Problem]:
     for spec in workloads.values():
         subject = Subject("workload", spec.workload, suite.origin, "", spec.workload_label)
         own = parameter_problems(subject) or _synthetic_problems(subject, spec)
-        if data is not None and not own and not spec.synthetic:
+        if data is not None and not may_be_missing and not own and not spec.synthetic:
             own = _missing_data(subject, data)
         found += own
     usable = not found
@@ -128,6 +134,8 @@ def problems(suite: Suite, data: Path | None = DATA) -> list[Problem]:
     for spec in suite.specs:
         found += [each for each in execution_problems(spec, suite.origin) if each not in found]
     found += diagnostics_problems(suite, [specs[0] for specs in optimizers.values()])
+    if not found and data is not None:
+        found += trial_problems(_with_data(suite, data), data)
     return in_order(found)
 
 
@@ -137,6 +145,14 @@ def remarks(suite: Suite) -> list[Problem]:
     for spec in {spec.method: spec for spec in suite.specs}.values():
         found += uncalled(Subject.of_optimizer(spec, suite.origin), spec)
     return found
+
+
+def _with_data(suite: Suite, data: Path) -> Suite:
+    """Return the runs of a suite that lack no data."""
+    specs = {spec.workload_label: spec for spec in suite.specs}
+    subjects = {label: Subject("workload", spec.workload, suite.origin, "", label) for label, spec in specs.items()}
+    usable = {label for label, spec in specs.items() if spec.synthetic or not _missing_data(subjects[label], data)}
+    return suite.model_copy(update={"specs": tuple(spec for spec in suite.specs if spec.workload_label in usable)})
 
 
 def missing_data(suite: Suite, data: Path) -> list[Problem]:

@@ -86,28 +86,32 @@ def check(
     target: Annotated[
         str,
         typer.Argument(
-            metavar="OPTIMIZER",
-            help="Its name, module:attribute or path/to/file.py:attribute.",
+            metavar="NAME",
+            help="An optimizer, a workload or a data set: its name, module:attribute or path/to/file.py:attribute.",
             show_default=False,
-            autocompletion=completion.optimizers,
+            autocompletion=completion.names,
         ),
     ],
     changes: Annotated[
-        list[str], typer.Option("--set", metavar="NAME=VALUE", help="Set a hyperparameter, such as lr=0.1. Repeatable.")
+        list[str], typer.Option("--set", metavar="NAME=VALUE", help="Set a parameter, such as lr=0.1. Repeatable.")
     ] = [],
     create_graph: Annotated[
         bool, typer.Option("--create-graph", help="It differentiates gradients itself (as in a suite).")
     ] = False,
+    batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Examples per step of a workload.")] = 32,
+    data_dir: options.DataDir = Path("data"),
     as_json: options.Json = False,
 ) -> None:
-    """Check whether an optimizer keeps what the harness relies on: a line per promise, exit code 1 if one is broken."""
+    """Check an optimizer, a workload or a data set: a line per promise, exit code 1 if one is broken."""
     from dataclasses import asdict
 
     from benchbench import api
 
     found = []
     with errors_as_lines():
-        for verdict in api.check_optimizer(target, changes, create_graph=create_graph or None):
+        for verdict in api.check_component(
+            target, changes, create_graph=create_graph or None, batch_size=batch_size, data=data_dir
+        ):
             found.append(verdict)
             if not as_json:
                 reason = f": {verdict.reason}" if verdict.reason else ""

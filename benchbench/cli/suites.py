@@ -60,6 +60,7 @@ def run(
                 wait=not no_wait,
                 force=force,
                 keep_stale=keep_stale,
+                checked=True,
                 tracking_uri=tracking_uri,
                 runs_dir=runs_dir,
                 data=data_dir,
@@ -153,7 +154,9 @@ def plan(
     from benchbench.scheduling import plan_tables as planning
 
     with errors_as_lines():
-        loaded = api.load_suite(suite, overrides=overrides, only=only, data=None, synthetic=synthetic)
+        loaded = api.load_suite(
+            suite, overrides=overrides, only=only, data=data_dir, synthetic=synthetic, may_be_missing=True
+        )
         planned = api.plan(loaded, force=force, keep_stale=keep_stale, tracking_uri=tracking_uri, runs_dir=runs_dir)
         missing = api.missing_data(loaded, data=data_dir)
         remarks = api.remarks(loaded)

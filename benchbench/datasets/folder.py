@@ -68,6 +68,10 @@ class ImageFolder:
                 print(f"writing {path}", file=sys.stderr)
                 _write_cache(path, [name for name, _ in self._listed(data, split)], self.resize)
 
+    def count(self, data: Path) -> int:
+        """Return the number of training images: that of ImageNet is known, others are counted."""
+        return self.traits.train if self.archives else len(self._listed(data, "train"))
+
     def load(self, data: Path) -> tuple[StreamedImages, StreamedImages]:
         """Return the training images and the test images."""
         train, test = (self._images(data, split) for split in _SPLITS)

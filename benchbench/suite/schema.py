@@ -155,6 +155,7 @@ class _Entry(BaseModel):
     cudnn_benchmark: bool | None = None
     ranks: Annotated[int, Field(ge=1, le=MOST_RANKS)] | None = None
     batch_norm: Literal["local", "synchronised"] | None = None
+    drop_last: bool | None = None
     memory: Annotated[float, Field(gt=0, le=_MOST_MEMORY)] | None = None
     leave_out: Annotated[list[Annotated[str, Field(min_length=1)]], AfterValidator(_check_distinct)] | None = None
 

@@ -64,7 +64,8 @@ class Training:
         self.streams = Streams(spec.seed)
         self._device = device
         self.streams.reseed_global("init", 0, device)
-        setup = Setup(device, spec.batch_size, self.streams, spec.protocol, data, spec.synthetic)
+        drop_last = spec.execution.drop_last
+        setup = Setup(device, spec.batch_size, self.streams, spec.protocol, data, spec.synthetic, drop_last)
         self.task = registry.build_workload(spec.workload, setup)
         model = self.task.model
         if spec.execution.channels_last:

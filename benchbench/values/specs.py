@@ -60,6 +60,7 @@ class Execution(Frozen):
         cudnn_benchmark: Whether cuDNN tries its algorithms out, for each new shape, and takes the fastest.
         ranks: Processes that share every batch.
         batch_norm: What batch norm normalises by: the rank's own part of the batch, or the whole batch.
+        drop_last: Whether the last batch of an epoch is left out where it is smaller than the others.
     """
 
     compile: bool = False
@@ -73,6 +74,7 @@ class Execution(Frozen):
     cudnn_benchmark: bool = False
     ranks: int = 1
     batch_norm: Literal["local", "synchronised"] = "local"
+    drop_last: bool = False
 
 
 def _check_state_name(name: str) -> str:
@@ -202,7 +204,7 @@ def _without_folders(value: Any) -> Any:
 
 _DEFAULT_EXECUTION = Execution()
 
-_LATER_SETTINGS = ("autocast_evaluation", "cudnn_benchmark")
+_LATER_SETTINGS = ("autocast_evaluation", "cudnn_benchmark", "drop_last")
 """Settings that came when there were results already: the keys of runs that do not use them stay what they were."""
 
 _NOT_IN_KEY = {

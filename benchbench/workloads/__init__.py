@@ -31,6 +31,7 @@ class Setup:
             such split.
         data: The folder in which data sets lie.
         synthetic: Whether to make up data that can be learnt, of the same shapes, instead.
+        drop_last: Whether an epoch leaves out a last batch that is smaller than the others.
     """
 
     device: torch.device
@@ -39,6 +40,22 @@ class Setup:
     protocol: values.Protocol = "holdout"
     data: Path = DATA
     synthetic: bool = False
+    drop_last: bool = False
+
+    def steps(self, examples: int) -> int:
+        """Return the number of batches of an epoch over so many examples.
+
+        Raises:
+            ValueError: There is none.
+        """
+        steps = examples // self.batch_size if self.drop_last else -(-examples // self.batch_size)
+        if not steps:
+            raise ValueError(f"{examples} training examples make no batch of {self.batch_size}")
+        return steps
+
+    def kept(self, order: Tensor) -> Tensor:
+        """Return the examples of an epoch, in their order, without those that `drop_last` leaves out."""
+        return order[: self.steps(len(order)) * self.batch_size]
 
 
 class Task(Protocol):
@@ -47,6 +64,7 @@ class Task(Protocol):
     A task whose parameters shall not all be treated alike also has a method `parameters()`, which returns what goes to
     the optimizer: parameters or parameter groups. Without it, that is all parameters of the model. One whose data are
     not decided by the spec alone also has `environment`: plain text by name that becomes part of the result's.
+    With `examples_per_epoch`, the number of training examples, the size of the last batch is known beforehand.
     With `tokens_per_epoch`, the result's environment says how many tokens were trained on per second.
 
     Sharpness is measured on what `fixed_batches(examples)` yields: training examples, not augmented, in a mixed order
@@ -75,7 +93,7 @@ class Task(Protocol):
         ...
 
     def evaluate(self, split: str) -> Metrics:
-        """Return metrics by name on a split.
+        """Return metrics by name on a split, `loss` and the selection metric among them.
 
         The harness has set the model to evaluation mode, and puts modes and buffers back afterwards.
 
@@ -135,6 +153,11 @@ def nothing_missing(_data: Path, **_parameters: Any) -> str | None:
     return None
 
 
+def unknown_examples(_setup: Setup, **_parameters: Any) -> int | None:
+    """Say that the number of training examples is not known without reading them."""
+    return None
+
+
 def nothing_to_prepare(_data: Path, **_parameters: Any) -> None:
     """Prepare nothing."""
 
@@ -151,9 +174,12 @@ class Workload:
             bring it, or `None`.
         prepare: Called in the same way by `benchbench prepare`: downloads what is missing, and verifies it.
         synthetic: Whether it can make up its data. One that cannot is always run on its own.
+        examples: Called as `examples(setup, **keywords)` before any run starts; returns the number of training
+            examples, or `None` where they would have to be read to know it.
     """
 
     build: Callable[..., Task]
     missing: Callable[..., str | None] = nothing_missing
     prepare: Callable[..., None] = nothing_to_prepare
     synthetic: bool = False
+    examples: Callable[..., int | None] = unknown_examples

@@ -31,7 +31,8 @@ class Classification:
     """A classification task (`Task`).
 
     The order of an epoch and its augmentation come from the streams `order` and `augmentation` with the epoch as
-    index; they are drawn for the whole epoch at once, per position in it. The last partial batch is kept.
+    index; they are drawn for the whole epoch at once, per position in it. The last partial batch is kept unless
+    `drop_last` is set.
 
     Args:
         setup: Device, batch size and random streams.
@@ -58,13 +59,15 @@ class Classification:
         self._train_labels = train.labels.to(setup.device)
         self._held_out = {name: Labelled(each.source, each.labels.to(setup.device)) for name, each in held_out.items()}
         self._constants = dict(constants or {})
-        self.steps_per_epoch = -(-len(train.labels) // setup.batch_size)
+        self.examples_per_epoch = len(train.labels)
+        self.steps_per_epoch = setup.steps(self.examples_per_epoch)
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Yield the shuffled, augmented batches of an epoch."""
         streams, size = self._setup.streams, self._setup.batch_size
         # Drawn on the CPU, so that every device sees the same order.
-        order = torch.randperm(len(self._train_labels), generator=streams.generator("order", epoch))
+        shuffled = torch.randperm(len(self._train_labels), generator=streams.generator("order", epoch))
+        order = self._setup.kept(shuffled)
         inputs = self._train.source.training(order, size, streams.generator("augmentation", epoch))
         yield from zip(inputs, self._labels(order), strict=True)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
@@ -11,6 +13,8 @@ from torch.nn import functional as F
 from benchbench.datasets.tensors import RandomCrop
 from benchbench.workloads import Setup, Workload
 from benchbench.workloads.classification import Split, TensorClassification
+
+_IMAGES = 1797
 
 _HELD_OUT = 300
 """Images of the validation split and of the test split each; the remaining 1,197 are for training."""
@@ -115,5 +119,9 @@ def build_mlp(setup: Setup, *, hidden: int = 64) -> TensorClassification:
     return _task(setup, model)
 
 
-resnet8 = Workload(build_resnet8)
-mlp = Workload(build_mlp)
+def _examples(setup: Setup, **_parameters: Any) -> int:
+    return _IMAGES - _HELD_OUT * (2 if setup.protocol == "holdout" else 1)
+
+
+resnet8 = Workload(build_resnet8, examples=_examples)
+mlp = Workload(build_mlp, examples=_examples)

@@ -123,4 +123,19 @@ def _prepare(data: Path, *, dataset: Callable[[], Dataset], **_others: Any) -> N
     dataset().prepare(data)
 
 
-image_classification = Workload(build, _missing, _prepare, synthetic=True)
+def _examples(
+    setup: Setup,
+    *,
+    dataset: Callable[[], Dataset],
+    validation: float = 0.1,
+    examples: int | None = None,
+    **_others: Any,
+) -> int:
+    chosen = dataset()
+    counted = None if setup.synthetic else getattr(chosen, "count", None)
+    count: int = chosen.traits.train if counted is None else counted(setup.data)
+    trained = count - (round(count * validation) if setup.protocol == "holdout" else 0)
+    return trained if examples is None else min(trained, examples)
+
+
+image_classification = Workload(build, _missing, _prepare, synthetic=True, examples=_examples)

@@ -94,14 +94,15 @@ class Finetuning:
     ) -> None:
         self.model = model.to(setup.device)
         self.selection_metric = task.metrics[0]
-        self.steps_per_epoch = -(-len(train) // setup.batch_size)
+        self.examples_per_epoch = len(train)
+        self.steps_per_epoch = setup.steps(len(train))
         self._setup, self._task = setup, task
         self._train, self._held_out, self._padding = train, held_out, padding
 
     def batches(self, epoch: int) -> Iterator[Batch]:
-        """Yield the shuffled batches of an epoch, the last one as small as it is."""
+        """Yield the shuffled batches of an epoch, the last one as small as it is unless `drop_last` is set."""
         order = torch.randperm(len(self._train), generator=self._setup.streams.generator("order", epoch))
-        return self._batches(order)
+        return self._batches(self._setup.kept(order))
 
     def fixed_batches(self, examples: int | None) -> Iterator[Batch]:
         """Yield training examples in the same order for every run (`Task`)."""

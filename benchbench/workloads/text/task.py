@@ -84,8 +84,9 @@ class LanguageModelling:
         if not available:
             raise ValueError(f"the training text has {len(text.splits['train'])} tokens, fewer than two blocks")
         blocks = blocks_per_epoch or available
-        self.steps_per_epoch = -(-blocks // setup.batch_size)
-        self.tokens_per_epoch = blocks * block
+        self.examples_per_epoch = blocks
+        self.steps_per_epoch = setup.steps(blocks)
+        self.tokens_per_epoch = min(blocks, self.steps_per_epoch * setup.batch_size) * block
 
     def parameters(self) -> Any:
         """Return what goes to the optimizer: parameters, or groups of which one is not decayed."""
@@ -100,7 +101,7 @@ class LanguageModelling:
             starts = shuffled_blocks(len(train), self._block, generator)
         else:
             starts = random_crops(len(train), self._block, self._crops, generator)
-        return train.batches(starts, self._setup.batch_size, self._block + 1)
+        return train.batches(self._setup.kept(starts), self._setup.batch_size, self._block + 1)
 
     def fixed_batches(self, examples: int | None) -> Iterator[Tensor]:
         """Yield the blocks of the training text in the same order for every run (`Task`)."""

@@ -1,0 +1,103 @@
+"""Workloads, set up and tried as a run would, before the first of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from benchbench import registry
+from benchbench.checks.foreign_code import called
+from benchbench.checks.subjects import Subject
+from benchbench.conformance import workloads as conformance
+from benchbench.plugins import Kind, plugins
+from benchbench.problems import Problem
+from benchbench.streams import Streams
+from benchbench.values import Component, RunSpec, Suite
+from benchbench.workloads import Setup
+
+_PATIENCE = 3.0
+"""Seconds that one part of a trial may take."""
+
+_OURS = "benchbench"
+
+
+def trial_problems(suite: Suite, data: Path) -> list[Problem]:
+    """Return which promises the workloads of a suite break.
+
+    What comes with benchbench keeps them, and is not set up unless a batch or a part of one has a single example.
+
+    Args:
+        suite: A suite without other problems.
+        data: The folder in which data sets lie; nothing is missing there.
+    """
+    found: list[Problem] = []
+    tried: dict[str, set[str]] = {}
+    for spec in suite.specs:
+        known, sizes = tried.setdefault(spec.workload_label, set()), _sizes(spec)
+        if sizes in known:
+            continue
+        only_sizes = bool(known) or _is_ours(spec.workload)
+        known.add(sizes)
+        subject = Subject("workload", spec.workload, suite.origin, spec.method, spec.workload_label)
+        examples = _examples(spec, data)
+        if spec.execution.drop_last and examples is not None and examples < spec.batch_size:
+            message = f"{examples} training examples make no batch of {spec.batch_size}"
+            found.append(subject.place("drop_last").problem(message, "true"))
+            continue
+        least, _ = conformance.smallest_part(spec, spec.batch_size if examples is None else examples)
+        if least == 1 or not only_sizes:
+            found += _broken(subject, spec, data, only_sizes=only_sizes)
+    return list(dict.fromkeys(found))
+
+
+def _sizes(spec: RunSpec) -> str:
+    execution = spec.execution
+    settings = execution.accumulate, execution.ranks, execution.batch_norm, execution.drop_last
+    return f"{spec.batch_size} {settings}"
+
+
+def _broken(subject: Subject, spec: RunSpec, data: Path, *, only_sizes: bool) -> Iterator[Problem]:
+    only = [conformance.SMALLEST] if only_sizes else None
+    verdicts, text = called(lambda: list(conformance.verdicts(spec, data, patience=_PATIENCE, only=only)))
+    if text:
+        yield subject.place().problem(f"{spec.workload.target} cannot be tried: {text}")
+    for verdict in verdicts if isinstance(verdicts, list) else ():
+        if verdict.grade == "FAIL":
+            is_size = verdict.promise == conformance.SMALLEST
+            remedy = ": set `drop_last: true`, or another `batch_size`" if is_size else ""
+            place = subject.place("batch_size" if is_size else subject.kind)
+            yield place.problem(f"{spec.workload.target}: {verdict.reason}{remedy}")
+
+
+def _is_ours(component: Component) -> bool:
+    """Return whether a workload, and all that it names, come with benchbench."""
+    kinds: tuple[Kind, ...] = ("model", "dataset")
+    named = [(kind, _named(component.parameters[kind])) for kind in kinds if kind in component.parameters]
+    return _owner("workload", component.target) == _OURS and all(
+        _owner(kind, name) == _OURS for kind, name in named if name
+    )
+
+
+def _named(value: object) -> str:
+    value = value.get("name") if isinstance(value, dict) else value
+    return value if isinstance(value, str) else ""
+
+
+def _owner(kind: Kind, target: str) -> str:
+    found = plugins(kind).get(target)
+    return found.distribution if found is not None else ""
+
+
+def _examples(spec: RunSpec, data: Path) -> int | None:
+    """Return the number of training examples where it is known without reading the data."""
+    setup = Setup(torch.device("cpu"), spec.batch_size, Streams(spec.seed), spec.protocol, data, spec.synthetic)
+
+    def examples() -> object:
+        workload = registry.resolve("workload", spec.workload.target)
+        keywords = registry.arguments(registry.parameters("workload", workload), spec.workload.parameters)
+        return workload.examples(setup, **keywords)
+
+    count, _ = called(examples)
+    return count if isinstance(count, int) else None
