@@ -44,4 +44,4 @@ def build(setup: Setup) -> Sleeper:
     return Sleeper(setup)
 
 
-sleeper = Workload(build)
+sleeper = Workload(build, trial=False)

@@ -150,9 +150,9 @@ def build_waiting(setup: Setup, *, folder: str, fails: bool = False) -> SmallTas
     return (FailingTask if fails else SmallTask)(build_mlp(setup).model)
 
 
-mlp, conv, deadly = Workload(build_mlp), Workload(build_conv), Workload(build_deadly)
-loading = Workload(build_loading)
-waiting, deaf = Workload(build_waiting), Workload(build_deaf)
+mlp, conv, deadly = Workload(build_mlp), Workload(build_conv), Workload(build_deadly, trial=False)
+loading = Workload(build_loading, trial=False)
+waiting, deaf = Workload(build_waiting, trial=False), Workload(build_deaf, trial=False)
 
 
 def training(case: str, ranks: Ranks | None) -> Training:

@@ -51,4 +51,4 @@ def build_deadly(setup: Setup, *, marker: str) -> Deadly:
 
 
 small = Workload(build_small)
-deadly = Workload(build_deadly)
+deadly = Workload(build_deadly, trial=False)

@@ -133,11 +133,11 @@ def build_missing(setup: Setup) -> LineTask:
 
 
 line = Workload(build_line)
-killed = Workload(build_killed)
-regularised = Workload(build_regularised)
-segfault = Workload(build_segfault)
-environment = Workload(build_environment)
-crowded, failing = Workload(build_crowded), Workload(build_failing)
+killed = Workload(build_killed, trial=False)
+regularised = Workload(build_regularised, trial=False)
+segfault = Workload(build_segfault, trial=False)
+environment = Workload(build_environment, trial=False)
+crowded, failing = Workload(build_crowded, trial=False), Workload(build_failing, trial=False)
 missing = Workload(
     build_missing, missing=lambda data: "the data of this workload are not in /nowhere: bring them there"
 )
@@ -253,4 +253,4 @@ class Untestable(LineTask):
         return super().evaluate(split)
 
 
-untestable = Workload(Untestable)
+untestable = Workload(Untestable, trial=False)

@@ -35,6 +35,8 @@ def trial_problems(suite: Suite, data: Path) -> list[Problem]:
     found: list[Problem] = []
     tried: dict[str, set[str]] = {}
     for spec in suite.specs:
+        if not registry.resolve("workload", spec.workload.target).trial:
+            continue
         known, sizes = tried.setdefault(spec.workload_label, set()), _sizes(spec)
         if sizes in known:
             continue

@@ -176,6 +176,8 @@ class Workload:
         synthetic: Whether it can make up its data. One that cannot is always run on its own.
         examples: Called as `examples(setup, **keywords)` before any run starts; returns the number of training
             examples, or `None` where they would have to be read to know it.
+        trial: Whether `plan` and `run` may set it up and try it before the first run. They do so in their own process;
+            leave it out for one that takes long to set up, or whose set-up has effects elsewhere.
     """
 
     build: Callable[..., Task]
@@ -183,3 +185,4 @@ class Workload:
     prepare: Callable[..., None] = nothing_to_prepare
     synthetic: bool = False
     examples: Callable[..., int | None] = unknown_examples
+    trial: bool = True

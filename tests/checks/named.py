@@ -88,16 +88,16 @@ class Small:
     def __init__(self, model):
         self.model = model
 
-matrices = Workload(lambda setup: Small(torch.nn.Linear(2, 2, bias=False)))
-mixed = Workload(lambda setup: Small(torch.nn.Linear(2, 2)))
+matrices = Workload(lambda setup: Small(torch.nn.Linear(2, 2, bias=False)), trial=False)
+mixed = Workload(lambda setup: Small(torch.nn.Linear(2, 2)), trial=False)
 def prepare(data, *, width=3, root="data", rate=0.0):
     if root == "raise":
         raise OSError("no network")
     (data / root).mkdir(parents=True)
 
-mine = Workload(build, missing, prepare)
-inventive = Workload(build, missing, prepare, synthetic=True)
-simple = Workload(lambda setup: None)
+mine = Workload(build, missing, prepare, trial=False)
+inventive = Workload(build, missing, prepare, synthetic=True, trial=False)
+simple = Workload(lambda setup: None, trial=False)
 """
 
 SUITE = """\

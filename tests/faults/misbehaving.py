@@ -82,21 +82,21 @@ class Deaf(LineTask):
         return super().loss(batch)
 
 
-deaf = Workload(Deaf)
-hungry = Workload(Hungry)
-vast = Workload(Vast)
+deaf = Workload(Deaf, trial=False)
+hungry = Workload(Hungry, trial=False)
+vast = Workload(Vast, trial=False)
 
 
 def _flooding(setup: Setup, *, steps: int = 4, pause: float = 0.0) -> LineTask:
     return Flooding(setup, steps, pause)
 
 
-flooding = Workload(_flooding)
+flooding = Workload(_flooding, trial=False)
 
 
 def _listening(setup: Setup, *, folder: str) -> LineTask:
     return Listening(setup, folder)
 
 
-listening = Workload(_listening)
-stubborn = Workload(Stubborn)
+listening = Workload(_listening, trial=False)
+stubborn = Workload(Stubborn, trial=False)

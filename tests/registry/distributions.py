@@ -53,7 +53,7 @@ def build(setup, *, width: int = 3, sizes: tuple[int, ...] = (1, 2)):
     "Build it."
     return (setup, width, sizes)
 
-mine = Workload(build)
+mine = Workload(build, trial=False)
 """
 
 NAMED = """\
@@ -78,7 +78,7 @@ def build(
 ):
     return model(classes=5), dataset()
 
-mine = Workload(build)
+mine = Workload(build, trial=False)
 """
 
 

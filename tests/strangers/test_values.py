@@ -105,7 +105,7 @@ def odd(setup: Setup):
     model = nn.Sequential(nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 2))
     return Odd(setup, model, split(24, 1), {"validation": split(8, 2), "test": split(8, 3)})
 
-odd = Workload(odd)
+odd = Workload(odd, trial=False)
 """
 
 
