@@ -58,7 +58,7 @@ def check(
         method="check",
         workload_label=target,
         workload=component,
-        optimizer=Component(target="sgd"),
+        optimizer=Component(target="none"),  # a workload is tried without one
         epochs=1,
         batch_size=batch_size,
         seed=0,

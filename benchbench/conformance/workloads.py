@@ -300,11 +300,15 @@ def continues_from_its_state(trial: Trial) -> str:
     if trial.building_seconds > trial.patience:
         raise NotApplicableError("setting it up once more takes too long")
     trained, fresh = trial.build(0), trial.build(0)
-    optimizer = torch.optim.SGD([p for p in trained.model.parameters() if p.requires_grad], lr=1e-3)
+    parameters = [p for p in trained.model.parameters() if p.requires_grad]
     batches = list(islice(trained.batches(1), 2))
     for number, batch in enumerate(batches):
         torch.manual_seed(number)
-        optimizer.step(Objective(lambda batch=batch: trained.loss(batch), trained.model.parameters()))  # type: ignore[misc]
+        Objective(lambda batch=batch: trained.loss(batch), parameters)()  # type: ignore[misc]
+        with torch.no_grad():
+            for parameter in parameters:
+                if parameter.grad is not None:
+                    parameter.sub_(1e-3 * parameter.grad)
     load_state(fresh.model, {name: _copied(value) for name, value in state_of(trained.model).items()})
     losses = []
     for task in (trained, fresh):
