@@ -170,8 +170,8 @@ def verdicts(component: Component, data: Path) -> Iterator[Verdict]:
         first = verdict(IS_MADE, lambda: _missing(component, data))
     yield first
     if first.grade != "ok":
-        reason = "its data are missing" if first.grade == "skipped" else "it is no data set"
-        yield from (Verdict(promise, "skipped", reason) for promise in PROMISES)
+        reason = "its data are missing" if first.grade == "unknown" else "it is no data set"
+        yield from (Verdict(promise, "unknown", reason) for promise in PROMISES)
         return
     trial = Trial(component, data, _made(component).traits)
     for promise, is_kept in PROMISES.items():

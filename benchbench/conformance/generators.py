@@ -47,7 +47,7 @@ def verdict(promise: str, is_kept: Callable[[], str]) -> Verdict:
     try:
         return Verdict(promise, "ok", printable(is_kept()))
     except NotApplicableError as reason:
-        return Verdict(promise, "skipped", printable(str(reason)))
+        return Verdict(promise, "unknown", printable(str(reason)))
     except BrokenPromiseError as reason:
         return Verdict(promise, "FAIL", printable(str(reason)))
     except Exception as error:  # noqa: BLE001 - foreign code

@@ -397,7 +397,7 @@ def verdicts(
             trial = Trial(spec, data, patience=patience)
         except BrokenPromiseError as reason:
             yield Verdict(IS_SET_UP, "FAIL", printable(str(reason)))
-            yield from (Verdict(promise, "skipped", "it is no task") for promise in only or PROMISES)
+            yield from (Verdict(promise, "unknown", "it is no task") for promise in only or PROMISES)
             return
     still = [name for name, module in trial.task.model.named_modules() if not module.training]
     yield Verdict(
