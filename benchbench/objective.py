@@ -185,13 +185,14 @@ class Objective:
     def _gradients_with_graph(self, part: Part) -> Evaluated:
         loss = self._forward(part, part.loss)
         gradients = self._gradients(part, loss)
+        reject_once_differentiable([loss, *gradients])
         self._ledger.mark(gradients)
         return Evaluated(_weighted(part, loss), gradients)
 
     def _gradients_and_products(self, part: Part, vectors: Sequence[Vectors]) -> Evaluated:
         loss = self._forward(part, part.loss)
         gradients = self._gradients(part, loss)
-        reject_once_differentiable(gradients)
+        reject_once_differentiable([loss, *gradients])
         products = [
             self._product(gradients, vector, retain_graph=last < len(vectors))
             for last, vector in enumerate(vectors, start=1)

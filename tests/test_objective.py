@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -269,11 +270,39 @@ def test_what_has_no_second_derivative_is_named_with_the_remedy() -> None:
         Objective(ctc, [weight]).with_hvp([[torch.ones_like(weight)]])
 
 
-def test_a_function_that_torch_would_silently_leave_out_is_refused() -> None:
+class Squared(torch.autograd.Function):
+    """The square, with a backward that cannot be differentiated, for whatever type autocast has chosen."""
+
+    @staticmethod
+    @torch.amp.custom_fwd(device_type="cpu")
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    @torch.amp.custom_bwd(device_type="cpu")
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return 2 * ctx.saved_tensors[0] * gradient
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda weight: Halved.apply(weight**2).pow(2).sum(),
+        lambda weight: Squared.apply(weight).mean(),
+        lambda weight: weight.pow(2).sum() + Squared.apply(2 * weight).sum(),
+    ],
+    ids=["before a square", "before a mean", "one term of two"],
+)
+@pytest.mark.parametrize("create_graph", [False, True], ids=["product", "create_graph"])
+def test_a_function_that_torch_would_silently_leave_out_is_refused(
+    loss: Callable[[Tensor], Tensor], create_graph: bool
+) -> None:
     weight = nn.Parameter(ones(3))
-    objective = Objective(lambda: Halved.apply(weight**2).pow(2).sum(), [weight])
+    objective = Objective(lambda: loss(weight), [weight], create_graph=create_graph)
     with pytest.raises(NotImplementedError, match="@once_differentiable: write its backward"):
-        objective.with_hvp([[ones(3)]])
+        objective() if create_graph else objective.with_hvp([[ones(3)]])
 
 
 def test_other_failures_stay_as_they_are() -> None:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.autograd.graph import Node
 
 from benchbench.cost.ledger import graph_behind
 
@@ -45,16 +47,35 @@ _WITHOUT_SECOND_DERIVATIVE = {
 """Torch's messages about missing second derivatives, and remedies."""
 
 
-def reject_once_differentiable(gradients: Iterable[Tensor | None]) -> None:
-    """Refuse gradients through a function whose backward cannot be differentiated.
+def reject_once_differentiable(roots: Iterable[Tensor | None]) -> None:
+    """Refuse a graph with a function whose backward cannot be differentiated.
 
-    Autograd would not: it leaves out the branch through that function, and the product would be wrong.
+    Autograd would not: it leaves out the branch through that function, and the product would be wrong. Where what
+    reaches that backward is a constant, as before a mean, even the gradient's graph knows nothing of the function,
+    so the graph of the loss is looked at as well.
+
+    Args:
+        roots: The loss and its gradients.
 
     Raises:
         NotImplementedError: There is such a function.
     """
-    if any(node.name() == "torch::autograd::Error" for node in graph_behind(gradients)):
-        raise NotImplementedError(
-            "no second derivative for an autograd.Function that is marked @once_differentiable: write its "
-            "backward with differentiable operations, without the decorator"
-        )
+    for node in graph_behind(roots):
+        if node.name() == "torch::autograd::Error" or _is_once_differentiable(node):
+            raise NotImplementedError(
+                "no second derivative for an autograd.Function that is marked @once_differentiable: write its "
+                "backward with differentiable operations, without the decorator"
+            )
+
+
+def _is_once_differentiable(node: Node) -> bool:
+    backward = getattr(getattr(node, "_forward_cls", None), "backward", None)
+    while backward is not None:  # there may be decorators around that one
+        if getattr(backward, "__code__", None) is _ONCE_DIFFERENTIABLE:
+            return True
+        backward = getattr(backward, "__wrapped__", None)
+    return False
+
+
+_ONCE_DIFFERENTIABLE = once_differentiable(lambda: None).__code__
+"""What all functions that torch's decorator returns have in common."""
