@@ -249,7 +249,8 @@ class Objective:
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
         self._ledger.add(forwards=1, gradients=1, hvps=len(found.products))
-        self._ledger.returned = returned = ReturnedLoss(found.loss, self.parameters, gradients)
+        returned = ReturnedLoss(found.loss, self.parameters, gradients, with_graph=self.create_graph)
+        self._ledger.returned = returned
         if self.first_loss is None:
             self.first_loss = found.loss
         if self._watch is not None:

@@ -60,7 +60,8 @@ def uncalled_methods(build: Callable[[], object], step: Callable[[Optimizer], No
 
 def _own_methods(cls: type) -> Iterator[tuple[str, CodeType]]:
     """Yield the methods in question of a class, each with its code; decorators share theirs, and are looked through."""
-    for owner in cls.__mro__:
+    # The last one that is yielded for a name counts, and that is the one which a call would find.
+    for owner in reversed(cls.__mro__):
         if owner.__module__ != cls.__module__ or owner is Optimizer or owner.__module__.startswith("torch.optim"):
             continue
         for name, value in vars(owner).items():

@@ -24,18 +24,22 @@ class ReturnedLoss:
         loss: The loss, without a graph.
         parameters: What it was differentiated with respect to.
         gradients: Its gradients, as they are in `p.grad`.
+        with_graph: Whether these can be differentiated in their turn.
 
     Attributes:
         value: The loss, as a tensor that requires a gradient.
         leaf: The end of its graph.
     """
 
-    def __init__(self, loss: Tensor, parameters: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> None:
+    def __init__(
+        self, loss: Tensor, parameters: Sequence[Tensor], gradients: Sequence[Tensor | None], *, with_graph: bool
+    ) -> None:
         self.leaf = loss.detach().requires_grad_()
         with torch.enable_grad():
             self.value = self.leaf.clone()
         self._parameters = parameters
         self._gradients = gradients
+        self._with_graph = with_graph
         self._versions = [0 if each is None else each._version for each in gradients]
 
     def differentiated(
@@ -52,8 +56,12 @@ class ReturnedLoss:
         """Do what the engine does with roots that depend on this loss, the loss's own gradient included.
 
         Raises:
-            RuntimeError: `p.grad` was written into since the evaluation, so the gradient is known no more; or as torch.
+            RuntimeError: `p.grad` was written into since the evaluation, so the gradient is known no more; or the
+                gradient is to be differentiated, and has no graph; or as torch.
         """
+        if create_graph and not self._with_graph:
+            # As a constant, it would add nothing to what depends on it: a penalty on its norm would do nothing.
+            raise RuntimeError("the gradient of the closure's loss does not require gradients")
         if self._versions != [0 if each is None else each._version for each in self._gradients]:
             raise RuntimeError(
                 "the closure's loss is differentiated after `p.grad` was changed in place: differentiate it at once, "

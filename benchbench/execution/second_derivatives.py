@@ -77,5 +77,8 @@ def _is_once_differentiable(node: Node) -> bool:
     return False
 
 
-_ONCE_DIFFERENTIABLE = once_differentiable(lambda: None).__code__
+def _any_backward(ctx: object) -> None: ...
+
+
+_ONCE_DIFFERENTIABLE = once_differentiable(_any_backward).__code__
 """What all functions that torch's decorator returns have in common."""

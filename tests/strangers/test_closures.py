@@ -125,6 +125,29 @@ class Newtonian(torch.optim.Optimizer):
             for p, g, h in zip(ps, gradients, products):
                 p -= self.param_groups[0]["lr"] * g / (1 + h.abs())
 
+class Penalty(torch.optim.SGD):
+    """Steps down the loss plus a multiple of its squared gradient."""
+    def __init__(self, params, lr: float = 0.1, weight: float = 0.0):
+        super().__init__(params, lr=lr)
+        self.weight = weight
+
+    def step(self, closure):
+        ps = self.param_groups[0]["params"]
+        loss = closure()
+        gradients = torch.autograd.grad(loss, ps, create_graph=True)
+        self.zero_grad()
+        (loss + self.weight * sum(g.square().sum() for g in gradients)).backward()
+        return super().step()
+
+class ByProduct(Penalty):
+    """The same from a Hessian-vector product."""
+    def step(self, closure):
+        closure()
+        _, [products] = closure.with_hvp([[p.grad.clone() for p in closure.parameters]])
+        for p, product in zip(closure.parameters, products):
+            p.grad.add_(product, alpha=2 * self.weight)
+        return torch.optim.SGD.step(self)
+
 class Spoiling(torch.optim.SGD):
     def step(self, closure):
         loss = closure()
@@ -141,6 +164,18 @@ def test_the_graph_of_gradients_is_advised_where_it_helps(command: Command) -> N
     done = command(CURVATURE, {"It": {"optimizer": "mine.py:Newtonian", "create_graph": True}})
     counts = [done.results["It"]["cost"][each] for each in ("steps", "forwards", "gradients", "hvps")]
     assert (done.results["It"]["outcome"], counts) == ("finished", [6, 6, 6, 6])
+
+
+def test_a_penalty_on_the_gradient_has_an_effect_or_is_refused(command: Command) -> None:
+    methods = {f"{weight}": {"optimizer": "mine.py:Penalty", "weight": weight} for weight in (0.0, 0.5)}
+    refused = command(CURVATURE, methods)
+    assert refused.exit_code == 2
+    assert all(line.endswith("set `create_graph: true`") for line in refused.errors) and len(refused.errors) == 2
+    both = {name: {**each, "create_graph": True} for name, each in methods.items()}
+    results = command(CURVATURE, {**both, "product": {"optimizer": "mine.py:ByProduct", "weight": 0.5}}).results
+    losses = {name: result["final"]["train/loss"] for name, result in results.items()}
+    assert losses["0.5"] == pytest.approx(losses["product"], rel=1e-5)
+    assert losses["0.5"] != pytest.approx(losses["0.0"], rel=1e-3)
 
 
 def test_a_gradient_that_was_overwritten_is_no_gradient(command: Command) -> None:

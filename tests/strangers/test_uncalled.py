@@ -14,7 +14,7 @@ class Base(torch.optim.SGD):
         self.count = 0
 
     def prepare(self):
-        pass
+        raise NotImplementedError
 
     @property
     def rate(self):
@@ -41,6 +41,9 @@ class Base(torch.optim.SGD):
         pass
 
 class NeedsItsLoop(Base):
+    def prepare(self):
+        pass
+
     @torch.no_grad()
     def update_hessian(self):
         self.count -= 1
