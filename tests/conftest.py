@@ -162,7 +162,7 @@ def processes_where(condition: Callable[[Path], bool]) -> list[int]:
     return found
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 60) -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = 300) -> Any:
     """Return what a condition gives as soon as it is true."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -78,7 +78,7 @@ def kill_midway(path: Path, cwd: Path, seconds: float, before: Callable[[], obje
     time.sleep(seconds)
     before()
     command.kill()
-    command.communicate(timeout=60)
+    command.communicate(timeout=300)
     wait_for(lambda: not processes(cwd))
 
 

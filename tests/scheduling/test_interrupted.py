@@ -37,7 +37,7 @@ def test_the_end_of_the_parent_loses_nothing(
     parent = start(path, workplace)
     wait_for(lambda: list(workplace.glob(".benchbench/runs/*/metrics.jsonl")))
     parent.send_signal(sign)
-    output = parent.communicate(timeout=60)
+    output = parent.communicate(timeout=300)
     assert parent.returncode == (-signal.SIGKILL if sign == signal.SIGKILL else 130)
     assert "Traceback" not in output[1]
     wait_for(lambda: not processes(workplace))  # the runs die with their parent
@@ -62,7 +62,7 @@ def test_a_node_that_is_taken_away_leaves_checkpoints(workplace: Path, write_sui
     wait_for(lambda: len(list(workplace.glob(".benchbench/runs/*/checkpoints/*.pt"))) > 1)
     for process in processes(workplace):
         os.kill(process, signal.SIGTERM)
-    parent.communicate(timeout=60)
+    parent.communicate(timeout=300)
     assert parent.returncode == 130
     wait_for(lambda: not processes(workplace))
     messages = {run.data.tags["benchbench.message"] for run in tracked()}
@@ -144,7 +144,7 @@ def test_ctrl_c_leaves_a_checkpoint_of_an_inline_run_too_and_force_begins_anew(
 def test_two_invocations_at_once_share_the_work(workplace: Path, write_suite: Callable[..., Path]) -> None:
     path = write_suite(SLOW)
     both = [start(path, workplace), start(path, workplace)]
-    outputs = [process.communicate(timeout=120) for process in both]
+    outputs = [process.communicate(timeout=300) for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
     assert outputs[0][0] == outputs[1][0]  # the same table
     assert len(tracked()) == 4
