@@ -87,6 +87,8 @@ def test_a_broken_promise_is_one_line(name: str, promise: str) -> None:
         (f"{BREAKERS}:DrawsFromTorch", "leaves other random streams alone", "differs"),
         (f"{BREAKERS}:DeafToGroups", "honours parameter groups", "differs"),
         ("schedulefree:SGDScheduleFree", "honours parameter groups", "ok"),
+        ("schedulefree:RAdamScheduleFree", "honours parameter groups", "ok"),  # its first steps move nothing
+        ("pytorch_optimizer:RAdam", "tolerates frozen and unused parameters", "ok"),  # likewise
         ("pytorch_optimizer:Prodigy", "honours parameter groups", "differs"),
         (f"{BREAKERS}:TooFast", "makes progress on a quadratic and on a small network", "unknown"),
     ],

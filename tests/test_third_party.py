@@ -110,6 +110,27 @@ def test_most_of_them_run(package: str, least: int, tmp_path: Path, monkeypatch:
 def test_the_page_states_what_it_was_made_with() -> None:
     text = PAGE.read_text(encoding="utf-8")
     assert "python benchmarks/third_party.py --write docs/third_party.md" in text
-    counts = {name: int(ran) for name, ran in re.findall(r"\| (\w+) [\d.]+ \| \d+ \| (\d+) \|", text)}
-    assert counts["pytorch_optimizer"] >= 60
-    assert counts["torch"] >= 15
+    rows = re.findall(r"^\| (\w+) [\d.]+ ((?:\| \d+ ){10})\|$", text, re.MULTILINE)
+    counts = {name: [int(each) for each in cells.split("|")[1:]] for name, cells in rows}
+    assert set(counts) >= {"torch", "schedulefree", "pytorch_optimizer"}
+    grades = re.findall(r"\| (ok|differs|unknown|FAIL|refused) \|$", text, re.MULTILINE)
+    for classes, train, diverge, fail, left, *checks in counts.values():
+        assert classes == train + diverge + fail + left == sum(checks) + left
+    assert len(grades) == sum(train + diverge for _, train, diverge, *_ in counts.values())
+
+
+def test_the_script_writes_between_its_markers() -> None:
+    script = load_script()
+    page = script.written(PAGE.read_text(encoding="utf-8"), ["of today"])
+    assert page.startswith("# Optimizers of other packages")
+    assert f"{script.BEGIN}\n\nof today\n\n{script.END}" in page
+    assert script.written(page, ["of today"]) == page
+
+
+def test_an_optimizer_is_counted_as_the_worst_of_its_promises() -> None:
+    script = load_script()
+    kept, unknown = script.Verdict("a", "ok"), script.Verdict(script.CURVATURE, "unknown")
+    assert script.Attempt("x:y", {}, verdicts=(kept, unknown)).grade == "ok"
+    for grade in ("unknown", "differs", "FAIL"):
+        assert script.Attempt("x:y", {}, verdicts=(kept, script.Verdict("b", grade))).grade == grade
+    assert script.Attempt("x:y", {}, refusal="no").grade == "refused"

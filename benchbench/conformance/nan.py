@@ -51,10 +51,19 @@ def survives_nan(subject: Subject) -> str:
 
 
 def main() -> int:
-    """Give NaNs to an optimizer, then try a fresh one; the last line printed says what happened."""
+    """Try the optimizer that standard input names; the last line printed says what happened."""
     content = json.load(sys.stdin)
-    subject = Subject(**content | {"component": Component(**content["component"])})
-    # Whoever diverges without any NaN must not be blamed on this one.
+    answer, works = trial(Subject(**content | {"component": Component(**content["component"])}))
+    print(answer)
+    return 0 if works else 1
+
+
+def trial(subject: Subject) -> tuple[str, bool]:
+    """Give NaNs to an optimizer, then try a fresh one; return what happened, and whether the fresh one works.
+
+    It may harm the process, so a process of its own has to call it.
+    """
+    # An optimizer that diverges without any NaN must not be blamed on this one.
     healthy, settings = _is_finite_after_steps(subject), _settings()
     training = subject.on_network()
     training.run(3)
@@ -64,8 +73,8 @@ def main() -> int:
     except Exception as error:  # noqa: BLE001 - raising is one of the two good answers
         remark = f"raises {describe_exception(error)}"
     works = settings == _settings() and (_is_finite_after_steps(subject) or not healthy)
-    print(f"{remark}; " + ("a fresh optimizer works" if works else "then a fresh optimizer fails in the same process"))
-    return 0 if works else 1
+    outcome = "a fresh optimizer works" if works else "then a fresh optimizer fails in the same process"
+    return f"{remark}; {outcome}", works
 
 
 def _is_finite_after_steps(subject: Subject) -> bool:

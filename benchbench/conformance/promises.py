@@ -161,7 +161,7 @@ def honours_parameter_groups(subject: Subject) -> str:
     Raises:
         BrokenPromiseError: A group moves as if it had another learning rate.
         DiffersByDesignError: A group moves although its learning rate is zero, as some find their own rate.
-        NotApplicableError: It takes no groups, or has no learning rate.
+        NotApplicableError: It takes no groups, has no learning rate, or makes no move at all.
     """
     training, model = _in_two_groups(subject, {})
     lr = training.optimizer.param_groups[-1].get("lr")
@@ -171,14 +171,28 @@ def honours_parameter_groups(subject: Subject) -> str:
     for group in training.optimizer.param_groups:
         if any(p is model.second for p in group["params"]):
             group["lr"] = lr * 0.0  # as a warm-up does
-    training.run(3)
+    _run_until_moved(training, model.first)
     if not torch.equal(model.second, start):
         raise DiffersByDesignError("a group moves although its `lr` is zero, as with methods that find their own rate")
     training, model = _in_two_groups(subject, {"lr": float(lr) / 2})
-    training.run(3)
+    _run_until_moved(training, model.first)
     if torch.equal(model.first, model.second):
         raise BrokenPromiseError("two groups move alike although one has half the `lr`")
     return ""
+
+
+def _run_until_moved(training: Training, weights: Tensor) -> None:
+    """Make three steps, and go on while weights stand still: some methods wait before their first move.
+
+    Raises:
+        NotApplicableError: The weights do not move.
+    """
+    start = weights.detach().clone()
+    for _ in range(_STEPS // 3):
+        training.run(3)
+        if not torch.equal(weights, start):
+            return
+    raise NotApplicableError(f"moves nothing in {_STEPS // 3 * 3} steps")
 
 
 def _in_two_groups(subject: Subject, options: dict[str, Any]) -> tuple[Training, Quadratic]:
@@ -253,17 +267,29 @@ def tolerates_idle_parameters(subject: Subject) -> str:
 
     Raises:
         BrokenPromiseError: The frozen one moves, or the others do not.
+        NotApplicableError: The others would not without these either.
     """
     training = subject.on_network(idle_parts=True)
-    before = training.weights()
+    named = dict(training.model.named_parameters())
+    frozen, trained = named["frozen.weight"], named["layers.0.weight"]
+    before = frozen.detach().clone(), trained.detach().clone()
     training.run(5)
-    moved = [not torch.equal(p, q) for p, q in zip(before, training.weights(), strict=True)]
-    names = dict(zip((name for name, _ in training.model.named_parameters()), moved, strict=True))
-    if names["frozen.weight"]:
+    if torch.equal(trained, before[1]):  # some methods wait before their first move
+        training.run(_STEPS - 5)
+    if not torch.equal(frozen, before[0]):
         raise BrokenPromiseError("a frozen parameter moves")
-    if not names["layers.0.weight"] or not all(torch.isfinite(p).all() for p in training.weights()):
+    if torch.equal(trained, before[1]) and not _moves(subject):
+        raise NotApplicableError(f"moves nothing in {_STEPS} steps, with or without such parameters")
+    if torch.equal(trained, before[1]) or not all(torch.isfinite(p).all() for p in training.weights()):
         raise BrokenPromiseError("the other parameters do not train")
     return ""
+
+
+def _moves(subject: Subject) -> bool:
+    training = subject.on_network()
+    before = training.weights()
+    training.run(_STEPS)
+    return not _same(before, training.weights())
 
 
 def _same(first: Sequence[Tensor], second: Sequence[Tensor]) -> bool:

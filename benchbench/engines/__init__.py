@@ -110,6 +110,8 @@ def create(
         placement.check_for_cluster(shares_gpus=True)
         share = 0.0 if placement.on_cpu else 1 / placement.per_device
         return RayEngine([], placement.slots, address, options, share)
+    if name == "inline":
+        placement.check_for_one()
     slots = available_slots(placement)
     room_for_ranks(slots, ranks)
     from benchbench.engines import starting

@@ -52,6 +52,17 @@ class Placement:
         if wrong:
             raise BadInputError(wrong)
 
+    def check_for_one(self) -> None:
+        """Do nothing if all is said for runs that are made one after the other.
+
+        Raises:
+            BadInputError: More are wanted at a time.
+        """
+        wanted = {"--slots": self.slots or 1, "--slots-per-device": self.per_device}
+        message = "the engine inline makes one run after the other; allowed: 1"
+        if wrong := [Problem(message, file=name, value=str(value)) for name, value in wanted.items() if value > 1]:
+            raise BadInputError(wrong)
+
 
 @dataclass(frozen=True)
 class Slot:
