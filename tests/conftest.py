@@ -120,7 +120,9 @@ def nvml_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def pretend_gpus(nvml_folder: Path, count: int, *, instances: int = 0, driver: str = "580.65.06") -> dict[str, str]:
+def pretend_gpus(
+    nvml_folder: Path, count: int, *, instances: int = 0, driver: str = "580.65.06", fault: int = 0
+) -> dict[str, str]:
     """Return an environment in which NVML lists GPUs, while CUDA cannot start.
 
     Args:
@@ -128,12 +130,14 @@ def pretend_gpus(nvml_folder: Path, count: int, *, instances: int = 0, driver: s
         count: Number of GPUs.
         instances: Of MIG, that each is divided into.
         driver: Its version.
+        fault: NVML's number of the error with which it does not start; 0: it does.
     """
     pretended = {
         "LD_LIBRARY_PATH": str(nvml_folder),
         "PRETEND_GPUS": str(count),
         "PRETEND_INSTANCES": str(instances),
         "PRETEND_DRIVER": driver,
+        "PRETEND_FAULT": str(fault),
     }
     return {**{name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}, **pretended}
 

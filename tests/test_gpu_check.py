@@ -9,20 +9,21 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks.gpu.report import Figure, Findings, read, to_markdown
 from benchmarks.gpu.sections import LONGEST, SECTIONS
 from tests.accelerator import accelerator
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, pretend_gpus
 
 ORIGIN = {"device": "cuda (a GPU)", "commit": "abc"}
 
 
-def gpu_check(*arguments: str) -> subprocess.CompletedProcess[str]:
+def gpu_check(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "benchmarks.gpu", *arguments],
         cwd=REPOSITORY,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
         capture_output=True,
         text=True,
         timeout=1800,
@@ -58,6 +59,15 @@ def test_without_a_gpu_it_is_one_line() -> None:
     assert done.stderr.startswith("no GPU is visible to torch")
     assert done.stderr.count("\n") == 1
     assert "--cpu" in done.stderr
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here CUDA starts")
+def test_a_gpu_that_does_not_start_is_one_line_with_the_remedy(nvml_folder: Path, tmp_path: Path) -> None:
+    done = gpu_check("--out", str(tmp_path), **pretend_gpus(nvml_folder, 1, driver="550.54"))
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
+    assert line.startswith("cuda does not start: ")
+    assert "the driver (550.54) lists 1" in line
 
 
 def test_a_section_that_is_not_there_is_named() -> None:

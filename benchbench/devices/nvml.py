@@ -11,6 +11,10 @@ _LIBRARY = "libnvidia-ml.so.1"
 _LONGEST = 96
 """Bytes of NVML's longest name."""
 
+_NO_FAULTS = frozenset({3, 4, 6, 9, 13})
+"""Errors of NVML by which there is no GPU for this process: not supported, not permitted, not found, no driver loaded,
+and a function that the library does not have."""
+
 
 @dataclass(frozen=True)
 class Gpu:
@@ -44,22 +48,48 @@ class Machine:
 
 
 class _Error(Exception):
-    """A call has failed, or the library does not have it."""
+    """A call has failed, or the library does not have it.
+
+    Args:
+        name: The call.
+        code: NVML's number of the error.
+        text: What NVML says of it.
+    """
+
+    def __init__(self, name: str, code: int = 13, text: str = "") -> None:
+        super().__init__(f"{name}: {text or f'error {code}'}")
+        self.code = code
 
 
 def machine() -> Machine | None:
     """Return what NVML says, or `None` where there is no driver, or it does not answer."""
     try:
+        return _machine()
+    except _Error:
+        return None
+
+
+def fault() -> str | None:
+    """Return what NVML says of a driver that is there and broken, such as one that is being replaced, in one line.
+
+    `None` if it answers, or if there is no GPU for this process.
+    """
+    try:
+        _machine()
+    except _Error as error:
+        return None if error.code in _NO_FAULTS else str(error)
+    return None
+
+
+def _machine() -> Machine | None:
+    try:
         library = ctypes.CDLL(_LIBRARY)
     except OSError:
         return None
-    try:
-        with _started(library):
-            count = ctypes.c_uint()
-            _call(library, "nvmlDeviceGetCount_v2", ctypes.byref(count))
-            return Machine(tuple(_gpu(library, index) for index in range(count.value)), _driver(library))
-    except _Error:
-        return None
+    with _started(library):
+        count = ctypes.c_uint()
+        _call(library, "nvmlDeviceGetCount_v2", ctypes.byref(count))
+        return Machine(tuple(_gpu(library, index) for index in range(count.value)), _driver(library))
 
 
 @contextmanager
@@ -73,8 +103,18 @@ def _started(library: ctypes.CDLL) -> Iterator[None]:
 
 def _call(library: ctypes.CDLL, name: str, *arguments: object) -> None:
     function = getattr(library, name, None)
-    if function is None or function(*arguments) != 0:
+    if function is None:
         raise _Error(name)
+    if (code := function(*arguments)) != 0:
+        raise _Error(name, code, _said(library, code))
+
+
+def _said(library: ctypes.CDLL, code: int) -> str:
+    function = getattr(library, "nvmlErrorString", None)
+    if function is None:
+        return ""
+    function.restype = ctypes.c_char_p
+    return (function(code) or b"").decode("ascii", "replace")
 
 
 def _gpu(library: ctypes.CDLL, index: int) -> Gpu:

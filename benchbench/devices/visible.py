@@ -74,7 +74,7 @@ def visible() -> Visible:
     """Return the accelerators that this process may use. None of them is started.
 
     Raises:
-        BadInputError: The kind's variable names a device that this machine does not have.
+        BadInputError: The kind's variable names a device that this machine does not have, or its driver is broken.
     """
     kind = built_for()
     if kind is CPU:
@@ -87,6 +87,10 @@ def visible() -> Visible:
         return _of_nvidia(machine, os.environ.get("CUDA_VISIBLE_DEVICES"))
     chosen = os.environ.get(kind.variable or "")
     count = _counted(kind.type, chosen) if _has_driver(kind) else 0
+    hidden = chosen is not None and _hides(chosen.partition(",")[0].strip())
+    if kind is NVIDIA and not (count or hidden) and (fault := nvml.fault()) is not None:
+        message = f"the driver of NVIDIA's GPUs does not answer: {fault}; `--devices cpu` does without GPUs"
+        raise BadInputError([Problem(message, field="devices")])
     if chosen is None:
         return Visible(kind, tuple(str(index) for index in range(count)))
     return Visible(kind, tuple(name.strip() for name in chosen.split(",") if name.strip())[:count])
@@ -98,30 +102,49 @@ def _of_nvidia(machine: nvml.Machine, chosen: str | None) -> Visible:
         divided = any(gpu.instances for gpu in machine.gpus)
         names = [name for gpu in machine.gpus for name in gpu.instances or (gpu.uuid,)]
         return Visible(NVIDIA, tuple(names if divided else map(str, range(len(names)))), machine.uuids)
-    names = []
-    for entry in chosen.split(","):
-        name = entry.strip()
-        if not (name.isdigit() or name.startswith(_UUID_PREFIXES)):
-            break  # what CUDA cannot read hides all that follows: `-1`, Slurm's `NoDevFiles`
-        names.append(name)
-    _refuse_unknown(names, machine)
+    names = _chosen(chosen, machine)
     uuids = tuple(uuid for uuid in machine.uuids if any(uuid.startswith(name) for name in names))
-    return Visible(NVIDIA, tuple(dict.fromkeys(names)), uuids)
+    return Visible(NVIDIA, tuple(names), uuids)
 
 
-def _refuse_unknown(names: Sequence[str], machine: nvml.Machine) -> None:
-    """Raise if a name in `CUDA_VISIBLE_DEVICES` is no GPU's: CUDA would hide it, and all that follow, in silence.
+def _chosen(chosen: str, machine: nvml.Machine) -> list[str]:
+    """Return the GPUs that a value of `CUDA_VISIBLE_DEVICES` names, each once.
 
     Raises:
-        BadInputError: There is no such GPU.
+        BadInputError: An entry names no GPU, or several. CUDA would hide it, and all that follow, in silence, and runs
+            that are meant for GPUs would be put on the CPU.
     """
-    count = len(machine.gpus)
-    for name in names:
-        known = int(name) < count if name.isdigit() else any(uuid.startswith(name) for uuid in machine.uuids)
-        # Of instances that NVML does not list, such as those of an older driver, nothing is known.
-        if not known and not (name.startswith("MIG-") and not any(gpu.instances for gpu in machine.gpus)):
-            allowed = f"0 to {count - 1}, or a UUID as nvidia-smi -L shows it" if count else "none: there is no GPU"
-            raise BadInputError([Problem(f"no such GPU; allowed: {allowed}", file="CUDA_VISIBLE_DEVICES", value=name)])
+    names: dict[str, str] = {}
+    for entry in chosen.split(","):
+        name = entry.strip()
+        if _hides(name):
+            break
+        if name.isascii() and name.isdigit():
+            name = whole = str(int(name))
+            there = int(name) < len(machine.gpus)
+        else:
+            matching = [uuid for uuid in machine.uuids if name.startswith(_UUID_PREFIXES) and uuid.startswith(name)]
+            # Of instances that NVML does not list, such as those of an older driver, nothing is known.
+            unlisted = name.startswith("MIG-") and not any(gpu.instances for gpu in machine.gpus)
+            whole = matching[0] if matching else name
+            there = len(matching) == 1 or unlisted
+        is_number = whole.isdigit()
+        if not there or any(other.isdigit() != is_number for other in names):
+            raise BadInputError([_unknown(name, len(machine.gpus))])
+        names.setdefault(whole, name)
+    return list(names.values())
+
+
+def _hides(name: str) -> bool:
+    """Return whether an entry says that it, and all that follow, name no GPU; `NoDevFiles` is Slurm's."""
+    return name.lower() in ("", "none", "void", "nodevfiles") or (name[:1] == "-" and name[1:].isdigit())
+
+
+def _unknown(name: str, count: int) -> Problem:
+    allowed = "none: there is no GPU"
+    if count:
+        allowed = f"0 to {count - 1}, or UUIDs as nvidia-smi -L shows them, with commas between them; empty for none"
+    return Problem(f"no such GPU; allowed: {allowed}", file="CUDA_VISIBLE_DEVICES", value=name)
 
 
 def _has_driver(kind: Kind) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchbench.devices.visible import built_for, visible
 from benchbench.engines import Job, slurm_queue
+from benchbench.problems import BadInputError
 from benchbench.runs.folder import RunFolder
 from benchbench.values import RunSpec, Submission
 
@@ -71,7 +72,10 @@ def _unknown_gpus() -> str | None:
     kind = built_for()
     if kind.variable is None or kind.variable in os.environ:
         return None
-    seen = len(visible().identifiers)
+    try:
+        seen = len(visible().identifiers)
+    except BadInputError as error:
+        return f"on {platform.node()}: {error}"
     if os.environ.get("SLURM_GPUS_ON_NODE") == str(seen):
         return None
     where = os.environ.get("SLURMD_NODENAME", platform.node())

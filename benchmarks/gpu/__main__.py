@@ -61,8 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     start_fork_server(PRELOAD)
     broken = in_a_process(described, (device.type, str(folder)), 120)
     origin = report.read(folder, "made-by")
-    if broken or origin is None:
-        print(f"the device does not start: {broken or 'nothing is known of it'}", file=sys.stderr)
+    if broken or origin is None or origin.error:
+        reason = origin.error if origin and not broken else f"the device does not start: {broken}"
+        print(reason, file=sys.stderr)
         return 2
     end = time.monotonic() + LONGEST
     found = [ask(name, device, origin.made_by, folder, end - time.monotonic()) for name in given.sections or SECTIONS]

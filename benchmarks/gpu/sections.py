@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from benchbench.devices import use
+from benchbench.devices import starting, use
 from benchbench.execution.processes import no_main_module
 from benchmarks.gpu import arithmetic, counting, report, settings, speed
 from benchmarks.gpu.report import Findings
@@ -58,7 +58,8 @@ def perform(section: str, device_type: str, origin: Mapping[str, str], folder: s
 def described(device_type: str, folder: str) -> None:
     """Write what findings on a device depend on, in a process of its own, for asking starts the device."""
     device = torch.device(device_type, 0) if device_type != "cpu" else torch.device(device_type)
-    Findings("made-by", made_by(device)).write(Path(folder))
+    failure = starting.failure(device_type, 1, {})
+    Findings("made-by", {} if failure else made_by(device), error=failure or "").write(Path(folder))
 
 
 def in_a_process(work: Callable[..., None], arguments: tuple[object, ...], seconds: float) -> str:

@@ -1,4 +1,5 @@
-/* A library in the place of NVIDIA's NVML: PRETEND_GPUS GPUs, each divided into PRETEND_INSTANCES (0: MIG is off). */
+/* A library in the place of NVIDIA's NVML: PRETEND_GPUS GPUs, each divided into PRETEND_INSTANCES (0: MIG is off).
+   With PRETEND_FAULT it does not start, with that error. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -7,9 +8,11 @@ static long number(const char *name) {
     return value ? atol(value) : 0;
 }
 
-int nvmlInit(void) { return 0; }
-int nvmlInit_v2(void) { return 0; }
+
+int nvmlInit_v2(void) { return (int)number("PRETEND_FAULT"); }
+int nvmlInit(void) { return nvmlInit_v2(); }
 int nvmlShutdown(void) { return 0; }
+const char *nvmlErrorString(int code) { return code == 18 ? "Driver/library version mismatch" : "as pretended"; }
 
 int nvmlDeviceGetCount_v2(unsigned *count) {
     *count = (unsigned)number("PRETEND_GPUS");

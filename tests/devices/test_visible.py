@@ -41,6 +41,10 @@ def seen(monkeypatch: pytest.MonkeyPatch, machine: Machine | None, chosen: str |
         (WHOLE, "-1", []),
         (WHOLE, "NoDevFiles", []),
         (WHOLE, "1,-1,2", ["1"]),
+        (WHOLE, "none", []),
+        (WHOLE, "1,", ["1"]),
+        (WHOLE, "01,1", ["1"]),
+        (WHOLE, "GPU-1a,GPU-1", ["GPU-1a"]),
         (WHOLE, "MIG-of-an-older-driver", ["MIG-of-an-older-driver"]),
         (DIVIDED, None, ["MIG-1", "MIG-2", "GPU-2b"]),
         (DIVIDED, "MIG-2", ["MIG-2"]),
@@ -55,7 +59,20 @@ def test_a_process_may_use_what_its_variable_says(
 
 @pytest.mark.parametrize(
     ("machine", "chosen", "wrong"),
-    [(WHOLE, "0,3", "3"), (WHOLE, "GPU-3", "GPU-3"), (DIVIDED, "MIG-7", "MIG-7"), (Machine(()), "0", "0")],
+    [
+        (WHOLE, "0,3", "3"),
+        (WHOLE, "GPU-3", "GPU-3"),
+        (DIVIDED, "MIG-7", "MIG-7"),
+        (Machine(()), "0", "0"),
+        (WHOLE, "0 1", "0 1"),
+        (WHOLE, "0;1", "0;1"),
+        (WHOLE, "gpu-1a", "gpu-1a"),
+        (WHOLE, "all", "all"),
+        (WHOLE, "²", "²"),
+        (WHOLE, "GPU-2", "GPU-2"),
+        (WHOLE, "1,GPU-1a", "GPU-1a"),
+        (WHOLE, "GPU-1a,1", "1"),
+    ],
 )
 def test_a_gpu_that_is_not_there_is_refused(
     monkeypatch: pytest.MonkeyPatch, machine: Machine, chosen: str, wrong: str
@@ -101,3 +118,36 @@ def test_the_library_is_asked_and_nothing_is_started(nvml_folder: Path, gpus: in
     environment = pretend_gpus(nvml_folder, gpus, instances=instances)
     shown = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert shown.stdout.split() == [str(count), "True", "580.65.06", "False"]
+
+
+def test_gpus_of_a_broken_driver_are_no_reason_to_take_the_cpu(nvml_folder: Path, tmp_path: Path) -> None:
+    # A driver is there; what it holds is never asked.
+    (tmp_path / "libcuda.so.1").write_bytes((nvml_folder / "libnvidia-ml.so.1").read_bytes())
+    environment = pretend_gpus(nvml_folder, 2, fault=18)
+    environment["LD_LIBRARY_PATH"] += f":{tmp_path}"
+    code = "from benchbench.engines import slots; slots.available_slots(slots.Placement(devices=DEVICES)); print(1)"
+    default, on_cpu = (
+        subprocess.run(
+            [sys.executable, "-c", code.replace("DEVICES", devices)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        for devices in ("()", "('cpu',)")
+    )
+    said = "the driver of NVIDIA's GPUs does not answer: nvmlInit_v2: Driver/library version mismatch; `--devices cpu`"
+    assert said in default.stderr.splitlines()[-1]
+    assert on_cpu.stdout == "1\n"
+
+
+@pytest.mark.parametrize(("fault", "chosen"), [(9, None), (4, None), (18, ""), (18, "-1")])
+def test_a_driver_without_gpus_for_this_process_is_no_fault(
+    monkeypatch: pytest.MonkeyPatch, nvml_folder: Path, fault: int, chosen: str | None
+) -> None:
+    environment = pretend_gpus(nvml_folder, 2, fault=fault) | (
+        {} if chosen is None else {"CUDA_VISIBLE_DEVICES": chosen}
+    )
+    code = "from benchbench.devices import visible; print(visible.visible().identifiers)"
+    shown = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "()"
