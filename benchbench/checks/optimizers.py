@@ -14,6 +14,7 @@ from benchbench.checks.foreign_code import blamed, called
 from benchbench.checks.subjects import Subject
 from benchbench.checks.uncalled import uncalled_methods
 from benchbench.cost.ledger import Ledger
+from benchbench.execution.shared_state import shared_state_kept
 from benchbench.objective import Objective
 from benchbench.problems import Problem, nearest_name
 from benchbench.streams import Streams
@@ -118,7 +119,8 @@ def _lacks_graph(optimizer: torch.optim.Optimizer, model: torch.nn.Module, creat
     def first_step() -> bool:
         stepping.training(optimizer)
         try:
-            _step(optimizer, model, create_graph)
+            with shared_state_kept(optimizer):
+                _step(optimizer, model, create_graph)
         except stepping.MissingGraphError:
             return True
         return False

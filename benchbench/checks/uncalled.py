@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from benchbench import stepping
 from benchbench.checks.foreign_code import called
 from benchbench.cost.state import optimizers_in
+from benchbench.execution.shared_state import shared_state_kept
 
 _STEPS = 12
 """One more than the interval of methods that do something in every tenth step."""
@@ -42,7 +43,7 @@ def uncalled_methods(build: Callable[[], object], step: Callable[[Optimizer], No
     reached: set[CodeType] = set()
 
     def perform() -> bool:
-        with _noting(reached):
+        with shared_state_kept(optimizer), _noting(reached):
             traced = build()
             assert isinstance(traced, Optimizer)
             stepping.training(traced)

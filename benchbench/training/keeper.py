@@ -191,8 +191,8 @@ class Keeper:
             if not self._tried:
                 resumption.check(self._spec, progress.training, checkpoints.load(path)["progress"]["training"])
         except resumption.NotTriedError as error:
-            self._tried = True
-            self._remark(f"whether this run can be resumed could not be tried: {error}")
+            text = "whether this run can be resumed could not be tried, so it begins anew when it is interrupted"
+            self._refuse(checkpoints, f"{text}: {error}")
         except resumption.OtherStepsError as error:
             self._refuse(checkpoints, f"this run cannot be resumed, and begins anew when it is interrupted: {error}")
         except OSError as error:  # a full disk, say, which may have room the next time

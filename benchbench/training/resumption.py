@@ -14,6 +14,7 @@ from benchbench import registry, stepping
 from benchbench.cost.ledger import Ledger
 from benchbench.cost.state import optimizers_in
 from benchbench.devices import use
+from benchbench.execution.shared_state import shared_state_kept
 from benchbench.objective import Objective
 from benchbench.plugins import describe_exception
 from benchbench.runs.checkpoint import same
@@ -49,14 +50,18 @@ def check(spec: RunSpec, training: Training, state: Mapping[str, Any]) -> None:
     device = training.parameters[0].device
     create_graph = registry.needs_create_graph(spec.optimizer, spec.create_graph)
     with use.forked_random_state(device):
-        try:
-            undisturbed = _weights(_copy(training), create_graph)
-        except Exception as error:
-            raise NotTriedError(describe_exception(error)) from error
-        try:
-            resumed = _weights(_loaded(spec, training, state), create_graph)
-        except Exception as error:
-            raise OtherStepsError(describe_exception(error)) from error
+        with shared_state_kept(training.optimizer) as changed:
+            try:
+                undisturbed = _weights(_copy(training), create_graph)
+            except Exception as error:
+                raise NotTriedError(describe_exception(error)) from error
+            if changed():
+                raise OtherStepsError("a part of the optimizer's state is in globals, class attributes or closures")
+        with shared_state_kept(training.optimizer):
+            try:
+                resumed = _weights(_loaded(spec, training, state), create_graph)
+            except Exception as error:
+                raise OtherStepsError(describe_exception(error)) from error
     if not same(undisturbed, resumed):
         raise OtherStepsError("a part of the optimizer's state is not in its state_dict")
 
@@ -66,19 +71,40 @@ def _copy(training: Training) -> Optimizer:
     # Torch's own way of copying optimizers leaves out every attribute that it does not know.
     memo: dict[int, Any] = {}
     copy.deepcopy(training.task.model, memo)
+    # Torch leaves out what a parameter has besides its value, and so would an attempt that begins from a checkpoint.
+    for parameter in training.parameters:
+        copied_parameter = memo[id(parameter)]
+        vars(copied_parameter).update(copy.deepcopy(vars(parameter), memo))
+        copied_parameter.grad = None if parameter.grad is None else parameter.grad.detach().clone()
     originals = optimizers_in(training.optimizer)
     for each in originals:
         memo[id(each)] = object.__new__(type(each))
     for each in originals:
         vars(memo[id(each)]).update(copy.deepcopy(vars(each), memo))
+    identities = {id(each): id(memo[id(each)]) for each in training.parameters}
+    for each in originals:
+        _renamed(vars(memo[id(each)]), identities)
     copied: Optimizer = memo[id(training.optimizer)]
     return copied
 
 
+def _renamed(tree: object, identities: Mapping[int, int]) -> None:
+    """Let entries of dictionaries that are found by the identity of a parameter be found by that of its copy."""
+    if not isinstance(tree, dict):
+        return
+    for key, value in list(tree.items()):
+        _renamed(value, identities)
+        if isinstance(key, int) and key in identities:
+            tree[identities[key]] = tree.pop(key)
+
+
 def _loaded(spec: RunSpec, training: Training, state: Mapping[str, Any]) -> Optimizer:
     """Return a new optimizer, over a copy of the model, as another attempt would set it up."""
+    # Of a parameter's attributes, it has those that the model's author gave it.
     memo: dict[int, Any] = {}
     model: nn.Module = copy.deepcopy(training.task.model, memo)
+    for parameter, attributes in zip(model.parameters(), training.attributes, strict=True):
+        vars(parameter).update(attributes)
     given = list(getattr(training.task, "parameters", training.task.model.parameters)())
     seed = training.streams.short_seed("probes")
     optimizer = registry.build_optimizer(spec.optimizer, copy.deepcopy(given, memo), seed=seed, model=model)

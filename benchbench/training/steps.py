@@ -52,6 +52,7 @@ class Training:
         buffers: Those of its model.
         optimizer: The optimizer over the task's model.
         parameters: What it moves, in its order, frozen ones included.
+        attributes: Those of each parameter of the model, as they were before there was an optimizer.
         schedules: What changes its hyperparameters from step to step.
         compiled: The compiled loss, where the spec asks for one.
         ledger: What the steps have cost.
@@ -75,6 +76,7 @@ class Training:
         if ranks is not None and spec.execution.batch_norm == "synchronised":
             synchronise(model, ranks)
         set_training_mode(model)
+        self.attributes = [dict(vars(p)) for p in model.parameters()]
         given, trainable = getattr(self.task, "parameters", model.parameters)(), coverage.trainable(model)
         self.optimizer = registry.build_optimizer(
             spec.optimizer, given, seed=self.streams.short_seed("probes"), model=model

@@ -6,6 +6,7 @@ import math
 import os
 import traceback
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from benchbench.devices.kinds import kind_of
 from benchbench.execution import backends
 from benchbench.execution.buffers import load_state
 from benchbench.execution.ranks import RankEndedError
+from benchbench.execution.shared_state import shared_state_kept
 from benchbench.provenance import InstalledCode
 from benchbench.runs.folder import RunFolder
 from benchbench.runs.presence import present
@@ -90,9 +92,11 @@ def _run(
         use.forked_random_state(device),
         backends.configured(spec.execution, device),
         following(spec, device, data) as followers,
+        ExitStack() as kept,
     ):
         progress = keeper.begin(lambda: Progress(spec, device, data, followers.ranks, keeper.note))
         training, task = progress.training, progress.training.task
+        kept.enter_context(shared_state_kept(training.optimizer))  # for the next run in this process
         outcome: Outcome = "finished"
         message = ""
 

@@ -10,6 +10,7 @@ from benchbench.runs.folder import RunFolder
 from tests.training.test_attempt import assert_equal, perform, small, stop_after
 
 HIDDEN = '''
+import itertools
 import numpy as np
 import torch
 
@@ -61,6 +62,69 @@ class Holding(Counted):
     def change(self):
         self.inner.step()
 
+COUNTS = {"steps": 0}
+
+class InAGlobal(Counted):
+    def change(self):
+        COUNTS["steps"] += 1
+        self.param_groups[0]["params"][0].grad.mul_(COUNTS["steps"]**-0.5)
+
+class InItsClass(Counted):
+    steps = 0
+    def change(self):
+        type(self).steps += 1
+        self.param_groups[0]["params"][0].grad.mul_(self.steps**-0.5)
+
+class InAClosure(Counted):
+    def __init__(self, params, lr: float = 0.1):
+        super().__init__(params, lr=lr)
+        steps = 0
+        def counted():
+            nonlocal steps
+            steps += 1
+            return steps
+        self.counted = counted
+
+    def change(self):
+        self.param_groups[0]["params"][0].grad.mul_(self.counted()**-0.5)
+
+class OnParameters(Counted):
+    def step(self, closure):
+        self.count = 0
+        return super().step(closure)
+
+    def change(self):
+        for p in self.param_groups[0]["params"]:
+            p.steps = getattr(p, "steps", 0) + 1
+            p.grad.mul_(p.steps**-0.5)
+
+class ByIdentity(OnParameters):
+    def __init__(self, params, lr: float = 0.1):
+        super().__init__(params, lr=lr)
+        self.steps = {}
+
+    def change(self):
+        for p in self.param_groups[0]["params"]:
+            self.steps[id(p)] = self.steps.get(id(p), 0) + 1
+            p.grad.mul_(self.steps[id(p)]**-0.5)
+
+class OldGradients(OnParameters):
+    def step(self, closure):
+        old = [p.grad for p in self.param_groups[0]["params"]]
+        closure()
+        for p, gradient in zip(self.param_groups[0]["params"], old):
+            if gradient is not None:
+                p.grad.add_(gradient, alpha=0.5)
+        return torch.optim.SGD.step(self)
+
+class Iterating(OnParameters):
+    def __init__(self, params, lr: float = 0.1):
+        super().__init__(params, lr=lr)
+        self.rates = (step**-0.5 for step in itertools.count(1))
+
+    def change(self):
+        self.param_groups[0]["params"][0].grad.mul_(next(self.rates))
+
 class Honest(Counted):
     def state_dict(self):
         return {**super().state_dict(), "count": self.count}
@@ -90,13 +154,17 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["Counted", "EveryTenth", "Drawing", "Averaging", "Holding"])
+NAMES = ["Counted", "EveryTenth", "Drawing", "Averaging", "Holding"]
+ELSEWHERE = ["InAGlobal", "InItsClass", "InAClosure", "OnParameters", "ByIdentity", "OldGradients", "Iterating"]
+
+
+@pytest.mark.parametrize("name", [*NAMES, *ELSEWHERE])
 def test_a_run_with_hidden_state_begins_anew_and_says_so(name: str, file: Path, tmp_path: Path) -> None:
     chosen = small(f"{file}:{name}", parameters={})
     perform(tmp_path / "undisturbed", chosen)
     stopped = perform(tmp_path / "stopped", chosen, stop_after(7))
     assert stopped.outcome == "interrupted"
-    assert "cannot be resumed, and begins anew when it is interrupted" in stopped.environment["checkpoints"]
+    assert "begins anew when it is interrupted" in stopped.environment["checkpoints"]
     assert not RunFolder(tmp_path / "stopped").checkpoints.files()
     assert "resumed" not in perform(tmp_path / "stopped", chosen).environment
     assert_equal(tmp_path / "undisturbed", tmp_path / "stopped")
@@ -113,5 +181,6 @@ def test_a_run_whose_state_is_complete_goes_on(file: Path, tmp_path: Path) -> No
 def test_what_cannot_be_tried_is_said(file: Path, tmp_path: Path) -> None:
     chosen = small(f"{file}:Picky", parameters={})
     stopped = perform(tmp_path, chosen, stop_after(7))
-    said = "whether this run can be resumed could not be tried: ValueError: this loss is too large for me"
-    assert stopped.environment["checkpoints"] == said
+    said = "whether this run can be resumed could not be tried, so it begins anew when it is interrupted"
+    assert stopped.environment["checkpoints"] == f"{said}: ValueError: this loss is too large for me"
+    assert not RunFolder(tmp_path).checkpoints.files()
