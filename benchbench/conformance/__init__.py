@@ -2,44 +2,20 @@
 
 from __future__ import annotations
 
-import random
-import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Literal
-
-import numpy as np
-import torch
+from dataclasses import replace
+from functools import partial
 
 from benchbench import stepping
 from benchbench.conformance import promises
 from benchbench.conformance.nan import survives_nan
-from benchbench.conformance.promises import BrokenPromiseError, DiffersByDesignError, NotApplicableError
 from benchbench.conformance.subject import Subject
+from benchbench.conformance.trying import Grade, Verdict, generators_kept, verdict
 from benchbench.plugins import describe_exception
 from benchbench.problems import printable
 from benchbench.values import Component
 
-Grade = Literal["ok", "FAIL", "differs", "unknown"]
-"""`FAIL` is a broken promise; `differs` is what some methods do by design, and this harness can live with; `unknown` is
-what cannot be told of this optimizer."""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Whether a promise is kept.
-
-    Attributes:
-        promise: What is promised.
-        grade: `ok`, `FAIL`, `differs` or `unknown`.
-        reason: Why, or a remark, in one line.
-    """
-
-    promise: str
-    grade: Grade
-    reason: str = ""
-
+__all__ = ["PROMISES", "WORKS", "Grade", "Verdict", "verdicts"]
 
 WORKS = "is constructed and makes steps"
 
@@ -68,7 +44,7 @@ def verdicts(component: Component, *, create_graph: bool | None = None) -> Itera
         One verdict per promise.
     """
     try:
-        with _undisturbed():
+        with generators_kept():
             subject = _tried(Subject(component, create_graph))
     except Exception as error:  # noqa: BLE001 - foreign code
         yield Verdict(WORKS, "FAIL", printable(describe_exception(error)))
@@ -81,22 +57,9 @@ def verdicts(component: Component, *, create_graph: bool | None = None) -> Itera
         if subject.matrices_only
         else "",
     )
-    for promise in PROMISES:
-        with _undisturbed():
-            yield _verdict(promise, subject)
-
-
-def _verdict(promise: str, subject: Subject) -> Verdict:
-    try:
-        return Verdict(promise, "ok", printable(PROMISES[promise](subject)))
-    except NotApplicableError as reason:
-        return Verdict(promise, "unknown", printable(str(reason)))
-    except DiffersByDesignError as reason:
-        return Verdict(promise, "differs", printable(str(reason)))
-    except BrokenPromiseError as reason:
-        return Verdict(promise, "FAIL", printable(str(reason)))
-    except Exception as error:  # noqa: BLE001 - foreign code
-        return Verdict(promise, "FAIL", printable(describe_exception(error)))
+    for promise, is_kept in PROMISES.items():
+        with generators_kept():
+            yield verdict(promise, partial(is_kept, subject))
 
 
 def _tried(subject: Subject) -> Subject:
@@ -112,16 +75,3 @@ def _tried(subject: Subject) -> Subject:
         subject = replace(subject, undeclared_need=True)
         subject.on_network().run(1)
     return subject
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Put global generators back afterwards, and keep warnings off the report."""
-    python, numpy = random.getstate(), np.random.get_state()
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-        warnings.simplefilter("ignore")
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from benchbench import registry
-from benchbench.conformance import Verdict
-from benchbench.conformance.generators import generators_kept, random_states, seed_all, verdict
 from benchbench.conformance.promises import BrokenPromiseError, NotApplicableError
+from benchbench.conformance.trying import Verdict, generators_kept, random_states, seed_all, verdict
 from benchbench.datasets import Dataset, Images, Traits
 from benchbench.runs.checkpoint import same
 from benchbench.values import Component

@@ -19,9 +19,8 @@ from torch import nn
 from torch.utils import _pytree
 
 from benchbench import registry
-from benchbench.conformance import Verdict
-from benchbench.conformance.generators import generators_kept, random_states, seed_all, verdict
 from benchbench.conformance.promises import BrokenPromiseError, NotApplicableError
+from benchbench.conformance.trying import Verdict, generators_kept, random_states, seed_all, verdict
 from benchbench.execution import parts
 from benchbench.execution.buffers import ModelBuffers, load_state, state_of
 from benchbench.objective import Objective

@@ -1,4 +1,4 @@
-"""The global random generators while promises are tried, and a promise that is tried."""
+"""Trying a promise: the verdict on it, and the global random generators meanwhile."""
 
 from __future__ import annotations
 
@@ -6,14 +6,34 @@ import random
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 
-from benchbench.conformance import Verdict
-from benchbench.conformance.promises import BrokenPromiseError, NotApplicableError
+from benchbench.conformance.promises import BrokenPromiseError, DiffersByDesignError, NotApplicableError
 from benchbench.plugins import describe_exception
 from benchbench.problems import printable
+
+Grade = Literal["ok", "FAIL", "differs", "unknown"]
+"""`FAIL` is a broken promise; `differs` is what some methods do by design, and this harness can live with; `unknown` is
+what cannot be told of this plugin."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a promise is kept.
+
+    Attributes:
+        promise: What is promised.
+        grade: `ok`, `FAIL`, `differs` or `unknown`.
+        reason: Why, or a remark, in one line.
+    """
+
+    promise: str
+    grade: Grade
+    reason: str = ""
 
 
 @contextmanager
@@ -48,6 +68,8 @@ def verdict(promise: str, is_kept: Callable[[], str]) -> Verdict:
         return Verdict(promise, "ok", printable(is_kept()))
     except NotApplicableError as reason:
         return Verdict(promise, "unknown", printable(str(reason)))
+    except DiffersByDesignError as reason:
+        return Verdict(promise, "differs", printable(str(reason)))
     except BrokenPromiseError as reason:
         return Verdict(promise, "FAIL", printable(str(reason)))
     except Exception as error:  # noqa: BLE001 - foreign code
