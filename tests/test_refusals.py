@@ -154,6 +154,7 @@ def test_a_command_is_refused(arguments: str, said: str, write_suite: Callable[.
     refuses(call(*(path if word == "SUITE" else word for word in arguments.split())), said)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
