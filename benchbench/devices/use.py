@@ -6,7 +6,7 @@ import functools
 import platform
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -109,6 +109,14 @@ def make_current(device: torch.device) -> None:
     """Let a device be the one that is meant where none is named, such as by a collective operation."""
     if is_accelerator(device) and device.index is not None:
         torch.accelerator.set_device_index(device.index)
+
+
+@contextmanager
+def current(device: torch.device) -> Iterator[None]:
+    """Let a device be the one that is meant where none is named, inside: by what pins memory, by plugins."""
+    index = device.index if is_accelerator(device) else None
+    with nullcontext() if index is None else torch.accelerator.device_index(index):
+        yield
 
 
 def reset_peak(device: torch.device) -> None:

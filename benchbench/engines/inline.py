@@ -61,12 +61,15 @@ class InlineEngine:
         try:
             # What a plugin prints must not end up among the tables.
             with stopping_on(signal.SIGINT, signal.SIGTERM) as stop, redirect_stdout(sys.stderr):
+
+                def is_over() -> bool:
+                    return stop() or time.monotonic() > deadline
+
                 device = torch.device(self._device)
                 try:
                     use.start(device)
-                    result = run_in_folder(
-                        job.spec, device, job.folder, data=job.data, stop=lambda: stop() or time.monotonic() > deadline
-                    )
+                    with use.current(device):
+                        result = run_in_folder(job.spec, device, job.folder, data=job.data, stop=is_over)
                 except use.DeviceMissingError as error:
                     message = f"meant for {self._slot.name}: {error}"
                     result = RunResult(key=job.spec.key, outcome="failed", message=message)

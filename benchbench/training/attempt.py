@@ -144,7 +144,7 @@ class Progress:
             keep_weights=self.judged != "test" and spec.reads_test,
         )
         self.usage = Usage(device)
-        self._tries_algorithms = spec.execution.cudnn_benchmark and device.type != "cpu"
+        self._tries_algorithms = spec.execution.cudnn_benchmark and use.is_accelerator(device)
         self.warm_up = WarmUp(self.usage.elapsed, self.training.ledger, self._prepares_by_shape)
         self.recorder = (
             None if spec.diagnostics is None else Recorder(spec.diagnostics, self.training, self.usage, note=note)

@@ -18,6 +18,7 @@ from benchbench.execution.shared_state import shared_state_kept
 from benchbench.objective import Objective
 from benchbench.plugins import describe_exception
 from benchbench.runs.checkpoint import same
+from benchbench.training.shortage import shortage_of
 from benchbench.training.steps import Training
 from benchbench.values import RunSpec
 
@@ -61,6 +62,8 @@ def check(spec: RunSpec, training: Training, state: Mapping[str, Any]) -> None:
             try:
                 resumed = _weights(_loaded(spec, training, state), create_graph)
             except Exception as error:
+                if shortage_of(error):  # of memory for the copies, which says nothing about the optimizer
+                    raise NotTriedError(describe_exception(error)) from error
                 raise OtherStepsError(describe_exception(error)) from error
     if not same(undisturbed, resumed):
         raise OtherStepsError("a part of the optimizer's state is not in its state_dict")

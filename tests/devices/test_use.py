@@ -1,6 +1,8 @@
 """What a run does with its device, shown on the CPU, and on an accelerator that takes notes."""
 
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -75,6 +77,22 @@ def test_only_the_runs_own_device_is_seeded_and_forked(monkeypatch: pytest.Monke
     seeded: list[Any] = [("seed", 0, 5)] if device.index is None else ["init", ("seed", 1, 5)]
     assert done == [("get", device), *seeded, ("set", device)]
     assert current == [0]
+
+
+@pytest.mark.parametrize(("name", "inside"), [("cuda:2", [2]), ("cuda", []), ("cpu", [])])
+def test_the_runs_device_is_current_inside(monkeypatch: pytest.MonkeyPatch, name: str, inside: list[int]) -> None:
+    current: list[int] = []
+
+    @contextmanager
+    def device_index(index: int) -> Iterator[None]:
+        current.append(index)
+        yield
+        current.remove(index)
+
+    monkeypatch.setattr(torch.accelerator, "device_index", device_index)
+    with use.current(torch.device(name)):
+        assert current == inside
+    assert current == []
 
 
 @pytest.mark.parametrize("hip", [None, "6.4"])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from benchbench.devices import use
 from benchbench.devices.kinds import NVIDIA
@@ -15,6 +18,8 @@ from benchbench.engines.inline import InlineEngine
 from benchbench.engines.local import LocalEngine
 from benchbench.engines.slots import Placement, gpu_slots, merged
 from benchbench.problems import BadInputError
+from benchbench.training import trainer
+from benchbench.values import RunResult
 from tests.conftest import benchbench
 from tests.engines.conftest import execute, make_job
 
@@ -67,6 +72,29 @@ def test_an_inline_run_takes_the_gpu_that_was_chosen(
     assert started == [f"cuda:{devices[0] if devices else 0}"]
 
 
+def test_an_inline_run_has_its_gpu_as_the_current_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for module in (slots, inline):
+        monkeypatch.setattr(module, "visible", lambda: EIGHT)
+    current: list[int] = []
+
+    def run(spec: Any, device: Any, folder: Any, **_: Any) -> RunResult:
+        return RunResult(key=spec.key, outcome="finished", message=f"{device} beside {current}")
+
+    @contextmanager
+    def device_index(index: int) -> Iterator[None]:
+        current.append(index)
+        yield
+        current.remove(index)
+
+    monkeypatch.setattr(use, "start", lambda device, number=1: None)
+    monkeypatch.setattr(trainer, "run_in_folder", run)
+    monkeypatch.setattr(torch.accelerator, "device_index", device_index)
+    engine = create("inline", Placement(devices=("2",)))
+    [result] = execute(engine, [make_job(tmp_path / "runs", "line")]).values()
+    assert result.message == "cuda:2 beside [2]"
+    assert current == []
+
+
 @pytest.mark.parametrize(
     ("here", "devices", "ranks"),
     [(EIGHT, ("GPU-3a",), 1), (EIGHT, ("3", "1"), 2), (DIVIDED, ("MIG-2",), 1), (DIVIDED, ("GPU-1a",), 1)],
@@ -109,7 +137,7 @@ def test_a_cluster_is_not_told_which_gpus_of_this_machine(engine: str, options: 
 def test_ranks_without_a_gpu_each_are_one_line(monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
     monkeypatch.setattr(slots, "visible", lambda: EIGHT)
     with pytest.raises(BadInputError, match=r"ranks: each rank needs a GPU of its own; allowed: up to 2, .* \(got 3\)"):
-        create(engine, Placement(devices=("0", "1"), per_device=2), ranks=3)
+        create(engine, Placement(devices=("0", "1"), per_device=1 if engine == "inline" else 2), ranks=3)
 
 
 def test_devices_that_are_not_there_end_the_command_in_one_line(workplace: Path) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchbench.runs.folder import RunFolder
+from benchbench.training import resumption
 from tests.training.test_attempt import assert_equal, perform, small, stop_after
 
 HIDDEN = '''
@@ -184,3 +186,15 @@ def test_what_cannot_be_tried_is_said(file: Path, tmp_path: Path) -> None:
     said = "whether this run can be resumed could not be tried, so it begins anew when it is interrupted"
     assert stopped.environment["checkpoints"] == f"{said}: ValueError: this loss is too large for me"
     assert not RunFolder(tmp_path).checkpoints.files()
+
+
+def test_memory_that_the_trial_lacks_is_no_fault_of_the_optimizer(
+    monkeypatch: pytest.MonkeyPatch, file: Path, tmp_path: Path
+) -> None:
+    def loaded(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(resumption, "_loaded", loaded)
+    stopped = perform(tmp_path, small(f"{file}:Honest", parameters={}), stop_after(7))
+    assert "could not be tried" in stopped.environment["checkpoints"]
+    assert "CUDA out of memory" in stopped.environment["checkpoints"]
