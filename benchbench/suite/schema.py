@@ -65,7 +65,8 @@ def _check_table(name: str) -> str:
 
 
 def _check_metric(name: str) -> str:
-    if not re.fullmatch(r"\w+(/[\w.@-]+)+", name) or len(name) > LONGEST_LABEL:
+    # What follows the split is a task's choice.
+    if not re.fullmatch(r"\w+/\S(.*\S)?", name) or not name.isprintable() or len(name) > LONGEST_LABEL:
         raise ValueError("must be the name of a metric, such as test/accuracy")
     return name
 

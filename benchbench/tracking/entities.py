@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,11 @@ TAG = "benchbench."
 LONGEST_TEXT = 4000
 _PART = f"{TAG}result."
 _EVALUATED = ("validation/", "test/")
+_LONGEST_NAME = 250
+_NOT_IN_NAMES = re.compile(r"[^\w\-. :/]|_(?=x[0-9a-f]*_)")
+"""What MLflow refuses in names, and what looks like an escape."""
+_NOT_A_FOLDER = re.compile(r"^\.{0,2}$")
+"""Parts between slashes that mean another folder, or none, for names are paths to MLflow."""
 
 
 def parameters(spec: RunSpec) -> dict[str, object]:
@@ -100,7 +107,24 @@ def metric(name: str, value: float, step: int) -> Metric:
     """Return a number as MLflow's metric, recorded now."""
     from mlflow.entities import Metric
 
-    return Metric(name, value, int(time.time() * 1000), step)
+    return Metric(stored_name(name), value, int(time.time() * 1000), step)
+
+
+def stored_name(name: str) -> str:
+    """Return a metric's name as MLflow can hold it: itself, or with `_x40_`, say, for every @ in it.
+
+    It is for people. Results are read from their tags, where names are as they were given, so nothing decodes it.
+    """
+    written = "/".join(_NOT_A_FOLDER.sub(_escaped, part) for part in name.split("/"))
+    written = _NOT_IN_NAMES.sub(_escaped, written)
+    if len(written) > _LONGEST_NAME:
+        digest = hashlib.sha256(name.encode()).hexdigest()[:16]
+        written = f"{written[: _LONGEST_NAME - len(digest) - 1]}_{digest}"
+    return written
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return "".join(f"_x{ord(character):x}_" for character in found[0]) or "_x_"
 
 
 def text(value: object) -> str:

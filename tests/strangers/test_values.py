@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from benchbench.tracking.entities import stored_name
 from tests.strangers.conftest import TASK, Command
 
 RATES = '''
@@ -130,6 +132,24 @@ def test_a_metric_that_is_no_number_is_named(command: Command, workplace: Path, 
         assert found in result["message"]
     else:
         assert result["final"]["test/odd"] == found
+
+
+@pytest.mark.parametrize("name", ["acc@1", "accuracy (%)", "F₁, β=1", "acc_x40_1", "a//b", "../up"])
+def test_every_name_of_a_metric_reaches_the_store_and_the_tables(command: Command, workplace: Path, name: str) -> None:
+    (workplace / "odd.py").write_text(TASK + METRIC.replace('"odd": VALUE', f"{name!r}: 0.5"))
+    workload = {"workload": "odd.py:odd", "metrics": [f"test/{name}"]}
+    done = command("", {"It": {"optimizer": "sgd", "lr": 0.1}}, workload=workload)
+    assert (done.exit_code, done.results["It"]["final"][f"test/{name}"]) == (0, 0.5), done.stderr
+    shutil.rmtree(workplace / ".benchbench")
+    again = command("", {"It": {"optimizer": "sgd", "lr": 0.1}}, "report", "suite.yaml", workload=workload)
+    assert "0.5000" in again.stdout
+
+
+def test_names_of_metrics_stay_apart_in_the_store() -> None:
+    names = ["acc@1", "acc_x40_1", "acc-1", "a/b", "a//b", "a/./b", "a/../b", "long" * 80, "long" * 79 + "@"]
+    assert len({stored_name(name) for name in names}) == len(names)
+    assert max(len(stored_name(name)) for name in names) <= 250  # MLflow's limit
+    assert stored_name("validation/acc-1 of: 2.0") == "validation/acc-1 of: 2.0"
 
 
 SEEDED = '''
