@@ -186,7 +186,7 @@ class _Folder:
         sys.modules[self.name] = package
 
     def is_current(self) -> bool:
-        """Whether importing everything once more would execute the same code."""
+        """Return whether importing everything again would execute the same code."""
         try:
             return all(sources(path) == before for path, before in self.loaded.items())
         except UnreadableError:
@@ -232,7 +232,7 @@ class _Folder:
 _numbers = itertools.count(1)
 
 _folders: dict[Path, _Folder] = {}
-"""What has been imported from each folder, remembered like the modules themselves."""
+"""Modules imported from each folder, kept like `sys.modules`."""
 
 
 def load(path: Path) -> ModuleType:

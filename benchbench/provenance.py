@@ -1,4 +1,4 @@
-"""Which code results come from: the installed packages that a run's plugins lie in, and whether these have changed."""
+"""The installed code that results come from, and whether it has changed since."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Streams:
         return torch.Generator().manual_seed(self.seed(name, index))
 
     def reseed_global(self, name: str, index: int, device: torch.device) -> None:
-        """Let torch's global generators of the CPU and of `device` continue with a stream."""
+        """Seed torch's global generators of the CPU and of `device` from a stream."""
         import torch
 
         from benchbench.devices import use

@@ -35,7 +35,7 @@ from benchbench.training.steps import Training
 from benchbench.values import RunSpec
 
 CUDA = torch.device("cuda", 0)
-"""What pretended tensors call their device."""
+"""The device that pretended tensors name."""
 
 METHODS: dict[str, dict[str, Any]] = {
     "sgd": {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4},
@@ -65,7 +65,7 @@ _CHUNK, _BLOCKS = 65536, 320
 
 @dataclass
 class Counts:
-    """What a GPU was asked to do.
+    """Operations that a GPU was asked for.
 
     Attributes:
         kernels: Launches by the name of the operation.
@@ -329,7 +329,7 @@ def _kernels_over_lists(name: str, args: Sequence[Any]) -> int:
 
 @dataclass(frozen=True)
 class StepCounts:
-    """What a step of training asks of a GPU.
+    """Operations that a training step asks of a GPU.
 
     Attributes:
         data: Counts of the batch's way to the device.
@@ -348,7 +348,7 @@ class StepCounts:
 
     @property
     def waits(self) -> Counter[str]:
-        """What the host had to wait for, and how often."""
+        """What the host waited for, by name, and how often."""
         return self.data.waits + self.step.waits
 
 

@@ -159,7 +159,7 @@ class Attempt:
 
     @property
     def trains(self) -> bool:
-        """Whether it ran to the end of its epochs."""
+        """Return whether it ran to the end of its epochs."""
         return self.result is not None and self.result.outcome == "finished"
 
 

@@ -120,6 +120,6 @@ def _unset(subject: Subject, allowed: Mapping[str, Parameter]) -> list[Problem]:
 
 
 def component_problems(kind: Kind, component: Component) -> list[Problem]:
-    """Return what is wrong with the target and the parameters of a component that stands in no suite but in options."""
+    """Return what is wrong with the target and the parameters of a component given by options rather than a suite."""
     places = {("", "", name): Place("--set", field=name) for name in component.parameters}
     return parameter_problems(Subject(kind, component, Origin(places=places), "", ""))

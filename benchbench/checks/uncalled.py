@@ -19,7 +19,7 @@ _STEPS = 12
 """One more than the interval of methods that do something in every tenth step."""
 
 _CALLED_BY_NAME = frozenset({"train", "eval", "first_step", "second_step"})
-"""What `stepping` knows the use of."""
+"""Methods that `stepping` calls."""
 
 
 def uncalled_methods(build: Callable[[], object], step: Callable[[Optimizer], None]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Whether an image data set keeps the promises that the harness relies on."""
+"""Checks of image data sets: the promises that the harness relies on."""
 
 from __future__ import annotations
 

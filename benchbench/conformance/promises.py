@@ -31,7 +31,7 @@ _LEAST_PROGRESS = 1e-4
 _EXTRA_CURVATURE = 3.0
 
 _OTHER_RATES = (0.1, 0.01, 10.0, 100.0)
-"""What the learning rate is multiplied with where it shows no progress."""
+"""Factors for the learning rate, tried where the default shows no progress."""
 
 
 class BrokenPromiseError(Exception):
@@ -39,7 +39,7 @@ class BrokenPromiseError(Exception):
 
 
 class NotApplicableError(Exception):
-    """Whether a promise is kept cannot be told of this optimizer; the message says why."""
+    """A promise that cannot be tried with this optimizer; the message says why."""
 
 
 class DiffersByDesignError(Exception):

@@ -23,7 +23,7 @@ what cannot be told of this plugin."""
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a promise is kept.
+    """The outcome of trying a promise.
 
     Attributes:
         promise: What is promised.

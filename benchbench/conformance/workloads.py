@@ -1,4 +1,4 @@
-"""Whether a workload keeps the promises that the harness relies on."""
+"""Checks of workloads: the promises that the harness relies on."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class Trial:
 
     @cached_property
     def is_quick(self) -> bool:
-        """Whether an evaluation may be tried: the forward passes of an epoch would take less than the patience."""
+        """Return whether an evaluation may be tried: an epoch's forward passes would take less than the patience."""
         if math.isinf(self.patience):
             return True
         with untouched(self.task), torch.no_grad():

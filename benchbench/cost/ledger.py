@@ -23,7 +23,7 @@ _ENGINE = "_execution_engine"
 
 
 COUNTS = ("steps", "forwards", "gradients", "hvps")
-"""What a ledger counts."""
+"""Names of the counts of a ledger."""
 
 
 class Ledger:

@@ -1,4 +1,4 @@
-"""What an optimizer holds in memory: in `state`, in its groups, in attributes, in other optimizers."""
+"""Memory of an optimizer: in `state`, its groups, its attributes and the optimizers that it holds."""
 
 from __future__ import annotations
 

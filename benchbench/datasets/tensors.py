@@ -44,7 +44,7 @@ class Draws:
 
 @dataclass(frozen=True)
 class Crops:
-    """Where the crops of a batch lie, on the device of the images.
+    """Positions of the crops of a batch, on the device of the images.
 
     Attributes:
         top: First row, of shape (n,).

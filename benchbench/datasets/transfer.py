@@ -1,4 +1,4 @@
-"""How tensors that are made on the host reach the device: in one copy, which nothing waits for, and ahead of time."""
+"""Transfers of tensors from the host to the device: one asynchronous copy per batch, ahead of time."""
 
 from __future__ import annotations
 

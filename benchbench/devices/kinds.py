@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Feature = Literal["float64", "ranks"]
-"""What a kind of device may lack."""
+"""Features that a kind of device may lack."""
 
 
 @dataclass(frozen=True)

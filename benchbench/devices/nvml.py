@@ -31,7 +31,7 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Machine:
-    """What NVML says about this machine.
+    """The GPUs and the driver of this machine, as NVML reports them.
 
     Attributes:
         gpus: The GPUs, in the order of the bus.

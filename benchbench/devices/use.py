@@ -1,4 +1,4 @@
-"""What a run does with its device. The device is started by that, and no other one; a CPU run starts none."""
+"""Operations of a run on its device. They start that device and no other; a CPU run starts none."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def count(device: torch.device) -> int:
 
 
 def seed(device: torch.device, number: int) -> None:
-    """Let the global generator of a device continue from a seed, and leave those of all others as they are.
+    """Seed the global generator of a device, and leave those of all others alone.
 
     `torch.manual_seed` would do the same for every kind of device, but where one has not been started it notes the
     call and its stack for later, which takes longer than a step of a small model.
@@ -106,7 +106,7 @@ def seconds_between(first: Any, last: Any) -> float:
 
 
 def make_current(device: torch.device) -> None:
-    """Let a device be the one that is meant where none is named, such as by a collective operation."""
+    """Make a device the current one, which is used where none is named, such as by collective operations."""
     if is_accelerator(device) and device.index is not None:
         torch.accelerator.set_device_index(device.index)
 

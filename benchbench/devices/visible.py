@@ -18,7 +18,7 @@ from benchbench.problems import BadInputError, Problem
 _UUID_PREFIXES = ("GPU-", "MIG-")
 
 _SECONDS = 60.0
-"""How long another process may take to count devices."""
+"""Time limit for counting devices in another process."""
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ class LocalEngine:
             self._start(self._waiting.pop(0), slots, self._kept_by(job, slots))
 
     def _free_for(self, job: Job) -> list[Slot]:
-        """Return the free slots that a job can be put on: one that shall be alone finds nobody there."""
+        """Return the free slots that a job can be put on; a job that must be alone needs an empty device."""
         taken = {slot.device_name for running in self._running for slot in running.slots}
         if job.alone == "host" and taken:
             return []

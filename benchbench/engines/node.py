@@ -21,7 +21,7 @@ _POLL_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a run is meant to have where it starts.
+    """The device and the threads that a run is meant to have.
 
     Attributes:
         threads: CPU threads.
@@ -64,7 +64,7 @@ def execute(job: Job, wanted: Wanted, stop: Callable[[], bool]) -> RunResult:
 
 
 def refuse(job: Job, reason: str) -> RunResult:
-    """Let a run fail that would not run where it is meant to, and return that.
+    """Fail a run that would not run where it is meant to, and return the result.
 
     Args:
         job: The run, which has not been started.
@@ -88,7 +88,7 @@ def slot_here(wanted: Wanted) -> Slot:
     """
     gpus, threads = wanted.gpus, wanted.threads
     if not gpus:
-        # How many others the system really puts beside it, the run can't know.
+        # The run can't know how many others the system really puts on the same device.
         return Slot("cpu", CPU.type, threads, sharing=max(1, (os.cpu_count() or 1) // threads))
     try:
         here = visible()

@@ -215,7 +215,7 @@ def _visible_to_cluster(slot: Slot, gpus: Sequence[str]) -> dict[str, str]:
 
 @contextmanager
 def _with_environment(added: Mapping[str, str]) -> Iterator[None]:
-    """Let what is started inside inherit these variables too."""
+    """Set variables that processes started inside inherit."""
     before = {name: os.environ.get(name) for name in added}
     os.environ.update(added)
     try:

@@ -14,7 +14,7 @@ from benchbench.values import RunSpec
 
 @dataclass(frozen=True)
 class Placement:
-    """What the user says about the places of runs.
+    """The user's options on where runs are placed.
 
     Attributes:
         slots: Runs at a time (default: one per GPU, or per core without a GPU; on a cluster, as many as it takes).
@@ -30,11 +30,11 @@ class Placement:
 
     @property
     def on_cpu(self) -> bool:
-        """Whether runs shall leave GPUs alone."""
+        """Whether runs use the CPU alone."""
         return self.devices == (CPU.type,)
 
     def check_for_cluster(self, *, shares_gpus: bool) -> None:
-        """Do nothing if another system can place runs as the user says.
+        """Raise if another system cannot place runs as the user asks.
 
         Args:
             shares_gpus: Whether that system can give a part of a GPU.
@@ -53,7 +53,7 @@ class Placement:
             raise BadInputError(wrong)
 
     def check_for_one(self) -> None:
-        """Do nothing if all is said for runs that are made one after the other.
+        """Raise if the options do not fit runs that are made one after the other.
 
         Raises:
             BadInputError: More are wanted at a time.
@@ -187,7 +187,7 @@ def most_ranks(specs: Sequence[RunSpec]) -> int:
 
 
 def room_for_ranks(slots: Sequence[Slot], ranks: int) -> None:
-    """Do nothing if these slots have room for a run with so many ranks. On CPUs, ranks can share a slot.
+    """Raise if a rank has no GPU of its own. On CPUs, ranks can share a slot.
 
     Raises:
         BadInputError: They are on fewer GPUs, or ranks cannot work together on this kind of device.

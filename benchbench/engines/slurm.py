@@ -216,7 +216,7 @@ def _cores_per_gpu(options: Mapping[str, JsonValue], *, on_cpu: bool) -> int:
 
 
 def _check_ranks(options: Mapping[str, JsonValue], ranks: int) -> None:
-    """Do nothing if jobs with these options have a GPU for each rank, or none at all.
+    """Raise if jobs with these options have GPUs, but not one for each rank.
 
     Raises:
         BadInputError: They have fewer.

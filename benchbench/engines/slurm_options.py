@@ -49,7 +49,7 @@ def sbatch_options(
 
 
 def gpus_of(options: Mapping[str, JsonValue]) -> int | None:
-    """Return how many GPUs these options ask for, 0 where they say that there shall be none, `None` if nothing is said.
+    """Return how many GPUs these options ask for, 0 where they ask for none, `None` where they don't say.
 
     Args:
         options: Those of the suite; `gpus` counts for each rank.

@@ -12,7 +12,7 @@ from benchbench.execution.separate_process import SeparateProcess
 from benchbench.problems import BadInputError, Problem
 
 _SECONDS = 120.0
-"""How long GPUs may take to start."""
+"""Time limit for the start of GPUs."""
 
 
 def ready(slots: Sequence[Slot], preload: Sequence[str] = ()) -> list[str]:

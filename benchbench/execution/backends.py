@@ -1,4 +1,4 @@
-"""What a run asks of torch's backends: TF32, deterministic algorithms, cuDNN's choice of the fastest ones."""
+"""Settings of torch's backends for a run: TF32, deterministic algorithms, cuDNN's choice of the fastest ones."""
 
 from __future__ import annotations
 

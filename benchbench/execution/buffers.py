@@ -71,7 +71,7 @@ class ModelBuffers:
 
     @contextmanager
     def restored(self) -> Iterator[None]:
-        """Let everything that happens inside move buffers as it likes, and put them back afterwards."""
+        """Restore all buffers afterwards, whatever has changed them inside."""
         with self._copied_back([(module, ()) for module in self._modules]):
             yield
 

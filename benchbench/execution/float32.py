@@ -1,4 +1,4 @@
-"""How precisely torch multiplies float32: by TF32 or in full, whichever of torch's interfaces has been used before.
+"""Precision of float32 products, TF32 or full, through whichever of torch's interfaces has been used before.
 
 torch has an older interface (`set_float32_matmul_precision`, `allow_tf32`) and, since 2.9, a newer one
 (`fp32_precision` of backends and of operations). Each keeps values of its own, and torch, its compiler included, raises
@@ -51,7 +51,7 @@ def _operations() -> tuple[list[_Operation], list[_Operation]]:
 
 @contextmanager
 def tf32(allowed: bool) -> Iterator[None]:
-    """Let matrix products, convolutions and recurrences in float32 use TF32 inside, or keep them from it.
+    """Turn TF32 on or off inside, for matrix products, convolutions and recurrences in float32.
 
     On CPUs they are computed in full. Afterwards all is as it was, mixtures of both interfaces included.
 

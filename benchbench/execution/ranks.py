@@ -24,7 +24,7 @@ _TIMEOUT = timedelta(minutes=10)
 """How long a rank waits for another one's share of a sum."""
 
 LEAVE_SECONDS = 30.0
-"""How long a rank waits for the others when all leave, and for the end of what it has asked its device to send."""
+"""Time limit for a rank that waits for the others to leave, or for its device to have sent everything."""
 
 
 class RankEndedError(RuntimeError):

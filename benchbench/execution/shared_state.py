@@ -36,7 +36,7 @@ class SharedState:
 
     @property
     def has_changed(self) -> bool:
-        """Whether any of it is another now."""
+        """Return whether any of it has changed."""
         return any(not _equal(kept, place.get(name)) for place, name, _, kept in self._kept)
 
     def restore(self) -> None:

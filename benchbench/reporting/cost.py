@@ -189,7 +189,7 @@ def _notes(suite: Suite, runs: Mapping[tuple[str, str], Runs], columns: Sequence
 
 
 def _references(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> str:
-    """Return what seconds are relative to: the first method, and on which workloads another one stands in for it."""
+    """Return the method that seconds are relative to: the first, or on some workloads another one in its place."""
     first = suite.methods[0].label
     others = defaultdict(list)
     for workload in suite.workloads:

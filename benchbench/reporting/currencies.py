@@ -18,10 +18,10 @@ where a probe measured them.
 """
 
 GC_PAPER, GC_FLOPS = unit_name("paper"), unit_name("flops")
-"""What the two units of gradient computations are called."""
+"""Names of the two units of gradient computations."""
 
 UNITS_NOTE = f"{GC_PAPER}: a gradient counts 1, a Hessian-vector product {PAPER_PER_HVP}."
-"""What a reader must know of numbers in the unit of the paper."""
+"""Note on numbers in the unit of the paper."""
 
 
 def spent(cost: Cost, currency: Currency, gc_measured: float | None = None) -> float:

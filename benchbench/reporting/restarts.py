@@ -10,7 +10,7 @@ _SAID = "this run cannot be resumed"
 
 
 def restart_note(rows: Sequence[Row]) -> list[str]:
-    """Return which methods begin anew after an interruption, or none where all go on."""
+    """Return which methods start again from the beginning after an interruption, or none where all resume."""
     methods = [
         row.spec.method
         for row in rows

@@ -31,7 +31,7 @@ class Place(Frozen):
 
     @property
     def directions(self) -> tuple[Better | None, ...]:
-        """Which way each metric is better."""
+        """Direction in which each metric is better."""
         return self.better or tuple(describe(name).better for name in self.metrics)
 
     @property

@@ -1,4 +1,4 @@
-"""Which runs of this machine are at work on one device at the same time, whatever command has started them.
+"""Runs of this machine that share a device, whichever command has started them.
 
 Every run has a file of its own that it keeps locked while it trains, so that one whose process has died counts no more.
 A new run writes into the files of all that are there how many they are now. So each knows at its end how many there

@@ -280,7 +280,7 @@ class _SecondDerivative(NamedTuple):
 
     @property
     def _is_on_cpu(self) -> bool:
-        """Whether passes over all entries decide the time, and not launches: there, a is never written down."""
+        """Return whether time is bound by passes over memory rather than launches; then a is never materialised."""
         return self.x.device.type == "cpu"
 
 

@@ -70,7 +70,7 @@ class Usage:
 
     @contextmanager
     def left_out(self) -> Iterator[None]:
-        """Leave out what happens inside, like `paused`, but let nobody wait for the device.
+        """Leave out what happens inside, like `paused`, but without waiting for the device.
 
         How long the device was busy with it, or idle because of it, is told by its own clock, which is read when it is
         waited for next.

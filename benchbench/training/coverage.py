@@ -1,4 +1,4 @@
-"""Which parameters of a model an optimizer has been given, and which it has left out."""
+"""Parameters of a model that an optimizer has been given, and those that it has left out."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class _Followed:
 
 
 class Clock(Protocol):
-    """What measures the time of a training."""
+    """A clock of the training."""
 
     def paused(self) -> AbstractContextManager[None]:
         """Leave out what happens inside."""

@@ -1,4 +1,4 @@
-"""What a run's numbers and times depend on besides its spec: the machine, the versions of all that it imported."""
+"""The environment of a run: the machine, and the versions of everything that it imported."""
 
 from __future__ import annotations
 

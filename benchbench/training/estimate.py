@@ -38,7 +38,7 @@ Pair = tuple[str, str]
 
 
 class Effort(NamedTuple):
-    """What something takes.
+    """Seconds and operations of a computation.
 
     Attributes:
         flops: Floating-point operations.
@@ -50,7 +50,7 @@ class Effort(NamedTuple):
 
 
 class Work(NamedTuple):
-    """What one gradient and one Hessian-vector product of a workload take, on a whole batch.
+    """Cost of one gradient and one Hessian-vector product of a workload, on a whole batch.
 
     Attributes:
         steps_per_epoch: Batches of an epoch.

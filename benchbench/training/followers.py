@@ -75,7 +75,7 @@ class Followers:
 
     @contextmanager
     def along(self, epoch: int, done: int, training: Training) -> Iterator[None]:
-        """Let all ranks make the steps of an epoch, which this process makes inside.
+        """Have all ranks make the steps of an epoch, which this process makes inside.
 
         A rank that ends meanwhile ends this process too, unless it has noticed by itself: where a device waits for that
         rank, an exception cannot reach the process that waits for the device.
@@ -133,7 +133,7 @@ class Followers:
 
     @contextmanager
     def leaving(self) -> Iterator[None]:
-        """Let all ranks leave each other together at the end, or cut the connection to the others after an error."""
+        """Make all ranks leave the group together at the end, or abort it after an error."""
         with self._group:
             yield
             if not self._joined:

@@ -70,7 +70,7 @@ class Keeper:
 
     @functools.cached_property
     def _made_for(self) -> dict[str, Any]:
-        """What a checkpoint must agree in, or it would continue another run, with another arithmetic or another clock.
+        """Properties in which a checkpoint must agree with the run that resumes from it.
 
         Seconds on two models of a GPU have no meaning as a sum.
         """

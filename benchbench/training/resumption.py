@@ -1,4 +1,4 @@
-"""Whether a run can go on from its checkpoint: tried on copies, before the checkpoint is relied on."""
+"""A trial of resuming: on copies, before a run relies on its checkpoints."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class OtherStepsError(Exception):
 
 
 class NotTriedError(Exception):
-    """Whether a run can go on from its checkpoint cannot be tried; the message says why."""
+    """Resuming cannot be tried; the message says why."""
 
 
 def check(spec: RunSpec, training: Training, state: Mapping[str, Any]) -> None:
-    """Let a copy of an optimizer, and a new one that has loaded its state, make the same steps.
+    """Make the same steps with a copy of an optimizer and a new one that has loaded its state.
 
     The loss of these steps is the sum of the squared parameters, so they cost little. Nothing of the training changes.
 
@@ -92,7 +92,7 @@ def _copy(training: Training) -> Optimizer:
 
 
 def _renamed(tree: object, identities: Mapping[int, int]) -> None:
-    """Let entries of dictionaries that are found by the identity of a parameter be found by that of its copy."""
+    """Rename entries of dictionaries that are keyed by the identity of a parameter to that of its copy."""
     if not isinstance(tree, dict):
         return
     for key, value in list(tree.items()):

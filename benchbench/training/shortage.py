@@ -1,4 +1,4 @@
-"""Which memory has run out, by what an exception or a log says of it."""
+"""Out-of-memory conditions, recognised in exceptions and logs."""
 
 from __future__ import annotations
 

@@ -194,12 +194,12 @@ class Standing:
 
     @property
     def spent(self) -> Spent:
-        """What its trials have used, finalists left out."""
+        """Cost of its trials, without the finalists."""
         return total([result for trial in self.trials for result in trial.results], self.study.tuning.gradient_unit)
 
     @property
     def finals(self) -> Spent:
-        """What its finalists have used."""
+        """Cost of its finalists."""
         return total([result for trial in self.finalists for result in trial.results], self.study.tuning.gradient_unit)
 
     @property

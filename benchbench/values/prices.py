@@ -1,4 +1,4 @@
-"""What training costs in gradient computations (GC): two units, each with a name that is shown wherever a number is."""
+"""Cost of training in gradient computations (GC), in two units whose names are shown with every number."""
 
 from __future__ import annotations
 

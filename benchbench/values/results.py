@@ -12,7 +12,7 @@ Outcome = Literal["finished", "diverged", "failed", "crashed", "timeout", "inter
 """How a run ended. `diverged` (numbers that are NaN or infinite) is a result; the four last ones are run again."""
 
 Shortage = Literal["", "device", "host"]
-"""Which memory has run out: that of an accelerator, or the machine's own; empty: none."""
+"""The memory that ran out: the accelerator's or the host's; empty: none."""
 
 CONCLUSIVE: frozenset[Outcome] = frozenset({"finished", "diverged"})
 """Outcomes of runs that have answered what they asked."""
@@ -55,7 +55,7 @@ class Cost(Frozen):
 
     @property
     def is_all_warm_up(self) -> bool:
-        """Whether no step was timed that was not warm-up."""
+        """Whether every timed step was warm-up."""
         return 0 < self.steps <= self.warm_up_steps
 
 

@@ -123,7 +123,7 @@ def as_number(name: str, value: object) -> float:
 
 
 def set_training_mode(model: nn.Module) -> None:
-    """Let a model begin its training: the parts that its author has frozen stay in evaluation mode.
+    """Set a model to training mode; the parts that its author has frozen stay in evaluation mode.
 
     Loaders of pretrained weights hand models out in evaluation mode as a whole: such a model is set to training mode.
     """
@@ -154,7 +154,7 @@ def nothing_missing(_data: Path, **_parameters: Any) -> str | None:
 
 
 def unknown_examples(_setup: Setup, **_parameters: Any) -> int | None:
-    """Say that the number of training examples is not known without reading them."""
+    """Return `None`: the number of training examples is not known without reading them."""
     return None
 
 

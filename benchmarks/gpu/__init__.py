@@ -1,1 +1,1 @@
-"""What a machine with a GPU should be asked first: `python -m benchmarks.gpu`, or `make gpu`."""
+"""Verification and measurements on a machine with a GPU: `python -m benchmarks.gpu`, or `make gpu`."""

@@ -1,4 +1,4 @@
-"""What a section has found: figures beside their targets, facts, an error; as JSON, in the terminal, in Markdown."""
+"""Findings of a section: figures beside their targets, facts, an error; as JSON, in the terminal, in Markdown."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Figure:
 
     @property
     def is_met(self) -> bool | None:
-        """Whether the target is reached, or `None` without a target; a value that is not a number reaches none."""
+        """Return whether the target is reached, `None` without a target; NaN reaches none."""
         if self.at_most is None and self.at_least is None:
             return None
         above = self.at_most is None or self.value <= self.at_most
@@ -45,7 +45,7 @@ class Figure:
 
 @dataclass
 class Findings:
-    """What one section has found on one machine with one state of the code.
+    """Findings of one section on one machine with one state of the code.
 
     Attributes:
         section: Its name.

@@ -63,7 +63,7 @@ def described(device_type: str, folder: str) -> None:
 
 
 def in_a_process(work: Callable[..., None], arguments: tuple[object, ...], seconds: float) -> str:
-    """Let a function run in another process; return why it did not end well, or nothing."""
+    """Run a function in another process; return why it failed, or nothing."""
     with no_main_module():
         process = multiprocessing.get_context("forkserver").Process(target=work, args=arguments)
         process.start()

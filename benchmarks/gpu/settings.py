@@ -1,4 +1,4 @@
-"""How large the measurements are, and the runs that they make."""
+"""Sizes of the measurements, and the runs that they make."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DATA = Path("data")
 
 @dataclass(frozen=True)
 class Scale:
-    """How large the measurements are.
+    """Sizes of the measurements.
 
     Attributes:
         device: What is measured.

@@ -177,7 +177,7 @@ def _out_of_memory(scale: Scale, findings: Findings, peak: int) -> None:
 
 
 def epochs(scale: Scale, findings: Findings) -> None:
-    """Time epochs of ResNet-32 at CIFAR-10's shape beside the poster's."""
+    """Time epochs of ResNet-32 at CIFAR-10's shape, next to the poster's."""
     for method, poster in POSTER_SECONDS.items():
         model = "resnet20" if scale.is_rehearsal else "resnet32"
         spec = scale.spec(method, model=model, examples=scale.epoch_examples, epochs=2)
@@ -230,7 +230,7 @@ def _suite(folder: Path, scale: Scale, seeds: int, epochs_: int) -> Path:
 
 
 def ranks(scale: Scale, findings: Findings) -> None:
-    """Let two devices share a run's batches, and compare with one."""
+    """Share a run's batches between two devices, and compare with one."""
     devices = 2 if scale.is_rehearsal else len(visible().identifiers)
     if devices < 2:
         findings.fact("not done", "there is one device")
