@@ -98,7 +98,7 @@ def digest(target: str, parameters: Mapping[str, Any], read: Callable[[Path], by
     """Return the digest of the files that a component names, or `None` if it names none.
 
     Args:
-        target: Its target, a file by its absolute path.
+        target: Its target, a file by a path that is absolute or, in published specs, begins at the current folder.
         parameters: Its parameters, which may name files as well.
         read: Returns the content of a file and its neighbours.
 
@@ -111,7 +111,7 @@ def digest(target: str, parameters: Mapping[str, Any], read: Callable[[Path], by
 
 def _file_targets(values: Sequence[Any]) -> Iterator[re.Match[str]]:
     for value in values:
-        if isinstance(value, str) and (match := FILE_TARGET.fullmatch(value)) and Path(match["file"]).is_absolute():
+        if isinstance(value, str) and (match := FILE_TARGET.fullmatch(value)):
             yield match
         elif isinstance(value, Mapping):
             yield from _file_targets([*value.values()])

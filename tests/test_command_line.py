@@ -24,6 +24,7 @@ SHARED = (
     "--set",
     "--synthetic",
     "--force",
+    "--keep-stale",
     "--format",
     "--json",
     "--engine",

@@ -99,8 +99,8 @@ def check(
         bool, typer.Option("--create-graph", help="It differentiates gradients itself (as in a suite).")
     ] = False,
     batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Examples per step of a workload.")] = 32,
-    data_dir: options.DataDir = Path("data"),
     as_json: options.Json = False,
+    data_dir: options.DataDir = Path("data"),
 ) -> None:
     """Check an optimizer, a workload or a data set: a line per promise, exit code 1 if one is broken."""
     from dataclasses import asdict

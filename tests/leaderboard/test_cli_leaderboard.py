@@ -104,7 +104,7 @@ def test_a_claim_that_is_too_good_is_found(exported: Path, tmp_path: Path) -> No
     changed = Submission(honest.name, honest.suite, better)
     bundle.write(changed, honest.manifest.declaration, "2026-01-31", tmp_path / "better.zip")
     result = call("leaderboard", "verify", tmp_path / "better.zip", "--runs", 1)
-    assert result.exit_code == 1
+    assert result.exit_code == 1, result.output
     (line,) = [line for line in result.stdout.splitlines() if "DIFFERS" in line]
     assert "final test/accuracy" in line
 
