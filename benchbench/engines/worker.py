@@ -19,12 +19,14 @@ from benchbench.signals import StopFlag
 from benchbench.values import RunResult, RunSpec
 
 LONGEST_LOG = 16 * 1024 * 1024
-"""Bytes that a log may have; of a longer one its beginning stays, and what is printed from then on."""
+"""Bytes that a log may have; of a longer one the beginning and the end stay."""
 
 _NOT_FOR_RUNS = ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 """Runs write to their folders alone, so what opens the tracking store is kept from their code and their logs."""
 
-_BEGINNING = 64 * 1024
+_KEPT = 64 * 1024
+"""Bytes of a log that is too long which stay at its beginning and at its end."""
+
 _LOOKS_PER_SECOND = 4
 
 
@@ -101,6 +103,12 @@ def _keep_short(path: Path) -> None:
 
 
 def _cut(path: Path) -> None:
-    if path.stat().st_size > LONGEST_LOG:
-        os.truncate(path, _BEGINNING)
-        print(f"\n[... the log was longer than {LONGEST_LOG:,} bytes: what stood here is cut ...]", flush=True)
+    """Take the middle out of a log that is too long: how a run began and how it ended stay readable."""
+    size = path.stat().st_size
+    if size > LONGEST_LOG:
+        with path.open("rb") as log:
+            log.seek(size - _KEPT)
+            end = log.read().decode("utf-8", errors="replace")
+        os.truncate(path, _KEPT)
+        note = f"[... the log was longer than {LONGEST_LOG:,} bytes: what stood here is cut ...]"
+        print(f"\n{note}\n{end}", end="", flush=True)
