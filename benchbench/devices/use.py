@@ -113,7 +113,7 @@ def make_current(device: torch.device) -> None:
 
 @contextmanager
 def current(device: torch.device) -> Iterator[None]:
-    """Let a device be the one that is meant where none is named, inside: by what pins memory, by plugins."""
+    """Make a device the current one inside, for code that names none: memory pinning, plugins."""
     index = device.index if is_accelerator(device) else None
     with nullcontext() if index is None else torch.accelerator.device_index(index):
         yield

@@ -81,4 +81,4 @@ def _any_backward(ctx: object) -> None: ...
 
 
 _ONCE_DIFFERENTIABLE = once_differentiable(_any_backward).__code__
-"""What all functions that torch's decorator returns have in common."""
+"""The code shared by all functions that torch's decorator returns."""

@@ -29,7 +29,7 @@ _PART = f"{TAG}result."
 _EVALUATED = ("validation/", "test/")
 _LONGEST_NAME = 250
 _NOT_IN_NAMES = re.compile(r"[^\w\-. :/]|_(?=x[0-9a-f]*_)")
-"""What MLflow refuses in names, and what looks like an escape."""
+"""Characters of names that MLflow refuses, and sequences that look like an escape."""
 _NOT_A_FOLDER = re.compile(r"^\.{0,2}$")
 """Parts between slashes that mean another folder, or none, for names are paths to MLflow."""
 
