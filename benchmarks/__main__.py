@@ -18,6 +18,7 @@ SCRIPTS: tuple[tuple[str, ...], ...] = (
     ("data_loading.py",),
     ("sharpness.py",),
     ("leaderboard.py",),
+    ("intervals.py",),
     ("engines.py",),
     ("engines.py", "ray"),
 )

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from benchbench.leaderboard.costs import fronts, mean_costs
 from benchbench.leaderboard.curves import curve_metric, direction, matched, median_end
 from benchbench.leaderboard.merge import Entry
-from benchbench.reporting.metrics import UNKNOWN_DIRECTION, Better, describe, figure, headline_metrics
-from benchbench.stats import MINIMUM_N, Ranking, rank, t_interval
+from benchbench.reporting.metrics import UNKNOWN_DIRECTION, Better, figure, headline_metrics, interval
+from benchbench.stats import MINIMUM_N, Ranking, rank
 from benchbench.values import Method, Suite
 from benchbench.values.prices import unit_name
 
@@ -29,7 +29,7 @@ class Line:
         groups: Letters of its tie groups.
         value: Mean over seeds after the final epoch; `None` where a seed gave no number.
         text: The same with its standard deviation.
-        interval: 95 % t interval of the mean, where there is one.
+        interval: 95 % interval of the mean, where there is one.
         n: Seeds that gave a number.
         remark: What became of the other seeds, or empty.
         costs: Mean cost of a finished run, by currency.
@@ -221,7 +221,7 @@ def _line(
     known = [value for value in values.values() if value is not None and math.isfinite(value)]
     is_whole = bool(known) and len(known) == len(values)
     shown = figure(metric, known) if is_whole else None
-    interval = t_interval([describe(metric).scale * value for value in known]) if is_whole else "n < 2"
+    found = interval(metric, known) if is_whole else "n < 2"
     return Line(
         method=method.label,
         category=method.category,
@@ -229,7 +229,7 @@ def _line(
         groups=" ".join(_letter(number) for number in ranked.groups) if ranked else "",
         value=shown.mean if shown else None,
         text=shown.text if shown else "",
-        interval=None if isinstance(interval, str) else (interval.low, interval.high),
+        interval=None if isinstance(found, str) else (found.low, found.high),
         n=len(known),
         remark=_remark(runs, len(values) - len(known)),
         costs=costs,

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from benchbench.reporting.table import Figure
-from benchbench.stats import summarize
+from benchbench.stats import Interval, Withheld, bounded_interval, summarize, t_interval
 from benchbench.values import Frozen, RunResult
 
 Better = Literal["higher", "lower"]
@@ -25,6 +25,7 @@ class Metric(Frozen):
         decimals: Decimals that are shown; `None`: four significant digits.
         headline: Whether it is shown where the suite names no metric.
         baseline: Metric of the same results that its values have to beat, or empty.
+        bounds: The least and the most that its values can be, in its own unit, where it has bounds by nature.
     """
 
     title: str
@@ -35,6 +36,7 @@ class Metric(Frozen):
     decimals: int | None = None
     headline: bool = False
     baseline: str = ""
+    bounds: tuple[float, float] | None = None
 
     @property
     def full_title(self) -> str:
@@ -42,16 +44,19 @@ class Metric(Frozen):
         return f"{self.title} ({self.unit})" if self.unit else self.title
 
 
-def _percent(title: str, label: str) -> Metric:
-    return Metric(title=title, label=label, unit="%", scale=100, better="higher", decimals=2, headline=True)
+def _percent(title: str, label: str, lowest: float = 0.0) -> Metric:
+    bounds = (lowest, 1.0)
+    return Metric(
+        title=title, label=label, unit="%", scale=100, better="higher", decimals=2, headline=True, bounds=bounds
+    )
 
 
 METRICS = {
     "test/accuracy": _percent("Test accuracy", "Acc"),
     "test/accuracy_mismatched": _percent("Test accuracy, mismatched", "m.mat Acc"),
     "test/f1": _percent("Test F1", "F1"),
-    "test/spearman": _percent("Spearman correlation on the test data", "Spearman"),
-    "test/pearson": _percent("Pearson correlation on the test data", "Pearson"),
+    "test/spearman": _percent("Spearman correlation on the test data", "Spearman", -1.0),
+    "test/pearson": _percent("Pearson correlation on the test data", "Pearson", -1.0),
     "test/perplexity": Metric(
         title="Test perplexity",
         label="Perplexity",
@@ -59,9 +64,11 @@ METRICS = {
         decimals=2,
         headline=True,
         baseline="test/unigram_perplexity",
+        bounds=(1.0, math.inf),
     ),
     "test/unigram_perplexity": Metric(
-        title="Test perplexity by the frequencies of single tokens", label="unigram", better="lower", decimals=2
+        title="Test perplexity by the frequencies of single tokens", label="unigram", better="lower", decimals=2,
+        bounds=(1.0, math.inf),
     ),
     "test/loss": Metric(title="Test loss", label="loss", better="lower", decimals=3),
     "sharpness/lambda_max": Metric(title="Largest eigenvalue of the Hessian", label="λ_max(H)", better="lower"),
@@ -140,7 +147,12 @@ def headline_metrics(results: Iterable[RunResult]) -> tuple[str, ...]:
 
 def shown(name: str, value: float) -> str:
     """Return a value of a metric as text, in the unit in which it is shown."""
-    return _text(describe(name), describe(name).scale * value)
+    return number(name, describe(name).scale * value)
+
+
+def number(name: str, value: float) -> str:
+    """Return a value that is already in the unit in which a metric is shown as text."""
+    return _text(describe(name), value)
 
 
 def figure(name: str, values: Iterable[float], *, scale: float = 1.0) -> Figure:
@@ -156,6 +168,19 @@ def figure(name: str, values: Iterable[float], *, scale: float = 1.0) -> Figure:
     decimals = _decimals(metric, summary.mean)
     spread = "" if summary.std is None or not math.isfinite(summary.mean) else f"{summary.std:.{decimals}f}"
     return Figure(value=_text(metric, summary.mean), spread=spread, mean=summary.mean, std=summary.std, n=summary.n)
+
+
+def interval(name: str, values: Iterable[float]) -> Interval | Withheld:
+    """Return the 95 % interval of the mean of a metric over seeds, in the unit in which it is shown.
+
+    It lies inside the bounds of a metric that has some; of others it is Student's t.
+    """
+    metric = describe(name)
+    numbers = list(values)
+    found = t_interval(numbers) if metric.bounds is None else bounded_interval(numbers, *metric.bounds)
+    if isinstance(found, str):
+        return found
+    return Interval(low=metric.scale * found.low, high=metric.scale * found.high, level=found.level)
 
 
 def _text(metric: Metric, value: float) -> str:

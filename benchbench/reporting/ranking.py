@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from benchbench.reporting.accuracy import places
-from benchbench.reporting.metrics import UNKNOWN_DIRECTION, describe, figure
+from benchbench.reporting.metrics import UNKNOWN_DIRECTION, describe, figure, interval, number
 from benchbench.reporting.results import Place, absence_notes
 from benchbench.reporting.runs import NOTHING, Runs, count_seeds, final_metrics, gather, titled
 from benchbench.reporting.significance import best_of, order, significance_note
@@ -20,7 +20,6 @@ from benchbench.stats import (
     hedges_g,
     pair_by_seed,
     paired_seeds_needed,
-    t_interval,
     unpaired_seeds_needed,
 )
 from benchbench.stats.power import MOST_SEEDS
@@ -146,10 +145,10 @@ def _signed(shown: Figure) -> Figure:
 
 
 def _interval(name: str, values: Sequence[float]) -> str:
-    found = t_interval(values)
+    found = interval(name, values)
     if isinstance(found, str):
-        return NOTHING
-    low, high = (figure(name, [end]).value for end in (found.low, found.high))
+        return NOTHING if found == "n < 2" else found
+    low, high = (number(name, end) for end in (found.low, found.high))
     return f"{low} to {high}"
 
 
@@ -179,7 +178,8 @@ def _notes(suite: Suite, rankings: Sequence[Ranking], lines: Sequence[TableRow])
         f"{count_seeds(suite)}. A place that the seeds leave open is a range; methods that share a group are not told "
         "apart. Rows with the same range are in the order of their names.",
         *significance_note(rankings),
-        "Mean and difference ± sample standard deviation (ddof = 1). Interval: Student's t, for one mean alone.",
+        "Mean and difference ± sample standard deviation (ddof = 1). Interval, for one mean alone: Wilson's with the "
+        "variance of the seeds where a metric has bounds, else Student's t.",
         "To the best: difference from the method with the best mean, seed by seed where all have the same seeds.",
         "Effect: the difference in standard deviations (Cohen's d_z seed by seed, else Hedges' g). Seeds to tell: for "
         "a power of 0.8 at a level of 0.05, if the effect is what it seems.",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from benchbench.stats.comparisons import Comparison, TargetTest, holm, paired_t, welch_t, wilcoxon, z_against_target
 from benchbench.stats.effects import cohens_dz, hedges_g
-from benchbench.stats.intervals import Interval, bootstrap_interval, t_interval
+from benchbench.stats.intervals import Interval, bootstrap_interval, bounded_interval, t_interval
 from benchbench.stats.power import paired_power, paired_seeds_needed, unpaired_power, unpaired_seeds_needed
 from benchbench.stats.ranking import RankedMethod, Ranking, UnrankedMethod, rank
 from benchbench.stats.samples import MINIMUM_N, Pairs, Withheld, pair_by_seed
@@ -32,6 +32,7 @@ __all__ = [
     "UnrankedMethod",
     "Withheld",
     "bootstrap_interval",
+    "bounded_interval",
     "cohens_dz",
     "hedges_g",
     "holm",

@@ -56,6 +56,49 @@ def t_interval(values: Iterable[float], level: float = 0.95) -> Interval | Withh
     return Interval(low=summary.mean - half, high=summary.mean + half, level=level)
 
 
+def bounded_interval(
+    values: Iterable[float], lowest: float, highest: float = math.inf, level: float = 0.95
+) -> Interval | Withheld:
+    """Return an interval of the mean of values that have bounds, which lies inside them.
+
+    Between two bounds it is Wilson's score interval with a variance that the seeds tell: on the scale from 0 to 1, a
+    mean of m has the variance `phi * m * (1 - m)`, and `phi = std^2 / (m * (1 - m))` is estimated. The interval holds
+    every mean mu with `(m - mu)^2 <= t^2 * phi * mu * (1 - mu) / n`, where t is Student's with n - 1 degrees. Far from
+    the bounds it is the t interval. With a lower bound alone it is the t interval of the logarithm of the distance
+    from it, by the delta method.
+    Sources: Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927); Wedderburn,
+    "Quasi-likelihood functions...", Biometrika 61 (1974), for the variance.
+
+    Args:
+        values: One value per seed.
+        lowest: The least that a value can be.
+        highest: The most that it can be.
+        level: Confidence level, between 0 and 1.
+
+    Returns:
+        The interval, `"n < 2"`, `"not finite"`, `"out of bounds"`, or, if all values are equal, `"no spread"`: numbers
+        such as counts of correct answers are equal by chance, and all seeds at 100 % don't say how far from it the
+        mean may be.
+    """
+    found = t_interval(numbers := [float(value) for value in values], level)
+    if isinstance(found, str):
+        return found
+    if min(numbers) < lowest or max(numbers) > highest:
+        return "out of bounds"
+    if not has_spread(numbers):
+        return "no spread"
+    center, half = mean(numbers) - lowest, (found.high - found.low) / 2
+    if highest == math.inf:
+        factor = math.exp(min(half / center, 700.0))  # the largest power that is a number
+        return Interval(low=lowest + center / factor, high=lowest + center * factor, level=level)
+    width = highest - lowest
+    m, error = center / width, half / width
+    c = (error / m) * (error / (1 - m))
+    root = math.sqrt(c * c + 4 * c * m * (1 - m))
+    low, high = ((2 * m + c + sign * root) / (2 * (1 + c)) for sign in (-1, 1))
+    return Interval(low=max(lowest + width * low, lowest), high=min(lowest + width * high, highest), level=level)
+
+
 def bootstrap_interval(values: Iterable[float], level: float = 0.95) -> Interval | Withheld:
     """Return the bias-corrected and accelerated bootstrap interval (BCa) of the mean.
 

@@ -1,9 +1,11 @@
+import pytest
 from handmade import row, rows, suite
 from scipy.stats import t as student
 from test_significance import BEST, CLOSE, FAR, SEEDS
 
 from benchbench.reporting import tables
 from benchbench.reporting.table import Table
+from benchbench.values import Heading
 
 
 def ranked(methods: dict[str, tuple[float, ...]], *others) -> Table:
@@ -37,13 +39,40 @@ def test_differences_are_those_from_the_best_mean_seed_by_seed():
     assert column(table, "p")["far"] == "< 0.001"
 
 
-def test_the_interval_is_students():
-    [mean, std] = [0.95, 0.0014142135623730963]  # of BEST
-    half = student.ppf(0.975, 5) * std / 6**0.5
-    assert (
-        column(ranked({"best": BEST}), "95 % interval")["best"]
-        == f"{100 * (mean - half):.2f} to {100 * (mean + half):.2f}"
+def ranked_by(metric: str, *values: float) -> Table:
+    """Return the ranking of one method by any metric."""
+    made = suite({"A": ""}, seeds=tuple(range(len(values))), tables=("ranking",))
+    made = made.model_copy(update={"headings": {"digits": Heading(label="digits", metrics=(metric,))}})
+    found = rows("A", *values)
+    results = [
+        each.result.model_copy(update={"final": {metric: value}}) for each, value in zip(found, values, strict=True)
+    ]
+    [table] = tables(
+        made, [each.model_copy(update={"result": result}) for each, result in zip(found, results, strict=True)]
     )
+    return table
+
+
+def test_the_interval_of_a_metric_without_bounds_is_students():
+    half = student.ppf(0.975, 2) * 0.1 / 3**0.5
+    assert column(ranked_by("test/loss", 0.1, 0.2, 0.3), "95 % interval")["A"] == f"{0.2 - half:.3f} to {0.2 + half:.3f}"
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "shown"),
+    [
+        # (m - mu)^2 <= t^2 * std^2 / (m (1 - m)) / n * mu (1 - mu), solved for mu in test_intervals.py
+        ("test/accuracy", (0.9522, 0.9733, 0.9878), "88.71 to 99.31"),
+        ("validation/accuracy", (0.9522, 0.9733, 0.9878), "88.71 to 99.31"),
+        ("test/pearson", (-0.95, -0.97, -0.99), "-99.34 to -86.88"),
+        ("test/perplexity", (1.1, 1.01, 1.3), "1.01 to 3.03"),
+        ("test/accuracy", (1.0, 1.0, 1.0), "no spread"),
+        ("test/accuracy", (0.9, 4.78, 0.9), "out of bounds"),
+        ("test/accuracy", (0.9,), "–"),
+    ],
+)
+def test_the_interval_of_a_metric_with_bounds_stays_inside(metric, values, shown):
+    assert column(ranked_by(metric, *values), "95 % interval")["A"] == shown
 
 
 def test_few_seeds_leave_every_place_open_and_have_no_p():
