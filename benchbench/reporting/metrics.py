@@ -67,7 +67,10 @@ METRICS = {
         bounds=(1.0, math.inf),
     ),
     "test/unigram_perplexity": Metric(
-        title="Test perplexity by the frequencies of single tokens", label="unigram", better="lower", decimals=2,
+        title="Test perplexity by the frequencies of single tokens",
+        label="unigram",
+        better="lower",
+        decimals=2,
         bounds=(1.0, math.inf),
     ),
     "test/loss": Metric(title="Test loss", label="loss", better="lower", decimals=3),

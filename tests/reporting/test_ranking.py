@@ -55,7 +55,9 @@ def ranked_by(metric: str, *values: float) -> Table:
 
 def test_the_interval_of_a_metric_without_bounds_is_students():
     half = student.ppf(0.975, 2) * 0.1 / 3**0.5
-    assert column(ranked_by("test/loss", 0.1, 0.2, 0.3), "95 % interval")["A"] == f"{0.2 - half:.3f} to {0.2 + half:.3f}"
+    assert (
+        column(ranked_by("test/loss", 0.1, 0.2, 0.3), "95 % interval")["A"] == f"{0.2 - half:.3f} to {0.2 + half:.3f}"
+    )
 
 
 @pytest.mark.parametrize(
