@@ -28,6 +28,9 @@ from typing import Any
 FILE_TARGET = re.compile(r"(?P<file>.+\.py):(?P<attribute>[\w.]+)")
 """A target that is a file, `path/to/file.py:attribute`."""
 
+MODULE_TARGET = re.compile(r"(?!\d)[\w.-]+:(?!\d)[\w.]+")
+"""A target that lies in an installed module, `module:attribute`."""
+
 _SHARED = frozenset({"benchbench", "numpy", "torch", *sys.builtin_module_names})
 """Modules that a process can have only one of: a neighbour of such a name is not imported in their place."""
 

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any, Literal
 
 from benchbench import plugin_files
-from benchbench.plugin_files import FILE_TARGET
+from benchbench.plugin_files import FILE_TARGET, MODULE_TARGET
 from benchbench.problems import nearest_name, printable
 
 Kind = Literal["optimizer", "workload", "model", "dataset"]
@@ -125,6 +125,8 @@ def resolve(kind: Kind, target: str) -> Any:
     if match := FILE_TARGET.fullmatch(target):
         module, attribute = _load_file(Path(match["file"])), match["attribute"]
     else:
+        if ":" in target and not MODULE_TARGET.fullmatch(target):
+            raise PluginError(f"{target!r} is no name, no module:attribute and no path/to/file.py:attribute")
         path = target if ":" in target else find(kind, target).target
         name, _, attribute = path.partition(":")
         module = _import(name)

@@ -133,10 +133,13 @@ def test_set_changes_a_value(suite: str) -> None:
 
 
 BAD: dict[str, tuple[str, tuple[str, ...]]] = {
-    "several problems at once": (
-        SUITE.replace("AFTER", "2.5").replace("sgd, lr", "sgd, momentun").replace("epochs: 2", "epochs: 0"),
+    "several problems of the file at once": (
+        SUITE.replace("AFTER", ".inf").replace("epochs: 2", "epochs: 0"),
+        ("suite.yaml:6: workloads.line.epochs", "methods.Bad.after"),
+    ),
+    "several problems with plugins at once": (
+        SUITE.replace("AFTER", "2.5").replace("sgd, lr", "sgd, momentun"),
         (
-            "suite.yaml:6: workloads.line.epochs",
             "suite.yaml:8: methods.SGD.momentun",
             "'momentum'",
             "methods.Bad.after",

@@ -23,6 +23,7 @@ SHARED = (
     "--only",
     "--set",
     "--synthetic",
+    "--code-from",
     "--force",
     "--keep-stale",
     "--format",

@@ -20,6 +20,7 @@ def load_suite(
     synthetic: bool = False,
     thorough: bool = True,
     may_be_missing: bool = False,
+    code_from: Path | None = None,
     warm_up: bool = False,
 ) -> Suite:
     """Load a suite and check it.
@@ -33,6 +34,8 @@ def load_suite(
         thorough: Whether to check everything that can be known before its first run starts (which imports the plugins
             that it names), or its form only.
         may_be_missing: Whether missing data are no problem; a workload that lacks none is tried.
+        code_from: For a suite by someone else: the one folder whose files it may name as code, next to registered
+            plugins. Without it, a suite may name any code.
         warm_up: Let the local engine load what the runs will need meanwhile.
 
     Raises:
@@ -49,9 +52,12 @@ def load_suite(
             data=data,
             synthetic=synthetic,
             may_be_missing=may_be_missing,
+            code_from=code_from,
             before=before,
         )
     loaded = suites.load(suite, overrides=overrides)
+    if code_from is not None:
+        loaded = suites.confined(loaded, code_from)
     if synthetic:
         from benchbench.checks import with_synthetic_data
 

@@ -1,4 +1,4 @@
-"""Everything about a suite that can be known before its first run starts, all problems at once."""
+"""Everything about a suite that can be known before its first run starts."""
 
 from benchbench.checks.subjects import component_problems
 from benchbench.checks.suites import load, missing_data, prepare, problems, remarks, with_synthetic_data

@@ -29,6 +29,7 @@ def load(
     data: Path | None = DATA,
     synthetic: bool = False,
     may_be_missing: bool = False,
+    code_from: Path | None = None,
     before: Callable[[Suite], None] | None = None,
 ) -> Suite:
     """Load a suite and check everything that can be known before its first run starts.
@@ -40,14 +41,15 @@ def load(
         data: The folder in which data sets lie; `None` if they may be missing.
         synthetic: Whether every workload that can shall make up its data.
         may_be_missing: Whether missing data are no problem.
-        before: Called with what can be read of the suite before the code of any plugin is imported, which takes
-            seconds that can be used.
+        code_from: For a suite by someone else: the one folder whose files it may name (see `suite.confined`).
+        before: Called with the suite before the code of any plugin is imported, which takes seconds that can be used.
 
     Returns:
         The selected part of the suite, ready to run.
 
     Raises:
-        BadInputError: The suite cannot be run; carries every problem found, in the file and beyond.
+        BadInputError: The suite cannot be run; carries every problem found: those of the file or, where it has none,
+            those beyond it.
     """
     suite, found = suites.read(path, overrides=overrides)
     if suite is not None:
@@ -55,16 +57,16 @@ def load(
             suite = suites.select(suite, only)
         except BadInputError as error:
             found += error.problems
-        if before is not None:
-            before(suite)
-        if synthetic:
-            suite = with_synthetic_data(suite)
-        # Where the file itself is wrong, a second problem with the same value would only confuse.
-        known = {(problem.file, problem.line, problem.field) for problem in found}
-        searched = problems(suite, data, may_be_missing=may_be_missing)
-        found += [each for each in searched if (each.file, each.line, each.field) not in known]
-    if suite is None or found:
+    if suite is None or found:  # no code is imported for a suite that cannot be run
         raise BadInputError(in_order(found))
+    if code_from is not None:
+        suite = suites.confined(suite, code_from)
+    if before is not None:
+        before(suite)
+    if synthetic:
+        suite = with_synthetic_data(suite)
+    if searched := problems(suite, data, may_be_missing=may_be_missing):
+        raise BadInputError(searched)
     return suite
 
 

@@ -89,10 +89,17 @@ def verify(
             "(four standard deviations over the claim's seeds, if that is more); else it is 0.",
         ),
     ] = 0.05,
+    any_code: Annotated[
+        bool, typer.Option("--trust-any-code", help="Import whatever the bundle names: any module, any file.")
+    ] = False,
+    code_from: options.CodeFrom = None,
     devices: options.Devices = None,
     data_dir: options.DataDir = Path("data"),
 ) -> None:
-    """Run some of a bundle's runs again and compare. RUNS THE CODE that its suite names, if it is installed here.
+    """Run some of a bundle's runs again and compare.
+
+    Its suite may name installed plugins and the files in the folder of --code-from. It is refused, before anything is
+    imported, if it names other code.
 
     The exit code is 1 if a number is not what the bundle claims.
     """
@@ -103,7 +110,17 @@ def verify(
         submission = bundles.read(bundle)
         chosen = verifying.draw(submission, runs, draw)
         typer.echo(f"drawn with --draw {chosen.seed}: {len(chosen.specs)} of {len(submission.runs)} runs", err=True)
-        checks = list(verifying.verify(submission, chosen.specs, data_dir, tolerance, options.device_names(devices)))
+        checks = list(
+            verifying.verify(
+                submission,
+                chosen.specs,
+                data_dir,
+                tolerance,
+                options.device_names(devices),
+                code_from,
+                any_code=any_code,
+            )
+        )
     print_listing([check.as_row() for check in checks])
     wrong = sum(not check.holds for check in checks)
     typer.echo(f"\n{len(checks) - wrong} of {len(checks)} numbers are as claimed", err=True)

@@ -67,6 +67,15 @@ Overrides = Annotated[
 Synthetic = Annotated[
     bool, typer.Option("--synthetic", help="Rehearse on made-up data of the same shapes; a run of its own.")
 ]
+CodeFrom = Annotated[
+    Path | None,
+    typer.Option(
+        "--code-from",
+        metavar="DIR",
+        help="For a suite by someone else: refuse all code but installed plugins and the files in this folder.",
+        show_default=False,
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Run again what is done already.")]
 KeepStale = Annotated[
     bool,

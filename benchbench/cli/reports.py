@@ -48,6 +48,7 @@ def report(
     only: options.Only = [],
     overrides: options.Overrides = [],
     synthetic: options.Synthetic = False,
+    code_from: options.CodeFrom = None,
     form: options.FormatOption = options.Format.terminal,
     tracking_uri: options.TrackingUri = None,
     runs_dir: options.RunsDir = None,
@@ -63,7 +64,9 @@ def report(
         overrides = [*overrides, "mixed_devices=true"]
     with errors_as_lines():
         loaded = [
-            api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic, thorough=False)
+            api.load_suite(
+                suite, overrides=overrides, only=only, synthetic=synthetic, code_from=code_from, thorough=False
+            )
             for suite in suites
         ]
         note_missing_store(tracking_uri)

@@ -22,6 +22,7 @@ def run(
     only: options.Only = [],
     overrides: options.Overrides = [],
     synthetic: options.Synthetic = False,
+    code_from: options.CodeFrom = None,
     force: options.Force = False,
     keep_stale: options.KeepStale = False,
     as_json: options.Json = False,
@@ -48,7 +49,13 @@ def run(
         with ProgressDisplay() as display:
             warm_up = engine is options.EngineName.local
             loaded = api.load_suite(
-                suite, overrides=overrides, only=only, data=data_dir, synthetic=synthetic, warm_up=warm_up
+                suite,
+                overrides=overrides,
+                only=only,
+                data=data_dir,
+                synthetic=synthetic,
+                code_from=code_from,
+                warm_up=warm_up,
             )
             rows = api.run(
                 loaded,
@@ -136,6 +143,7 @@ def plan(
     only: options.Only = [],
     overrides: options.Overrides = [],
     synthetic: options.Synthetic = False,
+    code_from: options.CodeFrom = None,
     force: options.Force = False,
     keep_stale: options.KeepStale = False,
     as_json: options.Json = False,
@@ -155,7 +163,13 @@ def plan(
 
     with errors_as_lines():
         loaded = api.load_suite(
-            suite, overrides=overrides, only=only, data=data_dir, synthetic=synthetic, may_be_missing=True
+            suite,
+            overrides=overrides,
+            only=only,
+            data=data_dir,
+            synthetic=synthetic,
+            may_be_missing=True,
+            code_from=code_from,
         )
         planned = api.plan(loaded, force=force, keep_stale=keep_stale, tracking_uri=tracking_uri, runs_dir=runs_dir)
         missing = api.missing_data(loaded, data=data_dir)
@@ -181,13 +195,14 @@ def prepare(
     suite: options.SuiteArgument,
     only: options.Only = [],
     overrides: options.Overrides = [],
+    code_from: options.CodeFrom = None,
     data_dir: options.DataDir = Path("data"),
 ) -> None:
     """Download and verify the data of a suite, ahead of its runs."""
     from benchbench import api
 
     with errors_as_lines():
-        loaded = api.load_suite(suite, overrides=overrides, only=only, thorough=False)
+        loaded = api.load_suite(suite, overrides=overrides, only=only, code_from=code_from, thorough=False)
         for label in api.prepare(loaded, data=data_dir):
             typer.echo(f"{label}: ready")
 

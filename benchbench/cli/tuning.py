@@ -39,6 +39,7 @@ def tune(
     only: options.Only = [],
     overrides: options.Overrides = [],
     synthetic: options.Synthetic = False,
+    code_from: options.CodeFrom = None,
     as_json: options.Json = False,
     engine: options.Engine = options.EngineName.local,
     slots: options.Slots = None,
@@ -63,7 +64,9 @@ def tune(
         if out is not None:
             _check_whole(only, synthetic=synthetic)
         with ProgressDisplay() as display:
-            loaded = api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic, thorough=False)
+            loaded = api.load_suite(
+                suite, overrides=overrides, only=only, synthetic=synthetic, code_from=code_from, thorough=False
+            )
             standings = (
                 api.tuning_state(loaded, tracking_uri=tracking_uri, runs_dir=runs_dir)
                 if report

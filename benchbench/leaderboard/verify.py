@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchbench import suite as suites
 from benchbench.leaderboard.submission import Submission
 from benchbench.problems import BadInputError
 from benchbench.stats import sample_std
@@ -90,7 +91,14 @@ def draw(submission: Submission, count: int, seed: int | None = None) -> Draw:
 
 
 def verify(
-    submission: Submission, specs: Sequence[RunSpec], data: Path, tolerance: float, devices: Sequence[str] = ()
+    submission: Submission,
+    specs: Sequence[RunSpec],
+    data: Path,
+    tolerance: float,
+    devices: Sequence[str] = (),
+    code_from: Path | None = None,
+    *,
+    any_code: bool = False,
 ) -> Iterator[Check]:
     """Run specs again, in this process, and compare their numbers with those of a submission.
 
@@ -104,25 +112,33 @@ def verify(
         data: The folder in which data sets lie.
         tolerance: Largest difference of a metric elsewhere, as a share of the claimed value.
         devices: Where to run them, as `--devices` takes it; the first one is used.
+        code_from: The one folder whose files the specs may name as code, next to registered plugins.
+        any_code: Whether they may name any code, paths starting at the current folder.
 
     Yields:
         Every number of a run, after that run.
 
     Raises:
-        BadInputError: What the runs name is not installed here, data are missing, or a device does not start.
+        BadInputError: They name code that they may not, or that is not installed here, data are missing, or a device
+            does not start.
     """
+    suite = submission.suite
+    if not any_code:  # of the whole suite, or a draw would decide whether it is refused
+        suite = suites.confined(suite, code_from, str(submission.archive or submission.name))
+    drawn = {spec.key for spec in specs}
+    part = suite.model_copy(update={"specs": tuple(spec for spec in suite.specs if spec.key in drawn)})
+
     from benchbench import checks
     from benchbench.engines.inline import device_here
     from benchbench.engines.slots import Placement, available_slots
     from benchbench.engines.starting import ready
 
-    part = submission.suite.model_copy(update={"specs": tuple(specs)})
     problems = checks.problems(part, data)
     if problems:
         raise BadInputError(problems)
     slot = available_slots(Placement(devices=tuple(devices)))[0]
     ready([slot])
-    for spec in specs:
+    for spec in part.specs:
         claimed = submission.runs[spec.key].result
         measured = _run(spec, data, device_here(slot), _threads(claimed))
         seeds = [submission.runs[each.key].result for each in submission.suite.specs if _is_repetition(each, spec)]

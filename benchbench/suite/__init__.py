@@ -11,12 +11,13 @@ from pydantic import JsonValue
 from benchbench.problems import BadInputError, Problem, in_order, nearest_name
 from benchbench.suite import changes, yaml_source
 from benchbench.suite.changes import select
+from benchbench.suite.confinement import confined
 from benchbench.suite.expansion import Expansion
 from benchbench.suite.schema import TABLES, SuiteFile
 from benchbench.suite.validation import validate
 from benchbench.values import Suite
 
-__all__ = ["TABLES", "bundled", "find", "json_schema", "load", "read", "select", "settings"]
+__all__ = ["TABLES", "bundled", "confined", "find", "json_schema", "load", "read", "select", "settings"]
 
 
 def load(path: str | Path, *, overrides: Sequence[str] = ()) -> Suite:

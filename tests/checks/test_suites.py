@@ -18,14 +18,13 @@ def test_what_the_command_line_sets_is_named(write: Write) -> None:
     assert found.startswith("--set: methods.A.lr: adamw cannot be constructed: ")
 
 
-def test_the_file_and_the_plugins_are_checked_at_once(write: Write) -> None:
+def test_all_that_is_wrong_with_the_file_is_said_at_once_and_before_what_plugins_say(write: Write) -> None:
     path = write("{optimizer: adamw}", "{optimizer: adamw, lrr: 1, betas: .nan}\n  B: {lr: 1}\ntitel: x")
     with pytest.raises(BadInputError) as caught:
         checks.load(path, only=["seed=5"])
     assert [(problem.file, problem.line, problem.field) for problem in caught.value.problems] == [
         ("--only", None, "seed"),
         (str(path), 6, "methods.A.betas"),
-        (str(path), 6, "methods.A.lrr"),
         (str(path), 7, "methods.B.optimizer"),
         (str(path), 8, "titel"),
     ]

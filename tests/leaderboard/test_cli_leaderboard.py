@@ -85,7 +85,7 @@ def test_what_was_run_here_is_shown_without_a_bundle(exported: Path, tmp_path: P
 
 
 def test_runs_made_again_have_the_same_bits(exported: Path) -> None:
-    result = call("leaderboard", "verify", exported / "lines.zip", "--runs", 2, "--draw", 1)
+    result = call("leaderboard", "verify", exported / "lines.zip", "--runs", 2, "--draw", 1, "--code-from", exported)
     assert result.exit_code == 0, result.output
     assert "equal bits" in result.stdout
     assert "DIFFERS" not in result.stdout
@@ -103,7 +103,7 @@ def test_a_claim_that_is_too_good_is_found(exported: Path, tmp_path: Path) -> No
     assert honest.manifest
     changed = Submission(honest.name, honest.suite, better)
     bundle.write(changed, honest.manifest.declaration, "2026-01-31", tmp_path / "better.zip")
-    result = call("leaderboard", "verify", tmp_path / "better.zip", "--runs", 1)
+    result = call("leaderboard", "verify", tmp_path / "better.zip", "--runs", 1, "--code-from", exported)
     assert result.exit_code == 1, result.output
     (line,) = [line for line in result.stdout.splitlines() if "DIFFERS" in line]
     assert "final test/accuracy" in line
@@ -130,7 +130,7 @@ def test_elsewhere_a_claim_may_lie_off_as_far_as_its_seeds_scatter(
         }
         claimed[spec.key] = StoredRun(run.result.model_copy(update=elsewhere), run.records, run.log)
     bundle.write(Submission("c", honest.suite, claimed), honest.manifest.declaration, "2026-01-31", tmp_path / "c.zip")
-    result = call("leaderboard", "verify", tmp_path / "c.zip", "--runs", 4, "--tolerance", 0.01)
+    result = call("leaderboard", "verify", tmp_path / "c.zip", "--runs", 4, "--tolerance", 0.01, "--trust-any-code")
     lines = [line for line in result.stdout.splitlines() if "final test/accuracy" in line and line.split()[2] == "0"]
     assert len(lines) == len(first)
     assert all(("as claimed" in line) == holds for line in lines), result.stdout
@@ -161,3 +161,54 @@ def test_bad_input_is_a_line(arguments: tuple[str, ...], words: str) -> None:
     result = call("leaderboard", *arguments)
     assert result.exit_code == 2, result.output
     assert words in result.stderr
+
+
+def test_other_code_than_the_caller_allows_is_refused_before_anything_is_imported(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benchbench.leaderboard import bundle
+    from benchbench.leaderboard.submission import Submission
+
+    marker = tmp_path / "imported"
+    (tmp_path / "planted.py").write_text(f"open({str(marker)!r}, 'w')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    honest = bundle.read(exported / "lines.zip")
+    assert honest.manifest
+    touch = {"name": "subprocess:run", "args": f"touch {marker}", "shell": True}
+    for hostile in (
+        {"workload": {"target": "image-classification", "parameters": {"model": "mlp", "dataset": touch}}},
+        {"optimizer": {"target": "planted:Opt"}},
+        {"optimizer": {"target": f"{tmp_path}/planted.py:Opt", "digest": "0" * 16}},
+        {"optimizer": {"target": "../planted.py:Opt", "digest": "0" * 16}},
+        {"optimizer": {"target": "by_shape", "parameters": {"matrices": "planted:Opt"}}},
+    ):
+        specs = [type(spec).model_validate(spec.model_dump() | hostile) for spec in honest.suite.specs]
+        runs = {}
+        for spec, before in zip(specs, honest.suite.specs, strict=True):
+            run = honest.runs[before.key]
+            runs[spec.key] = type(run)(run.result.model_copy(update={"key": spec.key}), run.records, run.log)
+        suite = honest.suite.model_copy(update={"specs": tuple(specs)})
+        path = tmp_path / "hostile.zip"
+        bundle.write(Submission("hostile", suite, runs), honest.manifest.declaration, "2026-01-31", path)
+        for allowed in ((), ("--code-from", exported)):
+            result = call("leaderboard", "verify", path, "--runs", 1, *allowed)
+            assert result.exit_code == 2, result.output
+            assert f"error: {path}: " in result.stderr
+            assert "DIFFERS" not in result.output
+        assert call("leaderboard", "build", path, "--out", tmp_path / "site").exit_code == 0
+        assert not marker.exists()
+    # The flag lifts it: this bundle's code is imported now.
+    (tmp_path / "planted.py").write_text(
+        f"open({str(marker)!r}, 'w')\nimport torch\nclass Opt(torch.optim.SGD): pass\n"
+    )
+    specs = [each.model_copy(update={"optimizer": each.optimizer.model_copy(update={"target": "planted:Opt"})})
+             for each in honest.suite.specs if each.method == "<i>SGD</i>"]  # fmt: skip
+    runs = {
+        spec.key: type(run)(run.result.model_copy(update={"key": spec.key}), run.records, run.log)
+        for spec in specs
+        for run in [next(iter(honest.runs.values()))]
+    }
+    suite = honest.suite.model_copy(update={"specs": tuple(specs), "methods": honest.suite.methods[:1]})
+    bundle.write(Submission("hostile", suite, runs), honest.manifest.declaration, "2026-01-31", path)
+    assert call("leaderboard", "verify", path, "--runs", 1, "--trust-any-code").exit_code in (0, 1)
+    assert marker.exists()
