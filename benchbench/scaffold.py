@@ -6,10 +6,10 @@ import importlib.util
 import keyword
 import re
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from string import Template
 
+from benchbench.distribution import own_version
 from benchbench.plugins import Kind, plugins
 from benchbench.problems import BadInputError, Problem
 
@@ -53,7 +53,7 @@ def write(kind: Kind, name: str, parent: Path) -> Package:
         "name": name,
         "module": module,
         "class_name": "".join(word.capitalize() for word in module.split("_")),
-        "benchbench": version("benchbench"),
+        "benchbench": own_version(),
     }
     for template in sorted((_SKELETONS / kind).rglob("*.tmpl")):
         path = folder / Template(str(template.relative_to(_SKELETONS / kind))[: -len(".tmpl")]).substitute(words)

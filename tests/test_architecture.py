@@ -21,6 +21,7 @@ FLOORS = {
     "sharpness": 0,
     "streams": 0,
     "problems": 0,
+    "distribution": 0,
     "signals": 0,
     "suite": 0,
     "plugins": 0,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from benchbench import suite as suites
 from benchbench.api.engines import engine_of
 from benchbench.api.folders import DATA, RUNS_DIR
 from benchbench.api.suites import check
+from benchbench.distribution import own_version
 from benchbench.problems import BadInputError, Problem
 from benchbench.values import RunSpec, Suite, Tuning
 
@@ -106,7 +106,7 @@ def write_tuned(path: str | Path, standings: Sequence[Standing], out: Path, *, o
         raise BadInputError([Problem(f"no trial has come to a result: {', '.join(without)}", file=str(out))])
     file, data = _source(path, overrides, out)
     today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
-    _write(out, tuned_suite(data, file.parent, standings, out, version=version("benchbench"), date=today))
+    _write(out, tuned_suite(data, file.parent, standings, out, version=own_version(), date=today))
 
 
 def write_matched(path: str | Path, suite: Suite, out: Path, *, overrides: Sequence[str] = ()) -> None:

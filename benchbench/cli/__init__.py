@@ -60,9 +60,9 @@ def main() -> None:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from benchbench.distribution import own_version
 
-        typer.echo(f"benchbench {version('benchbench')}")
+        typer.echo(f"benchbench {own_version()}")
         raise typer.Exit
 
 

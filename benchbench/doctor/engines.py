@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 
+from benchbench.distribution import installing
 from benchbench.doctor.finding import Finding
 from benchbench.execution.separate_process import SeparateProcess
 
@@ -24,11 +25,11 @@ def engines(address: str | None, seconds: float) -> Iterator[Finding]:
     """
     yield Finding("engines", "local, inline", "ok", "a process per run, or this one")
     if importlib.util.find_spec("ray") is None:
-        yield Finding("engines", "ray", "missing", "not installed", "pip install 'benchbench[ray]'")
+        yield Finding("engines", "ray", "missing", "not installed", installing("ray"))
     else:
         yield _ray(address or os.environ.get("RAY_ADDRESS") or "local", seconds)
     if importlib.util.find_spec("submitit") is None:
-        yield Finding("engines", "slurm", "missing", "not installed", "pip install 'benchbench[slurm]'")
+        yield Finding("engines", "slurm", "missing", "not installed", installing("slurm"))
     elif shutil.which("sbatch") is None:
         yield Finding("engines", "slurm", "missing", "no sbatch here", "run the command where Slurm's commands are")
     else:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
+from benchbench.distribution import installing, own_version
 from benchbench.doctor.finding import Finding, size
 from benchbench.execution.separate_process import SeparateProcess
 from benchbench.problems import BadInputError
@@ -30,16 +31,15 @@ def software() -> Iterator[Finding]:
     Yields:
         One finding after the other.
     """
-    for name in ("benchbench", "torch", "torchvision", "mlflow"):
+    yield Finding("software", "benchbench", "ok", own_version())
+    for name in ("torch", "torchvision", "mlflow"):
         yield Finding("software", name, "ok", version(name))
     yield Finding("software", "python", "ok", f"{platform.python_version()} on {platform.platform()}")
     for extra, (package, purpose) in _EXTRAS.items():
         try:
             yield Finding("software", f"[{extra}]", "ok", f"{package} {version(package)}")
         except PackageNotFoundError:
-            yield Finding(
-                "software", f"[{extra}]", "missing", f"no {package}: {purpose}", f"pip install 'benchbench[{extra}]'"
-            )
+            yield Finding("software", f"[{extra}]", "missing", f"no {package}: {purpose}", installing(extra))
 
 
 def devices(process: SeparateProcess, seconds: float) -> list[Finding]:

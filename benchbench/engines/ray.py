@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from benchbench.devices.kinds import kind_of
+from benchbench.distribution import installing
 from benchbench.engines import EngineError, Job
 from benchbench.engines.slots import Slot
 from benchbench.runs.folder import RunFolder
@@ -244,7 +245,7 @@ def _connect(resources: Mapping[str, float], address: str | None, environment: M
     try:
         import ray
     except ImportError:
-        raise EngineError("--engine ray needs Ray: pip install 'benchbench[ray]'") from None
+        raise EngineError(f"--engine ray needs Ray: {installing('ray')}") from None
     if ray.is_initialized():
         return False
     if address is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from benchbench.distribution import installing
 from benchbench.engines import EngineError, Job, slurm_queue
 from benchbench.engines.slurm_job import NAME, new_submission, run_as_job
 from benchbench.engines.slurm_options import gpus_of, partition_of, sbatch_options
@@ -62,7 +63,7 @@ class SlurmEngine:
         try:
             import submitit  # noqa: F401 - only whether it is there
         except ImportError:
-            raise EngineError("--engine slurm needs submitit: pip install 'benchbench[slurm]'") from None
+            raise EngineError(f"--engine slurm needs submitit: {installing('slurm')}") from None
         if shutil.which("sbatch") is None or shutil.which("srun") is None:
             raise EngineError("--engine slurm needs the commands of Slurm: this machine is no login node")
         self._parallel = parallel or MOST_JOBS

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from benchbench.distribution import own_version
 from benchbench.leaderboard.collector import without_collector
 from benchbench.leaderboard.submission import Declaration, Manifest, StoredRun, Submission
 from benchbench.problems import BadInputError, Problem, shorten
@@ -48,8 +49,6 @@ def write(submission: Submission, declaration: Declaration, date: str, path: Pat
     Raises:
         BadInputError: The results are not complete, or the date is none.
     """
-    from importlib.metadata import version
-
     problems = list(_incomplete(submission.suite, submission.runs))
     if problems:
         raise BadInputError(problems)
@@ -59,7 +58,7 @@ def write(submission: Submission, declaration: Declaration, date: str, path: Pat
         {
             "declaration": declaration,
             "date": date,
-            "software": f"benchbench {version('benchbench')}",
+            "software": f"benchbench {own_version()}",
             "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
         },
     )

@@ -7,11 +7,11 @@ import json
 import re
 import shutil
 from collections.abc import Iterable, Sequence
-from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchbench.distribution import own_version
 from benchbench.leaderboard import bundle, plots
 from benchbench.leaderboard.boards import Board, boards, left_out
 from benchbench.leaderboard.collector import without_collector
@@ -96,7 +96,7 @@ class _Pages:
         self._environment = environment()
         self._settings = {place: block(_settings(spec)) for place, spec in first.items()}
         self._environment.globals.update(
-            site_title=title, software=f"benchbench {version('benchbench')}", currencies=CURRENCIES, slug=slug
+            site_title=title, software=f"benchbench {own_version()}", currencies=CURRENCIES, slug=slug
         )
         for folder in ("assets", "data", "methods", "runs", "bundles"):
             (out / folder).mkdir(parents=True)

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, ver
 import torch
 
 from benchbench.devices import use
+from benchbench.distribution import own_version
 
 _OWNERS = packages_distributions()
 """Names of distributions by top-level package, read once by the process that runs are forked from."""
@@ -32,7 +33,7 @@ def environment(device: torch.device, concurrent_runs: int, code: dict[str, str]
         "platform": platform.platform(),
         "host": platform.node(),
         "torch": torch.__version__,
-        "benchbench": version("benchbench"),
+        "benchbench": own_version(),
         "packages": _imported([each.partition(" ")[0] for each in code.values()]),
         **_commit(),
     }

@@ -6,13 +6,13 @@ import functools
 import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchbench.devices import use
+from benchbench.distribution import own_version
 from benchbench.plugins import describe_exception
 from benchbench.runs.checkpoint import Checkpoints, UnusableCheckpointError, save_tensors
 from benchbench.runs.folder import RunFolder
@@ -79,7 +79,7 @@ class Keeper:
             "run": self._spec.key,
             "device": use.description(self._device),
             "torch": str(torch.__version__),  # a class of its own
-            "benchbench": version("benchbench"),
+            "benchbench": own_version(),
         }
 
     def company(self) -> int:

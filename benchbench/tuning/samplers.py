@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import JsonValue
 
+from benchbench.distribution import installing
 from benchbench.problems import BadInputError, Problem
 from benchbench.tuning import spaces
 from benchbench.tuning.spaces import Values
@@ -106,7 +107,7 @@ def _tpe(space: Mapping[str, Space], seed: int, before: Sequence[Tried]) -> Valu
     try:
         import optuna
     except ModuleNotFoundError:
-        message = "the sampler tpe needs optuna: pip install 'benchbench[tune]'"
+        message = f"the sampler tpe needs optuna: {installing('tune')}"
         raise BadInputError([Problem(message, field="tuning.sampler", value="tpe")]) from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with warnings.catch_warnings():

@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import nn
 
+from benchbench.distribution import installing
+
 PACKAGES = ("transformers", "datasets", "tokenizers")
 
 
@@ -22,7 +24,7 @@ def missing_packages() -> str | None:
     absent = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if not absent:
         return None
-    return f"{', '.join(absent)} not installed: pip install 'benchbench[language]'"
+    return f"{', '.join(absent)} not installed: {installing('language')}"
 
 
 def missing(data: Path, name: str) -> str | None:

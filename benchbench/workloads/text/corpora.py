@@ -14,8 +14,9 @@ from typing import Protocol
 
 from benchbench import values
 from benchbench.datasets.text import read_text, unreadable
+from benchbench.distribution import installing
 
-EXTRA = "pip install 'benchbench[language]'"
+EXTRA = installing("language")
 """How optional packages are brought."""
 
 HELD_OUT = 0.1

@@ -96,8 +96,8 @@ def test_a_file_that_is_mended_is_read_again(tmp_path: Path) -> None:
 
 
 def test_the_command_says_it_before_the_first_run(workplace: Path) -> None:
-    pytest.importorskip("transformers", reason="needs benchbench[language]")
-    pytest.importorskip("datasets", reason="needs benchbench[language]")
+    pytest.importorskip("transformers", reason="needs the extra `language`")
+    pytest.importorskip("datasets", reason="needs the extra `language`")
     write_glue(workplace / "data")
     (workplace / "data" / "glue" / "RTE" / "dev.tsv").write_text("sentence\tlabel\n")
     (workplace / "suite.yaml").write_text(

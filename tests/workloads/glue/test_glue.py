@@ -10,7 +10,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-pytest.importorskip("transformers", reason="needs benchbench[language]")
+pytest.importorskip("transformers", reason="needs the extra `language`")
 
 from benchbench.cli import app
 from benchbench.objective import Objective

@@ -86,7 +86,7 @@ def test_a_missing_text_file_is_named(tmp_path: Path) -> None:
 
 
 def write_wikitext(folder: Path, lines: dict[str, list[str]]) -> None:
-    datasets = pytest.importorskip("datasets", reason="needs benchbench[language]")
+    datasets = pytest.importorskip("datasets", reason="needs the extra `language`")
     parts = {name: datasets.Dataset.from_dict({"text": text}) for name, text in lines.items()}
     datasets.DatasetDict(parts).save_to_disk(str(folder / "wikitext-2"))
 
@@ -100,7 +100,7 @@ def test_wikitext_is_read_from_the_format_of_datasets(tmp_path: Path) -> None:
 
 
 def test_missing_wikitext_is_one_line_with_ways_to_bring_it(tmp_path: Path) -> None:
-    pytest.importorskip("datasets", reason="needs benchbench[language]")
+    pytest.importorskip("datasets", reason="needs the extra `language`")
     line = WikiText2().missing(tmp_path)
     assert line is not None
     for part in (str(tmp_path / "wikitext-2"), "save_to_disk", "benchbench prepare", "--data-dir", "--synthetic"):

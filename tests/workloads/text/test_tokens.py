@@ -35,7 +35,7 @@ def test_bytes_are_a_text_and_a_text_is_bytes(text: str) -> None:
 
 
 def test_byte_pairs_give_the_text_back_in_fewer_tokens(tmp_path: Path) -> None:
-    pytest.importorskip("tokenizers", reason="needs benchbench[language]")
+    pytest.importorskip("tokenizers", reason="needs the extra `language`")
     tokenizer = tokenization.load("bpe", tmp_path, ENGLISH, 290)
     assert tokenizer.vocabulary == 290
     unseen = " quite other\r\nwords, ß and 🎉"
@@ -47,7 +47,7 @@ def test_byte_pairs_give_the_text_back_in_fewer_tokens(tmp_path: Path) -> None:
 
 
 def test_byte_pairs_are_trained_once_per_training_text(tmp_path: Path) -> None:
-    pytest.importorskip("tokenizers", reason="needs benchbench[language]")
+    pytest.importorskip("tokenizers", reason="needs the extra `language`")
     first = tokenization.load("bpe", tmp_path, ENGLISH, 280).encode(ENGLISH)
     (path,) = (tmp_path / "tokenizers").iterdir()
     written = path.stat().st_mtime_ns
@@ -59,14 +59,14 @@ def test_byte_pairs_are_trained_once_per_training_text(tmp_path: Path) -> None:
 
 
 def test_too_short_a_text_for_a_vocabulary_is_said(tmp_path: Path) -> None:
-    pytest.importorskip("tokenizers", reason="needs benchbench[language]")
+    pytest.importorskip("tokenizers", reason="needs the extra `language`")
     with pytest.raises(ValueError, match=r"the training text gives .* tokens, not the 4000 asked for"):
         tokenization.load("bpe", tmp_path, ENGLISH, 4000)
     assert not (tmp_path / "tokenizers").exists()
 
 
 def test_missing_files_of_gpt2_are_one_line(tmp_path: Path) -> None:
-    pytest.importorskip("tokenizers", reason="needs benchbench[language]")
+    pytest.importorskip("tokenizers", reason="needs the extra `language`")
     line = tokenization.missing("gpt2", tmp_path)
     assert line is not None
     assert f"vocab.json and merges.txt are not in {tmp_path / 'gpt2'}" in line
