@@ -67,7 +67,7 @@ def test_bundled_suites_are_found_outside_the_repository(wheel: Path, tmp_path: 
 
 
 _WRONG = re.compile(
-    r"(?:pip\w*|uv|conda|poetry)\b[^\n`;|]*\b(?:install|add)\b[^\n`;|]*[ \t'\"]benchbench(?![\w.-])"  # as a requirement of its own
+    r"(?:pip\w*|uv|conda|poetry)\b[^\n`;|]*\b(?:install|add)\b[^\n`;|]*[ \t'\"]benchbench(?![\w.-])"
     r"|benchbench\[[a-z{]"  # with extras
     r"|[\"']benchbench\s*(?:[<>=~!]=|[<>])"  # as a dependency
     r"|(?:version|distribution|metadata|requires|files)\([\"']benchbench[\"']\)"
