@@ -13,7 +13,7 @@ from benchbench.distribution import installing
 from benchbench.engines import EngineError, Job, slurm_queue
 from benchbench.engines.slurm_job import NAME, new_submission, run_as_job
 from benchbench.engines.slurm_options import gpus_of, partition_of, sbatch_options
-from benchbench.engines.slurm_queue import ENDED, SlurmError
+from benchbench.engines.slurm_queue import ENDED, PATIENCE, SlurmError
 from benchbench.problems import BadInputError, Problem
 from benchbench.runs.folder import RunFolder
 from benchbench.values import Outcome, RunResult
@@ -39,7 +39,8 @@ class SlurmEngine:
         parallel: Jobs of an array that run at a time (default: as Slurm likes).
         options: Options of `sbatch` by name, without the dashes; `gpus` and `cpus_per_task` count for each rank.
         interval: Seconds between two questions to Slurm.
-        patience: Seconds that the files of a job that has ended may take to become visible here.
+        patience: Seconds that the files of a job that has ended may take to become visible here, and that Slurm may
+            take to queue it up again.
         on_cpu: Whether runs are meant for CPUs where the options say nothing of GPUs.
         ranks: The most that a run has.
 
@@ -55,7 +56,7 @@ class SlurmEngine:
         parallel: int | None = None,
         options: Mapping[str, JsonValue] | None = None,
         interval: float = 2.0,
-        patience: float = 5.0,
+        patience: float = PATIENCE,
         *,
         on_cpu: bool = False,
         ranks: int = 1,
@@ -106,6 +107,7 @@ class SlurmEngine:
             states = slurm_queue.states(list(self._jobs))
         except SlurmError:  # a controller that is being restarted, say: the jobs go on, and it is asked again
             return []
+        self._ended = {name: since for name, since in self._ended.items() if states[name] in ENDED}
         results = (self._result(name, state) for name, state in states.items() if state in ENDED)
         return [result for result in results if result is not None]
 
@@ -182,11 +184,11 @@ class SlurmEngine:
             self._jobs[made.job_id] = job
 
     def _result(self, name: str, state: str) -> RunResult | None:
-        """Return how a job that has ended went, or `None` while its files may still be on their way."""
+        """Return how a job that has ended went, or `None` while its files or Slurm may still say something else."""
         job = self._jobs[name]
         result = ended_result(job.spec.key, job.folder, name, state)
-        late = result.outcome == "crashed" and job.folder.result() is None
-        if late and time.monotonic() < self._ended.setdefault(name, time.monotonic()) + self._patience:
+        now = time.monotonic()
+        if not result.conclusive and now < self._ended.setdefault(name, now) + self._patience:
             return None
         del self._jobs[name]
         self._ended.pop(name, None)

@@ -6,7 +6,6 @@ import os
 import platform
 import signal
 import time
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -59,8 +58,17 @@ def run_as_job(spec: str, folder: str, data: str, gpus: int) -> None:
     if job.folder.checkpoints.latest_steps() <= before:
         message = f"no progress within the time limit of the job: {result.message}"
         job.folder.finish(result.model_copy(update={"outcome": "timeout", "message": message}))
-    else:
-        _queue_up_again(received)
+        return
+    try:
+        slurm_queue.requeue(_own_job())
+    except slurm_queue.SlurmError as error:
+        message = f"stopped before the time limit of the job, and not queued up again: {error}: {result.message}"
+        job.folder.finish(result.model_copy(update={"outcome": "timeout", "message": message}))
+        return
+    # An exit of our own at the same moment would reach Slurm as that of the next attempt, and fail it.
+    deadline = time.monotonic() + _LONGEST_END
+    while signal.SIGTERM not in received and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def _unknown_gpus() -> str | None:
@@ -80,15 +88,6 @@ def _unknown_gpus() -> str | None:
         return None
     where = os.environ.get("SLURMD_NODENAME", platform.node())
     return f"Slurm does not say which of the {seen} GPUs of {where} are this job's: {kind.variable} is not set"
-
-
-def _queue_up_again(received: Sequence[int]) -> None:
-    """Let Slurm end this job and queue it up again."""
-    slurm_queue.requeue(_own_job())
-    # An exit of our own at the same moment would reach Slurm as that of the next attempt, and fail it.
-    deadline = time.monotonic() + _LONGEST_END
-    while signal.SIGTERM not in received and time.monotonic() < deadline:
-        time.sleep(0.1)
 
 
 def new_submission(job: str) -> Submission:

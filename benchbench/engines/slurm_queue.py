@@ -23,6 +23,10 @@ ENDED = frozenset(
 )
 """States of jobs that Slurm will not run any more (`UNKNOWN`: that it doesn't know, or not any more)."""
 
+PATIENCE = 5.0
+"""Seconds after which a job that has ended without a result is believed to have: one that is queued up again, by the
+run in it, by preemption or because its node broke, may be shown as ended for a moment."""
+
 _LONGEST_LINE = 500
 """Jobs in one command."""
 

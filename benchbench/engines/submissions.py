@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from benchbench.engines import EngineError, Job, slurm, slurm_queue
@@ -66,18 +67,32 @@ def in_queue(folders: Sequence[RunFolder], other_than: str = "") -> list[RunFold
     return [folder for folder, state in states(others).items() if not is_over(state)]
 
 
-def ended(folders: Sequence[RunFolder]) -> dict[RunFolder, RunResult]:
+def ended(folders: Sequence[RunFolder], patience: float = slurm_queue.PATIENCE) -> dict[RunFolder, RunResult]:
     """Return how runs have ended that were handed over.
+
+    Args:
+        folders: Folders of runs.
+        patience: Seconds after which those that have ended without an answer are asked for a second time, since they
+            may be on their way back into the queue.
 
     Raises:
         EngineError: A system does not answer.
     """
+    known = states(folders)
+    if doubtful := [folder for folder, state in known.items() if is_over(state) and not _is_answered(folder)]:
+        time.sleep(patience)
+        known |= states(doubtful)
     found = {}
-    for folder, state in states(folders).items():
+    for folder, state in known.items():
         submission = folder.submission()
         if submission is not None and is_over(state):
             found[folder] = slurm.ended_result(folder.path.name, folder, submission.job, state.upper())
     return found
+
+
+def _is_answered(folder: RunFolder) -> bool:
+    result = folder.result()
+    return result is not None and result.conclusive
 
 
 def forget(folder: RunFolder) -> None:

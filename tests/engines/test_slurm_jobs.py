@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from benchbench import api
-from benchbench.engines import EngineError, slurm_queue
+from benchbench.engines import EngineError, Job, slurm_queue, submissions
 from benchbench.engines.slurm import SlurmEngine
 from benchbench.engines.slurm_job import run_as_job
 from benchbench.engines.slurm_options import sbatch_options
@@ -40,13 +41,106 @@ def test_memory_that_a_suite_states_is_asked_for_unless_its_options_do(
     assert asked == {"requeue": True, "cpus-per-task": 1, **expected}
 
 
-def test_a_controller_that_does_not_answer_ends_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "squeue").write_text("#!/bin/sh\necho Unable to contact slurm controller >&2; exit 1\n")
-    for name in ("sbatch", "srun", "sacct"):
-        (tmp_path / name).write_text("#!/bin/sh\n")
-    for file in tmp_path.iterdir():
-        file.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+@pytest.fixture
+def pretend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
+    """A function that puts shell scripts in place of Slurm's commands, by default ones that do nothing."""
+
+    def install(**scripts: str) -> None:
+        folder = tmp_path / "bin"
+        folder.mkdir()
+        for name, script in {**dict.fromkeys(("sbatch", "srun", "sacct", "sinfo"), ""), **scripts}.items():
+            (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+            (folder / name).chmod(0o755)
+        monkeypatch.setenv("PATH", str(folder), prepend=":")
+
+    return install
+
+
+def saying(folder: Path, *states: str) -> str:
+    """Return a script in place of `squeue` that says another state of job 8 each time, the last one for ever."""
+    file = folder / "states"
+    file.write_text("\n".join(states))
+    return f'echo "8|$(head -n 1 {file})"; [ $(wc -l < {file}) = 0 ] || sed -i 1d {file}'
+
+
+def submitted(folder: Path, result: RunResult | None = None, job: str = "8") -> Job:
+    """Return a job of a run that Slurm has been given, and that may have left a result."""
+    made = slow_job(folder)
+    made.folder.prepare(made.spec)
+    made.folder.submit(Submission(engine="slurm", job=job, submitted_at="2026-01-01T00:00:00+00:00"))
+    if result is not None:
+        made.folder.finish(result.model_copy(update={"key": made.spec.key}))
+    return made
+
+
+STOPPED = RunResult(key="", outcome="interrupted", message="stopped after 3 of 9 steps")
+
+
+@pytest.mark.parametrize("passing", ["CANCELLED", "PREEMPTED", "NODE_FAIL", "COMPLETED", "FAILED", "UNKNOWN"])
+def test_a_run_is_not_over_while_slurm_may_queue_it_up_again(
+    pretend: Callable[..., None], tmp_path: Path, passing: str
+) -> None:
+    job = submitted(tmp_path, STOPPED)
+    pretend(squeue=saying(tmp_path, passing, "PENDING", passing, "RUNNING", "RUNNING"))
+    engine = SlurmEngine(interval=0.0, patience=1000.0)
+    engine._jobs["8"] = job
+    assert [engine.poll(0.0) for _ in range(4)] == [[], [], [], []]
+    assert not submissions.ended([job.folder], patience=0.0)
+    job.folder.finish(RunResult(key=job.spec.key, outcome="finished"))
+    (tmp_path / "states").write_text("COMPLETED")
+    [result] = engine.poll(0.0)
+    assert result.outcome == "finished"
+
+
+@pytest.mark.parametrize(("states", "over"), [(("CANCELLED", "PENDING"), False), (("CANCELLED",), True)])
+def test_what_is_collected_has_ended_for_good(
+    pretend: Callable[..., None], tmp_path: Path, states: tuple[str, ...], over: bool
+) -> None:
+    job = submitted(tmp_path, STOPPED)
+    pretend(squeue=saying(tmp_path, *states))
+    ended = submissions.ended([job.folder], patience=0.0)
+    assert [result.outcome for result in ended.values()] == ["interrupted"] * over
+
+
+def test_a_job_that_stays_ended_is_over_after_the_engine_s_patience(
+    pretend: Callable[..., None], tmp_path: Path
+) -> None:
+    pretend(squeue=saying(tmp_path, "CANCELLED"))
+    engine = SlurmEngine(interval=0.0, patience=0.0)
+    engine._jobs["8"] = submitted(tmp_path, STOPPED)
+    [result] = engine.poll(0.0)
+    assert (result.outcome, result.message) == ("interrupted", f"job 8 was cancelled in Slurm: {STOPPED.message}")
+
+
+def test_a_run_that_slurm_does_not_queue_up_again_says_so(
+    pretend: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend(scontrol="echo Requested operation not supported >&2; exit 1")
+    monkeypatch.delenv("SLURM_ARRAY_JOB_ID", raising=False)
+    monkeypatch.setenv("SLURM_JOB_ID", "8")
+    job = submitted(tmp_path)
+
+    def stopped(job: Job, wanted: object, stop: object) -> RunResult:
+        job.folder.checkpoints.save(3, {})
+        job.folder.finish(STOPPED.model_copy(update={"key": job.spec.key}))
+        signal.raise_signal(signal.SIGUSR2)
+        return STOPPED.model_copy(update={"key": job.spec.key})
+
+    monkeypatch.setattr("benchbench.engines.node.execute", stopped)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR2)}
+    try:
+        run_as_job(job.spec.model_dump_json(), str(job.folder.path), str(tmp_path), 0)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    result = job.folder.result()
+    assert result is not None
+    assert result.outcome == "timeout"
+    assert "not queued up again: scontrol: Requested operation not supported: stopped after" in result.message
+
+
+def test_a_controller_that_does_not_answer_ends_nothing(pretend: Callable[..., None], tmp_path: Path) -> None:
+    pretend(squeue="echo Unable to contact slurm controller >&2; exit 1")
     with pytest.raises(slurm_queue.SlurmError, match="Unable to contact"):
         slurm_queue.states(["12_3"])
     engine = SlurmEngine()
@@ -56,22 +150,13 @@ def test_a_controller_that_does_not_answer_ends_nothing(monkeypatch: pytest.Monk
 
 
 def test_a_run_that_ends_while_it_is_being_taken_up_is_not_submitted_again(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    pretend: Callable[..., None], tmp_path: Path
 ) -> None:
-    (tmp_path / "squeue").write_text("#!/bin/sh\necho '8|COMPLETED'\n")
-    for name in ("sbatch", "srun"):
-        (tmp_path / name).write_text("#!/bin/sh\nexit 1\n")
-    for file in tmp_path.iterdir():
-        file.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    job = slow_job(tmp_path)
-    job.folder.prepare(job.spec)
-    job.folder.submit(Submission(engine="slurm", job="8", submitted_at="2026-01-01T00:00:00+00:00"))
-    finished = RunResult(key=job.spec.key, outcome="finished")
-    job.folder.finish(finished)
+    pretend(squeue=saying(tmp_path, "COMPLETED"), sbatch="exit 1", srun="exit 1")
+    job = submitted(tmp_path, RunResult(key="", outcome="finished"))
     engine = SlurmEngine()
     engine.submit(job)
-    assert engine.poll(0.0) == [finished]
+    assert engine.poll(0.0) == [RunResult(key=job.spec.key, outcome="finished")]
 
 
 def test_options_that_do_not_go_together_are_refused(workplace: Path, write_suite: Callable[..., Path]) -> None:
