@@ -11,14 +11,15 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxpro
 demo: $(VENV)/installed  ## run the digits suite and print its tables
 	$(BIN)/benchbench run suites/digits.yaml
 
-test: $(VENV)/installed-dev  ## run all tests
-	$(PYTEST)
+test: $(VENV)/installed-dev  ## run all tests; those that start a Slurm and a Ray come last, one after the other
+	$(PYTEST) -m "not cluster"
+	$(BIN)/python -m pytest -m cluster tests/engines
 
 test-fast: $(VENV)/installed-dev  ## run the tests that take seconds
 	$(PYTEST) -m "not slow"
 
 test-clusters: $(VENV)/installed-dev  ## run the tests that start a Slurm and a Ray, one after the other
-	BENCHBENCH_CLUSTERS=1 $(BIN)/python -m pytest tests/engines
+	$(BIN)/python -m pytest -m cluster tests/engines
 
 test-lowest:  ## run the tests that take seconds with the lowest versions that pyproject.toml allows
 	$(PYTHON) -m venv $(VENV)-lowest
@@ -30,7 +31,7 @@ check: $(VENV)/installed-dev  ## formatter, linter, types, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(PYTEST)
+	$(MAKE) test
 
 format: $(VENV)/installed-dev  ## format the code and mend what the linter can mend
 	$(BIN)/ruff format .
@@ -51,7 +52,7 @@ fuzz: $(VENV)/installed-dev  ## look for files that break a reader, FUZZ_SECONDS
 
 coverage: $(VENV)/installed-dev  ## run all tests, and say which lines they never reach
 	$(BIN)/python -m coverage erase
-	OMP_NUM_THREADS=1 $(BIN)/python -m coverage run -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m coverage run -m pytest -m "not cluster"
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --skip-covered
 
