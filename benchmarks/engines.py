@@ -153,7 +153,7 @@ def migrated_store() -> Path:
     """Return an empty store; its migrations take seconds."""
     if not _MIGRATED:
         folder = tempfile.mkdtemp()
-        Tracker(store(folder)).begin_invocation(suite_of([0.0]), "none")
+        Tracker(store(folder)).begin_invocation(suite_of([0.0]), "none", "")
         _MIGRATED.append(Path(folder, "mlflow.db"))
     return _MIGRATED[0]
 

@@ -10,6 +10,7 @@ file has not changed for as long as a lease lasts, by the clock of the one who l
 
 from __future__ import annotations
 
+import os
 import platform
 import secrets
 import threading
@@ -26,6 +27,7 @@ LEASE_SECONDS = 60.0
 
 _FREE = "free"
 _HOLDERS = ".holders"
+_IDENTITY = ".identity"
 _LONG_SILENCE = 5
 """Leases of silence after which a holder is called dead by who does not watch it."""
 
@@ -49,8 +51,23 @@ class Holder:
         self._beating = threading.Thread(target=self._keep_beating, daemon=True)
         self._seen: dict[Path, tuple[str, float]] = {}
 
+    @property
+    def name(self) -> str:
+        """What tells this command from all others, of this folder and of others."""
+        return f"{identity(self._folder.parent)}/{self._token}"
+
+    def has_outlived(self, name: str) -> bool:
+        """Return whether another command of this folder, by its name, is dead, as far as can be told at once."""
+        folder, _, token = name.partition("/")
+        return self.is_neighbour(name) and bool(folder) and _has_died(self._folder.parent, token)
+
+    def is_neighbour(self, name: str) -> bool:
+        """Return whether a command, by its name, is one of this folder."""
+        return name.partition("/")[0] == identity(self._folder.parent)
+
     def __enter__(self) -> Holder:
         self._folder.mkdir(parents=True, exist_ok=True)
+        _identify(self._folder.parent)
         self._beat(0)
         with suppress(OSError):  # a file system without locks: silence tells then, here too
             self._lock.acquire(timeout=0)
@@ -159,9 +176,11 @@ def abandoned(run: Path) -> bool:
     """
     latest = current(run)
     token = _read(_claims(run) / str(latest)) if latest else _FREE
-    if token in ("", _FREE):
-        return False
-    holder = run.parent / _HOLDERS / token
+    return token not in ("", _FREE) and _has_died(run.parent, token)
+
+
+def _has_died(runs: Path, token: str) -> bool:
+    holder = runs / _HOLDERS / token
     try:
         silent = time.time() - holder.stat().st_mtime
     except FileNotFoundError:
@@ -187,6 +206,25 @@ def this_machine() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     except OSError:
         return f"{platform.node()} {uuid.getnode()}"
+
+
+def identity(runs: Path) -> str:
+    """Return what tells a folder of runs from all others, wherever it is moved; empty where no run was ever claimed."""
+    return _read(runs / _IDENTITY)
+
+
+def _identify(runs: Path) -> None:
+    """Give a folder an identity, unless it has one."""
+    made = runs / f"{_IDENTITY}.{os.getpid()}.{secrets.token_hex(4)}"
+    if not identity(runs):
+        made.write_text(secrets.token_hex(8), encoding="utf-8")
+        try:
+            os.link(made, runs / _IDENTITY)
+        except FileExistsError:  # another command was faster
+            pass
+        except OSError:  # a file system without links
+            made.replace(runs / _IDENTITY)
+        made.unlink(missing_ok=True)
 
 
 def _claims(run: Path) -> Path:

@@ -101,8 +101,8 @@ class Runner:
     _elsewhere: set[str] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
-        self._recorder = Recorder(self.suite, self.engine.name, self.tracker, self.warn)
         self._holder = Holder(self.runs_dir)
+        self._recorder = Recorder(self.suite, self.engine.name, self.tracker, self._holder, self.warn)
 
     def run(self) -> None:
         """Run what is missing or broke.
@@ -114,6 +114,7 @@ class Runner:
         queue = self._planned()
         if not queue:
             return
+        self._recorder.prepare([item.spec.key for item in queue])
         with self._holder, sigterm_as_interrupt():
             try:
                 self._work_off(queue)
@@ -123,6 +124,7 @@ class Runner:
                     self._track_interrupted()
                 raise
             self._recorder.close(finished=True)
+            self.results |= self._recorder.kept
 
     def _work_off(self, queue: deque[PlannedRun]) -> None:
         while queue or self._active:
@@ -145,6 +147,8 @@ class Runner:
             TrackingLostError: The tracking store has not taken what had ended before.
         """
         queue = self._planned()
+        if queue:
+            self._recorder.prepare([item.spec.key for item in queue])
         with self._holder:
             self._claim_what_fits(queue)
             while results := self.engine.poll(0):  # of earlier jobs that have ended just now
@@ -185,6 +189,7 @@ class Runner:
                 self.results[item.spec.key] = item.result
                 self._memory.learn(item.spec, item.result)
             self.observe(Event("planned", item.spec, result=item.result if item.settled else None))
+        self._recorder.clean()
         return deque(longest_first(planned))
 
     def _claim_what_fits(self, queue: deque[PlannedRun]) -> None:

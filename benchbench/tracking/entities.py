@@ -9,6 +9,7 @@ import re
 import time
 from typing import TYPE_CHECKING
 
+from benchbench.tracking.errors import TrackingError
 from benchbench.values import (
     CONCLUSIVE,
     Cost,
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 
 
 TAG = "benchbench."
+KEY = f"{TAG}key"
+COMMAND = f"{TAG}command"
+"""The command that writes a run, by the name that `Holder` gives it."""
+REVISION = f"{TAG}revision"
+"""How often a key has been run again by a command that knew the result before, from 1."""
 LONGEST_TEXT = 4000
 _PART = f"{TAG}result."
 _EVALUATED = ("validation/", "test/")
@@ -95,12 +101,37 @@ def is_conclusive(run: Run) -> bool:
     return run.data.tags.get(f"{TAG}outcome") in CONCLUSIVE
 
 
+def revision(run: Run) -> int:
+    """Return the revision of a run of MLflow, 0 where it has none."""
+    written = run.data.tags.get(REVISION, "")
+    return int(written) if written.isdecimal() else 0
+
+
+def rank(run: Run) -> tuple[bool, int, int, str]:
+    """Return the place of a run that has ended among those of its key, of which the one with the highest counts.
+
+    It never changes, so whoever looks at whichever of them, at the same time or later, agrees on which is the higher of
+    two: what one command deletes is never what another one relies on. A later revision has been made to replace the
+    earlier ones; of one revision, which several folders have made at the same time, the first to end counts.
+    """
+    ended = run.info.end_time or run.info.start_time
+    return is_conclusive(run), revision(run), -ended, run.info.run_id
+
+
 def read_result(run: Run) -> RunResult:
-    """Return the result that was written as a run of MLflow."""
+    """Return the result that was written as a run of MLflow.
+
+    Raises:
+        TrackingError: It was changed there, and is none any more.
+    """
     parts = itertools.takewhile(bool, (run.data.tags.get(f"{_PART}{i}", "") for i in itertools.count()))
-    # A result that took the place of a longer one leaves the last parts of that one behind it.
-    content, _ = json.JSONDecoder().raw_decode("".join(parts))
-    return RunResult.model_validate(content)
+    try:
+        # A result that took the place of a longer one leaves the last parts of that one behind it.
+        content, _ = json.JSONDecoder().raw_decode("".join(parts))
+        return RunResult.model_validate(content)
+    except ValueError as error:
+        message = f"the result of run {run.info.run_id} in the tracking store was changed there and cannot be read"
+        raise TrackingError(message, "delete the run in MLflow, and the same command makes up for it", "store") from error
 
 
 def metric(name: str, value: float, step: int) -> Metric:

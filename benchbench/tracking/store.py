@@ -5,21 +5,25 @@ from __future__ import annotations
 import gc
 import logging
 import os
-from collections.abc import Iterator, Sequence
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from benchbench.signals import postponed
 from benchbench.tracking import schema
 from benchbench.tracking.entities import TAG
-from benchbench.tracking.errors import TrackingError, remedy_for, without_passwords
+from benchbench.tracking.errors import TrackingError, fault_of, remedy_for, without_passwords
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run, RunInfo
+    from mlflow.entities import Experiment, Run, RunInfo
+    from mlflow.store.entities import PagedList
+
+_Found = TypeVar("_Found")
 
 _SQLITE = "sqlite:///"
 _DEFAULT_URI = f"{_SQLITE}mlflow.db"
@@ -32,6 +36,10 @@ _PATIENCE = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
 }
 """MLflow's own patience is minutes, in which no run would be started; folders can wait for a store that is away."""
+
+
+_PATIENCE_WITH_WRITERS = 5.0
+"""Seconds that a look at a SQLite store waits for a command that is writing there."""
 
 
 class Store:
@@ -72,12 +80,54 @@ class Store:
         try:
             if self._file is not None and self.is_new:
                 _make(self._file)
+            if self._file is not None:
+                _look_into(self._file)
             _connect(self.uri)
             client = MlflowClient(self.uri)
             client.search_experiments(max_results=1)
         except Exception as error:
             raise self._unusable(error) from error
         return client
+
+    def prepare(self, experiment: str) -> None:
+        """Find out what would keep the runs of an experiment from being written, before any of them is made.
+
+        Raises:
+            TrackingError: They cannot be written.
+        """
+        client = self.client
+        try:
+            if self._file is not None:
+                _check_writable(self._file)
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+        with self.reporting():
+            found = client.get_experiment(self.experiment(experiment))
+            if self._keeps_files_nowhere(found):
+                raise TrackingError(
+                    f"the files of experiment {experiment!r} in {without_passwords(self.uri)} belong into "
+                    f"{found.artifact_location}, which is not there: the folder was moved, renamed, copied or deleted",
+                    "bring it back (a link will do), or move the store away, too, for a new one",
+                    "store",
+                )
+
+    def _keeps_files_nowhere(self, experiment: Experiment) -> bool:
+        """Return whether an experiment of which files were kept on this machine is bound to a folder it has left."""
+        from mlflow.utils.file_utils import local_file_uri_to_path
+        from mlflow.utils.uri import is_local_uri
+
+        if not is_local_uri(experiment.artifact_location):  # type: ignore[no-untyped-call]
+            return False
+        folder = Path(local_file_uri_to_path(experiment.artifact_location))  # type: ignore[no-untyped-call]
+        if self._file is not None and not folder.is_relative_to(self._file.parent):
+            # MLflow puts them where it was called; are there some of this experiment beside the store, it was copied.
+            beside = self._file.parent.joinpath(*folder.parts[-2:])
+            if beside.is_dir():
+                return True
+        if folder.is_dir():
+            return False
+        condition = f"tags.`{TAG}outcome` != 'running'"
+        return bool(self.client.search_runs([experiment.experiment_id], condition, max_results=1))
 
     def schema_age(self) -> schema.Age | None:
         """Return how a database's tables stand to the installed MLflow, `None` for a store that is no database.
@@ -109,11 +159,17 @@ class Store:
 
     def _unusable(self, error: Exception) -> TrackingError:
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        message = without_passwords(f"tracking store {self.uri} cannot be used: {lines[0]}")
-        return TrackingError(message, remedy_for(error))
+        fault = fault_of(error)
+        what = "refuses a run" if fault == "run" else "cannot be used"
+        message = without_passwords(f"tracking store {self.uri} {what}: {lines[0]}")
+        return TrackingError(message, remedy_for(error), fault)
 
     def experiment(self, name: str) -> str:
-        """Return MLflow's identifier of an experiment, which is created if there is none of that name."""
+        """Return MLflow's identifier of an experiment, which is created if there is none of that name.
+
+        Raises:
+            TrackingError: It was deleted in MLflow, which keeps its name.
+        """
         if name not in self._experiments:
             self._experiments[name] = self._find_or_create_experiment(name)
         return self._experiments[name]
@@ -129,7 +185,28 @@ class Store:
                 experiment = self.client.get_experiment_by_name(name)
                 if experiment is None:
                     raise
+        if experiment.lifecycle_stage != "active":
+            uri = without_passwords(self.uri)
+            restoring = f"MLFLOW_TRACKING_URI={uri} mlflow experiments restore -x {experiment.experiment_id}"
+            raise TrackingError(
+                f"experiment {name!r} was deleted in the tracking store {uri}, and its runs with it",
+                f"`{restoring}` brings them back, and under another name a suite has an experiment of its own",
+                "store",
+            )
         return str(experiment.experiment_id)
+
+    def create_run(self, experiment: str, tags: Mapping[str, str], name: str) -> Run:
+        """Create a run in an experiment, which is created if there is none of that name.
+
+        Raises:
+            TrackingError: The experiment was deleted in MLflow.
+        """
+        try:
+            return self.client.create_run(self.experiment(experiment), tags=dict(tags), run_name=name)
+        except Exception:
+            self._experiments.pop(experiment, None)
+            self.experiment(experiment)
+            raise
 
     def keep_files(self, run: RunInfo, files: Sequence[Path]) -> None:
         """Keep files with a run. MLflow's client would ask the store again where each run's files belong."""
@@ -137,22 +214,35 @@ class Store:
         from mlflow.utils.uri import add_databricks_profile_info_to_artifact_uri
 
         place = add_databricks_profile_info_to_artifact_uri(run.artifact_uri, self.uri)  # type: ignore[no-untyped-call]
-        repository = get_artifact_repository(place, tracking_uri=self.uri)
-        for file in files:
-            repository.log_artifact(str(file))  # type: ignore[no-untyped-call]
+        try:
+            repository = get_artifact_repository(place, tracking_uri=self.uri)
+            for file in files:
+                repository.log_artifact(str(file))  # type: ignore[no-untyped-call]
+        except Exception as error:  # of clouds' libraries
+            raise self._unusable(error) from error
 
     def runs(self, condition: str = f"tags.`{TAG}key` != ''") -> Iterator[Run]:
         """Yield the runs that this harness wrote and that satisfy a condition, the latest first."""
-        experiments = [experiment.experiment_id for experiment in self.client.search_experiments()]
-        token = None
-        while True:
-            page = self.client.search_runs(
+        experiments = [
+            experiment.experiment_id
+            for experiment in _pages(lambda token: self.client.search_experiments(page_token=token))
+        ]
+        yield from _pages(
+            lambda token: self.client.search_runs(
                 experiments, condition, max_results=_PAGE, order_by=["start_time DESC"], page_token=token
             )
-            yield from page
-            token = page.token
-            if not token:
-                return
+        )
+
+
+def _pages(ask: Callable[[str | None], PagedList[_Found]]) -> Iterator[_Found]:
+    """Yield what MLflow finds, page by page."""
+    token = None
+    while True:
+        page = ask(token)
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 def _import_mlflow() -> None:
@@ -177,6 +267,51 @@ def _make(file: Path) -> None:
             return
         except OSError:  # a file system without links
             made.replace(file)
+
+
+def _look_into(file: Path) -> None:
+    """Read a SQLite store; MLflow tries for minutes, even where there is a folder, or no database, of that name.
+
+    Raises:
+        OSError: It is a folder.
+        sqlite3.Error: It cannot be read.
+    """
+    if file.is_dir():
+        raise IsADirectoryError("it is a folder")
+    with _connected(file) as connection:
+        connection.execute("SELECT count(*) FROM sqlite_master")
+
+
+def _check_writable(file: Path) -> None:
+    """Read the whole of a SQLite store, and begin to write, which opens its journal.
+
+    Raises:
+        sqlite3.Error: It is damaged, or cannot be written.
+    """
+    with _connected(file) as connection:
+        [[version]] = connection.execute("PRAGMA user_version")
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(f"PRAGMA user_version = {version}")
+        connection.execute("ROLLBACK")
+        [[found]] = connection.execute("PRAGMA quick_check(1)")
+        if found != "ok":
+            error = sqlite3.DatabaseError(f"it is damaged: {' '.join(found.split())}")
+            error.sqlite_errorname = "SQLITE_CORRUPT"
+            raise error
+
+
+@contextmanager
+def _connected(file: Path) -> Iterator[sqlite3.Connection]:
+    """Open a SQLite file, past MLflow; that another command is writing there at the moment is no error."""
+    connection = sqlite3.connect(f"{file.as_uri()}?mode=rw", timeout=_PATIENCE_WITH_WRITERS, uri=True)
+    try:
+        connection.isolation_level = None
+        yield connection
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorname != "SQLITE_BUSY":
+            raise
+    finally:
+        connection.close()
 
 
 def _is_database(uri: str) -> bool:

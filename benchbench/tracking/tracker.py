@@ -5,34 +5,44 @@ from __future__ import annotations
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from benchbench.runs.claims import identity
 from benchbench.runs.folder import RunFolder
 from benchbench.sharpness.values import PREFIX
 from benchbench.tracking.entities import (
+    COMMAND,
+    KEY,
+    REVISION,
     TAG,
     has_ended,
     is_conclusive,
     metric,
     parameters,
+    rank,
     read_result,
     result_metrics,
     result_tags,
+    revision,
+    stored_name,
     text,
 )
+from benchbench.tracking.errors import fault_of
 from benchbench.tracking.store import Store, without_garbage_collection
 from benchbench.tracking.tracked_run import TrackedRun
 from benchbench.values import Outcome, RunResult, RunSpec, Suite
 
 if TYPE_CHECKING:
-    from mlflow.entities import Metric
+    from mlflow.entities import Metric, Run
+
+_Read = TypeVar("_Read")
 
 _GIT_COMMIT = "mlflow.source.git.commit"
-_MOST_METRICS = 1000
-"""Metrics that MLflow takes in one call."""
+_MOST_METRICS, _MOST_PARAMETERS, _MOST_TAGS = 500, 100, 25
+"""Of a call: MLflow takes 1000 of all together, 100 parameters, 100 tags, and a megabyte over HTTP, which long ones fill."""
 
 _STATUS: dict[Outcome, str] = {"finished": "FINISHED", "diverged": "FINISHED", "interrupted": "KILLED"}
 
@@ -46,11 +56,14 @@ class Tracker:
 
     def __init__(self, uri: str | None = None) -> None:
         self._store = Store(uri)
-        self._listed: dict[str, dict[str, bool]] = {}
-        """By key, what the store held when it was last listed: whether a run is conclusive, by MLflow's identifier."""
+        self._prepared: set[str] = set()
+        self._revisions: dict[str, int] = {}
+        self._superseded: set[str] = set()
+        self._unended: dict[str, tuple[str, str]] = {}
+        """Of the runs that have been listed and have no result: key and command, by MLflow's identifier."""
 
     def results(self, keys: Sequence[str]) -> dict[str, RunResult]:
-        """Return the latest result of each run key that the store has brought to an end.
+        """Return the result of each run key that the store has brought to an end.
 
         Args:
             keys: Run keys that are asked for.
@@ -58,24 +71,72 @@ class Tracker:
         Raises:
             TrackingError: The store cannot be read.
         """
+        return self._of_each(keys, read_result)
+
+    def _of_each(self, keys: Sequence[str], read: Callable[[Run], _Read]) -> dict[str, _Read]:
+        """Return what is read of the run that counts of each key, if one has ended."""
         if self._store.is_new:
             return {}
-        wanted, found = set(keys), dict[str, RunResult]()
-        listed: dict[str, dict[str, bool]] = {key: {} for key in wanted}
+        found = dict[str, tuple[tuple[bool, int, int, str], _Read]]()
+        wanted = set(keys)
+        self._revisions |= dict.fromkeys(wanted, 0)
+        self._unended = {run_id: known for run_id, known in self._unended.items() if known[0] not in wanted}
         with self._store.reporting(), without_garbage_collection():
-            for run in self._store.runs(*([f"tags.`{TAG}key` = '{keys[0]}'"] if len(wanted) == 1 else [])):
-                key = run.data.tags[f"{TAG}key"]
+            for run in self._store.runs(*([f"tags.`{KEY}` = '{keys[0]}'"] if len(wanted) == 1 else [])):
+                key, run_id = run.data.tags[KEY], run.info.run_id
                 if key not in wanted:
                     continue
-                listed[key][run.info.run_id] = is_conclusive(run)
-                if has_ended(run) and (key not in found or (is_conclusive(run) and not found[key].conclusive)):
-                    found[key] = read_result(run)
-        self._listed |= listed
-        return found
+                if not has_ended(run):
+                    self._unended[run_id] = key, run.data.tags.get(COMMAND, "")
+                    continue
+                self._revisions[key] = max(self._revisions[key], revision(run))
+                place = rank(run)
+                if key not in found or place > found[key][0]:
+                    if key in found:
+                        self._superseded.add(found[key][0][-1])
+                    found[key] = place, read(run)
+                else:
+                    self._superseded.add(run_id)
+        return {key: value for key, (_, value) in found.items()}
 
-    def forget_listing(self) -> None:
-        """Rely no more on what the store held when it was listed: it may have taken more than it has said."""
-        self._listed.clear()
+    def running(self, keys: Iterable[str]) -> dict[str, str]:
+        """Return the keys that somebody was running, or had left so, when they were last listed, with the command."""
+        wanted = set(keys)
+        return {key: command for key, command in self._unended.values() if key in wanted}
+
+    def prepare(self, suite: Suite) -> None:
+        """Find out what would keep the runs of a suite from being written, before any of them is made.
+
+        Raises:
+            TrackingError: They cannot be written.
+        """
+        if suite.name not in self._prepared:
+            self._store.prepare(suite.name)
+            self._prepared.add(suite.name)
+
+    def clean(self, has_died: Callable[[str], bool]) -> None:
+        """Remove what commands have left half-written when they were killed.
+
+        Of the runs that were listed last: those that do not count beside others of their key, and those that a dead
+        command was writing; also close the parent runs of dead commands.
+
+        Args:
+            has_died: Whether a command is dead for certain.
+
+        Raises:
+            TrackingError: The store cannot be used.
+        """
+        if self._store.is_new:
+            return
+        left = {run_id for run_id, (_, command) in self._unended.items() if has_died(command)}
+        with self._store.reporting():
+            for run_id in self._superseded | left:
+                self._delete(run_id)
+            for parent in self._store.runs(f"tags.`{TAG}engine` != '' and attributes.status = 'RUNNING'"):
+                if has_died(parent.data.tags.get(COMMAND, "")):
+                    self._store.client.set_terminated(parent.info.run_id, "KILLED")
+        self._superseded.clear()
+        self._unended = {run_id: known for run_id, known in self._unended.items() if run_id not in left}
 
     def artifacts(self, key: str, names: Sequence[str]) -> dict[str, str]:
         """Return the text of files that were kept with the run of a key, by name; those that are missing are left out.
@@ -87,16 +148,14 @@ class Tracker:
         Raises:
             TrackingError: The store cannot be read.
         """
-        if self._store.is_new:
+        counting = self._of_each([key], lambda run: run if is_conclusive(run) else None).get(key)
+        if counting is None:
             return {}
-        client = self._store.client
+        client, run_id = self._store.client, counting.info.run_id
         with self._store.reporting(), tempfile.TemporaryDirectory() as folder:
-            run = next(filter(is_conclusive, self._store.runs(f"tags.`{TAG}key` = '{key}'")), None)
-            if run is None:
-                return {}
-            kept = {file.path for file in client.list_artifacts(run.info.run_id)}
+            kept = {file.path for file in client.list_artifacts(run_id)}
             return {
-                name: Path(client.download_artifacts(run.info.run_id, name, folder)).read_text(encoding="utf-8")
+                name: Path(client.download_artifacts(run_id, name, folder)).read_text(encoding="utf-8")
                 for name in names
                 if name in kept
             }
@@ -110,19 +169,16 @@ class Tracker:
         Raises:
             TrackingError: The store cannot be read.
         """
-        if self._store.is_new:
-            return {}
-        wanted = set(keys)
-        found = dict[str, str]()
-        with self._store.reporting(), without_garbage_collection():
-            for run in self._store.runs(f"tags.`{_GIT_COMMIT}` != ''"):
-                key = run.data.tags.get(f"{TAG}key")
-                if key in wanted:
-                    found.setdefault(key, run.data.tags[_GIT_COMMIT])
-        return found
+        found = self._of_each(keys, lambda run: run.data.tags.get(_GIT_COMMIT, ""))
+        return {key: commit for key, commit in found.items() if commit}
 
-    def begin_invocation(self, suite: Suite, engine: str) -> str:
+    def begin_invocation(self, suite: Suite, engine: str, command: str) -> str:
         """Create the parent run of one invocation in the suite's experiment.
+
+        Args:
+            suite: The suite.
+            engine: Name of the engine.
+            command: The name of this command, by which others tell whether it is dead.
 
         Returns:
             MLflow's identifier of the parent run.
@@ -130,10 +186,10 @@ class Tracker:
         Raises:
             TrackingError: The store cannot be used.
         """
-        tags = {f"{TAG}engine": engine, **self._commit}
+        tags = {f"{TAG}engine": engine, COMMAND: command, **self._commit}
         run_name = time.strftime(f"{suite.name} %Y-%m-%d %H:%M:%S")
         with self._store.reporting():
-            run = self._store.client.create_run(self._store.experiment(suite.name), tags=tags, run_name=run_name)
+            run = self._store.create_run(suite.name, tags, run_name)
         return str(run.info.run_id)
 
     def end_invocation(self, parent_id: str, *, finished: bool) -> None:
@@ -145,17 +201,23 @@ class Tracker:
         with self._store.reporting():
             self._store.client.set_terminated(parent_id, "FINISHED" if finished else "KILLED")
 
-    def begin_run(self, parent_id: str, spec: RunSpec, folder: RunFolder) -> TrackedRun:
+    def begin_run(self, parent_id: str, spec: RunSpec, folder: RunFolder, command: str) -> TrackedRun:
         """Create the MLflow run of a spec, with its labels; its parameters follow with what is written next.
+
+        It takes the place of the runs of its key that have been listed.
 
         Raises:
             TrackingError: The store cannot be used.
         """
         from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
+        if spec.key not in self._revisions:
+            self.results([spec.key])
         tags = {
             MLFLOW_PARENT_RUN_ID: parent_id,
-            f"{TAG}key": spec.key,
+            KEY: spec.key,
+            COMMAND: command,
+            REVISION: str(self._revisions[spec.key] + 1),
             f"{TAG}outcome": "running",
             f"{TAG}method": spec.method,
             f"{TAG}workload": spec.workload_label,
@@ -163,7 +225,7 @@ class Tracker:
         }
         name = f"{spec.method} · {spec.workload_label} · seed {spec.seed}"
         with self._store.reporting():
-            run = self._store.client.create_run(self._store.experiment(spec.suite), tags=tags, run_name=name)
+            run = self._store.create_run(spec.suite, tags, name)
         return TrackedRun(run.info, folder, parameters(spec))
 
     def unmeasured_run(self, folder: RunFolder) -> TrackedRun | None:
@@ -210,51 +272,69 @@ class Tracker:
         if metrics or tracked.looks > 1:
             self._write(tracked, metrics)
 
-    def end_run(self, tracked: TrackedRun, result: RunResult) -> None:
-        """Write a run's result and files, and remove the runs of the same key that it supersedes.
+    def end_run(self, tracked: TrackedRun, result: RunResult) -> RunResult:
+        """Write a run's result and files, and remove what does not count beside it.
+
+        Returns:
+            The result that the store keeps: of several that were made at the same time in different folders, one.
 
         Raises:
             TrackingError: The store cannot be used.
         """
         epochs = tracked.new_metrics()
         metrics = [metric(name, value, result.epochs) for name, value in result_metrics(result, tracked.last).items()]
-        self._write(tracked, [*epochs, *tracked.diagnostics(), *metrics], result_tags(result))
-        client = self._store.client
         with self._store.reporting():
             self._store.keep_files(tracked.info, tracked.folder.tracked_files)
-            client.set_terminated(tracked.info.run_id, _STATUS.get(result.outcome, "FAILED"))
-            self._remove_superseded(tracked, result)
+            if tracked.info.status == "RUNNING":  # and no run to which something is added after its end
+                self._store.client.set_terminated(tracked.info.run_id, _STATUS.get(result.outcome, "FAILED"))
+        self._write(tracked, [*epochs, *tracked.diagnostics(), *metrics], result_tags(result))
+        with self._store.reporting():
+            return self._one_of_all(tracked, result)
 
     def _write(self, tracked: TrackedRun, metrics: Sequence[Metric], tags: Mapping[str, str] | None = None) -> None:
+        """Write in as many batches as it takes; the last tags come last, so that they are never there without the rest."""
         from mlflow.entities import Param, RunTag
 
-        params = [Param(name, text(value)) for name, value in tracked.parameters.items()]
-        if not (metrics or params or tags):
-            return
-        first, rest = metrics[:_MOST_METRICS], metrics[_MOST_METRICS:]
+        params = [Param(stored_name(name), text(value)) for name, value in tracked.parameters.items()]
+        all_tags = [RunTag(name, value) for name, value in (tags or {}).items()]
+        parts = _batches(metrics, _MOST_METRICS), _batches(params, _MOST_PARAMETERS), _batches(all_tags, _MOST_TAGS)
         with self._store.reporting():
-            for start in range(0, len(rest), _MOST_METRICS):
-                self._store.client.log_batch(tracked.info.run_id, metrics=rest[start : start + _MOST_METRICS])
-            # How the run ended comes last, so that it is never there without what belongs to it.
-            all_tags = [RunTag(name, text(value)) for name, value in (tags or {}).items()]
-            self._store.client.log_batch(tracked.info.run_id, metrics=first, params=params, tags=all_tags)
+            for i in reversed(range(max(map(len, parts)))):
+                some_metrics, some_params, some_tags = (part[-1 - i] if i < len(part) else [] for part in parts)
+                self._store.client.log_batch(tracked.info.run_id, some_metrics, some_params, some_tags)
         tracked.parameters = {}
 
-    def _remove_superseded(self, tracked: TrackedRun, result: RunResult) -> None:
-        """Delete other runs of the key (restorable in MLflow): one run per key remains, conclusive if any is."""
-        if tracked.folder.claim == 1 and result.key in self._listed:
-            # Nobody has ever worked in this folder, so there is nothing new since the store was listed.
-            others = self._listed[result.key]
-        else:
-            runs = self._store.runs(f"tags.`{TAG}key` = '{result.key}'")
-            others = {run.info.run_id: is_conclusive(run) for run in runs}
-        for run_id, conclusive in others.items():
-            if run_id != tracked.info.run_id and (result.conclusive or not conclusive):
-                self._store.client.delete_run(run_id)
+    def _one_of_all(self, tracked: TrackedRun, result: RunResult) -> RunResult:
+        """Delete the runs of a key that do not count (restorable in MLflow), and return the result of the one that does.
+
+        One without a result is what a dead command of this folder has left, or another folder is at work on it.
+        """
+        runs = list(self._store.runs(f"tags.`{KEY}` = '{result.key}'"))
+        counting = max(filter(has_ended, runs), key=rank, default=None)
+        here = identity(tracked.folder.path.parent)
+        for run in runs:
+            is_left = run.data.tags.get(COMMAND, "").partition("/")[0] in ("", here)
+            if (is_left or has_ended(run)) and run is not counting:
+                self._delete(run.info.run_id)
+        if counting is None or counting.info.run_id == tracked.info.run_id:
+            return result
+        return read_result(counting)
+
+    def _delete(self, run_id: str) -> None:
+        """Delete a run, unless it is gone already: whoever has seen that it does not count deletes it."""
+        try:
+            self._store.client.delete_run(run_id)
+        except Exception as error:
+            if fault_of(error) != "run":
+                raise
 
     @cached_property
     def _commit(self) -> dict[str, str]:
         return _git_commit()
+
+
+def _batches(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 def _git_commit() -> dict[str, str]:

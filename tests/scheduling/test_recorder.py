@@ -101,11 +101,11 @@ def test_whatever_is_lost_on_the_way_every_run_arrives_once(
 class Choosy(Tracker):
     """A store that never takes one of the runs."""
 
-    def end_run(self, tracked: Any, result: Any) -> None:
+    def end_run(self, tracked: Any, result: Any) -> Any:
         spec = RunSpec.model_validate_json(tracked.folder.spec_file.read_bytes())
         if (spec.method, spec.seed) == ("SGD", 0):
             raise TrackingError("this one I do not like")
-        super().end_run(tracked, result)
+        return super().end_run(tracked, result)
 
 
 @pytest.mark.usefixtures("workplace", "quick_pauses")
