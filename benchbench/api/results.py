@@ -33,10 +33,13 @@ def rows(suite: Suite, *, tracking_uri: str | None = None, runs_dir: Path | None
     Raises:
         TrackingError: The tracking store cannot be read.
     """
+    from benchbench.scheduling.plan import saying_what_is_on_disk
     from benchbench.tracking import Tracker
 
     tracker = Tracker(tracking_uri)
-    found = tracker.results([spec.key for spec in suite.specs])
+    keys = [spec.key for spec in suite.specs]
+    with saying_what_is_on_disk(keys, runs_dir or RUNS_DIR):
+        found = tracker.results(keys)
     for spec in suite.specs:
         tracked = found.get(spec.key)
         if tracked is None or not tracked.conclusive:

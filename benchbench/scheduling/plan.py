@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from benchbench.provenance import InstalledCode
 from benchbench.runs.folder import RunFolder
-from benchbench.tracking import Tracker
+from benchbench.tracking import Tracker, TrackingError
 from benchbench.values import RunResult, RunSpec
 
 State = Literal["done", "on disk", "stale", "to run", "to measure", "no weights"]
@@ -58,7 +59,8 @@ def plan(
     code = None if keep_stale else InstalledCode()
     unique = {spec.key: spec for spec in reversed(specs)}
     ordered = list(dict.fromkeys(spec.key for spec in specs))
-    tracked = tracker.results(ordered)
+    with saying_what_is_on_disk(ordered, runs_dir):
+        tracked = tracker.results(ordered)
     planned = []
     for key in ordered:
         folder = RunFolder(runs_dir / key)
@@ -68,6 +70,27 @@ def plan(
         else:
             planned.append(_planned(unique[key], result, folder, code))
     return planned
+
+
+@contextmanager
+def saying_what_is_on_disk(keys: Sequence[str], runs_dir: Path) -> Iterator[None]:
+    """Have the error of a store that must be mended or replaced say how much of it the runs' folders hold.
+
+    Raises:
+        TrackingError: The store cannot be used.
+    """
+    try:
+        yield
+    except TrackingError as error:
+        if error.fault != "store":
+            raise
+        results = [result for key in set(keys) if (result := RunFolder(runs_dir / key).result())]
+        count = sum(result.conclusive for result in results)
+        raise TrackingError(
+            f"{error} ({runs_dir} has the results of {count} of the {len(set(keys))} runs asked for, which the same "
+            "command writes to whatever store it is given)",
+            fault=error.fault,
+        ) from error
 
 
 def longest_first(planned: Sequence[PlannedRun]) -> list[PlannedRun]:

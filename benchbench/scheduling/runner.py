@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from benchbench.provenance import InstalledCode
 from benchbench.runs.claims import Holder
 from benchbench.runs.folder import RunFolder, Tail
 from benchbench.scheduling.memory import MemoryNeeds
-from benchbench.scheduling.plan import PlannedRun, longest_first, plan
+from benchbench.scheduling.plan import PlannedRun, longest_first, plan, saying_what_is_on_disk
 from benchbench.scheduling.recorder import Recorder, TrackingLostError
 from benchbench.signals import ignored, sigterm_as_interrupt, uninterruptible
 from benchbench.tracking import Tracker
@@ -114,7 +114,7 @@ class Runner:
         queue = self._planned()
         if not queue:
             return
-        self._recorder.prepare([item.spec.key for item in queue])
+        self._prepare(queue)
         with self._holder, sigterm_as_interrupt():
             try:
                 self._work_off(queue)
@@ -148,7 +148,7 @@ class Runner:
         """
         queue = self._planned()
         if queue:
-            self._recorder.prepare([item.spec.key for item in queue])
+            self._prepare(queue)
         with self._holder:
             self._claim_what_fits(queue)
             while results := self.engine.poll(0):  # of earlier jobs that have ended just now
@@ -191,6 +191,11 @@ class Runner:
             self.observe(Event("planned", item.spec, result=item.result if item.settled else None))
         self._recorder.clean()
         return deque(longest_first(planned))
+
+    def _prepare(self, queue: Iterable[PlannedRun]) -> None:
+        """Look at the tracking store before a run is started of which it could not take the result."""
+        with saying_what_is_on_disk([spec.key for spec in self.suite.specs], self.runs_dir):
+            self._recorder.prepare([item.spec.key for item in queue])
 
     def _claim_what_fits(self, queue: deque[PlannedRun]) -> None:
         for _ in range(len(queue)):

@@ -106,7 +106,7 @@ class Store:
             if self._keeps_files_nowhere(found):
                 raise TrackingError(
                     f"the files of experiment {experiment!r} in {without_passwords(self.uri)} belong into "
-                    f"{found.artifact_location}, which is not there: the folder was moved, renamed, copied or deleted",
+                    f"{found.artifact_location}, which is not this store's: the folder was moved, copied or deleted",
                     "bring it back (a link will do), or move the store away, too, for a new one",
                     "store",
                 )
@@ -119,10 +119,10 @@ class Store:
         if not is_local_uri(experiment.artifact_location):  # type: ignore[no-untyped-call]
             return False
         folder = Path(local_file_uri_to_path(experiment.artifact_location))  # type: ignore[no-untyped-call]
-        if self._file is not None and not folder.is_relative_to(self._file.parent):
-            # MLflow puts them where it was called; are there some of this experiment beside the store, it was copied.
+        if self._file is not None:
+            # MLflow puts them where it was called; are some of this experiment beside the store instead, it was moved.
             beside = self._file.parent.joinpath(*folder.parts[-2:])
-            if beside.is_dir():
+            if beside.is_dir() and beside.resolve() != folder.resolve():
                 return True
         if folder.is_dir():
             return False

@@ -1,0 +1,189 @@
+"""What a command does about each kind of fault: wait for the store, leave out one run, or say what is to be mended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchbench.runs.folder import RunFolder
+from benchbench.scheduling import recorder
+from benchbench.scheduling.recorder import Recorder, TrackingLostError
+from benchbench.tracking import TrackingError
+from benchbench.tracking.errors import Fault
+from benchbench.values import RunResult, RunSpec
+from tests.lines import SUITE as LINES
+from tests.lines import kinds, mlflow_client, run_inline, tracked
+from tests.tracking.commands import SPEC, SUITE, Command, active, result_of
+
+
+@pytest.fixture(autouse=True)
+def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses that are over at once."""
+    monkeypatch.setattr(recorder.time, "sleep", lambda seconds: None)
+
+
+@pytest.fixture
+def uri(workplace: Path) -> str:
+    return f"sqlite:///{workplace}/mlflow.db"
+
+
+@pytest.fixture
+def command(uri: str, tmp_path: Path) -> Iterator[Command]:
+    made = Command(uri, tmp_path / "runs")
+    yield made
+    made.leave()
+
+
+class Recording:
+    """A recorder over a real store, some calls to which fail as they are told to."""
+
+    def __init__(self, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.warnings: list[str] = []
+        self.calls: list[str] = []
+        self.faults: list[Fault | None] = []
+        self.command = command
+        self.recorder = Recorder(SUITE, "local", command.tracker, command.holder, self.warnings.append)
+        for name in ("follow", "end_run"):
+            monkeypatch.setattr(command.tracker, name, self._failing(name, getattr(command.tracker, name)))
+
+    def _failing(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def failing(*arguments: Any) -> Any:
+            self.calls.append(name)
+            if self.faults and (fault := self.faults.pop(0)):
+                raise TrackingError(f"it is {fault}", fault=fault)
+            return call(*arguments)
+
+        return failing
+
+    def run(self, spec: RunSpec = SPEC, looks: int = 0) -> RunResult:
+        folder = RunFolder(self.command.runs / spec.key)
+        folder.prepare(spec)
+        for _ in range(looks):
+            self.recorder.follow(spec, folder)
+        result = result_of(0.1, spec=spec).model_copy(update={"epochs": 0})
+        folder.finish(result)
+        self.recorder.end(spec, folder, result)
+        return result
+
+
+@pytest.fixture
+def recording(command: Command, monkeypatch: pytest.MonkeyPatch) -> Recording:
+    return Recording(command, monkeypatch)
+
+
+OTHER = SPEC.model_copy(update={"seed": 1})
+
+
+def keys(uri: str) -> list[str]:
+    return sorted(run.data.tags["benchbench.key"] for run in active(uri))
+
+
+def test_a_refusal_that_is_over_costs_nothing(recording: Recording, uri: str) -> None:
+    recording.faults = ["run"]
+    recording.run()
+    recording.recorder.close(finished=True)
+    assert [run.info.status for run in active(uri)] == ["FINISHED"]
+    assert not recording.warnings
+
+
+def test_a_run_that_is_refused_twice_is_given_up_and_leaves_nothing_half_written(
+    recording: Recording, uri: str
+) -> None:
+    recording.faults = ["run", "run"]
+    recording.run()
+    recording.recorder.catch_up()
+    recording.run(OTHER)
+    with pytest.raises(TrackingLostError) as lost:
+        recording.recorder.close(finished=True)
+    assert str(lost.value) == (
+        f"1 run will not be in the tracking store (it is run); all is in {recording.command.runs}, and tables read it "
+        "from there"
+    )
+    assert recording.calls == ["end_run"] * 3
+    assert keys(uri) == [OTHER.key]
+    assert {run.info.status for run in active(uri, parents=True)} == {"FINISHED"}
+
+
+def test_a_run_that_is_refused_while_it_trains_is_not_begun_again_and_again(recording: Recording, uri: str) -> None:
+    recording.faults = ["run"]
+    recording.run(looks=5)
+    recording.recorder.close(finished=True)
+    assert recording.calls == ["follow", "end_run"]
+    assert [run.info.status for run in active(uri)] == ["FINISHED"]
+    assert not recording.warnings
+
+
+def test_a_store_that_is_away_is_asked_again_when_the_pause_is_over(
+    recording: Recording, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(recorder.time, "monotonic", lambda: now[0])
+    recording.faults = ["away", "away"]
+    recording.run()
+    recording.recorder.catch_up()
+    assert recording.calls == ["end_run"]
+    now[0] += 1.0
+    recording.recorder.catch_up()
+    now[0] += 1.0  # the pause has become two seconds
+    recording.recorder.catch_up()
+    assert recording.calls == ["end_run"] * 2
+    now[0] += 1.0
+    recording.recorder.catch_up()
+    assert recording.calls == ["end_run"] * 3
+    recording.recorder.close(finished=True)
+    assert [run.info.status for run in active(uri)] == ["FINISHED"]
+    assert recording.warnings == ["it is away; runs go on, and are written to it when it is back"]
+
+
+def test_a_store_that_is_away_to_the_end_gets_all_from_the_same_command(recording: Recording, uri: str) -> None:
+    recording.faults = ["away"] * 9
+    recording.run()
+    with pytest.raises(TrackingLostError, match="^1 run could not be written .*, and the same command writes it there$"):
+        recording.recorder.close(finished=True)
+    assert recording.calls == ["end_run"] * 4  # at the end of the run, and three times at the end of the command
+
+
+def test_a_store_that_will_not_work_is_left_alone_to_the_end(
+    recording: Recording, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = iter(range(0, 10**9, 1000))
+    monkeypatch.setattr(recorder.time, "monotonic", lambda: float(next(now)))
+    recording.faults = ["store"]
+    recording.run(looks=3)
+    recording.run(OTHER, looks=3)
+    recording.recorder.catch_up()
+    assert recording.calls == ["follow"]
+    assert recording.warnings == ["it is store; runs go on, and stay in their folders"]
+    recording.faults = ["store"]
+    with pytest.raises(TrackingLostError) as lost:
+        recording.recorder.close(finished=False)
+    assert "2 runs could not be written" in str(lost.value)
+    assert str(lost.value).endswith("; once that is mended (it is store), the same command writes it there")
+    recording.recorder.close(finished=True)  # it was mended
+    assert keys(uri) == sorted([SPEC.key, OTHER.key])
+
+
+@pytest.mark.usefixtures("workplace")
+@pytest.mark.parametrize("moment", ["epoch", "ended"])
+def test_a_run_that_somebody_deletes_meanwhile_in_mlflow_is_written_again(
+    moment: str, write_suite: Callable[..., Path]
+) -> None:
+    from benchbench import api
+
+    path = write_suite(LINES.replace("[0, 1]", "[0]"))
+    warnings: list[str] = []
+
+    def delete(event: Any) -> None:
+        if event.kind == moment:
+            for run in tracked():
+                mlflow_client().delete_run(run.info.run_id)
+
+    api.run(path, engine="inline", observe=delete, warn=warnings.append)
+    rows, events = run_inline(path)
+    assert kinds(events).count("started") == 0
+    assert [row.result.outcome for row in rows if row.result] == ["finished"] * 2
+    assert [run.info.status for run in tracked()] == ["FINISHED"] * 2
+    assert not warnings
