@@ -156,7 +156,7 @@ class Recorder:
         return self._broken is not None or time.monotonic() < self._resume_at
 
     def _try(self, action: Callable[[], None], key: str = "") -> Fault | None:
-        """Do something with the store, for the run of a key if it is about one, and return whose fault it is if it fails."""
+        """Do something with the store, for one run if it has a key, and return whose fault it is if that fails."""
         try:
             action()
         except TrackingError as error:

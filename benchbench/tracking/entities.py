@@ -131,7 +131,9 @@ def read_result(run: Run) -> RunResult:
         return RunResult.model_validate(content)
     except ValueError as error:
         message = f"the result of run {run.info.run_id} in the tracking store was changed there and cannot be read"
-        raise TrackingError(message, "delete the run in MLflow, and the same command makes up for it", "store") from error
+        raise TrackingError(
+            message, "delete the run in MLflow, and the same command makes up for it", "store"
+        ) from error
 
 
 def metric(name: str, value: float, step: int) -> Metric:

@@ -273,7 +273,7 @@ def _look_into(file: Path) -> None:
     """Read a SQLite store; MLflow tries for minutes, even where there is a folder, or no database, of that name.
 
     Raises:
-        OSError: It is a folder.
+        IsADirectoryError: It is a folder.
         sqlite3.Error: It cannot be read.
     """
     if file.is_dir():
@@ -302,7 +302,14 @@ def _check_writable(file: Path) -> None:
 
 @contextmanager
 def _connected(file: Path) -> Iterator[sqlite3.Connection]:
-    """Open a SQLite file, past MLflow; that another command is writing there at the moment is no error."""
+    """Open a SQLite file, past MLflow; that another command is writing there at the moment is no error.
+
+    Yields:
+        The connection, without transactions that it would begin by itself.
+
+    Raises:
+        sqlite3.OperationalError: What was done with it has failed.
+    """
     connection = sqlite3.connect(f"{file.as_uri()}?mode=rw", timeout=_PATIENCE_WITH_WRITERS, uri=True)
     try:
         connection.isolation_level = None

@@ -42,7 +42,7 @@ _Read = TypeVar("_Read")
 
 _GIT_COMMIT = "mlflow.source.git.commit"
 _MOST_METRICS, _MOST_PARAMETERS, _MOST_TAGS = 500, 100, 25
-"""Of a call: MLflow takes 1000 of all together, 100 parameters, 100 tags, and a megabyte over HTTP, which long ones fill."""
+"""Of a call. MLflow takes 1000 of all together, 100 parameters, 100 tags, and a megabyte over HTTP."""
 
 _STATUS: dict[Outcome, str] = {"finished": "FINISHED", "diverged": "FINISHED", "interrupted": "KILLED"}
 
@@ -292,7 +292,7 @@ class Tracker:
             return self._one_of_all(tracked, result)
 
     def _write(self, tracked: TrackedRun, metrics: Sequence[Metric], tags: Mapping[str, str] | None = None) -> None:
-        """Write in as many batches as it takes; the last tags come last, so that they are never there without the rest."""
+        """Write in as many batches as it takes; the last tags come last, so they are never there without the rest."""
         from mlflow.entities import Param, RunTag
 
         params = [Param(stored_name(name), text(value)) for name, value in tracked.parameters.items()]
@@ -305,7 +305,7 @@ class Tracker:
         tracked.parameters = {}
 
     def _one_of_all(self, tracked: TrackedRun, result: RunResult) -> RunResult:
-        """Delete the runs of a key that do not count (restorable in MLflow), and return the result of the one that does.
+        """Delete the runs of a key that do not count (restorable in MLflow); return the result of the one that does.
 
         One without a result is what a dead command of this folder has left, or another folder is at work on it.
         """

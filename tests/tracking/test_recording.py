@@ -141,7 +141,9 @@ def test_a_store_that_is_away_is_asked_again_when_the_pause_is_over(
 def test_a_store_that_is_away_to_the_end_gets_all_from_the_same_command(recording: Recording, uri: str) -> None:
     recording.faults = ["away"] * 9
     recording.run()
-    with pytest.raises(TrackingLostError, match="^1 run could not be written .*, and the same command writes it there$"):
+    with pytest.raises(
+        TrackingLostError, match=r"^1 run could not be written .*, and the same command writes it there$"
+    ):
         recording.recorder.close(finished=True)
     assert recording.calls == ["end_run"] * 4  # at the end of the run, and three times at the end of the command
 

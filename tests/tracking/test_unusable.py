@@ -238,13 +238,10 @@ def coded(kind: type[Exception], name: str, code: str) -> Exception:
 
 def by_mlflow(cause: Exception, code: int = databricks_pb2.TEMPORARILY_UNAVAILABLE) -> MlflowException:
     """Return an error as MLflow makes it of a database's."""
-    try:
-        try:
-            raise sqlalchemy.exc.OperationalError("SELECT 1", {}, cause) from cause
-        except sqlalchemy.exc.OperationalError as error:
-            raise MlflowException(message=error, error_code=code) from error
-    except MlflowException as error:
-        return error
+    middle = sqlalchemy.exc.OperationalError("SELECT 1", {}, cause)
+    error = MlflowException(message=middle, error_code=code)
+    error.__cause__ = middle
+    return error
 
 
 FAULTS: list[tuple[Fault, BaseException]] = [
@@ -262,7 +259,10 @@ FAULTS: list[tuple[Fault, BaseException]] = [
     ("away", by_mlflow(coded(Exception, "pgcode", "40001"))),
     ("away", by_mlflow(coded(Exception, "sqlstate", "08006"), databricks_pb2.BAD_REQUEST)),
     ("store", by_mlflow(coded(sqlite3.OperationalError, "sqlite_errorname", "SQLITE_READONLY_DIRECTORY"))),
-    ("store", by_mlflow(coded(sqlite3.DatabaseError, "sqlite_errorname", "SQLITE_CORRUPT"), databricks_pb2.BAD_REQUEST)),
+    (
+        "store",
+        by_mlflow(coded(sqlite3.DatabaseError, "sqlite_errorname", "SQLITE_CORRUPT"), databricks_pb2.BAD_REQUEST),
+    ),
     ("store", by_mlflow(sqlite_error("SELECT * FROM nothing"))),
     ("store", by_mlflow(coded(Exception, "pgcode", "42501"), databricks_pb2.BAD_REQUEST)),
     ("store", by_mlflow(coded(Exception, "sqlstate", "28P01"))),
