@@ -1,21 +1,29 @@
-"""Boards: the methods on one workload, in as much of an order as the data support, with what they cost."""
+"""Boards: the methods on one workload, in as much of an order as the data support, with what they cost.
+
+What is computed of results is computed by `reporting`, as for tables; boards put it where the site shows it.
+"""
 
 from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from benchbench.leaderboard.costs import fronts, mean_costs
-from benchbench.leaderboard.curves import curve_metric, direction, matched, median_end
+from benchbench.leaderboard.costs import CURRENCIES
+from benchbench.leaderboard.curves import curve_metric, median_end
 from benchbench.leaderboard.merge import Entry
-from benchbench.reporting.metrics import UNKNOWN_DIRECTION, Better, figure, headline_metrics, interval
-from benchbench.stats import MINIMUM_N, Ranking, rank
-from benchbench.values import Method, Suite
+from benchbench.reporting.matched import at_equal_cost
+from benchbench.reporting.metrics import UNKNOWN_DIRECTION, Better, better, figure, interval
+from benchbench.reporting.pareto import mean_cost, pareto
+from benchbench.reporting.profile import Scores, scores
+from benchbench.reporting.ranking import Order, is_whole, letters, orders
+from benchbench.reporting.runs import Runs, all_results, final_metrics, gather
+from benchbench.reporting.targets import Goal, goals
+from benchbench.reporting.tuning import not_ranked
+from benchbench.stats import MINIMUM_N, Ranking, mean
+from benchbench.values import Method, Row, Suite
 from benchbench.values.prices import unit_name
-
-_FALLBACK = "test/loss"
 
 
 @dataclass(frozen=True)
@@ -33,8 +41,8 @@ class Line:
         n: Seeds that gave a number.
         remark: What became of the other seeds, or empty.
         costs: Mean cost of a finished run, by currency.
-        matched: Mean of the curve's metric at the cost of the cheapest method of the board, by currency; in the
-            metric's own unit.
+        matched: Mean of the curve's metric at the largest cost that all finished runs of the board have used up, by
+            currency; in the metric's own unit.
         front: Currencies in which no other method is both better and cheaper.
         tuning: Gradient computations of the search for its settings, finalists included, where that is known.
         tuning_unit: The unit that they are counted in.
@@ -66,7 +74,6 @@ class Board:
 
     Attributes:
         key: What the workload goes by among all submissions.
-        held_out_of: The key of the workload of which it is a held-out variant, or empty.
         workload: The workload's label.
         group: What it is grouped under, or empty.
         metric: The metric of the results.
@@ -80,7 +87,6 @@ class Board:
     """
 
     key: str
-    held_out_of: str
     workload: str
     group: str
     metric: str
@@ -102,148 +108,164 @@ class Board:
         return self.better == "lower"
 
 
-def boards(suite: Suite, entries: Sequence[Entry]) -> list[Board]:
-    """Return a board for every workload and every metric of it, in the suite's order.
+class Results:
+    """What has been handed in, as `reporting` sees it.
 
-    Args:
+    Attributes:
         suite: Workloads and methods.
         entries: All runs.
+        runs: The same by workload and method.
+        goals: What has to be reached, by workload of which the suite names a target.
+        unusable: Why the targets of other workloads cannot be used.
     """
-    by_workload: dict[str, dict[str, list[Entry]]] = defaultdict(lambda: defaultdict(list))
-    for entry in entries:
-        by_workload[entry.spec.workload_label][entry.spec.method].append(entry)
+
+    def __init__(self, suite: Suite, entries: Sequence[Entry]) -> None:
+        self.suite = suite
+        self.entries = entries
+        self.runs = gather(suite, [_row(entry) for entry in entries])
+        self.goals, self.unusable = goals(suite, self.runs)
+        self._places: dict[tuple[str, str], list[Entry]] = defaultdict(list)
+        for entry in entries:
+            self._places[entry.spec.workload_label, entry.spec.method].append(entry)
+
+    def entries_of(self, workload: str, method: str) -> list[Entry]:
+        """Return the runs of a method on a workload."""
+        return self._places[workload, method]
+
+
+def boards(results: Results) -> list[Board]:
+    """Return a board for every workload and every metric of it, in the suite's order."""
+    return [
+        _board(results, order, order.better, order.ranking)
+        for order in orders(results.suite, results.runs)
+        if order.better is not None and order.ranking is not None
+    ]
+
+
+def left_out(results: Results) -> list[str]:
+    """Return what has no board, and why, as sentences."""
+    return [
+        f"No board of {results.suite.heading(order.place.workload).full_label} by {order.metric}: {UNKNOWN_DIRECTION}."
+        for order in orders(results.suite, results.runs)
+        if order.ranking is None
+    ]
+
+
+def board_scores(results: Results, found: Iterable[Board]) -> Scores:
+    """Return the scores of the methods over the workloads with a target, by the currency that costs are counted in.
+
+    Where the suite names no target, that of the workload's first board counts.
+    """
+    known, unusable = dict(results.goals), results.unusable
+    if unusable:
+        notes = [f"No score: {results.suite.heading(name).full_label}: {reason}." for name, reason in unusable.items()]
+        return Scores(of={}, unscored={}, notes=tuple(notes))
+    for board in found:
+        if board.key not in known and board.target is not None and board.curve_better is not None:
+            known[board.key] = Goal(metric=board.curve_metric, better=board.curve_better, value=board.target)
+    return scores(results.suite, results.runs, known, [currency.name for currency in CURRENCIES])
+
+
+def _row(entry: Entry) -> Row:
+    if entry.stored is None:
+        return Row(spec=entry.spec)
+    return Row(spec=entry.spec, result=entry.stored.result, records=entry.stored.records)
+
+
+def _board(results: Results, order: Order, better_: Better, ranking: Ranking) -> Board:
+    suite, workload, metric = results.suite, order.place.workload, order.metric
     methods = {method.label: method for method in suite.methods}
-    return [
-        _board(suite, workload, metric, better, by_method, methods)
-        for workload, by_method in by_workload.items()
-        for metric, better in _metrics(suite, workload, by_method).items()
-        if better is not None
-    ]
-
-
-def left_out(suite: Suite, entries: Sequence[Entry]) -> list[str]:
-    """Return what has no board, and why, as sentences.
-
-    Args:
-        suite: Workloads and methods.
-        entries: All runs.
-    """
-    by_workload: dict[str, dict[str, list[Entry]]] = defaultdict(lambda: defaultdict(list))
-    for entry in entries:
-        by_workload[entry.spec.workload_label][entry.spec.method].append(entry)
-    return [
-        f"No board of {suite.heading(workload).full_label} by {metric}: {UNKNOWN_DIRECTION}."
-        for workload, by_method in by_workload.items()
-        for metric, better in _metrics(suite, workload, by_method).items()
-        if better is None
-    ]
-
-
-def _metrics(suite: Suite, workload: str, by_method: Mapping[str, Sequence[Entry]]) -> dict[str, Better | None]:
-    """Return the metrics of a workload that are asked for or known, and which way each is better."""
-    results = [run.stored.result for runs in by_method.values() for run in runs if run.stored]
-    wanted = suite.heading(workload).metrics or headline_metrics(results) or (_FALLBACK,)
-    return {name: direction(name, by_method) for name in wanted}
-
-
-def _board(
-    suite: Suite,
-    workload: str,
-    metric: str,
-    better: Better,
-    by_method: Mapping[str, list[Entry]],
-    methods: Mapping[str, Method],
-) -> Board:
-    values = {method: {run.spec.seed: _value(run, metric) for run in runs} for method, runs in by_method.items()}
-    lower = better == "lower"
-    on_test = sorted(method for method in values if methods[method].tuned_on == "test")
-    ranking = rank({method: found for method, found in values.items() if method not in on_test}, lower_is_better=lower)
-    curve = curve_metric(metric, by_method)
-    costs = {method: mean_costs(runs) for method, runs in by_method.items()}
-    on_front = fronts(ranking, costs)
-    at_equal_cost = matched(by_method, curve, costs)
-    names = [*(each.name for each in ranking.methods), *(each.name for each in ranking.unranked), *on_test]
+    here = {label: results.runs[workload, label] for label in methods if results.runs[workload, label].asked}
+    entries = {method: results.entries_of(workload, method) for method in here}
+    curve = curve_metric(metric, here.values())
+    costs = {method: _costs(runs) for method, runs in here.items()}
+    at_budget = _matched(here, curve) if curve else {}
+    compared = {method: runs for method, runs in here.items() if method not in not_ranked(suite)}
+    fronts = {each.name: pareto(compared, metric, each.name, better_) for each in CURRENCIES}
+    ranked = [each.name for each in ranking.methods]
+    unranked = sorted(here.keys() - set(ranked), key=lambda name: (methods[name].tuned_on == "test", name))
     lines = tuple(
         _line(
             methods[name],
             workload,
             metric,
-            values[name],
+            here[name],
             ranking,
-            by_method[name],
+            entries[name],
             costs[name],
-            at_equal_cost[name],
-            on_front,
+            at_budget.get(name, {}),
+            frozenset(currency for currency, names in fronts.items() if name in names),
         )
-        for name in names
+        for name in (*ranked, *unranked)
     )
     heading = suite.heading(workload)
+    goal = results.goals.get(workload)
     return Board(
         key=workload,
-        held_out_of=suite.held_out.get(workload, ""),
         workload=heading.label,
         group=heading.group,
         metric=metric,
-        better=better,
+        better=better_,
         curve_metric=curve,
-        curve_better=direction(curve, by_method) if curve else None,
-        target=_target(suite, workload, curve, by_method),
+        curve_better=better(curve, all_results(here.values())) if curve else None,
+        target=goal.value if goal and goal.metric == curve else median_end(curve, here.values()) if curve else None,
         lines=lines,
-        notes=tuple(_notes(ranking, metric, by_method, on_test)),
+        notes=tuple(_notes(ranking, [line for line in lines if line.on_test], entries)),
     )
 
 
-def _target(suite: Suite, workload: str, curve_metric: str, by_method: Mapping[str, Sequence[Entry]]) -> float | None:
-    """Return the target that the suite names for the metric that chooses the best epoch, else where the curves end."""
-    chosen_by = {run.stored.result.selection_metric for runs in by_method.values() for run in runs if run.stored}
-    if workload in suite.targets and chosen_by == {curve_metric}:
-        return suite.targets[workload]
-    return median_end(curve_metric, by_method)
+def _costs(runs: Runs) -> dict[str, float]:
+    costs = {currency.name: mean_cost(runs, currency.name) for currency in CURRENCIES}
+    return {name: cost for name, cost in costs.items() if cost is not None}
 
 
-def _value(run: Entry, metric: str) -> float | None:
-    return run.stored.result.final.get(metric) if run.finished and run.stored else None
+def _matched(runs: Mapping[str, Runs], metric: str) -> dict[str, dict[str, float]]:
+    """Return the mean at equal cost by method and currency; of methods of which every run has a value."""
+    found: dict[str, dict[str, float]] = defaultdict(dict)
+    for currency in CURRENCIES:
+        at_budget = at_equal_cost(runs, metric, currency.name)
+        for method, by_seed in at_budget.values.items() if at_budget else ():
+            values = [value for value in by_seed.values() if value is not None]
+            if values and len(values) == runs[method].expected:
+                found[method][currency.name] = mean(values)
+    return found
 
 
 def _line(
     method: Method,
     workload: str,
     metric: str,
-    values: Mapping[int, float | None],
+    runs: Runs,
     ranking: Ranking,
-    runs: Sequence[Entry],
+    entries: Sequence[Entry],
     costs: Mapping[str, float],
     matched: Mapping[str, float],
-    fronts: Mapping[str, tuple[str, ...]],
+    front: frozenset[str],
 ) -> Line:
     ranked = next((each for each in ranking.methods if each.name == method.label), None)
     tuned = method.tuned.get(workload)
-    known = [value for value in values.values() if value is not None and math.isfinite(value)]
-    is_whole = bool(known) and len(known) == len(values)
-    shown = figure(metric, known) if is_whole else None
-    found = interval(metric, known) if is_whole else "n < 2"
+    values = runs.by_seed(final_metrics, metric).values()
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    shown = figure(metric, known) if is_whole(runs, metric) else None
+    found = interval(metric, known) if shown else "n < 2"
     return Line(
         method=method.label,
         category=method.category,
         places=(ranked.first_place, ranked.last_place) if ranked else None,
-        groups=" ".join(_letter(number) for number in ranked.groups) if ranked else "",
+        groups=letters(ranked) if ranked else "",
         value=shown.mean if shown else None,
         text=shown.text if shown else "",
         interval=None if isinstance(found, str) else (found.low, found.high),
         n=len(known),
-        remark=_remark(runs, len(values) - len(known)),
+        remark=_remark(entries, len(values) - len(known)),
         costs=costs,
         matched=matched,
-        front=frozenset(currency for currency, names in fronts.items() if method.label in names),
+        front=front,
         tuning=tuned.trials.gc + tuned.finals.gc if tuned else None,
         tuning_unit=unit_name(tuned.trials.unit) if tuned else "",
         on_test=method.tuned_on == "test",
-        entries=tuple(sorted(runs, key=lambda run: run.spec.seed)),
+        entries=tuple(sorted(entries, key=lambda run: run.spec.seed)),
     )
-
-
-def _letter(number: int) -> str:
-    return chr(ord("a") + number - 1) if number <= 26 else str(number)
 
 
 def _remark(runs: Sequence[Entry], lost: int) -> str:
@@ -254,9 +276,7 @@ def _remark(runs: Sequence[Entry], lost: int) -> str:
     return ", ".join([*parts, *([f"{without} without a number"] if without > 0 else [])])
 
 
-def _notes(
-    ranking: Ranking, metric: str, by_method: Mapping[str, Sequence[Entry]], on_test: Sequence[str]
-) -> list[str]:
+def _notes(ranking: Ranking, on_test: Sequence[Line], by_method: Mapping[str, Sequence[Entry]]) -> list[str]:
     notes = []
     if any(each.n < MINIMUM_N for each in ranking.methods):
         notes.append(
@@ -273,7 +293,8 @@ def _notes(
         names = ", ".join(each.name for each in ranking.unranked)
         notes.append(f"Without a place, for runs diverged, failed or are missing: {names}.")
     if on_test:
-        notes.append(f"Without a place, for their settings were chosen on the test data: {', '.join(on_test)}.")
+        names = ", ".join(line.method for line in on_test)
+        notes.append(f"Without a place, for their settings were chosen on the test data: {names}.")
     devices = {
         run.stored.result.environment.get("device", "") for runs in by_method.values() for run in runs if run.stored
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from benchbench.leaderboard.curves import curve_scale
 from benchbench.leaderboard.merge import Entry
 from benchbench.problems import printable
 from benchbench.reporting.metrics import describe
-from benchbench.stats import Score
+from benchbench.reporting.profile import Scores
 
 MOST_SEED_CURVES = 10
 """Seeds whose own curves are shown on the page of a method; beyond, only the band."""
@@ -46,15 +45,15 @@ def board_data(board: Board, colours: dict[str, int]) -> dict[str, Any]:
     }
 
 
-def profile_data(scores: Mapping[str, Sequence[Score]], colours: dict[str, int]) -> dict[str, Any]:
+def profile_data(scores: Scores, colours: dict[str, int]) -> dict[str, Any]:
     """Return the data of the performance profiles, by currency."""
     return {
         "profiles": {
-            currency: [
+            currency.name: [
                 {"name": printable(each.submission), "colour": colours[each.submission], "shares": list(each.profile)}
-                for each in sorted(found, key=lambda one: one.submission)
+                for each in sorted(scores.of.get(currency.name, ()), key=lambda one: one.submission)
             ]
-            for currency, found in scores.items()
+            for currency in CURRENCIES
         }
     }
 

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from benchbench.distribution import own_version
 from benchbench.leaderboard import bundle, plots
-from benchbench.leaderboard.boards import Board, boards, left_out
+from benchbench.leaderboard.boards import Board, Results, board_scores, boards, left_out
 from benchbench.leaderboard.collector import without_collector
 from benchbench.leaderboard.costs import CURRENCIES
 from benchbench.leaderboard.merge import Entry, merge
 from benchbench.leaderboard.rendering import amount, block, environment
-from benchbench.leaderboard.scores import scores
 from benchbench.leaderboard.submission import Submission
 from benchbench.problems import BadInputError, Problem
+from benchbench.reporting.profile import Scores
 from benchbench.stats import MINIMUM_N
 from benchbench.values import EpochRecord, RunSpec, Suite
 
@@ -50,17 +50,18 @@ def build(submissions: Sequence[Submission], out: Path, title: str) -> int:
         BadInputError: The folder has something else in it.
     """
     suite, entries = merge(submissions)
-    found = boards(suite, entries)
+    results = Results(suite, entries)
+    found = boards(results)
     _clear(out)
     pages = _Pages(out, title, suite)
     pages.assets()
     pages.bundles(submissions)
     colours = {method.label: number for number, method in enumerate(suite.methods)}
-    by_currency = scores(found)
+    scored = board_scores(results, found)
     for number, board in enumerate(found):
         pages.data(board_id(number, board), plots.board_data(board, colours))
-    pages.data("profile", plots.profile_data(by_currency, colours))
-    pages.index(suite, submissions, entries, found, by_currency)
+    pages.data("profile", plots.profile_data(scored, colours))
+    pages.index(results, submissions, found, scored)
     for method in suite.methods:
         pages.method(method.label, method.category, found)
     shown = {entry.key: entry for entry in reversed(entries) if entry.stored}
@@ -126,15 +127,13 @@ class _Pages:
 
     def index(
         self,
-        suite: Suite,
+        results: Results,
         submissions: Sequence[Submission],
-        entries: Sequence[Entry],
         found: Sequence[Board],
-        by_currency: dict[str, Any],
+        scored: Scores,
     ) -> None:
         """Write the first page."""
         methods = {line.method: line.category for board in found for line in board.lines}
-        table = {name: {each.submission: each.score for each in scored} for name, scored in by_currency.items()}
         self._page(
             "index.html",
             "index.html.j2",
@@ -142,13 +141,15 @@ class _Pages:
             boards=[(board_id(number, board), board) for number, board in enumerate(found)],
             methods=sorted(methods.items()),
             categories=sorted(set(methods.values()) - {""}),
-            left_out=left_out(suite, entries),
-            scores=table,
-            scored=max((len(each.times) for scored in by_currency.values() for each in scored), default=0),
+            left_out=left_out(results),
+            scores={name: {each.submission: each.score for each in of_all} for name, of_all in scored.of.items()},
+            scored=max((len(each.times) for of_all in scored.of.values() for each in of_all), default=0),
+            score_notes=scored.notes,
+            unscored=sorted(scored.unscored.items()),
             submissions=submissions,
             commits={each.name: _commits(each) for each in submissions},
-            runs=sum(entry.stored is not None for entry in entries),
-            workloads=len(suite.workloads),
+            runs=sum(entry.stored is not None for entry in results.entries),
+            workloads=len(results.suite.workloads),
             minimum_n=MINIMUM_N,
         )
 

@@ -12,7 +12,7 @@ from benchbench.reporting.significance import order, significance_note, with_tie
 from benchbench.reporting.table import Cell, Table
 from benchbench.reporting.tuning import not_ranked
 from benchbench.stats import Evaluation, Ranking, metric_within
-from benchbench.values import Row, Suite
+from benchbench.values import Frozen, Row, Suite
 
 _LABELS: Mapping[Currency, str] = {"steps": "{:,.0f} steps", "gc": f"{{:,.0f}} {GC_PAPER}", "seconds": "{:.3g} s"}
 """The currencies that are shown, and how a budget in each is written."""
@@ -45,16 +45,15 @@ def matched_table(suite: Suite, rows: Sequence[Row]) -> Table:
         if direction is None:
             left_out.append(f"{heading}: {name}: {UNKNOWN_DIRECTION}, so nothing is marked or tested.")
         for currency, label in _LABELS.items():
-            found = {method: _finished(of_method, name, currency) for method, of_method in here.items()}
-            costs = [points[-1].cost for of_seeds in found.values() for points in of_seeds.values() if points]
-            if not costs:
+            matched = at_equal_cost(here, name, currency)
+            if matched is None:
                 continue
-            values = {method: _within(here[method], found[method], min(costs)) for method in here}
+            values = matched.values
             compared = {method: found for method, found in values.items() if found and method not in unranked}
             rankings.append(order(direction, compared))
             key = f"{workload}\n{currency}"  # a column of its own; labels have no line breaks
             group = f"{heading}: {describe(name).title}"
-            budget = label.format(min(costs))
+            budget = label.format(matched.budget)
             places.append(Place(workload=key, label=budget, group=group, metrics=(name,), better=(direction,)))
             made = {method: _cell(here[method], name, by_seed) for method, by_seed in values.items()}
             cells |= {(key, method): cell for method, cell in with_ties(made, {name: rankings[-1]}).items()}
@@ -68,6 +67,34 @@ def matched_table(suite: Suite, rows: Sequence[Row]) -> Table:
         notes = ["No finished run has left a curve."]
     title = titled(suite, "At equal cost")
     return lay_out("matched", title, suite.methods, places, cells, notes, unranked=unranked)
+
+
+class AtEqualCost(Frozen):
+    """What the methods on one workload have come to at the same cost.
+
+    Attributes:
+        budget: The largest cost that every finished run with a history has used up.
+        values: The metric at a run's last evaluation within it, by method and seed; `None` where there is none.
+    """
+
+    budget: float
+    values: dict[str, dict[int, float | None]]
+
+
+def at_equal_cost(runs: Mapping[str, Runs], name: str, currency: Currency) -> AtEqualCost | None:
+    """Return what methods have come to at equal cost, `None` where no finished run has left a curve.
+
+    Args:
+        runs: Runs of each method on one workload.
+        name: The metric.
+        currency: What cost is counted in.
+    """
+    found = {method: _finished(here, name, currency) for method, here in runs.items()}
+    costs = [points[-1].cost for of_seeds in found.values() for points in of_seeds.values() if points]
+    if not costs:
+        return None
+    budget = min(costs)
+    return AtEqualCost(budget=budget, values={method: _within(runs[method], found[method], budget) for method in runs})
 
 
 _NOTE = (

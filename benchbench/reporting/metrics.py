@@ -139,13 +139,13 @@ def _without_split(name: str) -> str:
 def headline_metrics(results: Iterable[RunResult]) -> tuple[str, ...]:
     """Return which metrics of a workload are shown where the suite names none.
 
-    They are those that are known, or else the test results of the one that chooses the best epoch.
+    They are those that are known, or else the test results of the one that chooses the best epoch, or else the loss.
     """
     finished = [run for run in results if run.outcome == "finished"]
     names = {name for run in finished for name in run.final}
     known = tuple(name for name, metric in METRICS.items() if metric.headline and name in names)
     chosen = dict.fromkeys(f"test/{_without_split(run.selection_metric)}" for run in finished)
-    return known or tuple(name for name in chosen if name in names)
+    return known or tuple(name for name in chosen if name in names) or tuple({"test/loss"} & names)
 
 
 def shown(name: str, value: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from benchbench.reporting.accuracy import places
@@ -42,7 +43,7 @@ def pareto_table(suite: Suite, rows: Sequence[Row]) -> Table:
         for currency, label in _CURRENCIES.items():
             columns += [Column(label=label, group=place.full_label), Column(label="front", group=place.full_label)]
             compared = {method: found for method, found in here.items() if method not in unranked}
-            front = _front(compared, name, currency, direction)
+            front = pareto(compared, name, currency, direction)
             for method, found in here.items():
                 cells[method] += [_cost(found, currency), Cell(remark=_ON_FRONT if method in front else NOTHING)]
     return method_table(
@@ -69,17 +70,31 @@ def _quality(runs: Runs, name: str) -> Cell:
 
 
 def _cost(runs: Runs, currency: Currency) -> Cell:
-    costs = [spent(run.cost, currency) for run in runs.finished]
-    if not costs:
+    cost = mean_cost(runs, currency)
+    if cost is None:
         return Cell(remark=NOTHING)
-    return Cell(figures=(Figure(value=f"{mean(costs):,.4g}", mean=mean(costs), n=len(costs)),))
+    return Cell(figures=(Figure(value=f"{cost:,.4g}", mean=cost, n=len(runs.finished)),))
 
 
-def _front(runs: Mapping[str, Runs], name: str, currency: Currency, better: Better | None) -> frozenset[str]:
+def mean_cost(runs: Runs, currency: Currency) -> float | None:
+    """Return the mean cost of a finished run, `None` where there is none, or its cost was not measured."""
+    costs = [spent(run.cost, currency) for run in runs.finished]
+    return mean(costs) if costs and all(map(math.isfinite, costs)) else None
+
+
+def pareto(runs: Mapping[str, Runs], name: str, currency: Currency, better: Better | None) -> frozenset[str]:
+    """Return the methods that no other one beats in a metric and in cost; of those whose runs have all finished.
+
+    Args:
+        runs: The methods that are compared, on one workload.
+        name: The metric.
+        currency: What cost is counted in.
+        better: Which way the metric is better; none is on the front where that is not known.
+    """
     points = {}
     for method, here in runs.items():
         values = [run.final[name] for run in here.finished if name in run.final]
-        costs = [spent(run.cost, currency) for run in here.finished]
-        if better and values and len(values) == here.expected:
-            points[method] = (mean(costs), mean(values))
+        cost = mean_cost(here, currency)
+        if better and cost is not None and len(values) == here.expected:
+            points[method] = (cost, mean(values))
     return frozenset(pareto_front(points, lower_is_better=better == "lower"))

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from benchbench.reporting.accuracy import places
-from benchbench.reporting.metrics import UNKNOWN_DIRECTION, describe, figure, interval, number
+from benchbench.reporting.metrics import UNKNOWN_DIRECTION, Better, describe, figure, interval, number
 from benchbench.reporting.results import Place, absence_notes
 from benchbench.reporting.runs import NOTHING, Runs, count_seeds, final_metrics, gather, titled
 from benchbench.reporting.significance import best_of, order, significance_note
@@ -23,9 +23,43 @@ from benchbench.stats import (
     unpaired_seeds_needed,
 )
 from benchbench.stats.power import MOST_SEEDS
-from benchbench.values import Row, Suite
+from benchbench.values import Frozen, Row, Suite
 
 _COLUMNS = ("place", "groups", "mean", "95 % interval", "to the best", "p", "effect", "seeds to tell")
+
+
+class Order(Frozen):
+    """The methods on one workload by one of its metrics after the final epoch.
+
+    Attributes:
+        place: The workload.
+        metric: The metric.
+        better: Which way it is better, where that is known.
+        ranking: Places of the methods whose settings were not chosen on test data; `None` where no way is better.
+    """
+
+    place: Place
+    metric: str
+    better: Better | None
+    ranking: Ranking | None
+
+
+def orders(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> list[Order]:
+    """Return the order of the methods by workload and metric, in the order of the suite.
+
+    Args:
+        suite: The suite.
+        runs: Its runs by workload and method.
+    """
+    compared = [method.label for method in suite.methods if not tuned_on_test(suite, method)]
+    found = []
+    for place in places(suite, runs):
+        here = {method: runs[place.workload, method] for method in compared}
+        for name, direction in zip(place.metrics, place.directions, strict=True):
+            values = {method: each.by_seed(final_metrics, name) for method, each in here.items() if each.results}
+            ranking = order(direction, values)
+            found.append(Order(place=place, metric=name, better=direction, ranking=ranking))
+    return found
 
 
 def ranking_table(suite: Suite, rows: Sequence[Row]) -> Table:
@@ -39,31 +73,26 @@ def ranking_table(suite: Suite, rows: Sequence[Row]) -> Table:
     reasons: dict[tuple[str, str], str] = {}
     left_out: list[str] = []
     on_test = {method.label for method in suite.methods if tuned_on_test(suite, method)}
-    for place in places(suite, runs):
+    for each_order in orders(suite, runs):
+        place, name, found = each_order.place, each_order.metric, each_order.ranking
         here = {method.label: runs[place.workload, method.label] for method in suite.methods}
-        compared = {method: found for method, found in here.items() if method not in on_test}
-        for name, direction in zip(place.metrics, place.directions, strict=True):
-            where = _where(place, name)
-            values = {method: each.by_seed(final_metrics, name) for method, each in compared.items() if each.results}
-            found = order(direction, values)
-            if found is None:
-                left_out.append(f"Left out: {suite.heading(place.workload).full_label}: {name}: {UNKNOWN_DIRECTION}.")
-                continue
-            rankings.append(found)
-            lines += [
-                TableRow(headers=(where, each.name), cells=_cells(name, here, found, each)) for each in found.methods
-            ]
-            unranked = [method for method in here if method not in {each.name for each in found.methods}]
-            reasons |= {
-                (method, where): CHOSEN_ON_TEST
-                if method in on_test and _is_whole(here[method], name)
-                else _unranked(here[method], name)
-                for method in unranked
-            }
-            lines += [
-                TableRow(headers=(where, method), cells=_unplaced(name, here[method], reasons[method, where]))
-                for method in unranked
-            ]
+        where = _where(place, name)
+        if found is None:
+            left_out.append(f"Left out: {suite.heading(place.workload).full_label}: {name}: {UNKNOWN_DIRECTION}.")
+            continue
+        rankings.append(found)
+        lines += [TableRow(headers=(where, each.name), cells=_cells(name, here, found, each)) for each in found.methods]
+        unranked = [method for method in here if method not in {each.name for each in found.methods}]
+        reasons |= {
+            (method, where): CHOSEN_ON_TEST
+            if method in on_test and is_whole(here[method], name)
+            else _unranked(here[method], name)
+            for method in unranked
+        }
+        lines += [
+            TableRow(headers=(where, method), cells=_unplaced(name, here[method], reasons[method, where]))
+            for method in unranked
+        ]
     workloads = dict.fromkeys((line.headers[0] for line in lines), "")
     return Table(
         name="ranking",
@@ -87,17 +116,17 @@ def _unranked(runs: Runs, name: str) -> str:
     return f"no place without all seeds: {runs.absence(name, len(_values(name, runs)))}"
 
 
-def _is_whole(runs: Runs, name: str) -> bool:
-    """Return whether every seed that has ended gave a number."""
+def is_whole(runs: Runs, name: str) -> bool:
+    """Return whether every seed that was asked for gave a number."""
     values = _values(name, runs).values()
-    return bool(values) and len(values) == len(runs.results) and all(map(math.isfinite, values))
+    return bool(values) and len(values) == runs.expected and all(map(math.isfinite, values))
 
 
 def _unplaced(name: str, runs: Runs, reason: str) -> tuple[Cell, ...]:
     """Return the cells of a method without a place; where it has lost no seed, with what it has come to."""
     values = list(_values(name, runs).values())
     cells = [Cell(reason=reason), *[Cell(remark=NOTHING)] * (len(_COLUMNS) - 1)]
-    if _is_whole(runs, name):
+    if is_whole(runs, name):
         cells[2:4] = Cell(figures=(figure(name, values),)), Cell(remark=_interval(name, values))
     return tuple(cells)
 
@@ -107,7 +136,7 @@ def _cells(name: str, runs: Mapping[str, Runs], found: Ranking, method: RankedMe
     places_ = dict.fromkeys((method.first_place, method.last_place))
     return (
         Cell(remark="–".join(map(str, places_))),
-        Cell(remark=" ".join(map(_letter, method.groups))),
+        Cell(remark=letters(method)),
         Cell(figures=(figure(name, values.values()),)),
         Cell(remark=_interval(name, list(values.values()))),
         *_against_best(name, runs, found, method),
@@ -162,8 +191,12 @@ def _count(seeds: int | None) -> str:
     return f"> {MOST_SEEDS}" if seeds is None else str(seeds)
 
 
+def letters(method: RankedMethod) -> str:
+    """Return the letters of a method's tie groups: a, b, ..., z, aa, ab, ... for 1, 2, ..."""
+    return " ".join(map(_letter, method.groups))
+
+
 def _letter(group: int) -> str:
-    """Return a, b, ..., z, aa, ab, ... for 1, 2, ..."""
     letters = ""
     while group:
         group, place = divmod(group - 1, 26)

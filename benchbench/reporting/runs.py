@@ -18,18 +18,23 @@ class Runs(Frozen):
     """All runs of one method on one workload.
 
     Attributes:
-        expected: How many the suite asks for.
+        asked: The seeds that the suite asks for.
         usual: How many it asks for of any method on the workload: a figure that rests on so many needs no remark.
         results: Results of those that ended, in the order of the suite.
         seeds: Their seeds.
         records: What they recorded after each epoch, empty where it is not known.
     """
 
-    expected: int
+    asked: tuple[int, ...]
     usual: int
     results: tuple[RunResult, ...]
     seeds: tuple[int, ...]
     records: tuple[tuple[EpochRecord, ...], ...]
+
+    @property
+    def expected(self) -> int:
+        """How many the suite asks for."""
+        return len(self.asked)
 
     @cached_property
     def finished(self) -> list[RunResult]:
@@ -37,13 +42,13 @@ class Runs(Frozen):
         return [result for result in self.results if result.outcome == "finished"]
 
     def by_seed(self, metrics: Callable[[RunResult], Metrics], name: str) -> dict[int, float | None]:
-        """Return the values of a metric by seed, `None` for a run that broke, diverged or is without it.
+        """Return the values of a metric by seed, `None` for a run that broke, diverged, is missing or is without it.
 
         Args:
             metrics: Which metrics of a result count: those after the final or after the best epoch.
             name: The metric.
         """
-        return {
+        return dict.fromkeys(self.asked) | {
             seed: metrics(run).get(name) if run.outcome == "finished" else None
             for seed, run in zip(self.seeds, self.results, strict=True)
         }
@@ -143,7 +148,8 @@ def gather(suite: Suite, rows: Sequence[Row]) -> dict[tuple[str, str], Runs]:
             if (row := known.get(spec.key)) is not None and row.result is not None
         ]
         seeds, results, records = zip(*ended, strict=True) if ended else ((), (), ())
-        found[place] = Runs(expected=len(wanted), usual=usual[place[0]], results=results, seeds=seeds, records=records)
+        asked = tuple(spec.seed for spec in wanted)
+        found[place] = Runs(asked=asked, usual=usual[place[0]], results=results, seeds=seeds, records=records)
     return found
 
 

@@ -86,9 +86,16 @@ def significance_note(rankings: Iterable[Ranking | None]) -> list[str]:
     Args:
         rankings: The order of methods in each column.
     """
-    pairs = [pair for found in rankings if found for pair in found.pairs]
+    known = [found for found in rankings if found]
+    pairs = [pair for found in known for pair in found.pairs]
     if not pairs:
-        return []
+        sizes = [[each.n for each in found.methods] + [each.finite for each in found.unranked] for found in known]
+        some = [found for found in sizes if sum(map(bool, found)) > 1]
+        if not some:
+            return []
+        few = max(map(max, some)) < MINIMUM_N
+        why = f"that takes {MINIMUM_N} seeds" if few else "no two methods have a number of every seed"
+        return [f"Differences are not tested: {why}."]
     tests = dict.fromkeys(pair.comparison.test for pair in pairs if not isinstance(pair.corrected_p, str))
     if not tests:
         return [f"Differences are not tested: that takes {MINIMUM_N} seeds."]

@@ -1,6 +1,9 @@
 """Submissions made by hand."""
 
+from benchbench.leaderboard.boards import Board, Results, board_scores, boards
+from benchbench.leaderboard.merge import merge
 from benchbench.leaderboard.submission import StoredRun, Submission
+from benchbench.reporting.profile import Scores
 from benchbench.values import Cost, EpochRecord, RunResult, RunSpec
 from tests.reporting import handmade
 
@@ -24,6 +27,7 @@ def stored(
         {
             "key": spec.key,
             "outcome": outcome,
+            "selection_metric": "validation/accuracy",
             "epochs": spec.epochs,
             "final": final,
             "best": final,
@@ -51,3 +55,14 @@ def submission(
         cost = 1 + list(levels).index(spec.method)
         runs[spec.key] = stored(spec, levels[spec.method] + noise, gradients=cost, hvps=cost - 1)
     return Submission(name, suite, runs)
+
+
+def shown_boards(*submissions: Submission) -> list[Board]:
+    """The boards that a site of the submissions shows."""
+    return boards(Results(*merge(submissions)))
+
+
+def scored(*submissions: Submission) -> Scores:
+    """The scores that a site of the submissions shows."""
+    results = Results(*merge(submissions))
+    return board_scores(results, boards(results))

@@ -10,17 +10,14 @@ from pathlib import Path
 import pytest
 
 from benchbench.leaderboard import site
-from benchbench.leaderboard.boards import boards
-from benchbench.leaderboard.merge import merge
-from benchbench.leaderboard.scores import scores
 from benchbench.leaderboard.submission import Declaration, Manifest, StoredRun, Submission
 from benchbench.problems import BadInputError
-from tests.leaderboard.made import stored, submission
+from tests.leaderboard.made import scored, shown_boards, stored, submission
 from tests.reporting.hostile import LATIN
 
 
 def test_methods_that_differ_are_ordered_and_the_others_are_tied() -> None:
-    (board,) = boards(*merge([submission({"Low": 0.6, "High": 0.9, "Same": 0.9})]))
+    (board,) = shown_boards(submission({"Low": 0.6, "High": 0.9, "Same": 0.9}))
     assert [(line.method, line.places, line.groups) for line in board.lines] == [
         ("High", (1, 2), "a"),
         ("Same", (1, 2), "a"),
@@ -30,13 +27,13 @@ def test_methods_that_differ_are_ordered_and_the_others_are_tied() -> None:
 
 
 def test_few_seeds_order_nothing() -> None:
-    (board,) = boards(*merge([submission({"B": 0.9, "A": 0.1, "C": 0.5}, seeds=4)]))
+    (board,) = shown_boards(submission({"B": 0.9, "A": 0.1, "C": 0.5}, seeds=4))
     assert [(line.method, line.places) for line in board.lines] == [("A", (1, 3)), ("B", (1, 3)), ("C", (1, 3))]
     assert "Fewer than 5 seeds" in board.notes[0]
 
 
 def test_costs_are_means_in_every_currency_and_the_front_is_known() -> None:
-    (board,) = boards(*merge([submission({"Cheap": 0.9, "Dear": 0.6})]))
+    (board,) = shown_boards(submission({"Cheap": 0.9, "Dear": 0.6}))
     cheap, dear = board.lines
     assert cheap.costs == {"gc": 20, "gradients": 20, "steps": 20, "seconds": 2}
     assert dear.costs == {"gc": 40 + 3 * 20, "gradients": 40, "steps": 20, "seconds": 2}
@@ -45,7 +42,7 @@ def test_costs_are_means_in_every_currency_and_the_front_is_known() -> None:
 
 
 def test_at_equal_cost_a_dear_method_is_seen_at_an_earlier_epoch() -> None:
-    (board,) = boards(*merge([submission({"Cheap": 0.6, "Dear": 0.8}, spread=0.0)]))
+    (board,) = shown_boards(submission({"Cheap": 0.6, "Dear": 0.8}, spread=0.0))
     matched = {line.method: line.matched for line in board.lines}
     assert matched["Cheap"]["gradients"] == pytest.approx(0.6)
     assert matched["Dear"]["gradients"] == pytest.approx(0.4)  # one of two epochs
@@ -57,16 +54,16 @@ def test_a_method_with_a_lost_seed_has_no_place_and_no_mean() -> None:
     made = submission({"A": 0.9, "B": 0.8})
     spec = next(spec for spec in made.suite.specs if spec.method == "A")
     runs = {**made.runs, spec.key: stored(spec, 0.1, outcome="diverged")}
-    (board,) = boards(*merge([Submission("made", made.suite, runs)]))
+    (board,) = shown_boards(Submission("made", made.suite, runs))
     last = board.lines[-1]
     assert (last.method, last.places, last.value, last.n, last.remark) == ("A", None, None, 4, "1 diverged")
 
 
 def test_scores_are_shares_of_workloads_solved_early() -> None:
     made = submission({"A": 0.9, "B": 0.7}, workloads=("one", "two"), spread=0.0)
-    found = boards(*merge([made]))
+    found = shown_boards(made)
     assert all(board.target == pytest.approx(0.8) for board in found)  # the median of two is in the middle
-    by_currency = scores(found)
+    by_currency = scored(made).of
     assert {score.submission: score.score for score in by_currency["steps"]} == {"A": 1.0, "B": 0.0}
 
 
@@ -77,9 +74,9 @@ def test_the_target_of_a_suite_counts_and_a_missed_variant_takes_its_base_along(
     )
     chosen = {"selection_metric": "validation/accuracy"}
     runs = {key: StoredRun(run.result.model_copy(update=chosen), run.records) for key, run in made.runs.items()}
-    found = boards(*merge([Submission("made", suite, runs)]))
+    found = shown_boards(Submission("made", suite, runs))
     assert [board.target for board in found] == [0.3, 0.8]
-    of_steps = {score.submission: score for score in scores(found)["steps"]}
+    of_steps = {score.submission: score for score in scored(Submission("made", suite, runs)).of["steps"]}
     assert {name: score.score for name, score in of_steps.items()} == {"A": 1.0, "B": 0.0}  # B is first on the base
     assert len(of_steps["A"].times) == 1
 
@@ -89,7 +86,7 @@ def test_a_run_that_failed_has_reached_nothing() -> None:
     runs = {
         spec.key: stored(spec, 0.9, outcome="failed" if spec.method == "A" else "finished") for spec in made.suite.specs
     }
-    by_currency = scores(boards(*merge([Submission("made", made.suite, runs)])))
+    by_currency = scored(Submission("made", made.suite, runs)).of
     assert {score.submission: score.score for score in by_currency["steps"]} == {"A": 0.0, "B": 1.0}
 
 
@@ -99,7 +96,7 @@ def test_a_method_without_gradients_has_a_score_too() -> None:
     for spec in made.suite.specs:
         if spec.method == "A":
             runs[spec.key] = stored(spec, 0.9, gradients=0)
-    by_currency = scores(boards(*merge([Submission("made", made.suite, runs)])))
+    by_currency = scored(Submission("made", made.suite, runs)).of
     assert {score.submission: score.score for score in by_currency["gc"]} == {"A": 1.0, "B": 0.0}
 
 
@@ -109,13 +106,13 @@ def test_equal_labels_for_other_settings_are_told_apart() -> None:
     two = Submission(
         "two", one.suite.model_copy(update={"specs": specs}), {spec.key: stored(spec, 0.5) for spec in specs}
     )
-    (board,) = boards(*merge([one, two]))
+    (board,) = shown_boards(one, two)
     assert {line.method: round(line.value or 0) for line in board.lines} == {"A": 90, "A (two)": 50}
 
 
 def test_the_same_run_in_two_submissions_counts_once() -> None:
     one, two = submission({"A": 0.9}, name="one"), submission({"A": 0.9, "B": 0.8}, name="two")
-    (board,) = boards(*merge([one, two]))
+    (board,) = shown_boards(one, two)
     assert {line.method: line.n for line in board.lines} == {"A": 5, "B": 5}
     assert {entry.submission for line in board.lines if line.method == "A" for entry in line.entries} == {"one"}
 
@@ -201,7 +198,7 @@ def test_names_break_no_page_and_leave_no_folder(tmp_path: Path) -> None:
             assert not local or (path.parent / local).resolve().is_file()
     index = Parser()
     index.feed((tmp_path / "site" / "index.html").read_text(encoding="utf-8"))
-    assert "".join(index.texts).count("</script><script>alert(1)</script>A") == 2
+    assert "".join(index.texts).count("</script><script>alert(1)</script>A") == 3
 
 
 def test_numbers_that_are_none_are_no_numbers_on_the_site(tmp_path: Path) -> None:

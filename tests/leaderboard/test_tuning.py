@@ -4,13 +4,11 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from benchbench.leaderboard.boards import boards
 from benchbench.leaderboard.bundle import read, write
-from benchbench.leaderboard.merge import merge
 from benchbench.leaderboard.site import build
 from benchbench.leaderboard.submission import Declaration, Submission
 from benchbench.values import Budget, Spent, Tuned
-from tests.leaderboard.made import submission
+from tests.leaderboard.made import shown_boards, submission
 
 TUNED = Tuned(budget=Budget(gc=900), trials=Spent(runs=9, gc=890), finals=Spent(runs=3, gc=310), sampler="random")
 
@@ -24,7 +22,7 @@ def made() -> Submission:
 
 
 def test_a_board_knows_what_tuning_has_cost():
-    [board, *_] = boards(*merge([made()]))
+    [board, *_] = shown_boards(made())
     assert {line.method: line.tuning for line in board.lines} == {"A": 1200, "B": None, "C": None}
     assert {line.method for line in board.lines if line.on_test} == {"B"}
 

@@ -100,7 +100,7 @@ def test_a_direction_that_is_not_known_is_named_and_nothing_is_guessed() -> None
     assert marks(found["accuracy"], "Good") == marks(found["accuracy"], "Bad") == [()]
     assert any("neither way is marked as better" in note for note in found["accuracy"].notes)
     assert f"Left out: digits: validation/rmse: {reason}." in found["targets"].notes
-    assert f"No score: {reason}: digits." in found["profile"].notes
+    assert f"No score: digits: validation/rmse: {reason}." in found["profile"].notes
     assert f"No front in digits: test/rmse: {reason}." in found["pareto"].notes
     assert f"digits: validation/rmse: {reason}, so nothing is marked or tested." in found["matched"].notes
     assert f"Left out: digits: test/rmse: {reason}." in found["ranking"].notes

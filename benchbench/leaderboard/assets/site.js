@@ -169,7 +169,7 @@ window.benchbench = (() => {
     },
     profile(given) {
       const found = given.profiles[currency.value];
-      const last = found[0].shares.length - 1;
+      const last = (found[0]?.shares.length ?? 2) - 1;
       const traces = found.map((each) => ({
         x: each.shares.map((_, i) => 1 + (3 * i) / last), y: each.shares, name: plain(each.name), mode: "lines",
         line: { color: colour(each.colour), width: 2, shape: "hv", dash: DASHES[each.colour % DASHES.length] },
