@@ -17,8 +17,8 @@ from benchbench.reporting.matched import at_equal_cost
 from benchbench.reporting.metrics import UNKNOWN_DIRECTION, Better, better, figure, interval
 from benchbench.reporting.pareto import mean_cost, pareto
 from benchbench.reporting.profile import Scores, scores
-from benchbench.reporting.ranking import Order, is_whole, letters, orders
-from benchbench.reporting.runs import Runs, all_results, final_metrics, gather
+from benchbench.reporting.ranking import Order, interval_text, is_whole, letters, orders
+from benchbench.reporting.runs import NOTHING, Runs, all_results, final_metrics, gather
 from benchbench.reporting.targets import Goal, goals
 from benchbench.reporting.tuning import not_ranked
 from benchbench.stats import MINIMUM_N, Ranking, mean
@@ -38,6 +38,7 @@ class Line:
         value: Mean over seeds after the final epoch; `None` where a seed gave no number.
         text: The same with its standard deviation.
         interval: 95 % interval of the mean, where there is one.
+        interval_text: The same as text, or why there is none.
         n: Seeds that gave a number.
         remark: What became of the other seeds, or empty.
         costs: Mean cost of a finished run, by currency.
@@ -57,6 +58,7 @@ class Line:
     value: float | None
     text: str
     interval: tuple[float, float] | None
+    interval_text: str
     n: int
     remark: str
     costs: Mapping[str, float]
@@ -256,6 +258,7 @@ def _line(
         value=shown.mean if shown else None,
         text=shown.text if shown else "",
         interval=None if isinstance(found, str) else (found.low, found.high),
+        interval_text=interval_text(metric, known) if shown else NOTHING,
         n=len(known),
         remark=_remark(entries, len(values) - len(known)),
         costs=costs,

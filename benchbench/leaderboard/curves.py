@@ -12,11 +12,13 @@ from benchbench.stats import mean
 
 
 def curve_metric(metric: str, runs: Iterable[Runs]) -> str:
-    """Return the metric of the curves that is nearest to that of the results; test data may be read once only."""
+    """Return the metric of the curves that is nearest to that of the results; test data may be read once only.
+
+    It is there where any run has measured it: what others lack is shown as lacking.
+    """
     candidates = (metric, f"validation/{metric.partition('/')[2]}", "validation/loss", "train/loss")
-    measured = [set(records[0].metrics) for here in runs for records in here.records if records]
-    shared = set.intersection(*measured) if measured else set()
-    return next((name for name in candidates if name in shared), "")
+    measured = {name for here in runs for records in here.records for name in (records[0].metrics if records else ())}
+    return next((name for name in candidates if name in measured), "")
 
 
 def curve_scale(metric: str) -> float:

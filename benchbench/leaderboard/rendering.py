@@ -25,7 +25,6 @@ def environment() -> Environment:
         number=lambda value: f"{value:.6g}",
         in_words=lambda metric: describe(metric).full_title,
         metric_value=_metric_value,
-        at_decimals_of=_at_decimals_of,
         ranges=lambda board: dict(_ranges(board)),
         block=block,
     )
@@ -52,10 +51,6 @@ def amount(value: float) -> str:
 def _metric_value(value: float, metric: str) -> str:
     """Return a value of a curve's metric in the unit in which the same metric of the test data is shown."""
     return shown(f"test/{metric.partition('/')[2]}", value)
-
-
-def _at_decimals_of(value: float, text: str) -> str:
-    return f"{value:.{len(text.partition(' ')[0].partition('.')[2])}f}"
 
 
 def _ranges(board: Board) -> Iterator[tuple[str, tuple[float, float, float]]]:

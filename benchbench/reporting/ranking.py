@@ -127,7 +127,7 @@ def _unplaced(name: str, runs: Runs, reason: str) -> tuple[Cell, ...]:
     values = list(_values(name, runs).values())
     cells = [Cell(reason=reason), *[Cell(remark=NOTHING)] * (len(_COLUMNS) - 1)]
     if is_whole(runs, name):
-        cells[2:4] = Cell(figures=(figure(name, values),)), Cell(remark=_interval(name, values))
+        cells[2:4] = Cell(figures=(figure(name, values),)), Cell(remark=interval_text(name, values))
     return tuple(cells)
 
 
@@ -138,7 +138,7 @@ def _cells(name: str, runs: Mapping[str, Runs], found: Ranking, method: RankedMe
         Cell(remark="–".join(map(str, places_))),
         Cell(remark=letters(method)),
         Cell(figures=(figure(name, values.values()),)),
-        Cell(remark=_interval(name, list(values.values()))),
+        Cell(remark=interval_text(name, list(values.values()))),
         *_against_best(name, runs, found, method),
     )
 
@@ -173,7 +173,8 @@ def _signed(shown: Figure) -> Figure:
     return shown if shown.value.startswith("-") else shown.model_copy(update={"value": f"+{shown.value}"})
 
 
-def _interval(name: str, values: Sequence[float]) -> str:
+def interval_text(name: str, values: Sequence[float]) -> str:
+    """Return the 95 % interval of the mean of a metric as text, or why there is none."""
     found = interval(name, values)
     if isinstance(found, str):
         return NOTHING if found == "n < 2" else found

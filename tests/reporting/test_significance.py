@@ -83,3 +83,11 @@ def test_the_columns_of_a_terminal_stay_aligned_with_marks():
     lines = to_terminal(table(best=BEST, close=CLOSE, far=FAR), color=False, width=None).splitlines()
     shown = [line for line in lines if "±" in line and "Mean" not in line]
     assert len({line.index("±") for line in shown}) == 1
+
+
+def test_a_method_of_which_seeds_are_still_missing_has_no_place_and_no_mark():
+    made = suite({"best": "", "part": ""}, seeds=SEEDS, tables=("ranking", "accuracy"))
+    ranking, accuracy, _ = tables(made, [*rows("best", *BEST), *rows("part", *CLOSE[:5])])
+    assert {line.headers[-1]: line.cells[0].text for line in ranking.rows} == {"best": "1", "part": "*"}
+    assert f"*: no place without all seeds: 5 of {len(SEEDS)} run: part." in ranking.notes
+    assert "Differences are not tested: no two methods have a number of every seed." in accuracy.notes
