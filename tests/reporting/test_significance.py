@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
-from benchbench.reporting import to_csv, to_html, to_latex, to_markdown, to_terminal
+from benchbench.reporting import tables, to_csv, to_html, to_latex, to_markdown, to_terminal
 from benchbench.reporting.accuracy import accuracy_table
 from benchbench.reporting.table import Table
 
