@@ -182,7 +182,7 @@ def _torch_optimizers() -> list[Plugin]:
 
 
 def _with_rival(known: Plugin, other: Plugin) -> Plugin:
-    if (known.distribution, known.target) == (other.distribution, other.target):
+    if known.target == other.target:  # the same code, whatever the distribution was called when it was installed
         return known
     return Plugin(
         known.name,

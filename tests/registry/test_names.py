@@ -62,6 +62,14 @@ def test_an_interrupt_is_no_broken_plugin(install: Install) -> None:
         registry.resolve("optimizer", "broken")
 
 
+def test_a_distribution_that_was_renamed_is_no_rival_of_itself(install: Install) -> None:
+    install("before", {"same": "first:Plain"}, OPTIMIZERS)
+    install("first", {"same": "first:Plain"}, OPTIMIZERS)
+    plugin = registry.plugins("optimizer")["same"]
+    assert plugin.rivals == ()
+    assert registry.status(plugin) is None
+
+
 def test_a_collision_names_both_distributions(install: Install) -> None:
     install("first", {"same": "first:Plain", "own": "first:Plain"}, OPTIMIZERS)
     install("second", {"same": "second:Plain"}, OPTIMIZERS)
