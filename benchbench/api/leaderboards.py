@@ -60,11 +60,19 @@ def submission(suite: Suite, *, tracking_uri: str | None = None, runs_dir: Path 
         BadInputError: A path of this machine is part of what identifies a run.
         TrackingError: The tracking store cannot be read.
     """
+    from benchbench.figures.histories import read_histories
     from benchbench.leaderboard import collect
     from benchbench.tracking import Tracker
 
     tracker = Tracker(tracking_uri)
     keys = [spec.key for spec in suite.specs]
+    found = tracker.results(keys)
+    ended = {key: result for key, result in found.items() if result.conclusive}
+    histories = read_histories(ended, runs_dir or RUNS_DIR, tracker)
     return collect.submission(
-        suite, rows_of(suite, tracker.results(keys), tracker, runs_dir), runs_dir or RUNS_DIR, tracker.commits(keys)
+        suite,
+        rows_of(suite, found, tracker, runs_dir),
+        runs_dir or RUNS_DIR,
+        tracker.commits(keys),
+        {key: history.epochs for key, history in histories.items()},
     )

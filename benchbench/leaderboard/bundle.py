@@ -7,7 +7,6 @@ It is read in memory and never unpacked, so no name in it can become a path on t
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 import zipfile
 import zlib
@@ -18,11 +17,11 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from benchbench.distribution import own_version
+from benchbench.leaderboard import consistency
 from benchbench.leaderboard.collector import without_collector
 from benchbench.leaderboard.submission import Declaration, Manifest, StoredRun, Submission
 from benchbench.problems import BadInputError, Problem, shorten
-from benchbench.suite.schema import check_label
-from benchbench.values import Cost, EpochRecord, Frozen, RunResult, RunSpec, Suite
+from benchbench.values import EpochRecord, Frozen, RunResult, Suite
 
 LARGEST_BUNDLE = 1024 * 1024 * 1024
 """Bytes of all files of a bundle together, unpacked."""
@@ -47,9 +46,9 @@ def write(submission: Submission, declaration: Declaration, date: str, path: Pat
         path: The zip file to write.
 
     Raises:
-        BadInputError: The results are not complete, or the date is none.
+        BadInputError: The results are not complete or contradict each other, or the date is none.
     """
-    problems = list(_incomplete(submission.suite, submission.runs))
+    problems = list(consistency.problems(submission.suite, submission.runs, submission.suite.name))
     if problems:
         raise BadInputError(problems)
     files = dict(_files(submission))
@@ -85,7 +84,7 @@ def declare(words: Mapping[str, str]) -> Declaration:
 
 @without_collector()
 def read(path: Path) -> Submission:
-    """Read a bundle and check it: its form, its sums, and whether every run that its suite asks for has its result.
+    """Read a bundle and check it: its form, its sums, and whether its parts agree (see `consistency`).
 
     Args:
         path: A zip file, or a folder with the same files.
@@ -98,7 +97,8 @@ def read(path: Path) -> Submission:
     _check_sums(path, manifest.files, contents)
     suite = _parse(Suite, contents.get(SUITE), path, SUITE)
     runs, problems = _runs(path, contents)
-    problems += [*_label_problems(suite, path), *_incomplete(suite, runs, path)]
+    if not problems:
+        problems += consistency.problems(suite, runs, str(path))
     if problems:
         raise BadInputError(problems)
     archive = None if path.is_dir() else path
@@ -213,67 +213,6 @@ def _run(path: Path, folder: str, contents: Mapping[str, bytes]) -> StoredRun:
         _parse(EpochRecord, line, path, f"{name}:{number}")
         for number, line in enumerate(contents.get(name, b"").splitlines(), start=1)
     )
-    problem = _contradiction(folder, result, records)
-    if problem:
-        raise BadInputError([Problem(problem, file=str(path), field=folder)])
-    return StoredRun(result, records, contents.get(f"{folder}/log.txt", b"").decode(errors="replace"))
-
-
-def _contradiction(folder: str, result: RunResult, records: tuple[EpochRecord, ...]) -> str:
-    """Return what in the files of a run speaks against each other, or an empty text."""
     if result.key != folder.rpartition("/")[2]:
-        return "the result is that of another run"
-    if not all(_payable(cost) for cost in (result.cost, *(record.cost for record in records))):
-        return "a cost is negative or not finite"
-    if not records:
-        return ""
-    if [record.epoch for record in records] != list(range(1, result.epochs + 1)):
-        return f"the metrics are not those of {result.epochs} epochs"
-    last = records[-1]
-    differing = [name for name, value in last.metrics.items() if str(result.final.get(name, value)) != str(value)]
-    if differing or last.cost != result.cost:
-        return f"the last epoch and the result differ in {', '.join(differing) or 'cost'}"
-    return ""
-
-
-def _payable(cost: Cost) -> bool:
-    amounts = [amount for amount in vars(cost).values() if amount is not None]
-    return all(0 <= amount < math.inf for amount in amounts) and cost.warm_up_steps <= cost.steps
-
-
-def _label_problems(suite: Suite, path: Path) -> Iterator[Problem]:
-    for label in (*suite.workloads, *(method.label for method in suite.methods)):
-        try:
-            check_label(label)
-        except ValueError as error:
-            yield Problem(str(error), file=f"{path}/{SUITE}", value=label)
-
-
-def _incomplete(suite: Suite, runs: Mapping[str, StoredRun], path: Path | None = None) -> Iterator[Problem]:
-    """Yield what is missing for every method to have its result on every workload with every seed."""
-    file = str(path) if path else suite.name
-    expected = {
-        (workload, method.label, seed)
-        for workload in suite.workloads
-        for method in suite.methods
-        for seed in suite.seeds
-    }
-    specs = {(spec.workload_label, spec.method, spec.seed): spec for spec in suite.specs}
-    if set(specs) != expected or len(specs) != len(suite.specs) or not specs:
-        yield Problem("the runs are not those of each method on each workload with each seed", file=file, field=SUITE)
-        return
-    keys = {spec.key: spec for spec in suite.specs}
-    for key, spec in keys.items():
-        run = runs.get(key)
-        if run is None:
-            yield Problem("has no result", file=file, field=_called(spec))
-        elif not run.result.conclusive:
-            yield Problem(f"did not come to a result: {run.result.outcome}", file=file, field=_called(spec))
-        elif run.result.outcome == "finished" and run.result.epochs != spec.epochs:
-            yield Problem(f"finished after {run.result.epochs} of {spec.epochs} epochs", file=file, field=_called(spec))
-    for key in runs.keys() - keys.keys():
-        yield Problem("is a run that the suite does not ask for", file=file, field=f"runs/{key}")
-
-
-def _called(spec: RunSpec) -> str:
-    return f"{spec.method} on {spec.workload_label}, seed {spec.seed}"
+        raise BadInputError([Problem("the result is that of another run", file=str(path), field=folder)])
+    return StoredRun(result, records, contents.get(f"{folder}/log.txt", b"").decode(errors="replace"))

@@ -11,14 +11,20 @@ from typing import Any
 from benchbench.leaderboard.submission import StoredRun, Submission
 from benchbench.problems import BadInputError, Problem
 from benchbench.runs.folder import RunFolder
-from benchbench.values import Row, RunResult, RunSpec, Suite
+from benchbench.values import EpochRecord, Row, RunResult, RunSpec, Suite
 
 LONGEST_LOG = 64 * 1024
 """Characters of a run's log that are handed on: its end."""
 
 
-def submission(suite: Suite, rows: Sequence[Row], runs_dir: Path, commits: Mapping[str, str]) -> Submission:
-    """Return the results of a suite, with the epochs and the logs of those runs whose folders are here.
+def submission(
+    suite: Suite,
+    rows: Sequence[Row],
+    runs_dir: Path,
+    commits: Mapping[str, str],
+    histories: Mapping[str, Sequence[EpochRecord]],
+) -> Submission:
+    """Return the results of a suite, with the logs of those runs whose folders are here.
 
     The names of this machine, of the home folder and of the current folder are left out of all of it.
 
@@ -27,6 +33,7 @@ def submission(suite: Suite, rows: Sequence[Row], runs_dir: Path, commits: Mappi
         rows: What tracking holds of its runs.
         runs_dir: The folder in which runs leave their files.
         commits: Commit that each run was started from, by key, where it is known.
+        histories: What the runs recorded after every epoch, by key, where it is known.
 
     Raises:
         BadInputError: A path of the home folder is part of what identifies a run, and cannot be left out.
@@ -35,14 +42,26 @@ def submission(suite: Suite, rows: Sequence[Row], runs_dir: Path, commits: Mappi
     hide = _hider({**folders, platform.node(): "HOST"})
     specs = tuple(_public_spec(spec, _hider(folders)) for spec in suite.specs)
     runs = {
-        row.spec.key: _stored(RunFolder(runs_dir / row.spec.key), row.result, commits.get(row.spec.key), hide)
+        row.spec.key: _stored(
+            RunFolder(runs_dir / row.spec.key),
+            row.result,
+            tuple(histories.get(row.spec.key, ())),
+            commits.get(row.spec.key),
+            hide,
+        )
         for row in rows
         if row.result is not None
     }
     return Submission(name=suite.name, suite=suite.model_copy(update={"specs": specs}), runs=runs)
 
 
-def _stored(folder: RunFolder, tracked: RunResult, commit: str | None, hide: Callable[[str], str]) -> StoredRun:
+def _stored(
+    folder: RunFolder,
+    tracked: RunResult,
+    history: tuple[EpochRecord, ...],
+    commit: str | None,
+    hide: Callable[[str], str],
+) -> StoredRun:
     kept = folder.result()
     here = kept is not None and kept.conclusive
     result = kept if kept is not None and here else tracked
@@ -51,10 +70,10 @@ def _stored(folder: RunFolder, tracked: RunResult, commit: str | None, hide: Cal
         environment["commit"] = commit
     result = result.model_copy(update={"environment": environment, "message": hide(result.message)})
     if not here:
-        return StoredRun(result)
+        return StoredRun(result, history)
     log = hide(folder.log_tail(lines=1000))[-LONGEST_LOG:]
     records = folder.records()
-    return StoredRun(result, tuple(records) if result.has_all_of(records) else (), log)
+    return StoredRun(result, tuple(records) if result.has_all_of(records) else history, log)
 
 
 def _public_spec(spec: RunSpec, hide: Callable[[str], str]) -> RunSpec:

@@ -17,7 +17,11 @@ def stored(
             epoch=epoch,
             metrics={"validation/accuracy": accuracy * epoch / spec.epochs, "train/loss": 1.0 / epoch},
             cost=Cost(
-                steps=10 * epoch, gradients=10 * gradients * epoch, hvps=10 * hvps * epoch, train_seconds=float(epoch)
+                steps=10 * epoch,
+                forwards=10 * gradients * epoch,
+                gradients=10 * gradients * epoch,
+                hvps=10 * hvps * epoch,
+                train_seconds=float(epoch),
             ),
         )
         for epoch in range(1, spec.epochs + 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -109,7 +110,7 @@ def test_every_changed_file_is_named(tmp_path: Path) -> None:
     [
         (lambda files: files.pop("suite.json"), "has no suite.json"),
         (lambda files: files.pop(first(files, "result.json")), "has no runs/"),
-        (lambda files: edit(files, "result.json", epochs=1), "the metrics are not those of 1 epochs"),
+        (lambda files: edit(files, "result.json", epochs=1), "finished after 1 of 2 epochs"),
         (lambda files: edit(files, "result.json", key="0" * 16), "the result is that of another run"),
         (lambda files: edit(files, "result.json", outcome="failed"), "did not come to a result: failed"),
         (lambda files: edit(files, "result.json", surprise=1), "surprise"),
@@ -178,8 +179,11 @@ def test_incomplete_results_make_no_bundle(tmp_path: Path) -> None:
 def test_divergence_is_a_result_and_survives(tmp_path: Path) -> None:
     made = submission({"A": 0.9}, seeds=1)
     [(key, run)] = made.runs.items()
-    lost = run.result.model_copy(update={"outcome": "diverged", "final": {"train/loss": float("nan")}})
-    path = write(tmp_path / "one.zip", Submission("made", made.suite, {key: StoredRun(lost)}))
+    last = run.records[-1].model_copy(update={"metrics": {"train/loss": math.nan, "validation/accuracy": math.nan}})
+    best = run.records[0].metrics
+    changes = {"outcome": "diverged", "final": last.metrics, "best": best, "best_epoch": 1}
+    lost = StoredRun(run.result.model_copy(update=changes), (run.records[0], last))
+    path = write(tmp_path / "one.zip", Submission("made", made.suite, {key: lost}))
     read = bundle.read(path).runs[key].result
     assert read.outcome == "diverged"
     assert read.final["train/loss"] != read.final["train/loss"]

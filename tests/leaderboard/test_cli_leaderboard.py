@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from benchbench.cli import app
+from benchbench.leaderboard.submission import StoredRun
 from tests.conftest import STUBS
 
 SUITE = f"""
@@ -91,22 +92,29 @@ def test_runs_made_again_have_the_same_bits(exported: Path) -> None:
     assert "DIFFERS" not in result.stdout
 
 
+def with_test_loss(run: StoredRun, value: float) -> StoredRun:
+    """Another claim, told alike in both places where a run whose last epoch was its best says it."""
+    assert run.result.best_epoch == run.result.epochs
+    parts = {part: {**getattr(run.result, part), "test/loss": value} for part in ("final", "best")}
+    return StoredRun(run.result.model_copy(update=parts), run.records, run.log)
+
+
 def test_a_claim_that_is_too_good_is_found(exported: Path, tmp_path: Path) -> None:
     from benchbench.leaderboard import bundle
-    from benchbench.leaderboard.submission import StoredRun, Submission
+    from benchbench.leaderboard.submission import Submission
 
     honest = bundle.read(exported / "lines.zip")
     better = {}
     for key, run in honest.runs.items():
-        final = {**run.result.final, "test/accuracy": run.result.final["test/accuracy"] + 1e-9}
-        better[key] = StoredRun(run.result.model_copy(update={"final": final}), run.records, run.log)
+        better[key] = with_test_loss(run, run.result.final["test/loss"] - 1e-9)
     assert honest.manifest
     changed = Submission(honest.name, honest.suite, better)
     bundle.write(changed, honest.manifest.declaration, "2026-01-31", tmp_path / "better.zip")
     result = call("leaderboard", "verify", tmp_path / "better.zip", "--runs", 1, "--code-from", exported)
     assert result.exit_code == 1, result.output
-    (line,) = [line for line in result.stdout.splitlines() if "DIFFERS" in line]
-    assert "final test/accuracy" in line
+    lines = [line for line in result.stdout.splitlines() if "DIFFERS" in line]
+    assert ["final test/loss" in line for line in lines] == [True, False]
+    assert "best test/loss" in lines[1]
 
 
 @pytest.mark.parametrize(("scattered", "shift", "holds"), [(0.1, 0.3, True), (0.1, 0.6, False), (0.0, 0.3, False)])
@@ -114,7 +122,7 @@ def test_elsewhere_a_claim_may_lie_off_as_far_as_its_seeds_scatter(
     scattered: float, shift: float, holds: bool, exported: Path, tmp_path: Path
 ) -> None:
     from benchbench.leaderboard import bundle
-    from benchbench.leaderboard.submission import StoredRun, Submission
+    from benchbench.leaderboard.submission import Submission
 
     honest = bundle.read(exported / "lines.zip")
     assert honest.manifest
@@ -123,15 +131,12 @@ def test_elsewhere_a_claim_may_lie_off_as_far_as_its_seeds_scatter(
     for spec in honest.suite.specs:
         run = honest.runs[spec.key]
         apart = scattered * 2**0.5  # of two seeds with that standard deviation
-        value = first[spec.method].final["test/accuracy"] + shift + apart * spec.seed
-        elsewhere = {
-            "environment": {**run.result.environment, "platform": "elsewhere"},
-            "final": {**run.result.final, "test/accuracy": value},
-        }
-        claimed[spec.key] = StoredRun(run.result.model_copy(update=elsewhere), run.records, run.log)
+        changed = with_test_loss(run, first[spec.method].final["test/loss"] + shift + apart * spec.seed)
+        elsewhere = {"environment": {**run.result.environment, "platform": "elsewhere"}}
+        claimed[spec.key] = StoredRun(changed.result.model_copy(update=elsewhere), run.records, run.log)
     bundle.write(Submission("c", honest.suite, claimed), honest.manifest.declaration, "2026-01-31", tmp_path / "c.zip")
     result = call("leaderboard", "verify", tmp_path / "c.zip", "--runs", 4, "--tolerance", 0.01, "--trust-any-code")
-    lines = [line for line in result.stdout.splitlines() if "final test/accuracy" in line and line.split()[2] == "0"]
+    lines = [line for line in result.stdout.splitlines() if "final test/loss" in line and line.split()[2] == "0"]
     assert len(lines) == len(first)
     assert all(("as claimed" in line) == holds for line in lines), result.stdout
     assert "± " in result.stdout
