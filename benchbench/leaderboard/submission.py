@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import datetime
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from benchbench.values import EpochRecord, Frozen, RunResult, Suite
 
 _Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
 _Note = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)]
+
+
+def _check_day(text: str) -> str:
+    if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text, re.ASCII):
+        raise ValueError("must be a day such as 2026-01-31")
+    datetime.date.fromisoformat(text)
+    return text
 
 
 class Declaration(Frozen):
@@ -44,7 +53,7 @@ class Manifest(Frozen):
 
     format: Literal["benchbench-bundle/1"] = "benchbench-bundle/1"
     declaration: Declaration
-    date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+    date: Annotated[str, AfterValidator(_check_day)]
     software: _Note
     files: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]]
 

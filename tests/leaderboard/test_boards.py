@@ -179,7 +179,8 @@ def test_names_break_no_page_and_leave_no_folder(tmp_path: Path) -> None:
         suite = plain.suite.model_copy(
             update={"methods": methods, "workloads": (name,), "specs": specs, "title": name, "seeds": (number,)}
         )
-        submissions.append(Submission(f"{number} {name}", suite, runs, manifest))
+        whole = manifest if name.isprintable() else None  # with one, the site holds the bundle, which has no such name
+        submissions.append(Submission(f"{number} {name}", suite, runs, whole))
     runs = site.build(submissions, tmp_path / "site", LATIN[2])
     pages = list((tmp_path / "site").rglob("*.html"))
     assert len(pages) == 1 + 2 * len(names) + runs

@@ -162,9 +162,26 @@ def damaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "damaged.zip"
 
 
-def test_a_date_that_is_none_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("date", ["tomorrow", "2026-02-30", "2026-13-01", "2026-01-31\n", "٢٠٢٦-01-31"])
+def test_a_date_that_is_none_is_refused(date: str, tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="date"):
-        bundle.write(submission({"A": 0.9}, seeds=1), DECLARED, "tomorrow", tmp_path / "one.zip")
+        bundle.write(submission({"A": 0.9}, seeds=1), DECLARED, date, tmp_path / "one.zip")
+    changed = rewritten(write(tmp_path / "one.zip"), lambda files: edit(files, "manifest.json", date=date))
+    assert "date" in problems(changed)
+
+
+def test_what_contradicts_itself_makes_no_bundle_and_is_added_to_no_leaderboard(tmp_path: Path) -> None:
+    made = submission({"A": 0.9}, seeds=1)
+    [(key, run)] = made.runs.items()
+    better = {**run.result.best, "test/accuracy": 0.99}
+    forged = StoredRun(run.result.model_copy(update={"best": better}), run.records, run.log)
+    with pytest.raises(BadInputError, match="A on digits, seed 0: the last epoch was the best, and the two results"):
+        write(tmp_path / "forged.zip", Submission("made", made.suite, {key: forged}))
+    assert not list(tmp_path.iterdir())
+    changed = rewritten(write(tmp_path / "one.zip", made), lambda files: edit(files, "result.json", best=better))
+    with pytest.raises(BadInputError, match="the two results differ in test/accuracy"):
+        sources.add(changed, tmp_path / "board")
+    assert not (tmp_path / "board").exists()
 
 
 def test_incomplete_results_make_no_bundle(tmp_path: Path) -> None:

@@ -66,6 +66,16 @@ def test_a_bundle_without_a_word_on_tuning_is_not_made(exported: Path) -> None:
     assert not (exported / "silent.zip").exists()
 
 
+def test_histories_come_from_the_store_where_the_folders_are_gone(exported: Path, tmp_path: Path) -> None:
+    words = ("--tuning", "none", "--date", "2026-01-31", "--runs-dir", tmp_path / "elsewhere")
+    result = call("export", "lines.yaml", "--bundle", tmp_path / "stored.zip", *words)
+    assert result.exit_code == 0, result.output
+    with zipfile.ZipFile(tmp_path / "stored.zip") as stored, zipfile.ZipFile(exported / "lines.zip") as known:
+        for name in known.namelist():
+            if name.endswith("metrics.jsonl"):
+                assert stored.read(name) == known.read(name) != b""
+
+
 def test_bundles_are_added_and_shown(exported: Path, tmp_path: Path) -> None:
     added = call("leaderboard", "add", exported / "lines.zip", "--to", tmp_path / "board")
     assert added.exit_code == 0, added.output
