@@ -1,11 +1,13 @@
 """Golden trajectories: a refactor must keep every optimizer's numbers, bit for bit.
 
-`python -m tests.test_golden` writes the files anew, for a change that is meant to change the numbers.
+`python -m tests.test_golden` writes the files again, for a change that is meant to change the numbers.
 """
 
 from __future__ import annotations
 
 import json
+import platform
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -53,8 +55,14 @@ def trajectories(name: str) -> dict[str, list[str]]:
 
 
 def machine() -> dict[str, str]:
-    """Return what the last bits of a sum depend on."""
-    return {"torch": torch.__version__, "instructions": torch.backends.cpu.get_cpu_capability()}
+    """Return what the last bits of a sum depend on: libraries choose other kernels for another processor."""
+    described = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    fields = dict(re.findall(r"^(vendor_id|cpu family|model)\s*: (.*)$", described, flags=re.MULTILINE))
+    return {
+        "torch": torch.__version__,
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "processor": " ".join(fields.values()) or platform.machine(),
+    }
 
 
 @pytest.fixture(autouse=True)
