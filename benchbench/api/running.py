@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import JsonValue, ValidationError
+from pydantic import JsonValue
 
 from benchbench.api.engines import engine_of
 from benchbench.api.folders import DATA, RUNS_DIR
 from benchbench.api.results import rows_of
 from benchbench.api.suites import check, load_suite, remarks
 from benchbench.problems import BadInputError, Problem
-from benchbench.values import Method, Row, RunSpec, Suite
+from benchbench.values import Method, Row, Suite
 
 if TYPE_CHECKING:
     from benchbench.runs.folder import RunFolder
@@ -269,6 +269,7 @@ def find_run(folder_or_key: str, *, runs_dir: Path | None = None) -> tuple[Suite
     Raises:
         BadInputError: There is no such run, or its folder is damaged.
     """
+    from benchbench.runs.checksums import DamagedError
     from benchbench.runs.folder import RunFolder
 
     is_key = re.fullmatch("[0-9a-f]{16}", folder_or_key) is not None
@@ -276,12 +277,11 @@ def find_run(folder_or_key: str, *, runs_dir: Path | None = None) -> tuple[Suite
     if not (is_key or folder.path.is_dir()):
         return None
     try:
-        spec = RunSpec.model_validate_json(folder.spec_file.read_bytes())
+        spec = folder.spec()
     except FileNotFoundError:
         raise BadInputError([Problem("no such run: there is no spec.json", str(folder.path))]) from None
-    except ValidationError as error:
-        message = f"cannot be read: {error.errors()[0]['msg']}"
-        raise BadInputError([Problem(message, str(folder.spec_file))]) from None
+    except DamagedError as error:
+        raise BadInputError([Problem(error.strerror or "", str(folder.spec_file))]) from None
     if folder.path.resolve().name != spec.key:
         raise BadInputError([Problem(f"the folder of a run has the name of its key, {spec.key}", str(folder.path))])
     suite = Suite(

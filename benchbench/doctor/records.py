@@ -43,7 +43,7 @@ def left_behind(folder: Path) -> Iterator[Finding]:
         if claims.abandoned(run) and (files := RunFolder(run)).result() is None and files.submission() is None
     ]
     if left:
-        suites = sorted({_suite(files.spec_file) for files in left})
+        suites = sorted({_suite(files.path) for files in left})
         found = f"{len(left)} left by commands that have died, or whose machines have; of {', '.join(suites)}"
         remedy = "`benchbench run` of the same suite goes on with them"
         yield Finding("folders", "unfinished runs", "missing", found, remedy)
@@ -57,14 +57,12 @@ def _runs(folder: Path) -> list[Path]:
     return [entry for entry in entries if entry.is_dir() and claims.current(entry)]
 
 
-def _suite(spec: Path) -> str:
-    from pydantic import ValidationError
-
-    from benchbench.values import RunSpec
+def _suite(run: Path) -> str:
+    from benchbench.runs.folder import RunFolder
 
     try:
-        return RunSpec.model_validate_json(spec.read_bytes()).suite
-    except (FileNotFoundError, ValidationError):  # its command died before it had written what it is
+        return RunFolder(run).spec().suite
+    except OSError:  # its command died before it had written what it is, or the file is damaged
         return "unknown suites"
 
 

@@ -198,7 +198,7 @@ def run_as_task(
             execute(Job(run, RunFolder(Path(folder)), Path(data)), wanted, stop)
             return {}
         with tempfile.TemporaryDirectory(prefix="benchbench-") as here:
-            files = RunFolder(Path(here))
+            files = RunFolder(Path(here, run.key))  # the key is part of what is written
             execute(Job(run, files, Path(data)), wanted, stop)
             left = [*files.tracked_files, files.weights_file]
             return {file.name: file.read_bytes() for file in left if _travels(file)}

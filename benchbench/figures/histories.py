@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from benchbench.runs.folder import RunFolder, complete_records
+from benchbench.runs.folder import RunFolder
 from benchbench.values import DiagnosticRecord, EpochRecord, Frozen, RunResult
 
 if TYPE_CHECKING:
@@ -74,27 +74,26 @@ def read_histories(results: Mapping[str, RunResult], runs_dir: Path, tracker: Tr
 
 
 def _read(result: RunResult, folder: RunFolder, tracker: Tracker) -> History:
-    files = (folder.metrics_file, folder.diagnostics_file, folder.sharpness_file)
-    left = {file.name: file.read_bytes() for file in files if file.exists() and folder.result_file.exists()}
-    if not result.has_all_of(complete_records(EpochRecord, left.get(folder.metrics_file.name, b""))):
-        left |= {name: text.encode() for name, text in tracker.artifacts(result.key, [f.name for f in files]).items()}
-    metrics, diagnostics, sharpness = (left.get(file.name, b"") for file in files)
-    epochs = complete_records(EpochRecord, metrics)
+    here = _left(result, folder)
+    if here.epochs:
+        return here
+    with tempfile.TemporaryDirectory() as place:
+        kept = RunFolder(Path(place, result.key))
+        kept.path.mkdir()
+        files = (kept.result_file, kept.metrics_file, kept.diagnostics_file, kept.sharpness_file)
+        tracker.fetch(result.key, [file.name for file in files], kept.path)
+        stored = _left(result, kept)
+    return stored if stored != History() else here
+
+
+def _left(result: RunResult, folder: RunFolder) -> History:
+    if folder.result() is None:  # nothing says which files the run has ended with
+        return History()
+    epochs, sharpness = folder.records(), folder.sharpness()
+    density, landscape = (sharpness.density, sharpness.landscape) if sharpness else (None, None)
     return History(
         epochs=tuple(epochs) if result.has_all_of(epochs) else (),
-        diagnostics=tuple(complete_records(DiagnosticRecord, diagnostics)),
-        spectrum=_part(Spectrum, sharpness, "density"),
-        landscape=_part(Surface, sharpness, "landscape"),
+        diagnostics=tuple(folder.diagnostics()),
+        spectrum=Spectrum(grid=density.grid, values=density.values) if density else None,
+        landscape=Surface(x=landscape.x, y=landscape.y, losses=landscape.losses) if landscape else None,
     )
-
-
-_Part = TypeVar("_Part", Spectrum, Surface)
-
-
-def _part(model: type[_Part], measured: bytes, name: str) -> _Part | None:
-    """Return what a figure needs of a measurement, which has more in it; `None` if it was not made or is damaged."""
-    try:
-        content = json.loads(measured)[name]
-        return model.model_validate({each: content[each] for each in model.model_fields})
-    except (ValueError, TypeError, LookupError):
-        return None

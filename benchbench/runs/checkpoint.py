@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, cast
 
+from benchbench.runs.checksums import new_digest
+
+_NAME = re.compile(r"\d{12}-[0-9a-f]+\.pt")
+
 KEPT = 2
 """Checkpoints that stay; with one alone, a fault of the disk would cost the whole run."""
-
-_DIGEST_BYTES = 16
 
 
 class UnusableCheckpointError(Exception):
@@ -32,7 +35,7 @@ class Checkpoints:
 
     def files(self) -> list[Path]:
         """Return the checkpoints, those with the most steps first."""
-        return sorted(self._folder.glob("*-*.pt"), reverse=True)
+        return sorted((file for file in self._folder.glob("*-*.pt") if _NAME.fullmatch(file.name)), reverse=True)
 
     def latest_steps(self) -> int:
         """Return the steps done at the latest checkpoint, 0 without any."""
@@ -59,7 +62,7 @@ class Checkpoints:
         others = [file for file in self.files() if file != path]
         earlier = [file for file in others if file.name < f"{steps:012}"]
         for file in set(others) - set(earlier[: KEPT - 1]):
-            file.unlink()
+            remove(file)
         return path
 
     def load(self, path: Path) -> dict[str, Any]:
@@ -71,20 +74,19 @@ class Checkpoints:
         Raises:
             UnusableCheckpointError: The file is damaged, or holds something else than tensors and plain values.
         """
-        try:
-            with path.open("rb") as file:
-                # torch's reader does not look at the checksums in the file.
-                digest = hashlib.file_digest(file, _new_digest).hexdigest()
-                if digest != path.stem.partition("-")[2]:
-                    raise UnusableCheckpointError("damaged")
-                return load_tensors(file)
-        except OSError as error:
-            raise UnusableCheckpointError(f"unreadable: {error.strerror}") from error
+        return load_intact(path, path.stem.partition("-")[2])
 
     def clear(self) -> None:
         """Remove all of them."""
-        if self._folder.exists():
-            shutil.rmtree(self._folder)
+        remove(self._folder)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or whatever lies in its place."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def save_tensors(path: Path, content: Mapping[str, Any]) -> str:
@@ -101,6 +103,26 @@ def save_tensors(path: Path, content: Mapping[str, Any]) -> str:
         file.flush()
         os.fsync(file.fileno())
     return str(writer.digest.hexdigest())
+
+
+def load_intact(path: Path, digest: str) -> dict[str, Any]:
+    """Return the content of a file of tensors, on the CPU, if it is what was written.
+
+    Args:
+        path: The file.
+        digest: Its digest when it was written.
+
+    Raises:
+        UnusableCheckpointError: It is damaged, cannot be read or holds something else.
+    """
+    try:
+        with path.open("rb") as file:
+            # torch's reader does not look at the checksums in the file.
+            if hashlib.file_digest(file, new_digest).hexdigest() != digest:
+                raise UnusableCheckpointError("damaged")
+            return load_tensors(file)
+    except OSError as error:
+        raise UnusableCheckpointError(f"unreadable: {error.strerror}") from error
 
 
 def load_tensors(file: IO[bytes] | Path) -> dict[str, Any]:
@@ -156,7 +178,7 @@ class _HashingWriter:
     """Computes the digest of what is written, on the way into a file, so that nothing is held in memory twice."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self.digest = _new_digest()
+        self.digest = new_digest()
         self._file = file
 
     def write(self, data: bytes) -> int:
@@ -165,10 +187,6 @@ class _HashingWriter:
 
     def flush(self) -> None:
         self._file.flush()
-
-
-def _new_digest() -> Any:
-    return hashlib.blake2b(digest_size=_DIGEST_BYTES)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from benchbench.runs import claims
-from benchbench.runs.checkpoint import Checkpoints
+from benchbench.runs.checkpoint import Checkpoints, UnusableCheckpointError, load_intact, remove
+from benchbench.runs.checksums import DamagedError, digest_of, sealed, unsealed
 from benchbench.sharpness import RunSharpness
-from benchbench.values import DiagnosticRecord, EpochRecord, RunResult, RunSpec, Submission
+from benchbench.values import DiagnosticRecord, EpochRecord, Frozen, RunResult, RunSpec, Submission
 
 _Record = TypeVar("_Record", EpochRecord, DiagnosticRecord)
+_Value = TypeVar("_Value", bound=Frozen)
 
 _LONGEST_TAIL = 64 * 1024
 
@@ -23,6 +26,9 @@ _LONGEST_TAIL = 64 * 1024
 @dataclass(frozen=True)
 class RunFolder:
     """The files of one run; it has ended once there is a `result.json`.
+
+    Every JSON text in them has a checksum, and the result has the digests of the files that it sums up. What is not as
+    it was written, or belongs to another run, is not believed.
 
     Attributes:
         path: The folder, named by the run's key.
@@ -99,15 +105,31 @@ class RunFolder:
         return self.path / "submitted.json"
 
     def submission(self) -> Submission | None:
-        """Return where the run was handed over to, or `None` if nobody else answers for it."""
+        """Return where the run was handed over to, or `None` if nobody else answers for it.
+
+        Raises:
+            DamagedError: That cannot be known any more.
+        """
         try:
-            return Submission.model_validate_json(self.submission_file.read_bytes())
-        except (FileNotFoundError, ValidationError):
+            return self._read(Submission, self.submission_file)
+        except FileNotFoundError:
             return None
+        except DamagedError as error:
+            reason = f"{error.strerror}; it names the job that has the run: remove it once there is no such job"
+            raise DamagedError(self.submission_file, reason) from None
 
     def submit(self, submission: Submission) -> None:
         """Note that the run was handed over."""
-        _write(self.submission_file, submission.model_dump_json() + "\n")
+        self._write(self.submission_file, submission.model_dump_json())
+
+    def spec(self) -> RunSpec:
+        """Return the spec, as the run was started.
+
+        Raises:
+            FileNotFoundError: It never was.
+            DamagedError: The file is not what was written.
+        """
+        return self._read(RunSpec, self.spec_file)
 
     def prepare(self, spec: RunSpec) -> None:
         """Write the spec, and remove what an earlier attempt left, apart from its checkpoints.
@@ -120,41 +142,44 @@ class RunFolder:
         self.path.chmod(0o700)  # logs and weights are the user's own affair
         left = (self.result_file, self.metrics_file, self.diagnostics_file, self.sharpness_file, self.log_file)
         for file in () if self.measurable(spec) else (*left, self.weights_file):
-            file.unlink(missing_ok=True)
-        _write(self.spec_file, spec.model_dump_json(indent=2) + "\n")
+            remove(file)
+        self._write(self.spec_file, spec.model_dump_json(indent=2))
 
     def append(self, record: EpochRecord) -> None:
         """Add a line to the metrics."""
         if not self.held:
             return
-        with self.metrics_file.open("a", encoding="utf-8") as file:
-            file.write(record.model_dump_json() + "\n")
+        with self.metrics_file.open("ab") as file:
+            file.write(self._line(record))
 
     def append_diagnostics(self, record: DiagnosticRecord) -> None:
         """Add a line to the diagnostics."""
-        with self.diagnostics_file.open("a", encoding="utf-8") as file:
-            file.write(record.model_dump_json() + "\n")
+        with self.diagnostics_file.open("ab") as file:
+            file.write(self._line(record))
 
     def rewind(self, records: Sequence[EpochRecord], diagnostics: Sequence[DiagnosticRecord] = ()) -> None:
         """Let the metrics and the diagnostics be these, each file in one piece or not at all."""
         if not self.held:
             return
-        _write(self.metrics_file, "".join(record.model_dump_json() + "\n" for record in records))
+        _replace(self.metrics_file, b"".join(map(self._line, records)))
         if diagnostics:
-            _write(self.diagnostics_file, "".join(record.model_dump_json() + "\n" for record in diagnostics))
+            _replace(self.diagnostics_file, b"".join(map(self._line, diagnostics)))
 
     def finish(self, result: RunResult) -> None:
         """Write the result, in one piece or not at all; after a conclusive one, checkpoints have no use."""
         if not self.held:
             return
-        _write(self.result_file, result.model_dump_json(indent=2) + "\n")
+        written = self._written_result()
+        # What an earlier result of the attempt has summed up stays what it was.
+        files = {**self._digests(), **(written[1] if written else {})}
+        self._write(self.result_file, json.dumps({**json.loads(result.model_dump_json()), "files": files}, indent=2))
         if result.conclusive:
             self.checkpoints.clear()
 
     def forget(self) -> None:
         """Let the run begin anew, whatever it has come to."""
         self.checkpoints.clear()
-        self.result_file.unlink(missing_ok=True)
+        remove(self.result_file)
 
     def measurable(self, spec: RunSpec) -> RunResult | None:
         """Return the result of a run that has finished and left its weights, if only its sharpness is missing.
@@ -166,23 +191,110 @@ class RunFolder:
         left = result is not None and spec.lacks_sharpness(result) and self.weights_file.exists()
         return result if left else None
 
+    def weights(self) -> dict[str, Any]:
+        """Return the model's state at the end of a run that has finished, on the CPU.
+
+        Raises:
+            FileNotFoundError: There are no weights.
+            UnusableCheckpointError: They are not those that the run ended with.
+        """
+        if not self.weights_file.exists():
+            raise FileNotFoundError(f"no weights in {self.path}")
+        written = self._written_result()
+        try:
+            return load_intact(self.weights_file, written[1].get(self.weights_file.name, "") if written else "")
+        except UnusableCheckpointError as error:
+            raise UnusableCheckpointError(f"{self.weights_file}: {error}; --force trains the run again") from error
+
     def keep_sharpness(self, sharpness: RunSharpness) -> None:
         """Write what was measured, in one piece or not at all."""
-        _write(self.sharpness_file, sharpness.model_dump_json(indent=2) + "\n")
+        self._write(self.sharpness_file, sharpness.model_dump_json(indent=2))
 
     def sharpness(self) -> RunSharpness | None:
-        """Return the sharpness of the solution, or `None` when it has not been measured (or its file is unreadable)."""
+        """Return the sharpness of the solution, or `None` when it has not been measured, or its file is damaged."""
         try:
-            return RunSharpness.model_validate_json(self.sharpness_file.read_bytes())
-        except (FileNotFoundError, ValidationError):
+            return self._read(RunSharpness, self.sharpness_file)
+        except (FileNotFoundError, DamagedError):
             return None
 
     def result(self) -> RunResult | None:
-        """Return the result, or `None` when the run has not ended (or its file is unreadable)."""
+        """Return the result, or `None` when the run has not ended, or the file is damaged."""
+        written = self._written_result()
+        return written[0] if written else None
+
+    def lost(self) -> list[str]:
+        """Return what an ended run has lost of its files since it ended: a line for each, with path and reason."""
         try:
-            return RunResult.model_validate_json(self.result_file.read_bytes())
-        except (FileNotFoundError, ValidationError):
+            result, files = self._read_result()
+        except FileNotFoundError:
+            return []
+        except DamagedError as error:
+            return [str(error)]
+        lost = []
+        for name, digest in files.items():
+            path = self.path / name
+            if path == self.weights_file:  # which are left out where they are too large, and can be removed
+                continue
+            if not path.exists():
+                lost.append(f"{path} is gone")
+            elif _digest(path) != digest:
+                lost.append(f"{path} is damaged: it is not what its run has written")
+        if result.conclusive and not lost and not result.has_all_of(records := self.records()):
+            lost.append(f"{self.metrics_file} has {len(records)} of the {result.epochs} epochs of its run")
+        if result.sharpness_settings and self.sharpness() is None:
+            lost.append(f"{self.sharpness_file} is gone or damaged")
+        return lost
+
+    def _written_result(self) -> tuple[RunResult, dict[str, str]] | None:
+        """Return the result and the digests of the files that it sums up, by name."""
+        try:
+            return self._read_result()
+        except (FileNotFoundError, DamagedError):
             return None
+
+    def _read_result(self) -> tuple[RunResult, dict[str, str]]:
+        content = json.loads(self._unsealed(self.result_file))
+        try:
+            files = content.pop("files")
+            return RunResult.model_validate(content), dict(files)
+        except (ValidationError, LookupError, TypeError, ValueError):
+            raise DamagedError(self.result_file, "is damaged: it holds no result") from None
+
+    def _digests(self) -> dict[str, str]:
+        summed_up = (self.metrics_file, self.diagnostics_file, self.weights_file)
+        return {file.name: digest_of(file) for file in summed_up if file.is_file()}
+
+    def _is_whole(self, path: Path) -> bool:
+        """Whether a file is the one that the result sums up, as far as there is a result."""
+        written = self._written_result()
+        return written is None or written[1].get(path.name) == _digest(path)
+
+    def _read(self, model: type[_Value], path: Path) -> _Value:
+        try:
+            return model.model_validate_json(self._unsealed(path))
+        except ValidationError as error:
+            raise DamagedError(path, f"cannot be read: {error.errors()[0]['msg']}") from None
+
+    def _unsealed(self, path: Path) -> str:
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise DamagedError(path, f"cannot be read: {error.strerror}") from None
+        text = unsealed(content, _place(path))
+        if text is None:
+            has_one = b'"checksum"' in content
+            reason = "does not match its checksum" if has_one else "has no checksum, as of an earlier version"
+            raise DamagedError(path, f"is damaged or was changed: it {reason}")
+        return text
+
+    def _write(self, path: Path, text: str) -> None:
+        _replace(path, sealed(text, _place(path)))
+
+    def _line(self, record: EpochRecord | DiagnosticRecord) -> bytes:
+        file = self.metrics_file if isinstance(record, EpochRecord) else self.diagnostics_file
+        return sealed(record.model_dump_json(), _place(file))
 
     def log_tail(self, lines: int) -> str:
         """Return the last `lines` lines of the log, as far as they are within its last 64 KiB."""
@@ -194,15 +306,12 @@ class RunFolder:
         return "\n".join(text.splitlines()[-lines:])
 
     def records(self) -> list[EpochRecord]:
-        """Return the complete lines of the metrics."""
-        return Tail(self).new()
+        """Return the complete lines of the metrics, none where they are not those that the result sums up."""
+        return Tail(self).new() if self._is_whole(self.metrics_file) else []
 
     def diagnostics(self) -> list[DiagnosticRecord]:
-        """Return the complete lines of the diagnostics, none where none were asked for."""
-        try:
-            return complete_records(DiagnosticRecord, self.diagnostics_file.read_bytes())
-        except FileNotFoundError:
-            return []
+        """Return the complete lines of the diagnostics, none where none were asked for, or they are not the run's."""
+        return intact_records(DiagnosticRecord, self.diagnostics_file) if self._is_whole(self.diagnostics_file) else []
 
 
 class Tail:
@@ -223,41 +332,67 @@ class Tail:
         """Return the epochs that have been completed since the last call."""
         try:
             status = self._file.stat()
-            if self._state == (state := (status.st_size, status.st_mtime_ns)):
-                return []
-            content = self._file.read_bytes()
-        except FileNotFoundError:
+        except OSError:
+            return []
+        if self._state == (state := (status.st_size, status.st_mtime_ns)):
             return []
         self._state = state
-        found = complete_records(EpochRecord, content, self._count)
+        found = intact_records(EpochRecord, self._file, self._count)
         self._count += len(found)
         return found
 
 
-def complete_records(model: type[_Record], content: bytes, start: int = 0) -> list[_Record]:
+def intact_records(model: type[_Record], path: Path, start: int = 0) -> list[_Record]:
     """Return what the lines of a file say, up to the first one that is damaged: what follows is not believed either.
 
     Args:
         model: What each line holds.
-        content: The file's content; a last line that has no end does not count.
+        path: The file; a last line that has no end does not count.
         start: Lines to pass over.
     """
-    found = []
-    for line in content[: content.rfind(b"\n") + 1].splitlines()[start:]:
-        try:
-            found.append(model.model_validate_json(line))
-        except ValidationError:
+    try:
+        lines = path.read_bytes().split(b"\n")[start:-1]
+    except OSError:
+        return []
+    found: list[_Record] = []
+    for number, line in enumerate(lines, start + 1):
+        text = unsealed(line + b"\n", _place(path))
+        if text is None:
             break
+        record = model.model_validate_json(text)
+        if isinstance(record, EpochRecord):
+            in_order = record.epoch == number
+        else:
+            in_order = not found or record.step > found[-1].step
+        if not in_order:  # a line is missing, or there twice
+            break
+        found.append(record)
     return found
 
 
-def _write(path: Path, text: str) -> None:
+def _place(path: Path) -> str:
+    """Return what ties a file's content to it: the run's key, which is the name of its folder, and its own name."""
+    return f"{path.absolute().parent.name}/{path.name}"
+
+
+def _digest(path: Path) -> str | None:
+    """Return the digest of a file, `None` where there is none that can be read."""
+    try:
+        return digest_of(path)
+    except OSError:
+        return None
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file in one piece or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with temporary.open("wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())  # or a power cut could leave an empty file under the new name
+        if path.is_dir():
+            remove(path)
         temporary.replace(path)
     except OSError:
         temporary.unlink(missing_ok=True)

@@ -30,6 +30,7 @@ class PlannedRun:
         state: What has to be done about it.
         result: What tracking or the folder holds; for a run that broke, how it broke.
         changes: For `stale`: which code has changed.
+        lost: What is wrong with the files of a run that has ended, a line each; it is run again for that.
     """
 
     spec: RunSpec
@@ -37,6 +38,7 @@ class PlannedRun:
     state: State
     result: RunResult | None
     changes: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
 
     @property
     def settled(self) -> bool:
@@ -134,7 +136,7 @@ def _planned(spec: RunSpec, tracked: RunResult | None, folder: RunFolder, code: 
     if on_disk is not None and (stale := changes(on_disk)):
         return PlannedRun(spec, folder, "stale", on_disk, stale)
     state, result = _state(spec, tracked, on_disk, folder)
-    return PlannedRun(spec, folder, state, result)
+    return PlannedRun(spec, folder, state, result, lost=tuple(folder.lost()) if on_disk is None else ())
 
 
 def _state(
@@ -146,6 +148,7 @@ def _state(
     if on_disk is not None and on_disk.conclusive and not (is_tracked and spec.lacks_sharpness(on_disk)):
         return "on disk", on_disk
     if tracked is not None and is_tracked:
-        reason = f"no weights in {folder.path}; --force trains the run again"
+        why = next(iter(folder.lost()), f"no weights in {folder.path}")
+        reason = f"{why}; --force trains the run again"
         return "no weights", tracked.model_copy(update={"sharpness_missing": reason})
     return "to run", tracked or on_disk

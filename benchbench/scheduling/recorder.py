@@ -87,12 +87,8 @@ class Recorder:
 
     def end(self, spec: RunSpec, folder: RunFolder, result: RunResult) -> None:
         """Write how a run has ended, now or when the store is back."""
-        known = folder.records()
-        if result.conclusive and not result.has_all_of(known):
-            self._warn(
-                f"{folder.metrics_file} has {len(known)} of the {result.epochs} epochs of its run, which tables and "
-                "figures of its course leave out; --force runs it again"
-            )
+        for line in folder.lost() if result.conclusive else ():
+            self._warn(f"{line}; tables and figures of its course leave the run out; --force runs it again")
         self._waiting.append((spec, folder, result))
         self.catch_up()
 

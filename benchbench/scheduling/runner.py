@@ -188,6 +188,8 @@ class Runner:
             if item.result is not None:
                 self.results[item.spec.key] = item.result
                 self._memory.learn(item.spec, item.result)
+            for line in () if item.settled else item.lost:
+                self.warn(f"{line}; the run is repeated")
             self.observe(Event("planned", item.spec, result=item.result if item.settled else None))
         self._recorder.clean()
         return deque(longest_first(planned))

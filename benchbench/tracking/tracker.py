@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
@@ -138,27 +137,24 @@ class Tracker:
         self._superseded.clear()
         self._unended = {run_id: known for run_id, known in self._unended.items() if run_id not in left}
 
-    def artifacts(self, key: str, names: Sequence[str]) -> dict[str, str]:
-        """Return the text of files that were kept with the run of a key, by name; those that are missing are left out.
+    def fetch(self, key: str, names: Sequence[str], folder: Path) -> None:
+        """Copy files that were kept with the run of a key into a folder; those that are missing are left out.
 
         Args:
             key: The run key.
             names: Names of files, such as `metrics.jsonl`.
+            folder: Where to.
 
         Raises:
             TrackingError: The store cannot be read.
         """
         counting = self._of_each([key], lambda run: run if is_conclusive(run) else None).get(key)
         if counting is None:
-            return {}
+            return
         client, run_id = self._store.client, counting.info.run_id
-        with self._store.reporting(), tempfile.TemporaryDirectory() as folder:
-            kept = {file.path for file in client.list_artifacts(run_id)}
-            return {
-                name: Path(client.download_artifacts(run_id, name, folder)).read_text(encoding="utf-8")
-                for name in names
-                if name in kept
-            }
+        with self._store.reporting():
+            for name in {file.path for file in client.list_artifacts(run_id)}.intersection(names):
+                client.download_artifacts(run_id, name, str(folder))
 
     def commits(self, keys: Sequence[str]) -> dict[str, str]:
         """Return the git commit of the folder that each run was started from, by key, where there was one.

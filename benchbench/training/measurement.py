@@ -18,7 +18,7 @@ from benchbench.devices import use
 from benchbench.execution import backends, parts
 from benchbench.execution.buffers import ModelBuffers, normalizers_of
 from benchbench.plugins import describe_exception
-from benchbench.runs.checkpoint import load_tensors
+from benchbench.runs.checkpoint import remove
 from benchbench.runs.folder import RunFolder
 from benchbench.sharpness import SharpnessSettings
 from benchbench.sharpness.values import PREFIX, RunSharpness
@@ -56,7 +56,7 @@ def with_sharpness(
     """
     final = {name: value for name, value in result.final.items() if not name.startswith(PREFIX)}
     bare = result.model_copy(update={"final": final, "sharpness_settings": ""})
-    folder.sharpness_file.unlink(missing_ok=True)
+    remove(folder.sharpness_file)
     # Should the measurement take the process along, this is what remains.
     folder.finish(bare.model_copy(update={"sharpness_missing": "the process died while it was measured"}))
     try:
@@ -114,14 +114,14 @@ def _solution(spec: RunSpec, device: torch.device, folder: RunFolder, data: Path
 
     Raises:
         FileNotFoundError: There are no weights.
+        UnusableCheckpointError: They are damaged.
     """
-    if not folder.weights_file.exists():
-        raise FileNotFoundError(f"no weights in {folder.path}")
+    weights = folder.weights()
     settings, streams = spec.sharpness, Streams(spec.seed)
     streams.reseed_global("init", 0, device)
     setup = Setup(device, settings.batch_size or spec.batch_size, streams, spec.protocol, data, spec.synthetic)
     task = registry.build_workload(spec.workload, setup)
-    task.model.load_state_dict(load_tensors(folder.weights_file))
+    task.model.load_state_dict(weights)
     task.model.to(getattr(torch, settings.dtype))
     set_mode(task.model, settings)
     return task

@@ -18,7 +18,7 @@ from benchbench.devices.visible import visible
 from benchbench.execution import backends
 from benchbench.runs.folder import RunFolder
 from benchbench.training.trainer import run, run_in_folder
-from benchbench.values import Execution, RunResult
+from benchbench.values import Execution
 from benchmarks.figures import ratio, time_in_turns
 from benchmarks.gpu.report import Findings
 from benchmarks.gpu.settings import Scale, timed
@@ -206,7 +206,8 @@ def runs_per_device(scale: Scale, findings: Findings) -> None:
             started = time.perf_counter()
             api.run(suite, devices=(name,), tracking_uri=store, runs_dir=runs_dir, **placed)
             makespans[at_a_time] = time.perf_counter() - started
-            results = [RunResult.model_validate_json(path.read_text()) for path in runs_dir.rglob("result.json")]
+            found = (RunFolder(path.parent).result() for path in runs_dir.rglob("result.json"))
+            results = [result for result in found if result is not None]
         if not at_a_time:
             continue
         ended = sum(result.outcome == "finished" for result in results)

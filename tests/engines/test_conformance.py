@@ -58,7 +58,7 @@ def test_a_run_leaves_its_files_and_says_where_it_ran(outcomes: Outcomes) -> Non
     assert result.outcome == "finished"
     assert job.folder.result() == result
     assert [record.epoch for record in job.folder.records()] == [1, 2]
-    assert RunSpec.model_validate_json(job.folder.spec_file.read_text()) == job.spec
+    assert job.folder.spec() == job.spec
     assert job.folder.weights_file.exists()
     assert not job.folder.submission_file.exists()
     assert result.environment["host"] == platform.node()

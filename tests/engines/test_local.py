@@ -61,7 +61,7 @@ def test_a_run_leaves_its_files(engine: LocalEngine, tmp_path: Path) -> None:
     assert result.outcome == "finished"
     assert one.folder.result() == result
     assert [record.epoch for record in one.folder.records()] == [1, 2]
-    assert RunSpec.model_validate_json(one.folder.spec_file.read_text()) == one.spec
+    assert one.folder.spec() == one.spec
     assert result.environment["threads"] == "1"
 
 

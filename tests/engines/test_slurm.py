@@ -16,7 +16,8 @@ import pytest
 
 from benchbench import api
 from benchbench.engines import Engine, EngineError
-from benchbench.values import RunResult, Submission
+from benchbench.runs.folder import RunFolder
+from benchbench.values import RunResult
 from tests.conftest import benchbench, pretend_gpus, processes_where, wait_for
 from tests.engines.conftest import assert_as_undisturbed, execute, make_job
 
@@ -216,7 +217,7 @@ def test_runs_go_on_without_their_command_and_are_collected(workplace: Path, wri
     submitted = benchbench("run", path, "--engine", "slurm", "--no-wait", "--slots", "1", cwd=workplace)
     assert submitted.returncode == 0, submitted.stderr
     folders = list(workplace.glob(".benchbench/runs/*/submitted.json"))
-    jobs = {Submission.model_validate_json(file.read_bytes()).job for file in folders}
+    jobs = {found.job for file in folders if (found := RunFolder(file.parent).submission())}
     assert len(jobs) == 2
 
     def standing() -> list[dict[str, Any]]:
@@ -228,7 +229,7 @@ def test_runs_go_on_without_their_command_and_are_collected(workplace: Path, wri
     done = benchbench("run", path, cwd=workplace)  # nor does the local engine start what Slurm has
     assert "is in the queue" in done.stderr, done.stderr
     assert "started" not in done.stderr
-    assert {Submission.model_validate_json(file.read_bytes()).job for file in folders} == jobs
+    assert {found.job for file in folders if (found := RunFolder(file.parent).submission())} == jobs
     slurm_command("scontrol", "release", *jobs)
     wait_for(lambda: all(line["state"].startswith("finished") for line in standing()), seconds=120)
     collected = benchbench("collect", path, cwd=workplace)

@@ -13,6 +13,7 @@ import benchbench
 from benchbench import api
 from benchbench.cli import app
 from benchbench.runs.folder import RunFolder
+from benchbench.sharpness.values import RunSharpness
 from benchbench.values import DiagnosticRecord, Histogram
 
 SUITE = """
@@ -25,6 +26,33 @@ methods:
   A&B: {optimizer: sgd, lr: 0.1}
   "$C": {optimizer: adamw, lr: 0.01}
 """
+
+
+def measured(key: str) -> RunSharpness:
+    """Return a sharpness with all that is drawn of it."""
+    eigenvalue = {"value": 1.0, "error_bound": 0.0, "residual": 0.0, "converged": True}
+    return RunSharpness.model_validate(
+        {
+            "settings": {},
+            "surface": {"parameters": 1, "dtype": "float64", "batch_norm": "none", "examples": 1, "batches": 1},
+            "differences": {"loss": 0.5, "gradient_norm": 0.0, "at": []},
+            "eigenvalues": {
+                "method": "power",
+                "largest": eigenvalue,
+                "smallest": None,
+                "iterations": 1,
+                "products": 1,
+            },
+            "trace": {"method": "hutchinson", "value": 1.0, "standard_error": None, "samples": 1, "products": 1},
+            "density": {"probes": [], "width": 1.0, "grid": [-1.0, 0.0, 1.0], "values": [0.1, 0.8, 0.1], "products": 3},
+            "landscape": {"seed": 0, "x": [-1.0, 0.0, 1.0], "y": [0.0], "losses": [[2.0, 0.5, 2.0]]},
+            "cost": {"forwards": 1, "gradients": 1, "hvps": 1},
+            "key": key,
+            "data": "all",
+            "seconds": 1.0,
+            "epochs": 1.0,
+        }
+    )
 
 
 def call(*arguments: object) -> Result:
@@ -72,7 +100,7 @@ def test_histories_come_from_the_tracking_store_where_folders_are_gone(tmp_path:
 
 @pytest.mark.usefixtures("here")
 def test_runs_without_history_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchbench.tracking.Tracker.artifacts", lambda *_: {})
+    monkeypatch.setattr("benchbench.tracking.Tracker.fetch", lambda *_: None)
     result = call("plot", "small.yaml", "--out", tmp_path, "--runs-dir", tmp_path / "nowhere", "--kind", "pareto")
     assert result.exit_code == 0
     (line,) = result.stderr.splitlines()
@@ -87,12 +115,14 @@ def test_what_was_measured_beside_the_training_is_drawn(here: Path, tmp_path: Pa
         folder = RunFolder(runs / spec.key)
         counts = Histogram(edges=(-1.0, -0.1, 0.1, 1.0), counts=(1, 2, 3))
         record = DiagnosticRecord(step=2, epoch=1, values={"update_norm": 0.5}, histograms={"state/h": counts})
-        folder.diagnostics_file.write_text(record.model_dump_json() + "\n" + '{"step": 3, "ep', encoding="utf-8")
-        measured = {
-            "density": {"probes": [], "width": 1.0, "grid": [-1.0, 0.0, 1.0], "values": [0.1, 0.8, 0.1], "products": 3},
-            "landscape": {"seed": 0, "x": [-1.0, 0.0, 1.0], "y": [0.0], "losses": [[2.0, 0.5, 2.0]]},
-        }
-        folder.sharpness_file.write_text(json.dumps(measured), encoding="utf-8")
+        result = folder.result()
+        assert result is not None
+        folder.result_file.unlink()  # a run that is still at work
+        folder.append_diagnostics(record)
+        with folder.diagnostics_file.open("a") as file:
+            file.write('{"step": 3, "ep')
+        folder.keep_sharpness(measured(spec.key))
+        folder.finish(result)
     kinds = ["curves", "curves", "histogram", "spectrum", "pareto", "landscape"]
     assert [figure.kind for figure in api.figures(suite, runs_dir=runs).figures] == kinds
     result = call(

@@ -16,6 +16,7 @@ from benchbench.leaderboard import bundle
 from benchbench.problems import BadInputError
 from benchbench.reporting import exchange, importers, published
 from benchbench.runs.checkpoint import UnusableCheckpointError, load_tensors
+from benchbench.runs.checksums import DamagedError
 from benchbench.runs.folder import RunFolder
 
 LARGEST = 1 << 16
@@ -129,7 +130,8 @@ def run_files(content: bytes) -> None:
         ):
             file.write_bytes(content)
         files.result()
-        files.submission()
+        with contextlib.suppress(DamagedError):
+            files.submission()
         files.sharpness()
         files.log_tail(3)
         files.records()

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from benchbench import api
+from benchbench.runs.folder import RunFolder
 from benchbench.scheduling.runner import Event
-from benchbench.values import RunResult
 from tests.conftest import benchbench
 
 SUITE = """
@@ -51,10 +51,8 @@ def test_a_run_that_runs_out_of_memory_alone_as_well_has_failed(
     said = "CUDA out of memory.; ran out of memory beside other runs; started again, alone"
     assert done.stderr.count(said) == 2, done.stderr
     assert done.stderr.count("started again") == 2
-    results = [
-        RunResult.model_validate_json(file.read_bytes()) for file in workplace.glob(".benchbench/runs/*/result.json")
-    ]
-    assert [(result.outcome, result.out_of_memory) for result in results] == [("failed", "device")] * 2
+    results = [RunFolder(file.parent).result() for file in workplace.glob(".benchbench/runs/*/result.json")]
+    assert [(result.outcome, result.out_of_memory) for result in results if result] == [("failed", "device")] * 2
 
 
 def test_a_run_that_was_alone_from_the_start_is_not_tried_again(

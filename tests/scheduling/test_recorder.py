@@ -17,10 +17,10 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from benchbench import api, tracking
+from benchbench.runs.folder import RunFolder
 from benchbench.scheduling import recorder
 from benchbench.scheduling.recorder import TrackingLostError
 from benchbench.tracking import Tracker, TrackingError, without_passwords
-from benchbench.values import RunSpec
 from tests import servers
 from tests.conftest import benchbench, wait_for
 from tests.lines import SLOW, SUITE, histories, kinds, run_inline, tracked
@@ -94,15 +94,14 @@ def test_whatever_is_lost_on_the_way_every_run_arrives_once(
     for history in histories(runs).values():
         assert [step for step, _ in history["validation/loss"]] == [1, 2, 3]
     for row in rows:
-        on_disk = Path(".benchbench/runs", row.spec.key, "result.json").read_text()
-        assert row.result == type(row.result).model_validate_json(on_disk)
+        assert row.result == RunFolder(Path(".benchbench/runs", row.spec.key)).result()
 
 
 class Choosy(Tracker):
     """A store that never takes one of the runs."""
 
     def end_run(self, tracked: Any, result: Any) -> Any:
-        spec = RunSpec.model_validate_json(tracked.folder.spec_file.read_bytes())
+        spec = tracked.folder.spec()
         if (spec.method, spec.seed) == ("SGD", 0):
             raise TrackingError("this one I do not like")
         return super().end_run(tracked, result)

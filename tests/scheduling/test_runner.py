@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from benchbench import api
+from benchbench.runs.folder import RunFolder
 from benchbench.scheduling.runner import Event
 from benchbench.values import Memory, Row
 from tests.conftest import STUBS
@@ -80,9 +81,8 @@ def test_a_run_in_a_process_of_its_own_says_how_large_that_became(
 def test_results_read_back_equal_what_the_run_wrote(write_suite: Callable[..., Path]) -> None:
     rows, _ = run_inline(write_suite(SUITE))
     for row in rows:
-        on_disk = Path(".benchbench/runs", row.spec.key, "result.json").read_text()
         assert row.result is not None
-        assert row.result == type(row.result).model_validate_json(on_disk)
+        assert row.result == RunFolder(Path(".benchbench/runs", row.spec.key)).result()
 
 
 @pytest.mark.usefixtures("workplace")

@@ -231,7 +231,7 @@ def test_a_workload_without_fixed_batches_is_measured_on_those_of_its_first_epoc
 def test_a_measurement_can_be_stopped_and_begins_anew(workplace: Path, write_suite: Write) -> None:
     run(write_suite(SUITE))
     folder = only_folder()
-    spec = RunSpec.model_validate_json(folder.spec_file.read_bytes()).asking_for_sharpness({"draws": 1})
+    spec = folder.spec().asking_for_sharpness({"draws": 1})
     folder.prepare(spec)
     stopped = run_in_folder(spec, torch.device("cpu"), folder, stop=lambda: True)
     assert (stopped.outcome, stopped.sharpness_missing) == ("finished", "stopped while it was measured")

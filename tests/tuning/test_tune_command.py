@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from benchbench import suite as suites
 from benchbench.cli import app
+from benchbench.runs.folder import RunFolder
 from benchbench.values import RunSpec
 from tests.conftest import wait_for
 
@@ -50,7 +51,7 @@ def ended(folder: Path) -> dict[str, int]:
 
 def specs(folder: Path) -> list[RunSpec]:
     files = (folder / ".benchbench/runs").glob("*/spec.json")
-    return [RunSpec.model_validate_json(file.read_bytes()) for file in files]
+    return [RunFolder(file.parent).spec() for file in files]
 
 
 def test_a_suite_is_tuned_and_then_runs(workplace: Path, write_suite: Callable[..., Path]) -> None:
