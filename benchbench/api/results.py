@@ -43,7 +43,12 @@ def rows(suite: Suite, *, tracking_uri: str | None = None, runs_dir: Path | None
     for spec in suite.specs:
         tracked = found.get(spec.key)
         if tracked is None or not tracked.conclusive:
-            on_disk = RunFolder((runs_dir or RUNS_DIR) / spec.key).result()
+            folder = RunFolder((runs_dir or RUNS_DIR) / spec.key)
+            on_disk = folder.result()
+            if on_disk is None and (lost := folder.lost()):
+                on_disk = RunResult(
+                    key=spec.key, outcome="failed", message=f"{lost[0]}; `benchbench run` repeats the run"
+                )
             if on_disk is not None and (on_disk.conclusive or tracked is None):
                 found[spec.key] = on_disk
     return rows_of(suite, found, tracker, runs_dir)

@@ -384,7 +384,11 @@ def _digest(path: Path) -> str | None:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Write a file in one piece or not at all."""
+    """Write a file in one piece or not at all.
+
+    Raises:
+        OSError: It cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:

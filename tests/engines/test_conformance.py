@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchbench.engines import Engine, Job
-from benchbench.values import Component, RunResult, RunSpec
+from benchbench.values import Component, RunResult
 from tests.conftest import STUBS, STUBS_DIGEST, wait_for
 from tests.engines.conftest import ENGINES, execute, make_job
 

@@ -229,7 +229,8 @@ def test_runs_go_on_without_their_command_and_are_collected(workplace: Path, wri
     done = benchbench("run", path, cwd=workplace)  # nor does the local engine start what Slurm has
     assert "is in the queue" in done.stderr, done.stderr
     assert "started" not in done.stderr
-    assert {found.job for file in folders if (found := RunFolder(file.parent).submission())} == jobs
+    found = [RunFolder(file.parent).submission() for file in folders]
+    assert {each.job for each in found if each} == jobs
     slurm_command("scontrol", "release", *jobs)
     wait_for(lambda: all(line["state"].startswith("finished") for line in standing()), seconds=120)
     collected = benchbench("collect", path, cwd=workplace)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchbench import api
+from benchbench.runs.folder import RunFolder
 from tests.conftest import benchbench
 from tests.faults.conftest import numbers
 from tests.lines import SUITE, kinds, mlflow_client, run_inline, tracked
@@ -95,6 +96,34 @@ def test_a_run_whose_metrics_have_lost_lines_is_drawn_from_the_store_or_not_at_a
     assert "metrics.jsonl is damaged: it is not what its run has written" in " ".join(again.stderr.split())
     assert "1 without a history" in again.stdout
     assert api.figures(path, kinds=["curves"]).without_history == ["SGD on line, seed 0"]
+
+
+@pytest.mark.parametrize("name", ["edited", "without a checksum", "of another run"])
+def test_without_the_store_a_changed_result_is_named_and_its_run_repeated(
+    name: str, workplace: Path, write_suite: Callable[..., Path], migrated_store: Path, assert_undisturbed: Check
+) -> None:
+    path = write_suite(SUITE)
+    rows, _ = run_inline(path)
+    mine, other = (RunFolder(Path(".benchbench/runs", row.spec.key)) for row in rows[:2])
+    result = other.result()
+    assert result is not None
+    if name == "edited":
+        text = mine.result_file.read_text()
+        mine.result_file.write_text(text.replace('"test/accuracy": 0.', '"test/accuracy": 4.'))
+        assert mine.result_file.read_text() != text
+    elif name == "of another run":
+        shutil.copy(other.result_file, mine.result_file)
+    else:
+        mine.result_file.write_text(result.model_dump_json(indent=2) + "\n")
+    shutil.copy(migrated_store, workplace / "mlflow.db")
+    [shown] = [row for row in api.rows(api.load_suite(path)) if row.result and row.result.outcome == "failed"]
+    assert shown.result is not None
+    assert str(mine.result_file) in shown.result.message
+    said: list[str] = []
+    _, events = run_inline(path, warn=said.append)
+    assert kinds(events).count("started") == 1
+    assert [str(mine.result_file) in line and line.endswith("; the run is repeated") for line in said] == [True]
+    assert_undisturbed(path)
 
 
 @pytest.mark.usefixtures("workplace")

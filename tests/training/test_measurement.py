@@ -16,7 +16,6 @@ from typer.testing import CliRunner, Result
 from benchbench.cli import app
 from benchbench.runs.folder import RunFolder
 from benchbench.training.trainer import run_in_folder
-from benchbench.values import RunSpec
 from tests import sharp
 
 SHARP = Path(sharp.__file__)
