@@ -126,16 +126,19 @@ def test_of_runs_made_at_the_same_time_the_first_to_end_stays_and_the_others_sho
 
 @pytest.mark.parametrize("outcome", ["interrupted", "failed", "crashed", "timeout"])
 def test_an_attempt_that_ends_without_an_answer_does_not_replace_one(
-    outcome: Outcome, commands: list[Command], uri: str
+    outcome: Outcome, commands: list[Command], uri: str, tmp_path: Path
 ) -> None:
     commands[0].run(result_of(0.1))
     commands[1].run(result_of(0.2, outcome))
     assert len(active(uri)) == 1
     assert Tracker(uri).results([SPEC.key]) == {SPEC.key: result_of(0.1)}
-    assert Tracker(uri).artifacts(SPEC.key, ["result.json"])["result.json"].count("finished") == 1
+    Tracker(uri).fetch(SPEC.key, ["result.json"], tmp_path)
+    assert (tmp_path / "result.json").read_text().count("finished") == 1
 
 
-def test_a_later_run_without_an_answer_that_is_still_there_hides_no_answer(commands: list[Command], uri: str) -> None:
+def test_a_later_run_without_an_answer_that_is_still_there_hides_no_answer(
+    commands: list[Command], uri: str, tmp_path: Path
+) -> None:
     commands[0].run(result_of(0.1))
     later = commands[1].begin()
     commands[1].tracker._store.__dict__["client"] = InTurns(commands[1].tracker._store.client, Turns(1, 0), 0, 2)
@@ -144,7 +147,8 @@ def test_a_later_run_without_an_answer_that_is_still_there_hides_no_answer(comma
     assert len(active(uri)) == 2
     for keys in ([SPEC.key], [SPEC.key, "another"]):
         assert Tracker(uri).results(keys) == {SPEC.key: result_of(0.1)}
-    assert '"finished"' in Tracker(uri).artifacts(SPEC.key, ["result.json"])["result.json"]
+    Tracker(uri).fetch(SPEC.key, ["result.json"], tmp_path)
+    assert '"finished"' in (tmp_path / "result.json").read_text()
 
 
 def test_a_run_that_is_at_work_in_another_folder_is_left_alone_and_shown_to_nobody(
