@@ -39,7 +39,7 @@ def test_the_wheel_holds_packages_types_and_suites(wheel: Path) -> None:
     )}  # fmt: skip
     assert reporting <= names
     leaderboard = {f"benchbench/leaderboard/{path}" for path in (
-        "assets/site.css", "assets/site.js", "templates/base.html.j2", "templates/index.html.j2",
+        "assets/site.css", "assets/site.js", "assets/theme.js", "templates/base.html.j2", "templates/index.html.j2",
         "templates/macros.html.j2", "templates/method.html.j2", "templates/run.html.j2",
     )}  # fmt: skip
     assert leaderboard <= names

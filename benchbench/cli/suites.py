@@ -12,6 +12,7 @@ import typer
 from benchbench.cli import options
 from benchbench.cli.errors import EXIT_INCOMPLETE, errors_as_lines
 from benchbench.cli.output import note_missing_store, print_listing, print_results
+from benchbench.problems import printable
 
 if TYPE_CHECKING:
     from benchbench.values import Row, Suite
@@ -184,7 +185,7 @@ def plan(
         print_listing(planning.runs(planned) if by_run else planning.table(planned, estimates))
         typer.echo(f"\n{planning.summary(planned, estimates)}, on {len(slots)} slots: {', '.join(slots)}")
     for change in dict.fromkeys(change for item in planned for change in item.changes):
-        typer.echo(f"stale results: {change}", err=True)
+        typer.echo(f"stale results: {printable(change)}", err=True)
     for problem in missing:
         typer.echo(f"missing data: {problem}", err=True)
     for remark in remarks:

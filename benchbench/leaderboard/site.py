@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 LOG_LINES = 40
 """Lines of a run's log on its page: the last ones."""
 
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'none'"
+)
+"""The Content-Security-Policy of every page: no script but the site's files. The plotting library makes styles."""
+
 _MARK = '<meta name="generator" content="benchbench leaderboard">'
 """Stands in every page, and says of a folder that it may be built anew."""
 
@@ -97,7 +103,7 @@ class _Pages:
         self._environment = environment()
         self._settings = {place: block(_settings(spec)) for place, spec in first.items()}
         self._environment.globals.update(
-            site_title=title, software=f"benchbench {own_version()}", currencies=CURRENCIES, slug=slug
+            site_title=title, policy=POLICY, software=f"benchbench {own_version()}", currencies=CURRENCIES, slug=slug
         )
         for folder in ("assets", "data", "methods", "runs", "bundles"):
             (out / folder).mkdir(parents=True)
@@ -106,7 +112,7 @@ class _Pages:
         """Write styles, script and the plotting library."""
         from plotly.offline import get_plotlyjs
 
-        for name in ("site.css", "site.js"):
+        for name in ("site.css", "theme.js", "site.js"):
             self._write(f"assets/{name}", files("benchbench.leaderboard").joinpath("assets", name).read_text("utf-8"))
         self._write("assets/plotly.min.js", get_plotlyjs())
 

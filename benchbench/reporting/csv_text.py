@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 
 from benchbench.problems import printable
@@ -17,6 +18,20 @@ COLUMNS = (
 unrounded in the same unit."""
 
 
+_FORMULA = re.compile(r"'*[=+\-@\t\r＝＋－＠]")
+_NUMBER = re.compile(r"[+-]?(\d[\d_,.]*(e[+-]?\d+)?|inf|nan)( ?%)?", re.IGNORECASE)
+
+
+def spreadsheet_safe(text: str) -> str:
+    """Return a text that a spreadsheet does not take for a formula: with a quote before it, unless it is a number."""
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+def as_written(cell: str) -> str:
+    """Return the text that `spreadsheet_safe` was given."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+
+
 def to_csv(tables: Sequence[Table]) -> str:
     """Return all figures of the tables, a line each, and a line for each cell without one; without a line end."""
     text = io.StringIO()
@@ -24,7 +39,7 @@ def to_csv(tables: Sequence[Table]) -> str:
     writer.writerow(COLUMNS)
     for table in tables:
         for row in table.rows:
-            writer.writerows(_lines(table, row))
+            writer.writerows([*map(spreadsheet_safe, line)] for line in _lines(table, row))
     return text.getvalue().rstrip("\n")
 
 

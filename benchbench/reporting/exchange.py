@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from benchbench.problems import BadInputError, Problem, printable, shorten
+from benchbench.reporting.csv_text import as_written, spreadsheet_safe
 from benchbench.suite.schema import Label
 from benchbench.values import Component, Cost, Frozen, Method, Metrics, Outcome, Row, RunResult, RunSpec, Suite
 
@@ -23,6 +24,9 @@ LARGEST_FILE = 256 * 1024 * 1024
 """Bytes."""
 
 _FREE_TEXTS = ("category", "group", "metric", "protocol", "source", "key", "device", "versions")
+
+_LABELS = ("method", "workload")
+"""Texts that all can be printed, and that are the same after they have been read back."""
 
 _Count = Annotated[int, Field(ge=0)]
 
@@ -98,20 +102,22 @@ def records(suite: Suite, rows: Sequence[Row]) -> list[Record]:
 
 
 def to_json(found: Sequence[Record]) -> str:
-    """Return records as JSON, without a line end."""
-    return ResultFile(records=tuple(found)).model_dump_json(indent=2)
+    """Return records as JSON, without a line end; characters that cannot be printed are escaped."""
+    text = ResultFile(records=tuple(found)).model_dump_json(indent=2)
+    return "".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text)
 
 
 def to_csv(found: Sequence[Record]) -> str:
     """Return records as comma-separated values with a header line, without a line end.
 
-    Characters that cannot be printed are escaped, as in all tables.
+    Characters that cannot be printed are escaped, as in all tables, and no text begins like a formula of a spreadsheet.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, list(Record.model_fields), lineterminator="\n")
     writer.writeheader()
     for record in found:
-        texts = {name: printable(getattr(record, name)) for name in _FREE_TEXTS}
+        texts = {name: spreadsheet_safe(printable(getattr(record, name))) for name in _FREE_TEXTS}
+        texts |= {name: spreadsheet_safe(getattr(record, name)) for name in _LABELS}
         writer.writerow(record.model_dump(mode="json") | texts)
     return text.getvalue().rstrip("\n")
 
@@ -260,7 +266,10 @@ def _from_csv(path: Path, text: str) -> tuple[list[Record], list[int | None]]:
     try:
         for values in reader:
             try:
-                found.append(Record.model_validate({name: text for name, text in values.items() if text}))
+                texts = {name: text for name, text in values.items() if text}
+                # Where a line has too many columns, the rest of it is a list.
+                texts |= {name: as_written(text) for name, text in texts.items() if isinstance(text, str)}
+                found.append(Record.model_validate(texts))
                 lines.append(reader.line_num)
             except ValidationError as error:
                 problems += [_problem(path, reader.line_num, each) for each in error.errors()]

@@ -43,11 +43,15 @@ _LARGEST_SEED = 2**32 - 1
 _LARGEST_COUNT = 2**31 - 1
 
 
+_JOINERS = "\u200c\u200d"
+"""Invisible characters that scripts and emoji need."""
+
+
 def check_label(label: str) -> str:
     """Return a label that can stand in a table.
 
     Raises:
-        ValueError: It is empty, too long or has control characters.
+        ValueError: It is empty, too long or has characters that cannot be seen and change what can.
     """
     if not label.strip():
         raise ValueError("a label must not be empty")
@@ -55,6 +59,8 @@ def check_label(label: str) -> str:
         raise ValueError(f"a label has at most {LONGEST_LABEL} characters")
     if any(unicodedata.category(char) in ("Cc", "Zl", "Zp") for char in label):
         raise ValueError("a label must not have control characters")
+    if any(unicodedata.category(char) == "Cf" and char not in _JOINERS for char in label):
+        raise ValueError("a label must not have direction marks or other invisible characters")
     return label
 
 

@@ -185,6 +185,35 @@ def test_names_are_text_in_tables_and_figures(browser: Any, pages: Path) -> None
     assert HOSTILE in legend
 
 
+def test_the_policy_keeps_what_gets_into_a_page_from_running(browser: Any, pages: Path) -> None:
+    injected = """
+    const run = (word) => `window.ran = (window.ran ?? '') + ' ${word}'`;
+    const script = document.createElement('script');
+    script.textContent = run('inline');
+    document.body.append(script);
+    const elsewhere = document.createElement('script');
+    elsewhere.src = 'data:text/javascript,' + run('elsewhere');
+    document.body.append(elsewhere);
+    const link = document.createElement('a');
+    link.href = 'javascript:' + run('link');
+    document.body.append(link);
+    document.body.insertAdjacentHTML('beforeend', `<img src=nowhere onerror="${run('handler')}">`);
+    link.click();
+    """
+    for page in (pages / "index.html", *(sorted((pages / each).iterdir())[0] for each in ("methods", "runs"))):
+        show(browser, page)
+        draw_all(browser)
+        browser.execute_script(injected)
+        messages: list[str] = []
+
+        def refused(_: Any, messages: list[str] = messages) -> bool:
+            messages += [entry["message"] for entry in browser.get_log("browser")]
+            return sum("Content Security Policy" in each for each in messages) >= 4
+
+        WebDriverWait(browser, 30).until(refused)
+        assert browser.execute_script("return window.ran") is None
+
+
 def test_everything_can_be_read_without_scripts(browser: Any, pages: Path) -> None:
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     try:

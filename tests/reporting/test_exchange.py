@@ -1,3 +1,4 @@
+import csv
 import json
 import math
 from pathlib import Path
@@ -108,3 +109,48 @@ def test_the_schema_describes_what_is_written():
     fields = exchange.json_schema()["$defs"]["Record"]["properties"]
     (written,) = json.loads(exchange.to_json([Record(method="A", workload="x", seed=0)]))["records"]
     assert set(fields) == set(written)
+
+
+DIRECTED = "a\u202egnp\u202c\x07\x1b[2J"
+
+
+def test_no_character_that_cannot_be_seen_is_printed(tmp_path):
+    record = Record(
+        method="A", workload="x", seed=0, metric="test/accuracy", value=0.5, source=DIRECTED, device=DIRECTED
+    )
+    for write in (exchange.to_csv, exchange.to_json):
+        text = write([record])
+        assert all(char.isprintable() or char == "\n" for char in text)
+        assert "\\u202e" in text
+    (tmp_path / "r.json").write_text(exchange.to_json([record]), encoding="utf-8")
+    assert exchange.read(tmp_path / "r.json") == [record]
+
+
+FORMULAS = (
+    "=HYPERLINK(1)",
+    "+1+cmd|' /C calc'!A0",
+    "-2+3",
+    "@SUM(A1)",
+    "'=1",
+    "＝1",
+    "-x",
+    "\t=1",
+    "-1.5",
+    "+3 %",
+    "-inf",
+    "'",
+)
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_no_text_of_a_file_is_a_formula_and_all_are_read_back(tmp_path, text):
+    labels = {"method": text, "workload": text} if is_label(text) else {"method": "A", "workload": "x"}
+    record = Record(**labels, seed=0, metric="test/accuracy", value=-1.5, source=text, train_seconds=0.5)
+    path = tmp_path / "r.csv"
+    path.write_text(exchange.to_csv([record]), encoding="utf-8")
+    with path.open(newline="", encoding="utf-8") as file:
+        [line] = csv.DictReader(file)
+    assert line["value"] == "-1.5"
+    for cell in line.values():
+        assert cell[:1] not in tuple("=@\t\r＝") and (cell[:1] not in ("+", "-") or float(cell.removesuffix(" %")))
+    assert exchange.read(path) == [record.model_copy(update={"source": printable(text)})]

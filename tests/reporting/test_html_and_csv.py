@@ -2,14 +2,15 @@ import csv
 import io
 from html.parser import HTMLParser
 
+import pytest
 from hostile import hostile_table
 from hostile import tables as hostile_tables
 from hypothesis import given
 
 from benchbench.problems import printable
 from benchbench.reporting import html_page, to_csv, to_html
-from benchbench.reporting.csv_text import COLUMNS
-from benchbench.reporting.table import marks_note
+from benchbench.reporting.csv_text import COLUMNS, as_written
+from benchbench.reporting.table import Cell, Column, Figure, Table, TableRow, marks_note
 
 TAGS = {
     "figure",
@@ -82,7 +83,7 @@ def test_a_page_stands_alone():
     assert read.tags <= TAGS | FRAME
     assert read.texts["h1"] == read.texts["title"] == ["<b>Title</b> & more"]
     assert text.count("<table>") == 2
-    assert "http" not in text
+    assert "://" not in text
 
 
 def test_headers_say_what_they_are_headers_of():
@@ -97,10 +98,27 @@ def test_csv_has_a_line_per_figure_with_unrounded_numbers(table):
     lines = list(csv.DictReader(io.StringIO(to_csv([table]), newline="")))
     cells = [(row, column, cell) for row in table.rows for column, cell in zip(table.columns, row.cells, strict=True)]
     assert len(lines) == len(cells)
-    for line, (row, column, cell) in zip(lines, cells, strict=True):
-        assert tuple(line) == COLUMNS
+    for written, (row, column, cell) in zip(lines, cells, strict=True):
+        assert tuple(written) == COLUMNS
+        line = {name: as_written(text) for name, text in written.items()}
         named = (line["category"], line["row"], line["group"], line["column"])
         assert named == tuple(map(printable, (*row.headers, column.group, column.label)))
         assert (line["remark"], line["reason"]) == (printable(cell.remark), printable(cell.reason))
         numbers = [line[name] for name in ("value", "spread", "mean", "std", "n")]
         assert numbers == (["92.00", "0.17", "92.001", "0.1712", "3"] if cell.figures else [""] * 5)
+
+
+@pytest.mark.parametrize("text", ["=1+1", "@x", "+x", "-2+3", "\u202e=1"])
+def test_csv_has_no_formulas_wherever_a_text_stands(text):
+    figure = Figure(value="-1.50", spread="0.17", mean=-1.5, std=0.17, n=3)
+    cells = (Cell(figures=(figure,), remark=text), Cell(reason=text))
+    columns = (Column(label=text, group=text), Column(label=text, group=text))
+    row = TableRow(headers=(text, text), cells=cells)
+    table = Table(name="accuracy", title=text, headers=("Category", "Method"), columns=columns, rows=(row,), notes=())
+    lines = list(csv.DictReader(io.StringIO(to_csv([table]), newline="")))
+    assert [(lines[0]["value"], lines[0]["mean"])] == [("-1.50", "-1.5")]
+    for line in lines:
+        assert all(cell.isprintable() for cell in line.values())
+        assert all(cell[:1] not in ("=", "@", "+") for cell in line.values())
+        assert all(not cell.startswith("-") or float(cell) for cell in line.values())
+        assert line["row"] in (f"'{text}", printable(text))

@@ -131,6 +131,16 @@ from tests.suite.small import SMALL, Write, problems
         ),
         ("A:", "'':", "a label must not be empty"),
         ("A:", '"a\\eb":', "methods.a\\x1bb: a label must not have control characters"),
+        (
+            "A:",
+            '"a\\u202eb":',
+            "methods.a\\u202eb: a label must not have direction marks or other invisible characters",
+        ),
+        (
+            "A:",
+            '"a\\u200bb":',
+            "methods.a\\u200bb: a label must not have direction marks or other invisible characters",
+        ),
         ("A:", f"{'x' * 101}:", "a label has at most 100 characters"),
     ],
     ids=lambda value: repr(value)[:40],
