@@ -18,7 +18,8 @@ SUITE = """
 name: lines
 seeds: [0]
 tuning: {budget: {trials: 3}, finalists: {count: 1, seeds: [7]}}
-slurm: {partition: main, time: 10, mem: 500M}
+slurm: {partition: main, time: 10, mem: 500M, gpus: 0}
+ray: {num_cpus: 1, num_gpus: 0}
 workloads:
   line: {workload: "STUBS:line", epochs: 2, batch_size: 8, steps: 4, pause: 0.1}
 methods:
@@ -45,7 +46,8 @@ def choices(output: str) -> list[Any]:
 def kill_in_the_middle(options: Sequence[str], workplace: Path) -> None:
     """Kill a search once it has the first result."""
     search = subprocess.Popen([str(Path(sys.executable).with_name("benchbench")), *options], cwd=workplace)
-    wait_for(lambda: ended(workplace), seconds=120)
+    wait_for(lambda: ended(workplace) or search.poll() is not None, seconds=120)
+    assert search.poll() is None
     search.kill()
     search.wait()
 
