@@ -317,3 +317,15 @@ def test_outcomes_are_the_same_for_any_engine(workplace: Path, write_suite: Call
         return [(run["result"]["outcome"], run["result"]["final"]) for run in runs]
 
     assert numbers("--engine", "inline") == numbers("--engine", "local", "--slots", "2")
+
+
+def test_a_great_many_problems_are_a_hundred_lines(workplace: Path) -> None:
+    methods = "".join(f"  m{number}: {{optimizer: sgd, epochs: 0}}\n" for number in range(300))
+    (workplace / "many.yaml").write_text(
+        f"name: many\nseeds: [0]\nworkloads:\n  w: {{epochs: 1, batch_size: 1}}\nmethods:\n{methods}"
+    )
+    result = call("report", "many.yaml")
+    assert result.exit_code == 2
+    lines = result.stderr.splitlines()
+    assert len(lines) == 101
+    assert lines[-1] == "error: and 200 more"

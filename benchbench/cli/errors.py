@@ -12,6 +12,9 @@ EXIT_INCOMPLETE = 1
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 
+_MOST_LINES = 100
+"""Problems of one input that are printed."""
+
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 """Errors of a disk that takes no more, which name no file."""
 
@@ -28,8 +31,10 @@ def errors_as_lines() -> Iterator[None]:
     try:
         yield
     except BadInputError as error:
-        for problem in error.problems:
+        for problem in error.problems[:_MOST_LINES]:
             typer.echo(f"error: {problem}", err=True)
+        if (left := len(error.problems) - _MOST_LINES) > 0:
+            typer.echo(f"error: and {left:,} more", err=True)
         raise typer.Exit(EXIT_BAD_INPUT) from None
     except TrackingLostError as error:
         typer.echo(f"error: {error}", err=True)

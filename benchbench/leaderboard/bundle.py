@@ -10,7 +10,8 @@ import hashlib
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,8 +24,20 @@ from benchbench.leaderboard.submission import Declaration, Manifest, StoredRun, 
 from benchbench.problems import BadInputError, Problem, shorten
 from benchbench.values import EpochRecord, Frozen, RunResult, Suite
 
-LARGEST_BUNDLE = 1024 * 1024 * 1024
+_MIB = 1024 * 1024
+
+LARGEST_BUNDLE = 1024 * _MIB
 """Bytes of all files of a bundle together, unpacked."""
+
+LARGEST_ARCHIVE = 256 * _MIB
+"""Bytes of a zip file, whose list of names is read as a whole."""
+
+LARGEST_FILE = 64 * _MIB
+"""Bytes of one file of a bundle, unpacked."""
+
+DENSEST = 200
+"""How many times smaller a bundle larger than `LARGEST_FILE` can be packed: results are numbers, which are ten times
+smaller."""
 
 MANIFEST = "manifest.json"
 SUITE = "suite.json"
@@ -122,7 +135,7 @@ def _contents(path: Path) -> dict[str, bytes]:
     try:
         if path.is_dir():
             found = {file.relative_to(path).as_posix(): file for file in sorted(path.rglob("*")) if not file.is_dir()}
-            _check_names(path, list(found), sum(file.lstat().st_size for file in found.values()))
+            _check_files(path, list(found), [file.lstat().st_size for file in found.values()])
             linked = [name for name, file in found.items() if file.is_symlink()]
             if linked:
                 raise BadInputError([Problem("is a link", file=str(path), field=name) for name in linked])
@@ -133,10 +146,15 @@ def _contents(path: Path) -> dict[str, bytes]:
 
 
 def _unpacked(path: Path) -> dict[str, bytes]:
+    packed = path.stat().st_size
+    _check_size(path, packed, LARGEST_ARCHIVE)
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-            _check_names(path, [member.filename for member in members], sum(member.file_size for member in members))
+            _check_files(path, [member.filename for member in members], [member.file_size for member in members])
+            unpacked = sum(member.file_size for member in members)
+            what = f"unpacks from {packed:,} to {unpacked:,} bytes, which "
+            _check_size(path, unpacked, max(DENSEST * packed, LARGEST_FILE), what)
             if any(member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for member in members):
                 raise NotImplementedError("it is not packed by deflation")
             return {member.filename: archive.read(member) for member in members}
@@ -146,18 +164,26 @@ def _unpacked(path: Path) -> dict[str, bytes]:
         raise BadInputError([Problem(f"is no bundle: {error}", file=str(path))]) from None
 
 
-def _check_names(path: Path, names: list[str], size: int) -> None:
-    problems = [
-        Problem("a bundle has no such file", file=str(path), value=name)
-        for name in names
-        if name != MANIFEST and not _NAME.fullmatch(name)
-    ]
-    if len(set(names)) < len(names):
-        problems.append(Problem("a name occurs twice", file=str(path)))
-    if size > LARGEST_BUNDLE:
-        problems.append(Problem(f"is larger than {LARGEST_BUNDLE:,} bytes", file=str(path)))
-    if problems:
-        raise BadInputError(problems)
+def _check_files(path: Path, names: Sequence[str], sizes: Sequence[int]) -> None:
+    """Raise if a bundle has no such files, one problem of a kind: there may be hundreds of thousands of names.
+
+    Raises:
+        BadInputError: A name is not one of a bundle's files or is there twice, or a file or all of them are too large.
+    """
+    unknown = [name for name in names if name != MANIFEST and not _NAME.fullmatch(name)]
+    if unknown:
+        others = f", nor {len(unknown) - 1:,} others that are in it" if len(unknown) > 1 else ""
+        raise BadInputError([Problem(f"a bundle has no such file{others}", file=str(path), value=unknown[0])])
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise BadInputError([Problem("a name occurs twice", file=str(path), value=twice[0])])
+    _check_size(path, max(sizes, default=0), LARGEST_FILE, "a file in it ")
+    _check_size(path, sum(sizes), LARGEST_BUNDLE)
+
+
+def _check_size(path: Path, size: int, largest: int, what: str = "") -> None:
+    if size > largest:
+        raise BadInputError([Problem(f"{what}is larger than {largest:,} bytes", file=str(path))])
 
 
 def _check_sums(path: Path, stated: Mapping[str, str], contents: Mapping[str, bytes]) -> None:

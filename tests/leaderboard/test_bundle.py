@@ -95,6 +95,48 @@ def test_a_bundle_that_unpacks_to_too_much_is_not_read(tmp_path: Path, monkeypat
     assert "is larger than 1,000 bytes" in problems(path)
 
 
+@pytest.mark.parametrize(
+    ("limit", "value", "words"),
+    [
+        ("LARGEST_FILE", 100, "a file in it is larger than 100 bytes"),
+        ("LARGEST_ARCHIVE", 1000, "is larger than 1,000 bytes"),
+    ],
+)
+def test_no_part_of_a_bundle_may_be_too_large(
+    limit: str, value: int, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "one.zip")
+    monkeypatch.setattr(bundle, limit, value)
+    [line] = problems(path).splitlines()
+    assert words in line
+
+
+def test_a_bundle_that_is_packed_too_densely_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zipfile.ZipFile, "read", lambda *_: pytest.fail("it was unpacked"))
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(3):
+            archive.writestr(f"runs/{number:016x}/log.txt", bytes(bundle.LARGEST_FILE))
+    [line] = problems(tmp_path / "bomb.zip").splitlines()
+    assert " to 201,326,592 bytes, which is larger than 67,108,864 bytes" in line
+
+
+def test_many_names_are_one_line(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "many.zip", "w") as archive:
+        for number in range(20_000):
+            archive.writestr(f"x{number}", b"")
+    [line] = problems(tmp_path / "many.zip").splitlines()
+    assert "a bundle has no such file, nor 19,999 others that are in it (got x0)" in line
+
+
+def test_a_name_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "one.zip")
+    name = next(name for name in zipfile.ZipFile(path).namelist() if name.endswith("log.txt"))
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr(name, b"another")
+    [line] = problems(path).splitlines()
+    assert f"a name occurs twice (got {name})" in line
+
+
 def test_every_changed_file_is_named(tmp_path: Path) -> None:
     def change(files: dict[str, bytes]) -> None:
         for name in files:
