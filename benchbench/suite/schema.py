@@ -100,8 +100,9 @@ def _check_slurm(options: dict[str, Any]) -> dict[str, Any]:
     for name, value in options.items():
         if not re.fullmatch(r"[a-z][a-z0-9_-]*", name):
             raise ValueError(f"{name!r} is no option of sbatch: write it without dashes in front")
-        if name.replace("_", "-") in _OF_THE_ENGINE:
-            raise ValueError(f"{name} is set by the engine")
+        # sbatch takes the beginning of an option for the option.
+        if option := next((each for each in _OF_THE_ENGINE if each.startswith(name.replace("_", "-"))), None):
+            raise ValueError(f"{option} is set by the engine" + ("" if len(option) == len(name) else f" ({name})"))
         if not isinstance(value, str | int | float):
             raise ValueError(  # noqa: TRY004 - what is wrong is a value of the file
                 f"{name} must be text, a number, true or false"
@@ -111,9 +112,11 @@ def _check_slurm(options: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-_OF_THE_ENGINE = frozenset(
-    {"array", "chdir", "error", "nodes", "ntasks", "ntasks-per-node", "open-mode", "output", "signal", "wrap"}
+_OF_THE_ENGINE = (
+    *("array", "chdir", "error", "export", "export-file", "get-user-env", "input", "job-name", "nodes", "ntasks"),
+    *("ntasks-per-node", "open-mode", "output", "parsable", "signal", "test-only", "wait", "wrap"),
 )
+"""What is executed, with which environment and files, and how `sbatch` answers: no requests for resources."""
 
 Label = Annotated[str, AfterValidator(check_label)]
 Target = Annotated[str, Field(min_length=1, max_length=4096)]

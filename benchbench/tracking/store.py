@@ -261,6 +261,7 @@ def _make(file: Path) -> None:
     with TemporaryDirectory(prefix=f".{file.name}-", dir=file.parent) as folder:
         made = Path(folder) / file.name
         MlflowClient(f"{_SQLITE}{made}").search_experiments(max_results=1)
+        made.chmod(0o600)  # as the files of the runs that are copied into it
         try:
             os.link(made, file)
         except FileExistsError:  # another invocation was faster

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shlex
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +17,7 @@ from benchbench.engines.slurm import SlurmEngine
 from benchbench.engines.slurm_job import run_as_job
 from benchbench.engines.slurm_options import sbatch_options
 from benchbench.runs.folder import RunFolder
+from benchbench.suite.schema import SuiteFile
 from benchbench.values import RunResult, Submission
 from tests.conftest import benchbench
 from tests.engines.test_slurm import SUITE, slow_job
@@ -171,6 +174,13 @@ def test_options_that_do_not_go_together_are_refused(workplace: Path, write_suit
     ("text", "message"),
     [
         ("slurm: {array: 1-3}", "array is set by the engine"),
+        ("slurm: {wrap: touch x}", "wrap is set by the engine"),
+        ("slurm: {wra: touch x}", r"wrap is set by the engine \(wra\)"),
+        ("slurm: {export: LD_PRELOAD=x.so}", "export is set by the engine"),
+        ("slurm: {get_user_env: true}", "get-user-env is set by the engine"),
+        ("slurm: {job_name: x}", "job-name is set by the engine"),
+        ('slurm: {"mem --wrap": x}', "write it without dashes"),
+        ('slurm: {"mem\\n#SBATCH --wrap": x}', "is no option of sbatch"),
         ("slurm: {--mem: 1G}", "write it without dashes"),
         ("slurm: {mem: [1]}", "mem must be text, a number"),
         ('slurm: {mem: "1\\n2"}', "control characters"),
@@ -184,6 +194,38 @@ def test_a_suite_with_a_bad_request_is_refused(write_suite: Callable[..., Path],
     )
     with pytest.raises(ValueError, match=message):
         api.load_suite(path, thorough=False)
+
+
+MINIMAL = {"name": "x", "seeds": [0], "workloads": {"w": {}}, "methods": {"A": {}}}
+
+VALUES = [
+    "--wrap=evil", "x --wrap=evil", "'x' --wrap=evil", '"x" --wrap=evil', "x' --wrap='evil", "$(evil)", "`evil`", "x; evil", "# x",
+    "-x", "x\\ny", "é %j", "'", '"',
+]  # fmt: skip
+
+
+def test_values_of_a_suite_reach_sbatch_as_values_of_their_options(
+    pretend: Callable[..., None], tmp_path: Path
+) -> None:
+    given = {"partition": "low", **{f"comment{number}": value for number, value in enumerate(VALUES)}}
+    assert SuiteFile.model_validate({**MINIMAL, "slurm": given}).slurm == given
+    batch, said = tmp_path / "batch", tmp_path / "said"
+    keep = f'printf "%s\\n" "$@" > {said}; for last in "$@"; do :; done; cp "$last" {batch}; echo Submitted batch job 8'
+    pretend(sbatch=keep, squeue="echo 8|RUNNING")
+    engine = SlurmEngine(interval=0.0, options=given)
+    job = slow_job(tmp_path)
+    name = "'; evil #\n--wrap=evil"
+    spec = job.spec.model_copy(update={"suite": name, "method": name, "workload_label": name})
+    engine.submit(dataclasses.replace(job, spec=spec))
+    engine.poll(0.0)
+    assert len(said.read_text().splitlines()) == 1  # the script
+    lines = batch.read_text().splitlines()
+    words = [shlex.split(line.removeprefix("#SBATCH "), comments=True) for line in lines if line.startswith("#SBATCH")]
+    assert all(len(each) == 1 for each in words)
+    options = dict(word.removeprefix("--").split("=", 1) for [word] in words if "=" in word)
+    assert {option: options[option] for option in given} == given
+    assert not {"wrap", "export"} & {word.removeprefix("--").partition("=")[0] for [word] in words}
+    assert not [line for line in lines if "evil" in line and not line.startswith("#SBATCH --comment")]
 
 
 def test_requests_are_no_part_of_a_run_s_key(write_suite: Callable[..., Path]) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sqlite3
+import stat
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +23,7 @@ from typer.testing import CliRunner
 from benchbench import api
 from benchbench.cli import app
 from benchbench.runs.folder import RunFolder
-from benchbench.tracking import Tracker, TrackingError
+from benchbench.tracking import Store, Tracker, TrackingError
 from benchbench.tracking.errors import Fault, fault_of
 from tests.conftest import benchbench
 from tests.lines import SUITE, kinds, mlflow_client, run_inline, tracked
@@ -292,3 +293,12 @@ def test_a_store_without_permission(workplace: Path) -> None:
     with pytest.raises(TrackingError, match="you must be able to read and to write it") as caught:
         Tracker().prepare(LINES)
     assert caught.value.fault == "store"
+
+
+def test_a_store_that_is_made_here_is_the_users_own_affair(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        Store(f"sqlite:///{tmp_path}/new/mlflow.db").prepare("suite")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "new" / "mlflow.db").stat().st_mode) == 0o600
