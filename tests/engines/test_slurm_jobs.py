@@ -199,8 +199,8 @@ def test_a_suite_with_a_bad_request_is_refused(write_suite: Callable[..., Path],
 MINIMAL = {"name": "x", "seeds": [0], "workloads": {"w": {}}, "methods": {"A": {}}}
 
 VALUES = [
-    "--wrap=evil", "x --wrap=evil", "'x' --wrap=evil", '"x" --wrap=evil', "x' --wrap='evil", "$(evil)", "`evil`", "x; evil", "# x",
-    "-x", "x\\ny", "é %j", "'", '"',
+    "--wrap=evil", "x --wrap=evil", "'x' --wrap=evil", '"x" --wrap=evil', "x' --wrap='evil", "$(evil)", "`evil`", "# x",
+    "x; evil", "-x", "x\\ny", "é %j", "'", '"',
 ]  # fmt: skip
 
 
