@@ -85,7 +85,7 @@ def result_tags(result: RunResult) -> dict[str, str]:
     content = result.model_dump_json(exclude_defaults=True)
     parts = range(0, len(content), LONGEST_TEXT)
     return {
-        **({f"{TAG}message": result.message} if result.message else {}),
+        **({f"{TAG}message": text(result.message)} if result.message else {}),
         **{f"{_PART}{i}": content[start : start + LONGEST_TEXT] for i, start in enumerate(parts)},
         f"{TAG}outcome": result.outcome,
     }
@@ -161,6 +161,6 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 def text(value: object) -> str:
-    """Return a value as text that a tag or a parameter can hold."""
-    written = value if isinstance(value, str) else canonical_json(value)
-    return written[:LONGEST_TEXT]
+    """Return a value as text that a parameter can hold, with a mark where it was cut; databases have no zeros in it."""
+    written = (value if isinstance(value, str) else canonical_json(value)).replace("\0", "\\0")
+    return written if len(written) <= LONGEST_TEXT else f"{written[: LONGEST_TEXT - 1]}…"

@@ -30,12 +30,15 @@ _DEFAULT_URI = f"{_SQLITE}mlflow.db"
 """MLflow's own default: a file in the current folder."""
 _DATABASE_SERVERS = ("postgresql", "mysql", "mssql")
 _PAGE = 1000
-_PATIENCE = {
+_SETTINGS = {
+    # Its own patience is minutes, in which no run would be started; folders can wait for a store that is away.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    # Standard output is for tables and JSON.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-"""MLflow's own patience is minutes, in which no run would be started; folders can wait for a store that is away."""
+"""How MLflow is to behave, unless the user has said something else."""
 
 
 _PATIENCE_WITH_WRITERS = 5.0
@@ -75,7 +78,7 @@ class Store:
 
         for noisy in ("mlflow", "alembic"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
-        for name, value in _PATIENCE.items():
+        for name, value in _SETTINGS.items():
             os.environ.setdefault(name, value)
         try:
             if self._file is not None and self.is_new:

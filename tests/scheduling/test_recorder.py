@@ -22,7 +22,7 @@ from benchbench.scheduling import recorder
 from benchbench.scheduling.recorder import TrackingLostError
 from benchbench.tracking import Tracker, TrackingError, without_passwords
 from tests import servers
-from tests.conftest import benchbench, wait_for
+from tests.conftest import STUBS, benchbench, wait_for
 from tests.lines import SLOW, SUITE, histories, kinds, run_inline, tracked
 
 pytestmark = pytest.mark.xdist_group("servers")
@@ -203,6 +203,38 @@ def test_a_server_that_is_killed_in_the_middle_gets_the_rest_from_the_next_comma
         assert {"result.json", "spec.json"} <= {file.path for file in client.list_artifacts(run.info.run_id)}
     rows = api.rows(api.load_suite(path), tracking_uri=server.uri)
     assert [row.result.outcome for row in rows if row.result] == ["finished"] * 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["a file that is not there yet", "a server"])
+def test_three_folders_that_start_a_suite_at_once_leave_each_run_once(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    uri = f"sqlite:///{tmp_path}/new.db" if kind.startswith("a file") else request.getfixturevalue("server").uri
+    text = SUITE.replace("name: lines", f"name: racing to {kind}").replace("STUBS", str(STUBS))
+    folders = [tmp_path / name for name in ("first", "second", "third")]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "suite.yaml").write_text(text)
+    command = [str(Path(sys.executable).with_name("benchbench")), "run", "suite.yaml", "--engine", "inline"]
+    running = [
+        subprocess.Popen(
+            [*command, "--tracking-uri", uri], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for folder in folders
+    ]
+    said = [process.communicate(timeout=300) for process in running]
+    assert [process.returncode for process in running] == [0, 0, 0], said
+    client = MlflowClient(uri)
+    runs = client.search_runs([client.get_experiment_by_name(f"racing to {kind}").experiment_id])
+    written = [run.data.tags["benchbench.key"] for run in runs if "benchbench.key" in run.data.tags]
+    suite = api.load_suite(folders[0] / "suite.yaml")
+    assert sorted(written) == sorted(spec.key for spec in suite.specs)
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    reports = [api.rows(suite, tracking_uri=uri, runs_dir=folder / ".benchbench/runs") for folder in folders]
+    assert reports[0] == reports[1] == reports[2]
+    assert len({shown for shown, _ in said}) == 1
+    assert not [line for _, errors in said for line in errors.splitlines() if "error" in line or "Traceback" in line]
 
 
 def test_a_database_that_cannot_be_reached_is_said_at_once() -> None:
