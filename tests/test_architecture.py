@@ -23,6 +23,7 @@ FLOORS = {
     "problems": 0,
     "distribution": 0,
     "signals": 0,
+    "temporary": 0,
     "suite": 0,
     "plugins": 0,
     "plugin_files": 0,

@@ -7,7 +7,6 @@ import os
 import secrets
 import signal
 import socket
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -189,6 +188,7 @@ def run_as_task(
 
     from benchbench.engines.node import Wanted, execute
     from benchbench.signals import stopping_on
+    from benchbench.temporary import temporary_folder
 
     run = RunSpec.model_validate_json(spec)
     given = ray.get_runtime_context().get_accelerator_ids().get("GPU", [])
@@ -197,8 +197,8 @@ def run_as_task(
         if Path(token).exists():
             execute(Job(run, RunFolder(Path(folder)), Path(data)), wanted, stop)
             return {}
-        with tempfile.TemporaryDirectory(prefix="benchbench-") as here:
-            files = RunFolder(Path(here, run.key))  # the key is part of what is written
+        with temporary_folder("benchbench-run-") as here:
+            files = RunFolder(here / run.key)  # the key is part of what is written
             execute(Job(run, files, Path(data)), wanted, stop)
             left = [*files.tracked_files, files.weights_file]
             return {file.name: file.read_bytes() for file in left if _travels(file)}

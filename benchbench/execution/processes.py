@@ -13,7 +13,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait
+from multiprocessing.util import Finalize
 from types import ModuleType
+
+from benchbench.temporary import TemporaryFolder
 
 _SET_DEATH_SIGNAL = 1
 """Of Linux's call `prctl`."""
@@ -44,6 +47,15 @@ def held_back(*numbers: signal.Signals) -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def _keep_sockets_apart() -> None:
+    """Give multiprocessing a folder for its sockets; the one that it makes itself stays for good if this is killed."""
+    config = vars(multiprocessing.current_process())["_config"]
+    if "tempdir" not in config:
+        folder = TemporaryFolder("bbmp-")  # a short name, for those of sockets have some 100 characters
+        config["tempdir"] = str(folder.path)
+        Finalize(None, folder.remove, exitpriority=-100)  # as multiprocessing does with its own
+
+
 def start_fork_server(preload: Sequence[str]) -> None:
     """Start the process that others are forked from, unless it runs already; it goes on loading in the background.
 
@@ -54,6 +66,7 @@ def start_fork_server(preload: Sequence[str]) -> None:
     Args:
         preload: Modules to load.
     """
+    _keep_sockets_apart()
     multiprocessing.get_context("forkserver").set_forkserver_preload(list(preload))
     with held_back(signal.SIGUSR2, signal.SIGINT):
         resource_tracker.ensure_running()  # it ignores SIGTERM itself; started below, it would lift the hold

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypeVar
 
 from benchbench.signals import postponed
+from benchbench.temporary import remove_abandoned, temporary_folder
 from benchbench.tracking import schema
 from benchbench.tracking.entities import TAG
 from benchbench.tracking.errors import TrackingError, fault_of, remedy_for, without_passwords
@@ -84,6 +84,7 @@ class Store:
             if self._file is not None and self.is_new:
                 _make(self._file)
             if self._file is not None:
+                remove_abandoned(_beginning(self._file), self._file.parent)
                 _look_into(self._file)
             _connect(self.uri)
             client = MlflowClient(self.uri)
@@ -261,8 +262,8 @@ def _make(file: Path) -> None:
     from mlflow import MlflowClient
 
     file.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{file.name}-", dir=file.parent) as folder:
-        made = Path(folder) / file.name
+    with temporary_folder(_beginning(file), file.parent) as folder:
+        made = folder / file.name
         MlflowClient(f"{_SQLITE}{made}").search_experiments(max_results=1)
         made.chmod(0o600)  # as the files of the runs that are copied into it
         try:
@@ -271,6 +272,11 @@ def _make(file: Path) -> None:
             return
         except OSError:  # a file system without links
             made.replace(file)
+
+
+def _beginning(file: Path) -> str:
+    """Return what the names of the folders begin with in which a SQLite store is made."""
+    return f".{file.name}-"
 
 
 def _look_into(file: Path) -> None:

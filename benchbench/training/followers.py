@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -24,6 +23,7 @@ from benchbench.execution import backends
 from benchbench.execution.processes import die_with_parent, no_main_module, start_fork_server
 from benchbench.execution.ranks import LEAVE_SECONDS, RankEndedError, Ranks, joined
 from benchbench.runs.checkpoint import load_tensors, save_tensors
+from benchbench.temporary import temporary_folder
 from benchbench.training.steps import Training
 from benchbench.values import RunSpec
 
@@ -181,14 +181,14 @@ def following(spec: RunSpec, device: torch.device, data: Path) -> Iterator[Follo
         raise ValueError(f"ranks: each of {size} needs a GPU of its own, and there are {count}")
     threads = torch.get_num_threads()
     share = max(1, threads // size)
-    with tempfile.TemporaryDirectory(prefix="benchbench-") as folder:
+    with temporary_folder("benchbench-ranks-") as folder:
         places = range(1, size)
         devices = {
             rank: f"{device.type}:{first + rank}" if use.is_accelerator(device) else device.type for rank in places
         }
-        started = [_start(spec, data, _Place(rank, devices[rank], share, folder)) for rank in places]
+        started = [_start(spec, data, _Place(rank, devices[rank], share, str(folder))) for rank in places]
         torch.set_num_threads(share)
-        followers = Followers(Ranks(0, size), device, Path(folder), started)
+        followers = Followers(Ranks(0, size), device, folder, started)
         try:
             with followers.leaving():
                 yield followers

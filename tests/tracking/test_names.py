@@ -98,7 +98,8 @@ def spec_with(parameters: dict[str, object]) -> RunSpec:
 
 
 def test_parameters_with_names_and_values_of_all_kinds_are_shown(command: Command, uri: str) -> None:
-    values = [*(f"value of {name}" for name in NAMES[:-3]), "v" * 10_000, "nul\0 and \n", {"nested": ["🏃", None, 1e308]}]
+    special = ["v" * 10_000, "nul\0 and \n", {"nested": ["🏃", None, 1e308]}]
+    values = [*(f"value of {name}" for name in NAMES[: -len(special)]), *special]
     spec = spec_with({**dict(zip(NAMES, values, strict=True)), **{f"many {number}": number for number in range(120)}})
     command.end(command.begin(spec), result_of(0.1, spec=spec))
     [run] = active(uri)
@@ -158,7 +159,7 @@ tables: [accuracy]
 
 
 @pytest.mark.usefixtures("workplace")
-@pytest.mark.parametrize("label", ["../x", "a//b/", "acc@1 (%)", "x" * 100, "🏃" * 100, "'; DROP TABLE runs", "a`b\"c'd", "."])
+@pytest.mark.parametrize("label", ["../x", "a//b/", "acc@1 (%)", "x" * 100, "🏃" * 100, "'; DROP", "a`b\"c'd", "."])
 def test_methods_and_workloads_of_any_name_are_tracked(label: str, write_suite: Callable[..., Path]) -> None:
     quoted = json.dumps(label, ensure_ascii=False)
     path = write_suite(SUITE.format(workload=quoted, method=quoted))
