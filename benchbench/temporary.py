@@ -1,4 +1,4 @@
-"""Temporary folders that do not outlive who made them for long: the next one who makes one removes those of the dead."""
+"""Temporary folders that do not outlive who made them for long: the next one that is made removes those of the dead."""
 
 from __future__ import annotations
 
