@@ -17,12 +17,9 @@ from pydantic import ValidationError
 
 from benchbench.leaderboard.submission import StoredRun
 from benchbench.problems import Problem, shorten
-from benchbench.reporting.metrics import describe
+from benchbench.reporting.metrics import impossible
 from benchbench.suite.schema import MethodEntry, SuiteFile, WorkloadEntry
 from benchbench.values import Cost, EpochRecord, Metrics, Protocol, RunResult, RunSpec, Suite, canonical_json
-
-LARGEST_VALUE = 1e100
-"""Finite metrics beyond this come from no training: weights and losses in `float32` end at 3e38."""
 
 LARGEST_COUNT = 2**53
 """Counts beyond this are not exact in the floating-point numbers that tables are made of."""
@@ -156,11 +153,8 @@ def _wrong_values(result: RunResult, records: Sequence[EpochRecord]) -> Iterator
         yield f"{result.gc_measured} gradients per step cannot have been measured"
     for metrics in (result.final, result.best, *(record.metrics for record in records)):
         for name, value in metrics.items():
-            least, most = describe(name).bounds or (-math.inf, math.inf)
-            if value < least or value > most:  # NaN is neither
-                yield f"{name} cannot be {value}: it lies between {least:g} and {most:g}"
-            if LARGEST_VALUE < abs(value) < math.inf:
-                yield f"{name} cannot be {value}"
+            if reason := impossible(name, value):
+                yield reason
 
 
 def _payable(cost: Cost) -> bool:

@@ -10,6 +10,7 @@ from benchbench.reporting.cost import cost_table
 from benchbench.reporting.cost_summary import cost_summary_table
 from benchbench.reporting.csv_text import to_csv
 from benchbench.reporting.html import html_page, to_html
+from benchbench.reporting.impossible import without_impossible
 from benchbench.reporting.joint import join
 from benchbench.reporting.latex import to_latex
 from benchbench.reporting.markdown import to_markdown
@@ -85,8 +86,9 @@ def tables(suite: Suite, rows: Sequence[Row]) -> list[Table]:
     ]
     if problems:
         raise BadInputError(problems)
+    rows, left_out = without_impossible(rows)
     of_each = [marked(suite, build(suite, rows)) for name in suite.tables for build in BUILDERS[name]]
-    notes = [*stale_note(rows), *restart_note(rows)]
+    notes = [*left_out, *stale_note(rows), *restart_note(rows)]
     return [table.model_copy(update={"notes": (*table.notes, *notes)}) for table in of_each]
 
 

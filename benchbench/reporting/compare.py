@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
+from benchbench.reporting.impossible import without_impossible
 from benchbench.reporting.metrics import describe, figure
 from benchbench.reporting.published import Publication, PublishedColumn, PublishedRow, PublishedTable, cell
 from benchbench.reporting.results import absence_notes
@@ -42,6 +43,7 @@ def comparison(suite: Suite, rows: Sequence[Row], publication: Publication, *, b
         publication: What to compare with.
         best_epoch: Whether results after the best epoch count, instead of those after the final one.
     """
+    rows, left_out = without_impossible(rows)
     runs = gather(suite, rows)
     lines: list[TableRow] = []
     reasons: dict[tuple[str, str], str] = {}
@@ -64,6 +66,7 @@ def comparison(suite: Suite, rows: Sequence[Row], publication: Publication, *, b
         rows=tuple(lines),
         notes=(
             *_notes(suite, publication),
+            *left_out,
             *_published_notes(pairs),
             *absence_notes(reasons, methods, dict.fromkeys((line.headers[1] for line in lines), "")),
             *_unmatched(suite, publication, pairs),

@@ -104,6 +104,18 @@ def describe(name: str) -> Metric:
     return known.model_copy(update={"title": title})
 
 
+LARGEST_VALUE = 1e100
+"""Finite values beyond this come from no training, whose numbers end at 3e38 in `float32`, and overflow in sums."""
+
+
+def impossible(name: str, value: float) -> str:
+    """Return why a metric cannot have a value, or an empty text; NaN and infinity are possible."""
+    least, most = describe(name).bounds or (-math.inf, math.inf)
+    if value < least or value > most:
+        return f"{name} cannot be {value}: it lies between {least:g} and {most:g}"
+    return f"{name} cannot be {value}" if LARGEST_VALUE < abs(value) < math.inf else ""
+
+
 def better(name: str, results: Iterable[RunResult]) -> Better | None:
     """Return which way a metric of a workload is better.
 
