@@ -86,7 +86,7 @@ def test_options_have_the_same_order_in_every_command(command: tuple[str, ...]) 
             "run digits --engine lcal",
             "--engine: unknown value; allowed: local, inline, ray, slurm (got lcal); did you mean 'local'?",
         ),
-        ("import x --from y", "--from: unknown value; allowed: algoperf, fob (got y)"),
+        ("import x --from y", "--from: unknown value; allowed: algoperf, fob, modded-nanogpt (got y)"),
         (
             "list optimizer",
             "WHAT: unknown value; allowed: optimizers, workloads, models, datasets, suites (got optimizer); "

@@ -32,6 +32,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "plot": plots.plot,
         "export": reports.export,
         "import": reports.import_results,
+        "z-test": reports.z_test,
     },
     "Optimizers, workloads, this machine": {
         "list": plugins.list_names,

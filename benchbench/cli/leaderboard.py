@@ -24,7 +24,7 @@ def build(
         list[str],
         typer.Argument(
             metavar="RESULTS",
-            help="Bundles, folders that `leaderboard add` made, and suites that were run here.",
+            help="Bundles, folders that `leaderboard add` made, files of results (.csv, .json), and suites run here.",
             show_default=False,
             autocompletion=completion.suites,
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,7 @@ import typer
 from benchbench.cli import completion, options
 from benchbench.cli.errors import errors_as_lines
 from benchbench.cli.output import note_missing_store, print_results, print_tables
+from benchbench.problems import BadInputError, Problem
 
 _PUBLICATION = "Published tables that come along, e.g. sassha-paper, or a YAML file of that form."
 _BUNDLE = "Bundle for a leaderboard"
@@ -128,6 +130,63 @@ def published(
     print_tables(found.title, publications.tables(found), form)
 
 
+def z_test(
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE", help="Results that `import` or `export` wrote.", show_default=False),
+    ],
+    sigma: Annotated[
+        float,
+        typer.Option(
+            "--sigma", metavar="X", help="Standard deviation of one run, known beforehand.", show_default=False
+        ),
+    ],
+    margin: Annotated[
+        float,
+        typer.Option("--margin", metavar="X", help="Least (target - mean) * sqrt(n).", show_default=False),
+    ],
+    per_step: Annotated[
+        float | None,
+        typer.Option(
+            "--per-step",
+            metavar="X",
+            help="What a step less is worth in the metric.",
+            show_default="methods with other numbers of steps are not compared",
+        ),
+    ] = None,
+    target: Annotated[
+        float | None,
+        typer.Option("--target", metavar="X", help="What has to be reached.", show_default="what the results say"),
+    ] = None,
+    form: options.FormatOption = options.Format.terminal,
+) -> None:
+    """Print which methods reach their target and beat which others, at a known standard deviation of runs.
+
+    The rule of the NanoGPT speedrun's optimizer track is `--sigma 0.0013 --margin 0.004 --per-step 0.000045`.
+    """
+    from benchbench.reporting import exchange
+    from benchbench.reporting.records import RecordRule, record_tables
+
+    with errors_as_lines():
+        problems = [
+            Problem(f"must be a finite number{' above 0' if name == '--sigma' else ''}", field=name, value=str(value))
+            for name, value in (
+                ("--sigma", sigma),
+                ("--margin", margin),
+                ("--per-step", per_step),
+                ("--target", target),
+            )
+            if value is not None and (not math.isfinite(value) or (name == "--sigma" and value <= 0))
+        ]
+        if problems:
+            raise BadInputError(problems)
+        suite, rows = exchange.as_suite(exchange.read_all(files))
+        if target is not None:
+            suite = suite.model_copy(update={"targets": dict.fromkeys(suite.workloads, target)})
+        tables = record_tables(suite, rows, RecordRule(sigma=sigma, margin=margin, per_step=per_step))
+    print_tables(suite.title, tables, form)
+
+
 def export(
     suite: options.SuiteArgument,
     only: options.Only = [],
@@ -192,6 +251,7 @@ class Origin(StrEnum):
 
     algoperf = "algoperf"
     fob = "fob"
+    modded_nanogpt = "modded-nanogpt"
 
 
 def import_results(
@@ -203,17 +263,40 @@ def import_results(
     ],
     origin: Annotated[
         Origin,
-        typer.Option("--from", metavar="NAME", help="The other program: algoperf or fob.", show_default=False),
+        typer.Option(
+            "--from", metavar="NAME", help="The other program: algoperf, fob or modded-nanogpt.", show_default=False
+        ),
     ],
-    form: ExportFormatOption = ExportFormat.csv,
+    shown: Annotated[
+        list[str],
+        typer.Option("--table", metavar="NAME", help="Print this table of the results, as in a suite. Repeatable."),
+    ] = [],
+    form: Annotated[
+        options.Format | None,
+        typer.Option(
+            "--format",
+            metavar="NAME",
+            help="csv or json; with --table any that `report` has.",
+            show_default="csv, with --table terminal",
+        ),
+    ] = None,
 ) -> None:
-    """Print the results of another program in the form of `export`.
+    """Print the results of another program in the form of `export`, or tables of them.
 
     Send the output to a file: `benchbench import FOLDER --from algoperf > results.csv`. Then
-    `benchbench report SUITE --import results.csv` shows it beside the suite's own results.
+    `benchbench report SUITE --import results.csv` shows it beside the suite's own results, and
+    `benchbench leaderboard build results.csv --out site` makes a site of it.
     """
     from benchbench.reporting import exchange, importers
 
     with errors_as_lines():
+        if not shown and form not in (None, options.Format.csv, options.Format.json):
+            problem = Problem("without --table, allowed: csv, json", field="--format", value=str(form))
+            raise BadInputError([problem])
         records = importers.READERS[origin.value](folder)
-    typer.echo(exchange.to_json(records) if form is ExportFormat.json else exchange.to_csv(records))
+        if shown:
+            suite, rows = exchange.as_suite(records)
+            asked = suite.model_copy(update={"tables": tuple(shown)})
+            print_results([asked], [rows], form or options.Format.terminal)
+            return
+    typer.echo(exchange.to_json(records) if form is options.Format.json else exchange.to_csv(records))

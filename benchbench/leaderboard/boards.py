@@ -8,11 +8,12 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchbench.leaderboard.costs import CURRENCIES
 from benchbench.leaderboard.curves import curve_metric, median_end
 from benchbench.leaderboard.merge import Entry
+from benchbench.reporting.impossible import without_impossible
 from benchbench.reporting.matched import at_equal_cost
 from benchbench.reporting.metrics import UNKNOWN_DIRECTION, Better, better, figure, interval
 from benchbench.reporting.pareto import mean_cost, pareto
@@ -115,7 +116,8 @@ class Results:
 
     Attributes:
         suite: Workloads and methods.
-        entries: All runs.
+        entries: All runs, without numbers that no run can have measured.
+        notes: What has been left out for that.
         runs: The same by workload and method.
         goals: What has to be reached, by workload of which the suite names a target.
         unusable: Why the targets of other workloads cannot be used.
@@ -123,11 +125,18 @@ class Results:
 
     def __init__(self, suite: Suite, entries: Sequence[Entry]) -> None:
         self.suite = suite
-        self.entries = entries
-        self.runs = gather(suite, [_row(entry) for entry in entries])
+        rows, notes = without_impossible([_row(entry) for entry in entries])
+        self.notes = tuple(notes)
+        self.entries = [
+            replace(entry, stored=replace(entry.stored, result=row.result, records=row.records))
+            if entry.stored and row.result
+            else entry
+            for entry, row in zip(entries, rows, strict=True)
+        ]
+        self.runs = gather(suite, rows)
         self.goals, self.unusable = goals(suite, self.runs)
         self._places: dict[tuple[str, str], list[Entry]] = defaultdict(list)
-        for entry in entries:
+        for entry in self.entries:
             self._places[entry.spec.workload_label, entry.spec.method].append(entry)
 
     def entries_of(self, workload: str, method: str) -> list[Entry]:
@@ -171,7 +180,8 @@ def board_scores(results: Results, found: Iterable[Board]) -> Scores:
 def _row(entry: Entry) -> Row:
     if entry.stored is None:
         return Row(spec=entry.spec)
-    return Row(spec=entry.spec, result=entry.stored.result, records=entry.stored.records)
+    stored = entry.stored
+    return Row(spec=entry.spec, result=stored.result, records=stored.records, study=stored.study)
 
 
 def _board(results: Results, order: Order, better_: Better, ranking: Ranking) -> Board:

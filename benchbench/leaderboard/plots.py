@@ -59,14 +59,19 @@ def profile_data(scores: Scores, colours: dict[str, int]) -> dict[str, Any]:
 
 
 def _curve(board: Board, line: Line) -> dict[str, Any] | None:
-    """Return mean and sample standard deviation over the finished seeds by epoch, and the seeds' own curves."""
+    """Return mean and sample standard deviation over the finished seeds by epoch, and the seeds' own curves.
+
+    They go as far as all of these seeds do: beyond, a mean would be one of other runs.
+    """
     finished = [entry for entry in line.entries if entry.finished and entry.stored and entry.stored.records]
     if not finished or not board.curve_metric:
         return None
-    values = np.array([_values(entry, board.curve_metric) for entry in finished]) * curve_scale(board.curve_metric)
+    epochs = min(len(entry.stored.records) for entry in finished if entry.stored)
+    found = [_values(entry, board.curve_metric)[:epochs] for entry in finished]
+    values = np.array(found) * curve_scale(board.curve_metric)
     spread = values.std(axis=0, ddof=1) if len(finished) > 1 else np.zeros(values.shape[1])
     costs = {
-        currency.name: _numbers(np.mean([_costs(entry, currency.of) for entry in finished], axis=0))
+        currency.name: _numbers(np.mean([_costs(entry, currency.of)[:epochs] for entry in finished], axis=0))
         for currency in CURRENCIES
     }
     seeds = [[entry.spec.seed, _numbers(each)] for entry, each in zip(finished, values, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from benchbench.leaderboard.boards import Board
 from benchbench.problems import printable
 from benchbench.reporting.html import template_environment
 from benchbench.reporting.metrics import describe, shown
+from benchbench.reporting.runs import NOTHING
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -44,7 +46,9 @@ def block(text: str) -> Markup:
 
 
 def amount(value: float) -> str:
-    """Return a cost: whole numbers as such, small ones with three digits."""
+    """Return a cost: whole numbers as such, small ones with three digits, a dash for one that was not measured."""
+    if math.isnan(value):
+        return NOTHING
     return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
 
 

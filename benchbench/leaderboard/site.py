@@ -60,6 +60,7 @@ def build(submissions: Sequence[Submission], out: Path, title: str) -> int:
     found = boards(results)
     _clear(out)
     pages = _Pages(out, title, suite)
+    pages.mark()
     pages.assets()
     pages.bundles(submissions)
     colours = {method.label: number for number, method in enumerate(suite.methods)}
@@ -108,6 +109,10 @@ class _Pages:
         for folder in ("assets", "data", "methods", "runs", "bundles"):
             (out / folder).mkdir(parents=True)
 
+    def mark(self) -> None:
+        """Write a first page that says that the folder may be replaced, should writing the others be cut short."""
+        self._write("index.html", _MARK)
+
     def assets(self) -> None:
         """Write styles, script and the plotting library."""
         from plotly.offline import get_plotlyjs
@@ -147,7 +152,7 @@ class _Pages:
             boards=[(board_id(number, board), board) for number, board in enumerate(found)],
             methods=sorted(methods.items()),
             categories=sorted(set(methods.values()) - {""}),
-            left_out=left_out(results),
+            left_out=[*left_out(results), *results.notes],
             scores={name: {each.submission: each.score for each in of_all} for name, of_all in scored.of.items()},
             scored=max((len(each.times) for of_all in scored.of.values() for each in of_all), default=0),
             score_notes=scored.notes,

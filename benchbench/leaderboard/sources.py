@@ -1,4 +1,4 @@
-"""Where the results of a site come from: bundles, folders of bundles, and suites that have been run here."""
+"""Where the results of a site come from: bundles, folders of bundles, files of results, suites that were run here."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchbench.leaderboard import bundle
-from benchbench.leaderboard.submission import Submission
+from benchbench.leaderboard.submission import StoredRun, Submission
 from benchbench.problems import BadInputError, Problem
+from benchbench.reporting import exchange
 from benchbench.suite.schema import check_label
 
 BUNDLES = "bundles"
@@ -19,7 +20,8 @@ def read_all(sources: Sequence[str], read_suite: Callable[[str], Submission]) ->
     """Return the submissions of all sources, with names of their own.
 
     Args:
-        sources: Bundles, leaderboards (folders that `add` has made), and names or files of suites.
+        sources: Bundles, leaderboards (folders that `add` has made), files of results in long form, and names or files
+            of suites.
         read_suite: Reads the results of a suite.
 
     Raises:
@@ -66,6 +68,12 @@ def _read(source: str, read_suite: Callable[[str], Submission]) -> list[Submissi
         return [bundle.read(each) for each in sorted((path / BUNDLES).glob("*.zip"))]
     if path.suffix == ".zip" or (path / bundle.MANIFEST).is_file():
         return [bundle.read(path)]
+    if path.suffix in (".csv", ".json"):
+        suite, rows = exchange.as_suite(exchange.read(path))
+        runs = {
+            row.spec.key: StoredRun(row.result, row.records, study=row.study) for row in rows if row.result is not None
+        }
+        return [Submission(name=path.stem, suite=suite.model_copy(update={"name": path.stem}), runs=runs)]
     return [read_suite(source)]
 
 

@@ -66,11 +66,13 @@ class StoredRun:
         result: How it ended and what it measured.
         records: Its epochs; none where only the result is known.
         log: What its process printed.
+        study: Study that it is one of several trials of; `None`: it is a study of its own.
     """
 
     result: RunResult
     records: tuple[EpochRecord, ...] = ()
     log: str = ""
+    study: int | None = None
 
 
 @dataclass(frozen=True)

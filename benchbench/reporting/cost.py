@@ -96,6 +96,8 @@ def _count_cells(runs: Runs) -> dict[str, Cell]:
     steps = sum(run.cost.steps for run in finished)
     if not steps:
         return {} if finished else {"grads": Cell(reason=runs.absence())}
+    if not all(run.cost.is_counted for run in finished):
+        return {}
     gradients = sum(run.cost.gradients for run in finished)
     hvps = sum(run.cost.hvps for run in finished)
     totals = {"grads": gradients, "HVPs": hvps, GC_PAPER: counted(gradients, hvps, "paper").amount}

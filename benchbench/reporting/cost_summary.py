@@ -66,7 +66,7 @@ def _price(part: str, runs: Sequence[Runs]) -> Cell:
 def _counts(costs: Sequence[Cost]) -> tuple[float, float] | None:
     """Return gradients and Hessian-vector products per step: totals of all runs divided by their steps."""
     steps = sum(cost.steps for cost in costs)
-    if not steps:
+    if not steps or not all(cost.is_counted for cost in costs):
         return None
     return sum(cost.gradients for cost in costs) / steps, sum(cost.hvps for cost in costs) / steps
 

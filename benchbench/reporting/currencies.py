@@ -25,13 +25,17 @@ UNITS_NOTE = f"{GC_PAPER}: a gradient counts 1, a Hessian-vector product {PAPER_
 
 
 def spent(cost: Cost, currency: Currency, gc_measured: float | None = None) -> float:
-    """Return a cost in a currency other than epochs.
+    """Return a cost in a currency other than epochs, NaN where it was not measured in that one.
 
     Args:
         cost: What was used.
         currency: What to count it in.
         gc_measured: Gradient equivalents per step, for `flops`; NaN without them.
     """
+    if currency in ("gc", "gradients") and not cost.is_counted:
+        return math.nan
+    if currency == "seconds" and cost.steps and not cost.steady_seconds:
+        return math.nan
     if currency == "gc":
         return priced(cost, "paper").amount
     if currency == "flops":
@@ -55,7 +59,11 @@ def curves(runs: Runs, name: str, currency: Currency) -> list[list[Evaluation]] 
     measured = next((run.gc_measured for run in runs.results if run.gc_measured is not None), None)
     if currency == "flops" and measured is None:
         return None
-    return [
+    if currency == "epochs" and any(
+        records and not run.epochs for run, records in zip(runs.results, runs.records, strict=True)
+    ):
+        return None
+    found = [
         [
             Evaluation(index=record.epoch, cost=position(record, currency, measured), metric=record.metrics[name])
             for record in records
@@ -63,3 +71,5 @@ def curves(runs: Runs, name: str, currency: Currency) -> list[list[Evaluation]] 
         ]
         for records in runs.records
     ]
+    is_measured = all(math.isfinite(point.cost) for points in found for point in points)
+    return found if is_measured else None

@@ -14,8 +14,22 @@ from pydantic import Field, ValidationError
 
 from benchbench.problems import BadInputError, Problem, printable, shorten
 from benchbench.reporting.csv_text import as_written, spreadsheet_safe
+from benchbench.reporting.metrics import better
 from benchbench.suite.schema import Label
-from benchbench.values import Component, Cost, Frozen, Method, Metrics, Outcome, Row, RunResult, RunSpec, Suite
+from benchbench.values import (
+    Component,
+    Cost,
+    EpochRecord,
+    Frozen,
+    Heading,
+    Method,
+    Metrics,
+    Outcome,
+    Row,
+    RunResult,
+    RunSpec,
+    Suite,
+)
 
 IMPORTED = " (imported)"
 """Ends the labels of methods whose results come from a file."""
@@ -25,7 +39,7 @@ LARGEST_FILE = 256 * 1024 * 1024
 
 _FREE_TEXTS = ("category", "group", "metric", "protocol", "source", "key", "device", "versions")
 
-_LABELS = ("method", "workload")
+_LABELS = ("method", "workload", "held_out_of")
 """Texts that all can be printed, and that are the same after they have been read back."""
 
 _Count = Annotated[int, Field(ge=0)]
@@ -42,11 +56,17 @@ class Record(Frozen):
         seed: The run's seed.
         outcome: How the run ended.
         metric: Name of the metric, such as `test/accuracy`; empty for a run without any.
-        at: The epoch that the value belongs to: the last one, or the best by the run's selection metric.
+        at: What the value belongs to: the last epoch, the best one by the run's selection metric, or one evaluation of
+            many along the run.
+        evaluation: Number of that evaluation, from 1; 0 for other values.
         value: Its value in the metric's own unit (accuracies are fractions); may be `NaN` or infinite.
         better: Which way is better, for the metric that chose the best epoch; empty for others.
-        epochs: Epochs completed.
-        steps: Optimizer steps of the run.
+        target: Value of that metric that has to be reached on the workload, if one is set.
+        held_out_of: The workload of which this one is a held-out variant, or empty.
+        study: Study that the run is one of several trials of, if it is: the best of them counts for a score.
+        epochs: Epochs completed; 0 where that is not known.
+        steps: Optimizer steps of the run, or up to the evaluation; likewise what follows.
+        forwards: Its evaluations of the loss; with no gradients and no products either, they were not counted.
         gradients: Its gradient computations.
         hvps: Its Hessian-vector products.
         train_seconds: Its seconds of training, evaluation and warm-up left out.
@@ -65,11 +85,16 @@ class Record(Frozen):
     seed: _Count
     outcome: Outcome = "finished"
     metric: str = ""
-    at: Literal["final", "best"] = "final"
+    at: Literal["final", "best", "evaluation"] = "final"
+    evaluation: _Count = 0
     value: float | None = None
     better: Literal["", "higher", "lower"] = ""
+    target: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    held_out_of: str = ""
+    study: _Count | None = None
     epochs: _Count = 0
     steps: _Count = 0
+    forwards: _Count = 0
     gradients: _Count = 0
     hvps: _Count = 0
     train_seconds: Annotated[float, Field(ge=0)] = 0.0
@@ -79,9 +104,6 @@ class Record(Frozen):
     key: str = ""
     device: str = ""
     versions: str = ""
-
-
-_BETTER: Mapping[bool | None, Literal["", "higher", "lower"]] = {True: "higher", False: "lower", None: ""}
 
 
 class ResultFile(Frozen):
@@ -98,7 +120,7 @@ def json_schema() -> dict[str, Any]:
 
 def records(suite: Suite, rows: Sequence[Row]) -> list[Record]:
     """Return what the runs of a suite came to; runs without a result are left out."""
-    return [record for row in rows if row.result for record in _records(suite, row.spec, row.result)]
+    return [record for row in rows if row.result for record in _records(suite, row, row.result)]
 
 
 def to_json(found: Sequence[Record]) -> str:
@@ -171,7 +193,7 @@ def with_imported(suite: Suite, rows: Sequence[Row], found: Sequence[Record]) ->
     for record in found:
         if record.workload in suite.workloads:
             runs[record.method, record.workload, record.seed].append(record)
-    imported = [_row(suite, of_run) for of_run in runs.values()]
+    imported = [_row(_beside(suite, of_run[0]), of_run) for of_run in runs.values()]
     categories = {record.method: record.category for record in found if record.workload in suite.workloads}
     methods = [Method(label=label + IMPORTED, category=category) for label, category in categories.items()]
     specs = (*suite.specs, *(row.spec for row in imported))
@@ -179,7 +201,8 @@ def with_imported(suite: Suite, rows: Sequence[Row], found: Sequence[Record]) ->
     return extended, [*rows, *imported]
 
 
-def _records(suite: Suite, spec: RunSpec, result: RunResult) -> Iterator[Record]:
+def _records(suite: Suite, row: Row, result: RunResult) -> Iterator[Record]:
+    spec = row.spec
     categories = {method.label: method.category for method in suite.methods}
     versions = {
         name: text
@@ -194,8 +217,7 @@ def _records(suite: Suite, spec: RunSpec, result: RunResult) -> Iterator[Record]
         seed=spec.seed,
         outcome=result.outcome,
         epochs=result.epochs,
-        **result.cost.model_dump(include={"steps", "gradients", "hvps"}),
-        train_seconds=result.cost.steady_seconds,
+        **_counts(result.cost),
         protocol=spec.protocol,
         synthetic=spec.synthetic,
         source=suite.name,
@@ -203,34 +225,100 @@ def _records(suite: Suite, spec: RunSpec, result: RunResult) -> Iterator[Record]
         device=result.environment.get("device", ""),
         versions=json.dumps(versions, sort_keys=True, ensure_ascii=False),
     )
+
+    def chosen(name: str) -> dict[str, Any]:
+        """Return what is said of the metric that chose the best epoch alone."""
+        if name != result.selection_metric:
+            return {}
+        return {"better": better(name, [result]) or "", "target": suite.targets.get(spec.workload_label)}
+
     parts: Mapping[Literal["final", "best"], Metrics] = {"final": result.final, "best": result.best}
     if not any(parts.values()):
         yield run
     for at, metrics in parts.items():
         for name, value in metrics.items():
-            better = _BETTER[result.higher_is_better] if name == result.selection_metric else ""
-            yield run.model_copy(update={"metric": name, "at": at, "value": value, "better": better})
+            yield run.model_copy(update={"metric": name, "at": at, "value": value, **chosen(name)})
+    for each in row.records:
+        costs = {"evaluation": each.epoch, "at": "evaluation", **_counts(each.cost)}
+        for name, value in each.metrics.items():
+            yield run.model_copy(update={"metric": name, "value": value, **costs, **chosen(name)})
 
 
-def _row(suite: Suite, of_run: Sequence[Record]) -> Row:
-    """Return a run that was not made here as if it were one of the suite's."""
-    first = of_run[0]
-    origin: dict[str, Any] = {"source": first.source, "key": first.key, "method": first.method}
+def _counts(cost: Cost) -> dict[str, Any]:
+    counts = cost.model_dump(include={"steps", "forwards", "gradients", "hvps"})
+    return {**counts, "train_seconds": cost.steady_seconds}
+
+
+def as_suite(found: Sequence[Record]) -> tuple[Suite, list[Row]]:
+    """Return records as a suite of their own, with targets and held-out variants as they say.
+
+    Args:
+        found: The records, of which there must be at least one.
+    """
+    runs: dict[tuple[str, str, int], list[Record]] = defaultdict(list)
+    for record in found:
+        runs[record.workload, record.method, record.seed].append(record)
+    rows = [_row(_spec(of_run[0]), of_run) for of_run in runs.values()]
+    workloads = {record.workload: record for record in found}
+    targets = {record.workload: record.target for record in found if record.target is not None}
+    sources = list(dict.fromkeys(record.source for record in found if record.source))
+    return Suite(
+        name="imported",
+        title=f"Results of {', '.join(sources)}" if sources else "Imported results",
+        seeds=tuple(sorted({record.seed for record in found})),
+        methods=tuple(Method(label=label, category=of) for label, of in {r.method: r.category for r in found}.items()),
+        workloads=tuple(workloads),
+        headings={label: Heading(label=label, group=record.group) for label, record in workloads.items()},
+        targets=targets,
+        held_out={record.workload: record.held_out_of for record in workloads.values() if record.held_out_of},
+        tables=(),
+        specs=tuple(row.spec for row in rows),
+    ), rows
+
+
+def _spec(first: Record) -> RunSpec:
+    return RunSpec(
+        suite="imported",
+        method=first.method,
+        workload_label=first.workload,
+        workload=Component(target="imported", parameters={"label": first.workload}),
+        optimizer=_origin(first),
+        epochs=first.epochs,
+        batch_size=0,
+        seed=first.seed,
+        protocol="paper" if first.protocol == "paper" else "holdout",
+        synthetic=first.synthetic,
+    )
+
+
+def _beside(suite: Suite, first: Record) -> RunSpec:
+    """Return the spec of a run that was not made here as if it were one of the suite's."""
     own = next(spec for spec in suite.specs if spec.workload_label == first.workload)
-    spec = own.model_copy(
+    return own.model_copy(
         update={
             "method": first.method + IMPORTED,
-            "optimizer": Component(target="imported", parameters=origin),
+            "optimizer": _origin(first),
             "seed": first.seed,
             "protocol": first.protocol if first.protocol in ("holdout", "paper") else own.protocol,
             "synthetic": first.synthetic,
         }
     )
+
+
+def _origin(first: Record) -> Component:
+    return Component(target="imported", parameters={"source": first.source, "key": first.key, "method": first.method})
+
+
+def _row(spec: RunSpec, of_run: Sequence[Record]) -> Row:
     values: dict[str, Metrics] = {"final": {}, "best": {}}
+    history: dict[int, tuple[Cost, Metrics]] = {}
     for record in of_run:
         if record.metric and record.value is not None:
-            values[record.at][record.metric] = record.value
-    cost = Cost(steps=first.steps, gradients=first.gradients, hvps=first.hvps, train_seconds=first.train_seconds)
+            if record.at == "evaluation":
+                history.setdefault(record.evaluation, (_cost(record), {}))[1][record.metric] = record.value
+            else:
+                values[record.at][record.metric] = record.value
+    first = next((record for record in of_run if record.at != "evaluation"), of_run[-1])
     environment = {"device": first.device} if first.device else {}
     chosen_by = next((record for record in of_run if record.metric and record.better), None)
     result = RunResult(
@@ -239,11 +327,16 @@ def _row(suite: Suite, of_run: Sequence[Record]) -> Row:
         selection_metric=chosen_by.metric if chosen_by else "",
         higher_is_better=chosen_by.better == "higher" if chosen_by else None,
         epochs=first.epochs,
-        cost=cost,
+        cost=_cost(first),
         environment=environment,
         **values,
     )
-    return Row(spec=spec, result=result)
+    records = [EpochRecord(epoch=at, metrics=history[at][1], cost=history[at][0]) for at in sorted(history)]
+    return Row(spec=spec, result=result, records=tuple(records), study=first.study)
+
+
+def _cost(record: Record) -> Cost:
+    return Cost(**record.model_dump(include={"steps", "forwards", "gradients", "hvps", "train_seconds"}))
 
 
 def _text(path: Path) -> str:
@@ -294,7 +387,7 @@ def _repetitions(found: Sequence[tuple[Path, int | None, Record]]) -> list[Probl
     seen: set[tuple[object, ...]] = set()
     problems = []
     for path, line, record in found:
-        what = (record.method, record.workload, record.seed, record.metric, record.at)
+        what = (record.method, record.workload, record.seed, record.metric, record.at, record.evaluation)
         if what in seen:
             named = f"{record.method} on {record.workload}, seed {record.seed}: {record.metric} ({record.at})"
             problems.append(Problem("there are two records of one value", file=str(path), line=line, value=named))

@@ -8,6 +8,7 @@ import json
 import math
 import re
 import zlib
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from pydantic import ValidationError
 
 from benchbench.problems import BadInputError, Problem
 from benchbench.reporting.exchange import LARGEST_FILE, Record
+from benchbench.values import Frozen
 
 _ALGOPERF = "eval_measurements.csv"
 _FOB = {"final": "results_final_model.json", "best": "results_best_model.json"}
@@ -26,9 +28,11 @@ _FOB_NAMES = {"acc": "accuracy"}
 def read_algoperf(folder: Path) -> list[Record]:
     """Read the logs of AlgoPerf: `SUBMISSION/study_S/WORKLOAD/trial_T/eval_measurements.csv`.
 
-    A trial of a study becomes a run; its metrics are those of the last evaluation, steps and seconds come from the same
-    line of the file. The seed is 1000 times the study's number plus the trial's: it tells runs apart and says nothing
-    about random numbers. The framework stays in the workload's label (`wmt_pytorch`).
+    A trial of a study becomes a run, with all of its evaluations; its metrics are those of the evaluation with the
+    highest step. The seed is 1000 times the study's number plus the trial's: it tells runs apart and says nothing about
+    random numbers. The framework is no part of the workload's label (`wmt_pytorch` is `wmt`): scores compare both.
+    Targets come from AlgoPerf's own `targets.json`, if it lies in the folder: those of its base workloads and of their
+    held-out variants.
 
     Args:
         folder: The folder of one or several submissions.
@@ -36,7 +40,8 @@ def read_algoperf(folder: Path) -> list[Record]:
     Raises:
         BadInputError: There are no such files, or one cannot be used; carries every problem found.
     """
-    return _read(folder, _ALGOPERF, _algoperf_records)
+    targets = _algoperf_targets(folder / "targets.json")
+    return _read(folder, _ALGOPERF, lambda root, file: _algoperf_records(root, file, targets))
 
 
 def read_fob(folder: Path) -> list[Record]:
@@ -54,7 +59,41 @@ def read_fob(folder: Path) -> list[Record]:
     return _read(folder, _FOB["final"], _fob_records)
 
 
-READERS: Mapping[str, Callable[[Path], list[Record]]] = {"algoperf": read_algoperf, "fob": read_fob}
+def read_modded_nanogpt(folder: Path) -> list[Record]:
+    """Read logs of modded-nanogpt's track 3: files `METHOD/NAME.txt` with a line per evaluation.
+
+    Such a line is `step:125/3500 val_loss:4.54 train_time:12.3s ...`; the seconds may be missing, or be milliseconds
+    (`12300ms`). A step that is lower than the one before begins another run. The method is the name of the file's
+    folder. The seed is the one that the log states (`Using seed=1`) where those of a folder are all different, else a
+    run's number by the order of the files: it tells runs apart. A run whose last step is not that of its plan counts as
+    interrupted. The target is the track's, a validation loss of 3.28.
+
+    Args:
+        folder: The folder of the results, or of one method.
+
+    Raises:
+        BadInputError: There are no such lines, or a file cannot be used; carries every problem found.
+    """
+    stated: dict[str, int] = {}
+    found = _read(folder, "*.txt", lambda root, file: _nanogpt_records(root, file, stated))
+    if not found:
+        raise BadInputError([Problem("has no file with lines `step:N/M val_loss:X` in it", file=str(folder))])
+    runs: dict[str, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
+    for record in found:
+        runs[record.method][record.key].append(record)
+    for of_method in runs.values():
+        seeds = {stated[key] for key in of_method if key in stated}
+        for number, (key, records) in enumerate(of_method.items()):
+            seed = stated[key] if len(seeds) == len(of_method) else number
+            records[:] = [record.model_copy(update={"seed": seed}) for record in records]
+    return [record for of_method in runs.values() for records in of_method.values() for record in records]
+
+
+READERS: Mapping[str, Callable[[Path], list[Record]]] = {
+    "algoperf": read_algoperf,
+    "fob": read_fob,
+    "modded-nanogpt": read_modded_nanogpt,
+}
 """Reader by name of the program."""
 
 
@@ -76,6 +115,12 @@ def _read(folder: Path, name: str, records: Callable[[Path, Path], Iterator[Reco
             problems.append(Problem(f"cannot be read: {error.strerror}", file=str(file)))
     if not files:
         problems.append(Problem(f"has no file {name} in it", file=str(folder)))
+    keys: dict[tuple[str, str, int], str] = {}
+    for record in found if name != "*.txt" else ():
+        other = keys.setdefault((record.method, record.workload, record.seed), record.key)
+        if other != record.key:
+            keys[record.method, record.workload, record.seed] = record.key
+            problems.append(Problem(f"is the same run of the same method as {other}", file=str(folder / record.key)))
     if problems:
         raise BadInputError(problems)
     return found
@@ -87,8 +132,48 @@ def _text(file: Path) -> str:
     return file.read_text(encoding="utf-8-sig")
 
 
-def _algoperf_records(folder: Path, file: Path) -> Iterator[Record]:
-    trial, workload = file.parent.name, file.parent.parent.name
+class _Target(Frozen):
+    """What AlgoPerf asks for on a workload."""
+
+    metric: str
+    value: float
+    held_out_of: str = ""
+
+
+_ALGOPERF_BETTER: Mapping[str, str] = {
+    **dict.fromkeys(("accuracy", "ssim", "mean_average_precision", "bleu"), "higher"),
+    **dict.fromkeys(("loss", "wer", "ppl", "ctc_loss"), "lower"),
+}
+"""Which way AlgoPerf's metrics are better."""
+
+
+def _algoperf_targets(file: Path) -> dict[str, _Target]:
+    """Return the targets of the base workloads and of their held-out variants, none without the file.
+
+    Raises:
+        BadInputError: The file is not of AlgoPerf's form.
+    """
+    if not file.exists():
+        return {}
+    try:
+        content = json.loads(_text(file))
+        bases, held_out = content["base_workloads"], content.get("held_out_workloads", [])
+        found = {}
+        for name in (*bases, *held_out):
+            given = content["workloads"][name]
+            of = [base for base in bases if name in held_out and name.startswith(f"{base}_")]
+            found[name] = _Target(
+                metric=f"validation/{given['target_metric_name']}",
+                value=given["validation_target_value"],
+                held_out_of=max(of, key=len, default=""),
+            )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadInputError([Problem(f"cannot be read: {type(error).__name__}: {error}", file=str(file))]) from error
+    return found
+
+
+def _algoperf_records(folder: Path, file: Path, targets: Mapping[str, _Target]) -> Iterator[Record]:
+    trial, (workload, framework) = file.parent.name, _without_framework(file.parent.parent.name)
     study_folder = file.parent.parent.parent
     study = re.fullmatch(r"study_(\d+)", study_folder.name)
     method = (study_folder.parent if study else study_folder).resolve().name
@@ -96,32 +181,57 @@ def _algoperf_records(folder: Path, file: Path) -> Iterator[Record]:
     if not lines:
         raise ValueError("it has no evaluations")
     last = max(lines, key=lambda line: int(line["global_step"]))
+    target = targets.get(workload)
+    number = int(study[1] if study else 0)
     run = Record(
         method=method,
         workload=workload,
-        seed=1000 * int(study[1] if study else 0) + int(re.sub(r"\D", "", trial) or 0),
-        steps=int(last["global_step"]),
-        train_seconds=float(last["accumulated_submission_time"]),
+        seed=1000 * number + int(re.sub(r"\D", "", trial) or 0),
+        study=number if study else None,
+        held_out_of=target.held_out_of if target else "",
         source="AlgoPerf",
         key=file.parent.relative_to(folder).as_posix(),
-        **_algoperf_environment(file.parent),
+        **_algoperf_environment(file.parent, framework),
     )
-    values = {
-        name: float(text)
-        for name, text in last.items()
-        if text and re.fullmatch(r"(train|validation|test)/(?!num_examples)\w+", name)
-    }
-    yield from _with_values(run, values, "final")
+    asked: dict[str, Any] = {}
+    if target:
+        asked = {"target": target.value, "better": _ALGOPERF_BETTER.get(target.metric.partition("/")[2], "")}
+
+    def records(line: Mapping[str, str], **place: Any) -> Iterator[Record]:
+        values = {
+            name: float(text)
+            for name, text in line.items()
+            if text and re.fullmatch(r"(train|validation|test)/(?!num_examples)\w+", name)
+        }
+        cost: dict[str, Any] = {
+            "steps": int(line["global_step"]),
+            "train_seconds": float(line["accumulated_submission_time"]),
+        }
+        for each in _with_values(Record.model_validate({**run.model_dump(), **cost, **place}), values):
+            yield each.model_copy(update=asked) if target and each.metric == target.metric else each
+
+    found = list(records(last))
+    yield from found
+    outcome = {"outcome": found[0].outcome} if found else {}
+    for evaluation, line in enumerate(lines, start=1):
+        for each in records(line, at="evaluation", evaluation=evaluation):
+            yield each.model_copy(update=outcome)
 
 
-def _algoperf_environment(trial: Path) -> dict[str, str]:
+def _without_framework(name: str) -> tuple[str, str]:
+    known = re.fullmatch(r"(.+)_(jax|pytorch)", name)
+    return (known[1], known[2]) if known else (name, "")
+
+
+def _algoperf_environment(trial: Path, framework: str) -> dict[str, str]:
     file = trial / "meta_data_0.json"
-    if not file.exists():
-        return {}
-    known = json.loads(_text(file))
+    known = json.loads(_text(file)) if file.exists() else {}
     device = known.get("gpu_model_name") or known.get("cpu_model_name") or ""
     count = known.get("gpu_count")
     versions = {name: known[name] for name in ("python_version", "git_commit_hash", "os_platform") if name in known}
+    versions |= {"framework": framework} if framework else {}
+    if not versions and not device:
+        return {}
     return {"device": f"{count} x {device}" if count else str(device), "versions": json.dumps(versions, sort_keys=True)}
 
 
@@ -145,7 +255,7 @@ def _fob_records(folder: Path, file: Path) -> Iterator[Record]:
         if (place / name).exists():
             (measured,) = json.loads(_text(place / name))
             values = {_fob_metric(metric): float(value) for metric, value in measured.items()}
-            yield from _with_values(run, values, at)
+            yield from _with_values(run.model_copy(update={"at": at}), values)
 
 
 def _fob_metric(name: str) -> str:
@@ -158,10 +268,51 @@ def _short(label: str) -> str:
     return label if len(label) <= 100 else f"{label[:88]}… {zlib.crc32(label.encode()):08x}"
 
 
-def _with_values(run: Record, values: Mapping[str, float], at: Any) -> Iterator[Record]:
+_EVALUATION = re.compile(
+    r"(?:step|s):(\d+)/(\d+)\s+(?:val_loss|val):(\S+)(?:.*?\btrain_time:([\d.]+)(ms|s)\b)?", re.ASCII
+)
+
+
+def _nanogpt_records(folder: Path, file: Path, stated: dict[str, int]) -> Iterator[Record]:
+    """Yield the records of a log, with seeds of 0, and note the seed of a log that states one.
+
+    Raises:
+        ValueError: Two evaluations are at one step.
+    """
+    runs: list[list[tuple[int, int, float, float]]] = []
+    for line in _text(file).splitlines():
+        if seed := re.fullmatch(r"Using seed=(\d+)", line):
+            stated[file.relative_to(folder).as_posix()] = int(seed[1])
+        if found := _EVALUATION.match(line):
+            step, steps, loss = int(found[1]), int(found[2]), float(found[3])
+            seconds = float(found[4] or 0) / (1000 if found[5] == "ms" else 1)
+            if not runs or step < runs[-1][-1][0]:
+                runs.append([])
+            if runs[-1] and runs[-1][-1][0] == step:
+                raise ValueError(f"it has two evaluations at step {step}")
+            runs[-1].append((step, steps, loss, seconds))
+    for number, evaluations in enumerate(runs):
+        step, steps, loss, _ = evaluations[-1]
+        outcome = "diverged" if not math.isfinite(loss) else "finished" if step == steps else "interrupted"
+        name = file.relative_to(folder).as_posix()
+        run: dict[str, Any] = {
+            "method": _short(file.resolve().parent.name),
+            "workload": "modded-nanogpt",
+            "outcome": outcome,
+            "metric": "validation/loss",
+            "better": "lower",
+            "target": 3.28,
+            "source": "modded-nanogpt",
+            "key": f"{name}#{number + 1}" if len(runs) > 1 else name,
+        }
+        for evaluation, (at, _, value, seconds) in enumerate((evaluations[-1], *evaluations)):
+            measured = {"seed": 0, "steps": at, "value": value, "train_seconds": seconds}
+            place = {"at": "evaluation", "evaluation": evaluation} if evaluation else {"at": "final"}
+            yield Record.model_validate({**run, **place, **measured})
+
+
+def _with_values(run: Record, values: Mapping[str, float]) -> Iterator[Record]:
     """Yield a record per value; a loss that is not finite says that the run diverged."""
     diverged = any(name.endswith("/loss") and not math.isfinite(value) for name, value in values.items())
     for name, value in values.items():
-        yield run.model_copy(
-            update={"metric": name, "at": at, "value": value, "outcome": "diverged" if diverged else "finished"}
-        )
+        yield run.model_copy(update={"metric": name, "value": value, "outcome": "diverged" if diverged else "finished"})

@@ -43,10 +43,11 @@ class Scores(Frozen):
 def scores(
     suite: Suite, runs: Mapping[tuple[str, str], Runs], known: Mapping[str, Goal], currencies: Sequence[Currency]
 ) -> Scores:
-    """Return the scores of the methods that were run on all workloads with a target: every seed a study of one trial.
+    """Return the scores of the methods that were run on all workloads with a target.
 
-    A method that was not run on one of them has no score: whether it would have reached the target is not known. Nor
-    has any method where a run has lost its history, for all scores depend on the best cost of a workload.
+    Every seed is a study of one trial, but where results say which study they are a trial of. A method that was not run
+    on one of the workloads has no score: whether it would have reached the target is not known. Nor has any method
+    where a run has lost its history, for all scores depend on the best cost of a workload.
 
     Args:
         suite: The suite.
@@ -78,8 +79,14 @@ def scores(
         hits = _all_hits(suite, runs, known, currency)
         if hits is not None:
             found[currency] = tuple(each for each in score(hits, held_out) if each.submission not in unscored)
-    notes = (f"Scores rest on fewer seeds than asked for: {', '.join(fewer)}.",) if fewer else ()
-    return Scores(of=found, unscored=unscored, notes=notes)
+    notes = [f"Scores rest on fewer seeds than asked for: {', '.join(fewer)}."] if fewer else []
+    is_probed = any(run.gc_measured is not None for here in runs.values() for run in here.results)
+    notes += [
+        f"No score in {LABELS[currency]}: not measured for every method."
+        for currency in currencies
+        if known and currency not in found and (is_probed or currency != "flops")
+    ]
+    return Scores(of=found, unscored=unscored, notes=tuple(notes))
 
 
 def _all_hits(
@@ -94,9 +101,10 @@ def _all_hits(
             hits = hits_by_seed(here, goal, currency)
             if hits is None and here.results:
                 return None
+            studies = dict(zip(here.seeds, here.studies, strict=True))
             for seed, hit in (hits or {}).items():
                 # Scores need positive costs; who pays nothing in a currency is the cheapest in it.
-                found[method, workload, seed, 0] = hit and Hit(index=hit.index, cost=max(hit.cost, 1e-9))
+                found[method, workload, studies[seed], seed] = hit and Hit(index=hit.index, cost=max(hit.cost, 1e-9))
     return found
 
 
@@ -117,8 +125,6 @@ def profile_table(suite: Suite, rows: Sequence[Row]) -> Table:
     notes += [f"No score: {suite.heading(workload).full_label}: {reason}." for workload, reason in reasons.items()]
     found = scores(suite, runs, {} if reasons else known, _SCORED)
     notes += found.notes
-    if found.of and "flops" not in found.of and any(run.gc_measured for here in runs.values() for run in here.results):
-        notes.append(f"No score in {LABELS['flops']}: not measured for every method.")
     for currency, scored in found.of.items():
         of_taus = performance_profile({each.submission: each.times for each in scored}, _TAUS)
         columns += [Column(label="score", group=LABELS[currency])]

@@ -200,4 +200,4 @@ def _joined(own: tuple[Mark, ...], known: tuple[Mark, ...]) -> tuple[Mark, ...]:
 
 def _number(figure: Figure | None) -> float:
     """Return the number that is shown, NaN where there is none."""
-    return math.nan if figure is None or figure.mean is None else float(figure.value)
+    return math.nan if figure is None or figure.mean is None else float(figure.value.replace(",", ""))

@@ -23,6 +23,7 @@ class Runs(Frozen):
         results: Results of those that ended, in the order of the suite.
         seeds: Their seeds.
         records: What they recorded after each epoch, empty where it is not known.
+        studies: Which study each is a trial of; its seed where it is a study of its own.
     """
 
     asked: tuple[int, ...]
@@ -30,6 +31,7 @@ class Runs(Frozen):
     results: tuple[RunResult, ...]
     seeds: tuple[int, ...]
     records: tuple[tuple[EpochRecord, ...], ...]
+    studies: tuple[int, ...]
 
     @property
     def expected(self) -> int:
@@ -143,13 +145,19 @@ def gather(suite: Suite, rows: Sequence[Row]) -> dict[tuple[str, str], Runs]:
     found = {}
     for place, wanted in specs.items():
         ended = [
-            (spec.seed, row.result, row.records)
+            (spec.seed, row.result, row.records, spec.seed if row.study is None else row.study)
             for spec in wanted
             if (row := known.get(spec.key)) is not None and row.result is not None
         ]
-        seeds, results, records = zip(*ended, strict=True) if ended else ((), (), ())
-        asked = tuple(spec.seed for spec in wanted)
-        found[place] = Runs(asked=asked, usual=usual[place[0]], results=results, seeds=seeds, records=records)
+        seeds, results, records, studies = zip(*ended, strict=True) if ended else ((), (), (), ())
+        found[place] = Runs(
+            asked=tuple(spec.seed for spec in wanted),
+            usual=usual[place[0]],
+            results=results,
+            seeds=seeds,
+            records=records,
+            studies=studies,
+        )
     return found
 
 

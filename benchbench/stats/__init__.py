@@ -7,7 +7,16 @@ the functions that need them, so that reading results stays light.
 
 from __future__ import annotations
 
-from benchbench.stats.comparisons import Comparison, TargetTest, holm, paired_t, welch_t, wilcoxon, z_against_target
+from benchbench.stats.comparisons import (
+    Comparison,
+    TargetTest,
+    holm,
+    paired_t,
+    welch_t,
+    wilcoxon,
+    z_against_target,
+    z_between,
+)
 from benchbench.stats.effects import cohens_dz, hedges_g
 from benchbench.stats.intervals import Interval, bootstrap_interval, bounded_interval, t_interval
 from benchbench.stats.power import paired_power, paired_seeds_needed, unpaired_power, unpaired_seeds_needed
@@ -55,4 +64,5 @@ __all__ = [
     "welch_t",
     "wilcoxon",
     "z_against_target",
+    "z_between",
 ]

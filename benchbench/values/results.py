@@ -54,6 +54,11 @@ class Cost(Frozen):
         return self.train_seconds * (self.steps / (self.steps - self.warm_up_steps) if self.warm_up_steps else 1.0)
 
     @property
+    def is_counted(self) -> bool:
+        """Whether evaluations were counted: other programs record steps and seconds alone."""
+        return not self.steps or bool(self.forwards or self.gradients or self.hvps)
+
+    @property
     def is_all_warm_up(self) -> bool:
         """Whether every timed step was warm-up."""
         return 0 < self.steps <= self.warm_up_steps

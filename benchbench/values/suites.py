@@ -140,12 +140,14 @@ class Row(Frozen):
         result: Its result, or `None` when it has not been run (or not to an end).
         records: What it recorded after each epoch, where that is wanted and known.
         changes: Which code it was made with has changed since, where that is known.
+        study: Study that it is one of several trials of; `None`: it is a study of its own.
     """
 
     spec: RunSpec
     result: RunResult | None = None
     changes: tuple[str, ...] = ()
     records: tuple[EpochRecord, ...] = ()
+    study: int | None = None
 
     @property
     def complete(self) -> bool:

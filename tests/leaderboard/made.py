@@ -18,7 +18,7 @@ def stored(
             metrics={"validation/accuracy": accuracy * epoch / spec.epochs, "train/loss": 1.0 / epoch},
             cost=Cost(
                 steps=10 * epoch,
-                forwards=10 * gradients * epoch,
+                forwards=10 * max(gradients, 1) * epoch,
                 gradients=10 * gradients * epoch,
                 hvps=10 * hvps * epoch,
                 train_seconds=float(epoch),

@@ -109,8 +109,9 @@ def damaged(run: StoredRun, rng: random.Random, *, lower: bool) -> StoredRun:
     elif chance < 0.12:
         records = tuple(each.model_copy(update={"metrics": {"train/loss": 1.0}}) for each in records)
     elif chance < 0.14:
+        forwards = rng.choice([{}, {"forwards": 0}])  # without any gradient, or without a count of what was computed
         records = tuple(
-            each.model_copy(update={"cost": each.cost.model_copy(update={"gradients": 0, "hvps": 0})})
+            each.model_copy(update={"cost": each.cost.model_copy(update={"gradients": 0, "hvps": 0, **forwards})})
             for each in records
         )
         result = result.model_copy(update={"cost": records[-1].cost})

@@ -8,6 +8,7 @@ from handmade import row, rows, suite
 from hostile import TEXTS
 from hypothesis import given
 from hypothesis import strategies as st
+from test_curve_tables import run
 
 from benchbench.problems import BadInputError, printable
 from benchbench.reporting import exchange, tables
@@ -64,6 +65,29 @@ def test_imported_results_stand_beside_the_suites_own_and_are_marked(tmp_path, f
     assert shown["Second", "B (imported)"].reason == "diverged (3)"
     cost = tables(extended, known)[2]
     assert [cell.text for cell in cost.rows[1].cells[:3]] == [cell.text for cell in cost.rows[0].cells[:3]]
+
+
+def test_whole_histories_survive_a_file_and_make_the_same_tables(tmp_path):
+    made = suite({"cheap": "", "dear": ""}, seeds=(0, 1), tables=("targets", "matched", "profile"))
+    made = made.model_copy(update={"targets": {"digits": 0.75}})
+    runs = [run("cheap", seed, [0.5, 0.7, 0.8]) for seed in (0, 1)] + [
+        run("dear", seed, [0.9, 0.95, 0.97], hvps=1000) for seed in (0, 1)
+    ]
+    path = tmp_path / "results.csv"
+    path.write_text(exchange.to_csv(exchange.records(made, runs)), encoding="utf-8")
+    read, again = exchange.as_suite(exchange.read(path))
+    assert read.targets == {"digits": 0.75}
+    for own, known in zip(
+        tables(made, runs), tables(read.model_copy(update={"tables": made.tables}), again), strict=True
+    ):
+        assert known.rows == own.rows
+        assert known.columns == own.columns
+    extended, beside = exchange.with_imported(made, runs, exchange.read(path))
+    targets = tables(extended, beside)[0]
+    cells = {line.headers[-1]: [cell.text.strip("¹²") for cell in line.cells] for line in targets.rows}
+    assert cells["cheap (imported)"] == cells["cheap"]
+    assert cells["dear (imported)"] == cells["dear"]
+    assert "GC (paper)" in [column.label for column in targets.columns]
 
 
 def test_results_on_other_workloads_are_left_out():
