@@ -104,6 +104,8 @@ def damaged(run: StoredRun, rng: random.Random, *, lower: bool) -> StoredRun:
         records = () if rng.random() < 0.3 else records
     elif chance < 0.08:
         result = result.model_copy(update={"outcome": rng.choice(["failed", "timeout"])})
+    elif chance < 0.09:
+        result = result.model_copy(update={"final": {**result.final, "test/accuracy": 4.78}})
     elif chance < 0.10:
         result = result.model_copy(update={"final": {"train/loss": 1.0}})
     elif chance < 0.12:
@@ -276,3 +278,14 @@ def test_scores_that_rest_on_fewer_seeds_than_asked_for_say_so() -> None:
     found = scored(Submission("made", made.suite.model_copy(update={"targets": {"digits": 0.5}}), runs))
     assert found.notes == ("Scores rest on fewer seeds than asked for: A on digits (3 of 5 run).",)
     assert found.of["steps"][0].score == 1.0
+
+
+def test_a_number_that_no_run_can_have_measured_is_on_no_board_and_named(tmp_path: Path) -> None:
+    made = submission({"A": 0.9, "B": 0.8})
+    spec = made.suite.specs[0]
+    result = made.runs[spec.key].result.model_copy(update={"final": {"test/accuracy": 4.78}})
+    doctored = Submission("made", made.suite, {**made.runs, spec.key: StoredRun(result, made.runs[spec.key].records)})
+    (board,) = shown_boards(doctored)
+    assert [(line.method, line.value is None, line.n) for line in board.lines] == [("B", False, 5), ("A", True, 4)]
+    site.build([doctored], tmp_path / "site", "Board")
+    assert "test/accuracy cannot be 4.78" in (tmp_path / "site" / "index.html").read_text("utf-8")
