@@ -229,7 +229,7 @@ class Store:
         """Yield the runs that this harness wrote and that satisfy a condition, the latest first."""
         experiments = [
             experiment.experiment_id
-            for experiment in _pages(lambda token: self.client.search_experiments(page_token=token))
+            for experiment in _pages(lambda token: self.client.search_experiments(max_results=_PAGE, page_token=token))
         ]
         yield from _pages(
             lambda token: self.client.search_runs(

@@ -21,9 +21,13 @@ from benchbench.runs.folder import RunFolder
 from benchbench.scheduling import recorder
 from benchbench.scheduling.recorder import TrackingLostError
 from benchbench.tracking import Tracker, TrackingError, without_passwords
+from benchbench.tracking.entities import stored_name
+from benchbench.values import RunResult
 from tests import servers
 from tests.conftest import STUBS, benchbench, wait_for
 from tests.lines import SLOW, SUITE, histories, kinds, run_inline, tracked
+from tests.tracking.commands import SPEC, Command, active
+from tests.tracking.test_names import VALUES
 
 pytestmark = pytest.mark.xdist_group("servers")
 
@@ -235,6 +239,22 @@ def test_three_folders_that_start_a_suite_at_once_leave_each_run_once(
     assert reports[0] == reports[1] == reports[2]
     assert len({shown for shown, _ in said}) == 1
     assert not [line for _, errors in said for line in errors.splitlines() if "error" in line or "Traceback" in line]
+
+
+@pytest.mark.slow
+def test_names_of_all_kinds_reach_a_database_through_a_server(server: servers.TrackingServer, tmp_path: Path) -> None:
+    command = Command(server.uri, tmp_path / "runs")
+    spec = SPEC.model_copy(
+        update={"optimizer": SPEC.optimizer.model_copy(update={"parameters": {**VALUES, "nul": "\0" * 9000}})}
+    )
+    long = {f"test/{'准' * 240}{number}": 0.5 for number in range(1500)}
+    result = RunResult(key=spec.key, outcome="finished", epochs=1, final={**VALUES, **long}, message="\0 and \n")
+    command.end(command.begin(spec), result)
+    command.leave()
+    assert Tracker(server.uri).results([spec.key]) == {spec.key: result}
+    [run] = [run for run in active(server.uri) if run.data.tags["benchbench.key"] == spec.key]
+    assert {stored_name(f"final/{name}") for name in result.final} <= run.data.metrics.keys()
+    assert {stored_name(f"optimizer.{name}") for name in VALUES} <= run.data.params.keys()
 
 
 def test_a_database_that_cannot_be_reached_is_said_at_once() -> None:

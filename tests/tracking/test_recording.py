@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from benchbench import api
 from benchbench.runs.folder import RunFolder
 from benchbench.scheduling import recorder
 from benchbench.scheduling.recorder import Recorder, TrackingLostError
@@ -173,8 +174,6 @@ def test_a_store_that_will_not_work_is_left_alone_to_the_end(
 def test_a_run_that_somebody_deletes_meanwhile_in_mlflow_is_written_again(
     moment: str, write_suite: Callable[..., Path]
 ) -> None:
-    from benchbench import api
-
     path = write_suite(LINES.replace("[0, 1]", "[0]"))
     warnings: list[str] = []
 
@@ -188,4 +187,74 @@ def test_a_run_that_somebody_deletes_meanwhile_in_mlflow_is_written_again(
     assert kinds(events).count("started") == 0
     assert [row.result.outcome for row in rows if row.result] == ["finished"] * 2
     assert [run.info.status for run in tracked()] == ["FINISHED"] * 2
+    assert not warnings
+
+
+ONE = LINES.replace("[0, 1]", "[0]").replace("  AdamW: {optimizer: adamw, lr: 0.01}\n", "")
+
+
+def test_work_in_another_folder_is_said_before_a_run_is_started(
+    command: Command, uri: str, write_suite: Callable[..., Path]
+) -> None:
+    path = write_suite(ONE)
+    [spec] = api.load_suite(path).specs
+    at_work = command.begin(spec)
+    warnings: list[str] = []
+    rows, events = run_inline(path, warn=warnings.append)
+    assert kinds(events).count("started") == 1
+    assert warnings == [
+        "by the tracking store, a command in another folder is at work on 1 run of these too, or was when it was "
+        "killed; of the results of each, the store keeps one"
+    ]
+    assert command.end(at_work, result_of(0.9, spec=spec)) == rows[0].result
+    assert len(active(uri)) == 1
+
+
+def test_work_of_another_command_in_the_same_folder_is_waited_for_and_not_called_elsewhere(
+    uri: str, write_suite: Callable[..., Path], workplace: Path
+) -> None:
+    path = write_suite(ONE)
+    [spec] = api.load_suite(path).specs
+    killed = Command(uri, workplace / ".benchbench/runs")
+    killed.tracker.follow(killed.begin(spec))
+    killed.leave()
+    warnings: list[str] = []
+    rows, _ = run_inline(path, warn=warnings.append)
+    assert rows[0].result is not None
+    assert not warnings
+    assert [run.info.status for run in active(uri)] == ["FINISHED"]
+    assert {run.info.status for run in active(uri, parents=True)} == {"KILLED", "FINISHED"}
+
+
+def test_a_command_shows_the_result_that_the_store_keeps(
+    command: Command, uri: str, write_suite: Callable[..., Path]
+) -> None:
+    path = write_suite(ONE)
+    suite = api.load_suite(path)
+    warnings: list[str] = []
+
+    def be_faster(event: Any) -> None:
+        if event.kind == "started":
+            command.end(command.begin(event.spec), result_of(0.9, spec=event.spec))
+
+    rows = api.run(suite, engine="inline", observe=be_faster, warn=warnings.append)
+    assert [row.result for row in rows] == [result_of(0.9, spec=suite.specs[0])]
+    assert api.rows(suite) == rows
+    assert warnings == [
+        "1 run had been made in another folder meanwhile; the tracking store keeps, and tables show, that folder's "
+        "results"
+    ]
+    assert len(active(uri)) == 1
+
+
+def test_an_attempt_that_fails_is_shown_though_the_store_keeps_an_answer(
+    command: Command, uri: str, write_suite: Callable[..., Path]
+) -> None:
+    path = write_suite(ONE.replace("STUBS:line", "STUBS:failing").replace(", steps: 4", ""))
+    suite = api.load_suite(path)
+    command.end(command.begin(suite.specs[0]), result_of(0.9, spec=suite.specs[0]))
+    warnings: list[str] = []
+    rows = api.run(suite, engine="inline", force=True, warn=warnings.append)
+    assert [row.result and row.result.outcome for row in rows] == ["failed"]
+    assert [row.result and row.result.outcome for row in api.rows(suite)] == ["finished"]
     assert not warnings
