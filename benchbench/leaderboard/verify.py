@@ -191,7 +191,8 @@ def _compare(
         here = getattr(measured, part)
         for name, value in getattr(claimed, part).items():
             known = [getattr(each, part).get(name, math.nan) for each in seeds if each.outcome == "finished"]
-            allowed = 0.0 if tolerance is None else max(tolerance * abs(value), SPREADS * _spread(known))
+            scattered = tolerance is not None and math.isfinite(value)
+            allowed = max(tolerance * abs(value), SPREADS * _spread(known)) if scattered else 0.0
             yield Check(spec, f"{part} {name}", value, here.get(name), allowed)
 
 
