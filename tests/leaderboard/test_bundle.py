@@ -14,9 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchbench.leaderboard import bundle, sources
+from benchbench.leaderboard import bundle, collect, sources
 from benchbench.leaderboard.submission import Declaration, StoredRun, Submission
 from benchbench.problems import BadInputError
+from benchbench.runs.folder import RunFolder
+from benchbench.values import Row
 from tests.leaderboard.made import submission
 
 DECLARED = Declaration(tuning="three learning rates, on the validation split", by="<b>me</b>")
@@ -135,6 +137,36 @@ def test_a_name_that_is_there_twice_is_refused(tmp_path: Path) -> None:
         archive.writestr(name, b"another")
     [line] = problems(path).splitlines()
     assert f"a name occurs twice (got {name})" in line
+
+
+def test_a_file_that_the_manifest_does_not_name_is_refused(tmp_path: Path) -> None:
+    made = submission({"A": 0.9}, seeds=1)
+    [key] = made.runs
+    path = write(tmp_path / "one.zip", made)
+
+    def forget(files: dict[str, bytes]) -> None:
+        manifest = json.loads(files["manifest.json"])
+        del manifest["files"][f"runs/{key}/log.txt"]
+        files["manifest.json"] = json.dumps(manifest).encode()
+
+    assert f"runs/{key}/log.txt: is not in the manifest" in problems(rewritten(path, forget, sums=False))
+
+
+def test_epochs_come_from_elsewhere_where_the_folder_has_lost_some(tmp_path: Path) -> None:
+    made = submission({"A": 0.9}, seeds=1)
+    [(key, run)] = made.runs.items()
+    rows = [Row(spec=made.suite.specs[0], result=run.result)]
+    for left, known, expected in (
+        (run.records[:1], {key: run.records}, run.records),
+        (run.records[:1], {}, ()),
+        (run.records, {}, run.records),
+    ):
+        folder = RunFolder(tmp_path / key)
+        folder.prepare(made.suite.specs[0])
+        for record in left:
+            folder.append(record)
+        folder.finish(run.result)
+        assert collect.submission(made.suite, rows, tmp_path, {}, known).runs[key].records == expected
 
 
 def test_every_changed_file_is_named(tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ import pytest
 from handmade import row, suite
 
 from benchbench.reporting import tables
+from benchbench.reporting.impossible import without_impossible
 from benchbench.reporting.metrics import impossible
+from benchbench.values import Cost, EpochRecord
 
 
 @pytest.mark.parametrize(
@@ -44,6 +46,18 @@ def test_a_number_that_no_run_can_have_measured_is_in_no_table_and_named(name, v
     for seed, value in enumerate(values):
         named = f"A, seed {seed}: test/accuracy cannot be {value}: it lies between 0 and 1" in note
         assert named != (0 <= value <= 1)
+
+
+def test_a_curve_keeps_its_place_for_every_epoch():
+    records = tuple(
+        EpochRecord(epoch=epoch, metrics={"validation/accuracy": value, "train/loss": 1.0}, cost=Cost())
+        for epoch, value in enumerate((0.5, 4.78, 0.6), start=1)
+    )
+    known = row("A", 0, 0.9).model_copy(update={"records": records})
+    [kept], [note] = without_impossible([known])
+    assert [str(record.metrics["validation/accuracy"]) for record in kept.records] == ["0.5", "nan", "0.6"]
+    assert [record.metrics["train/loss"] for record in kept.records] == [1.0, 1.0, 1.0]
+    assert "A, seed 0: validation/accuracy cannot be 4.78" in note
 
 
 def test_what_can_be_is_left_as_it_is():

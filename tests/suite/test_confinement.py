@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from benchbench import suite as suites
 from benchbench.cli import app
 from benchbench.problems import BadInputError
-from benchbench.values import Space
+from benchbench.values import Component, Space
 from tests.reporting import handmade
 
 EVIL = """\
@@ -106,6 +106,15 @@ def test_other_code_is_refused_wherever_it_is_named(number: int, where: str, pla
         assert problem.value == target
         assert problem.file == "bundle.zip"
     assert not (place.parent / "imported").exists()
+
+
+def test_nothing_outside_of_the_folder_is_even_read(place: Path) -> None:
+    [spec] = handmade.suite({"SGD": "First-order"}, seeds=(0,)).specs
+    for target in ("../missing.py:Opt", "/nowhere/missing.py:Opt", "linked/missing.py:Opt"):
+        outside = spec.model_copy(update={"optimizer": Component(target=target)})
+        suite = handmade.suite({"SGD": "First-order"}, seeds=(0,)).model_copy(update={"specs": (outside,)})
+        with pytest.raises(BadInputError, match="leads out of"):
+            suites.confined(suite, place)
 
 
 def test_files_in_the_folder_and_plain_texts_may_be_named(place: Path) -> None:
