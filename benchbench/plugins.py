@@ -15,6 +15,7 @@ from typing import Any, Literal
 from benchbench import plugin_files
 from benchbench.plugin_files import FILE_TARGET, MODULE_TARGET
 from benchbench.problems import nearest_name, printable
+from benchbench.process_state import process_state_kept
 
 Kind = Literal["optimizer", "workload", "model", "dataset"]
 
@@ -196,14 +197,16 @@ def _with_rival(known: Plugin, other: Plugin) -> Plugin:
 
 def _import(name: str) -> ModuleType:
     try:
-        return importlib.import_module(name)
+        with process_state_kept():
+            return importlib.import_module(name)
     except BaseException as error:  # noqa: BLE001 - SystemExit included
         raise _failure(f"module {name} cannot be imported", error) from None
 
 
 def _load_file(path: Path) -> ModuleType:
     try:
-        return plugin_files.load(path)
+        with process_state_kept():
+            return plugin_files.load(path)
     except plugin_files.UnreadableError as error:
         raise PluginError(str(error)) from None
     except BaseException as error:  # noqa: BLE001 - SystemExit included

@@ -17,6 +17,7 @@ from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError
 
 from benchbench import plugin_files
 from benchbench.plugins import Kind, Plugin, PluginError, module_of, plugins, resolve, status
+from benchbench.process_state import process_state_kept
 from benchbench.signatures import filled_by_harness, named_kind, signature_of, wants_optimizer
 from benchbench.suite.schema import MethodEntry
 from benchbench.values import Component
@@ -65,7 +66,8 @@ def build_optimizer(
     keywords |= filled.keywords(_listed(params), model)
     # In the first place the name does not matter, and need not be usable.
     first = [keywords.pop(name) for name in list(signature)[:1] if name == filled.params]
-    return factory(*first, **keywords)  # type: ignore[no-any-return]
+    with process_state_kept():
+        return factory(*first, **keywords)  # type: ignore[no-any-return]
 
 
 def _listed(params: Iterable[Any]) -> list[Any]:
@@ -86,7 +88,8 @@ def build_workload(component: Component, setup: Setup) -> Task:
     _check_unchanged(component)
     workload = resolve("workload", component.target)
     allowed = parameters("workload", workload)
-    return workload.build(setup, **arguments(allowed, component.parameters))  # type: ignore[no-any-return]
+    with process_state_kept():
+        return workload.build(setup, **arguments(allowed, component.parameters))  # type: ignore[no-any-return]
 
 
 def _check_unchanged(component: Component) -> None:

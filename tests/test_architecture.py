@@ -24,6 +24,7 @@ FLOORS = {
     "distribution": 0,
     "signals": 0,
     "temporary": 0,
+    "process_state": 0,
     "suite": 0,
     "plugins": 0,
     "plugin_files": 0,

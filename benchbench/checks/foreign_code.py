@@ -12,18 +12,24 @@ import torch
 from pydantic import JsonValue
 
 from benchbench.plugins import describe_exception
+from benchbench.process_state import process_state_kept
 
 
 def called(function: Callable[[], object]) -> tuple[object, str]:
     """Return what foreign code returns, or a description of what it raises.
 
-    The random state stays as it is, warnings are left to the log of the run itself, and what it prints goes to standard
-    error, away from tables.
+    The process and its random state stay as they are, warnings are left to the log of the run itself, and what it
+    prints goes to standard error, away from tables.
 
     Raises:
         KeyboardInterrupt: On Ctrl-C.
     """
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), redirect_stdout(sys.stderr):
+    with (
+        process_state_kept(),
+        warnings.catch_warnings(),
+        torch.random.fork_rng(devices=[]),
+        redirect_stdout(sys.stderr),
+    ):
         warnings.simplefilter("ignore")
         try:
             return function(), ""

@@ -63,8 +63,9 @@ class ProgressDisplay:
             case "epoch" if event.record is not None:
                 self._advance(spec, event.record.epoch, event.record.metrics)
             case "retried" if event.result is not None:
-                how = "ran out of memory beside other runs; started again, alone" if event.alone else "started again"
-                self._line(spec, f"[yellow]{_reason(event.result)}; {how}[/]")
+                crowded = "ran out of memory beside other runs; " if event.alone and event.result.out_of_memory else ""
+                how = "started again, alone" if event.alone else "started again"
+                self._line(spec, f"[yellow]{_reason(event.result)}; {crowded}{how}[/]")
                 self._advance(spec, 0, {})
             case "stopping":
                 self._stop()

@@ -65,6 +65,9 @@ class Engine(Protocol):
         ...
 
 
+FORK_SERVER = "fork_server"
+"""In the environment of a result: that the process has died from which this run and others had been forked."""
+
 ENGINES = ("local", "inline", "ray", "slurm")
 """Names of the engines that `create` knows."""
 

@@ -13,6 +13,7 @@ from benchbench.devices.visible import visible
 from benchbench.engines import Job
 from benchbench.engines.slots import Slot
 from benchbench.problems import BadInputError, Problem
+from benchbench.process_state import process_state_kept
 from benchbench.signals import stopping_on
 from benchbench.values import RunResult
 
@@ -60,7 +61,11 @@ class InlineEngine:
         torch.set_num_threads(self._slot.threads)
         try:
             # What a plugin prints must not end up among the tables.
-            with stopping_on(signal.SIGINT, signal.SIGTERM) as stop, redirect_stdout(sys.stderr):
+            with (
+                process_state_kept(),
+                stopping_on(signal.SIGINT, signal.SIGTERM) as stop,
+                redirect_stdout(sys.stderr),
+            ):
 
                 def is_over() -> bool:
                     return stop() or time.monotonic() > deadline

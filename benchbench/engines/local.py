@@ -11,13 +11,21 @@ from ctypes import c_int
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerProcess
+from pathlib import Path
 from typing import Any
 
-from benchbench.engines import EngineError, Job
+from benchbench.engines import FORK_SERVER, EngineError, Job
 from benchbench.engines.memory import oom_kills, room
 from benchbench.engines.slots import Slot, apart, merged
 from benchbench.engines.worker import work
-from benchbench.execution.processes import end_orphan, no_main_module, start_fork_server
+from benchbench.execution.processes import (
+    end_orphan,
+    fork_server,
+    has_died,
+    no_main_module,
+    start_fork_server,
+    stop_fork_server,
+)
 from benchbench.values import Outcome, RunResult
 
 GRACE_SECONDS = 10.0
@@ -45,6 +53,7 @@ class _Running:
     process: ForkServerProcess
     deadline: float
     oom_kills: int | None  # of this machine when it was started
+    server: int | None  # the process that it was forked from
     neighbours: int = 1  # the most runs that there have been on this machine at a time, itself included
 
 
@@ -78,6 +87,7 @@ class LocalEngine:
         self._unseen = slots[0].sharing if len(slots) == 1 else 1
         self._waiting: list[Job] = []
         self._running: list[_Running] = []
+        self._has_unknown = False
         self._preload = preload
         start_server(preload)
 
@@ -122,9 +132,13 @@ class LocalEngine:
         self._free = [slot for slot in self._free if slot not in kept]
         job.folder.prepare(job.spec)
         company: c_int = multiprocessing.get_context("forkserver").RawValue(c_int, self._unseen)
-        process = _process(job, merged(slots), company, self._preload)
-        deadline = time.monotonic() + (job.spec.timeout or float("inf"))
-        self._running.append(_Running(job, kept, company, process, deadline, oom_kills()))
+        try:
+            process = _process(job, merged(slots), company, self._preload)
+            deadline = time.monotonic() + (job.spec.timeout or float("inf"))
+            self._running.append(_Running(job, kept, company, process, deadline, oom_kills(), fork_server()))
+        except BaseException:  # Ctrl-C, say: the process may be there
+            self._has_unknown = True
+            raise
         self._count_company()
 
     def _count_company(self) -> None:
@@ -160,6 +174,9 @@ class LocalEngine:
         for running in list(self._running):
             running.process.join(max(0.0, deadline - time.monotonic()))
             self._end(running)
+        if self._has_unknown:
+            self._has_unknown = False
+            stop_fork_server()
 
     def _end(self, running: _Running) -> None:
         running.process.kill()
@@ -185,7 +202,8 @@ def _process(job: Job, slot: Slot, company: c_int, preload: Sequence[str]) -> Fo
     Raises:
         EngineError: Its successors are killed as well.
     """
-    arguments = (job.spec.model_dump_json(), str(job.folder.path), str(job.data), slot, company)
+    paths = str(job.folder.path.absolute()), str(job.data.absolute()), str(Path.cwd())
+    arguments = (job.spec.model_dump_json(), *paths, slot, company)
     for _ in range(_STARTS):
         start_server(preload)
         process = multiprocessing.get_context("forkserver").Process(target=work, args=arguments, name=job.spec.key)
@@ -198,8 +216,9 @@ def _process(job: Job, slot: Slot, company: c_int, preload: Sequence[str]) -> Fo
 
 def _crash(running: _Running) -> RunResult:
     code = running.process.exitcode or 0
-    if code == _UNKNOWN_STATUS:
-        return _broken(running.job, "crashed", "exited with status 255, or the server that had forked it was killed")
+    if code == _UNKNOWN_STATUS and has_died(running.server):
+        message = "the server that had forked the run's process was killed"
+        return _broken(running.job, "crashed", message, environment={FORK_SERVER: "killed"})
     if code >= 0:
         return _broken(running.job, "crashed", f"exited with status {code}")
     if code != -signal.SIGKILL:
@@ -215,6 +234,9 @@ def _crash(running: _Running) -> RunResult:
 def _broken(job: Job, outcome: Outcome, message: str, **known: Any) -> RunResult:
     text = f"{message}\n{job.folder.log_tail(_LOG_LINES)}"
     result = RunResult(key=job.spec.key, outcome=outcome, message=text, **known)
-    with suppress(OSError):  # a full disk, say; the next command runs it again, as it does what it finds no result of
+    try:
         job.folder.finish(result)
+    except OSError as error:  # a full disk, say; the next command runs it again, as it does what it finds no result of
+        why = f"{error.filename}: {error.strerror}"
+        return result.model_copy(update={"outcome": "failed", "message": f"{why}\n{text}"})
     return result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import io
 import os
 import signal
 import sys
@@ -30,13 +31,14 @@ _KEPT = 64 * 1024
 _LOOKS_PER_SECOND = 4
 
 
-def work(spec: str, folder: str, data: str, slot: Slot, company: c_int) -> None:
+def work(spec: str, folder: str, data: str, place: str, slot: Slot, company: c_int) -> None:
     """Execute one run and leave everything about it in its folder.
 
     Args:
         spec: The run's spec as JSON.
         folder: Path of the run's folder.
         data: Path of the folder in which data sets lie.
+        place: The command's current folder; plugins that the server has loaded may have changed its own.
         slot: What the run may use.
         company: The most runs that there have been on its device at a time so far, which the engine counts.
     """
@@ -49,8 +51,16 @@ def work(spec: str, folder: str, data: str, slot: Slot, company: c_int) -> None:
     for name in _NOT_FOR_RUNS:
         os.environ.pop(name, None)
     os.environ.update(slot.environment)
+    os.chdir(place)
     files = RunFolder(Path(folder))
-    _redirect_output(files.log_file)
+    run = RunSpec.model_validate_json(spec)
+    try:
+        _redirect_output(files.log_file)
+    except OSError as error:
+        with suppress(OSError):
+            message = f"{error.filename}: {error.strerror}"
+            files.as_claimed().finish(RunResult(key=run.key, outcome="failed", message=message))
+        return
     threading.Thread(target=_keep_short, args=(files.log_file,), daemon=True).start()
     faulthandler.enable()
 
@@ -60,7 +70,6 @@ def work(spec: str, folder: str, data: str, slot: Slot, company: c_int) -> None:
     from benchbench.training.shortage import shortage_of
     from benchbench.training.trainer import run_in_folder
 
-    run = RunSpec.model_validate_json(spec)
     device = torch.device(slot.device)
     torch.set_num_threads(slot.threads)
     try:
@@ -89,9 +98,34 @@ def work(spec: str, folder: str, data: str, slot: Slot, company: c_int) -> None:
 def _redirect_output(path: Path) -> None:
     """Send everything that this process prints, from C as well, to the run's log."""
     log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(log, sys.stdout.fileno())
-    os.dup2(log, sys.stderr.fileno())
-    os.close(log)
+    for number in (1, 2):  # whatever a plugin that the server has loaded has made of them
+        os.dup2(log, number)
+    if log > 2:
+        os.close(log)
+    sys.stdout, sys.stderr = _Log(1), _Log(2)
+
+
+class _Log(io.TextIOWrapper):
+    """A stream to the log: that it cannot be written, for the disk is full or a plugin has closed it, ends no run."""
+
+    def __init__(self, number: int) -> None:
+        file = io.BufferedWriter(io.FileIO(number, "w", closefd=False))
+        super().__init__(file, encoding="utf-8", errors="backslashreplace", line_buffering=True)
+
+    def write(self, text: str) -> int:
+        """Write a text, as far as that can be done."""
+        with suppress(OSError):
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what is left, as far as that can be done."""
+        with suppress(OSError):
+            super().flush()
+
+    def close(self) -> None:
+        """Stay open: others print here too."""
+        self.flush()
 
 
 def _keep_short(path: Path) -> None:

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,10 @@ from multiprocessing.util import Finalize
 from types import ModuleType
 
 from benchbench.temporary import TemporaryFolder
+from benchbench.runs.files import naming
+
+_MOMENT = 1.0
+"""Seconds within which the system brings a killed process to its end."""
 
 _SET_DEATH_SIGNAL = 1
 """Of Linux's call `prctl`."""
@@ -68,10 +73,29 @@ def start_fork_server(preload: Sequence[str]) -> None:
     """
     _keep_sockets_apart()
     multiprocessing.get_context("forkserver").set_forkserver_preload(list(preload))
-    with held_back(signal.SIGUSR2, signal.SIGINT):
+    with naming(tempfile.gettempdir()), held_back(signal.SIGUSR2, signal.SIGINT):
         resource_tracker.ensure_running()  # it ignores SIGTERM itself; started below, it would lift the hold
         with held_back(signal.SIGTERM):
             forkserver.ensure_running()
+
+
+def fork_server() -> int | None:
+    """Return the process that others are forked from, `None` if it was never started."""
+    pid: int | None = vars(forkserver._forkserver)["_forkserver_pid"]
+    return pid
+
+
+def has_died(server: int | None) -> bool:
+    """Return whether a process that others were forked from has ended; one that was just killed gets a moment."""
+    if server is None or server != fork_server() or sys.platform != "linux":
+        return True
+    try:
+        process = os.pidfd_open(server)
+    except ProcessLookupError:
+        return True
+    ended = bool(wait([process], _MOMENT))
+    os.close(process)
+    return ended
 
 
 def stop_fork_server() -> None:

@@ -6,12 +6,12 @@ import hashlib
 import math
 import os
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, cast
 
 from benchbench.runs.checksums import new_digest
+from benchbench.runs.files import naming, private, private_folder, remove
 
 _NAME = re.compile(r"\d{12}-[0-9a-f]+\.pt")
 
@@ -53,7 +53,7 @@ class Checkpoints:
         Returns:
             The new file.
         """
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(self._folder)
         unfinished = self._folder / "unfinished"
         digest = save_tensors(unfinished, content)
         path = self._folder / f"{steps:012}-{digest}.pt"
@@ -81,14 +81,6 @@ class Checkpoints:
         remove(self._folder)
 
 
-def remove(path: Path) -> None:
-    """Remove a file, or whatever lies in its place."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
 def save_tensors(path: Path, content: Mapping[str, Any]) -> str:
     """Write tensors and plain values to a file that its owner alone can read, and wait until it is on the disk.
 
@@ -97,7 +89,7 @@ def save_tensors(path: Path, content: Mapping[str, Any]) -> str:
     """
     import torch
 
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+    with naming(path), open(path, "wb", opener=private) as file:
         writer = _HashingWriter(file)
         torch.save(content, cast(IO[bytes], writer))
         file.flush()

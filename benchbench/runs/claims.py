@@ -22,6 +22,8 @@ from types import TracebackType
 
 from filelock import FileLock
 
+from benchbench.runs.files import naming
+
 LEASE_SECONDS = 60.0
 """How long a holder on another machine may be silent before its runs are taken over; it speaks three times as often."""
 
@@ -101,7 +103,7 @@ class Holder:
             return None
         claim = claims / str(latest + 1)
         try:
-            with claim.open("x", encoding="utf-8") as file:
+            with naming(claim), claim.open("x", encoding="utf-8") as file:
                 file.write(self._token)
         except FileExistsError:
             return None
@@ -116,8 +118,10 @@ class Holder:
 
     def release(self, run: Path, number: int) -> None:
         """Let others have a run. The claim stays as a file, so that numbers never come twice."""
-        if current(run) == number:
-            (_claims(run) / str(number)).write_text(_FREE, encoding="utf-8")
+        claim = _claims(run) / str(number)
+        # In place, which a full disk allows; what cannot be written ends with its holder.
+        with suppress(OSError), claim.open("r+", encoding="utf-8") as file:
+            file.write(_FREE.ljust(len(self._token)))
 
     def _is_over(self, claim: Path) -> bool:
         token = _read(claim)
@@ -150,7 +154,9 @@ class Holder:
                 continue
 
     def _beat(self, count: int) -> None:
-        (self._folder / self._token).write_text(f"{self._machine}\n{count}", encoding="utf-8")
+        path = self._folder / self._token
+        with naming(path):
+            path.write_text(f"{self._machine}\n{count}", encoding="utf-8")
 
     def _lock_file(self, token: str) -> Path:
         return self._folder / f"{token}.lock"
@@ -163,7 +169,8 @@ class Holder:
 def current(run: Path) -> int:
     """Return the number of a run's latest claim, 0 if there has never been one."""
     try:
-        return max((int(file.name) for file in _claims(run).iterdir()), default=0)
+        # A file server may leave files of its own there.
+        return max((int(file.name) for file in _claims(run).iterdir() if file.name.isdecimal()), default=0)
     except FileNotFoundError:
         return 0
 
@@ -233,6 +240,6 @@ def _claims(run: Path) -> Path:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8", errors="replace").strip()
     except FileNotFoundError:
         return ""

@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from benchbench.runs import claims
-from benchbench.runs.checkpoint import Checkpoints, UnusableCheckpointError, load_intact, remove
+from benchbench.runs.checkpoint import Checkpoints, UnusableCheckpointError, load_intact
 from benchbench.runs.checksums import DamagedError, digest_of, sealed, unsealed
+from benchbench.runs.files import append, private_folder, remove, write_whole
 from benchbench.sharpness import RunSharpness
 from benchbench.values import DiagnosticRecord, EpochRecord, Frozen, RunResult, RunSpec, Submission
 
@@ -138,8 +139,7 @@ class RunFolder:
         """
         if not self.held:
             return
-        self.path.mkdir(parents=True, exist_ok=True)
-        self.path.chmod(0o700)  # logs and weights are the user's own affair
+        private_folder(self.path)  # logs and weights are the user's own affair
         left = (self.result_file, self.metrics_file, self.diagnostics_file, self.sharpness_file, self.log_file)
         for file in () if self.measurable(spec) else (*left, self.weights_file):
             remove(file)
@@ -149,21 +149,19 @@ class RunFolder:
         """Add a line to the metrics."""
         if not self.held:
             return
-        with self.metrics_file.open("ab") as file:
-            file.write(self._line(record))
+        append(self.metrics_file, self._line(record))
 
     def append_diagnostics(self, record: DiagnosticRecord) -> None:
         """Add a line to the diagnostics."""
-        with self.diagnostics_file.open("ab") as file:
-            file.write(self._line(record))
+        append(self.diagnostics_file, self._line(record))
 
     def rewind(self, records: Sequence[EpochRecord], diagnostics: Sequence[DiagnosticRecord] = ()) -> None:
         """Let the metrics and the diagnostics be these, each file in one piece or not at all."""
         if not self.held:
             return
-        _replace(self.metrics_file, b"".join(map(self._line, records)))
+        write_whole(self.metrics_file, b"".join(map(self._line, records)))
         if diagnostics:
-            _replace(self.diagnostics_file, b"".join(map(self._line, diagnostics)))
+            write_whole(self.diagnostics_file, b"".join(map(self._line, diagnostics)))
 
     def finish(self, result: RunResult) -> None:
         """Write the result, in one piece or not at all; after a conclusive one, checkpoints have no use."""
@@ -290,7 +288,7 @@ class RunFolder:
         return text
 
     def _write(self, path: Path, text: str) -> None:
-        _replace(path, sealed(text, _place(path)))
+        write_whole(path, sealed(text, _place(path)))
 
     def _line(self, record: EpochRecord | DiagnosticRecord) -> bytes:
         file = self.metrics_file if isinstance(record, EpochRecord) else self.diagnostics_file
@@ -381,23 +379,3 @@ def _digest(path: Path) -> str | None:
         return digest_of(path)
     except OSError:
         return None
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file in one piece or not at all.
-
-    Raises:
-        OSError: It cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())  # or a power cut could leave an empty file under the new name
-        if path.is_dir():
-            remove(path)
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import signal
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from benchbench.engines import Engine, Job, submissions
+from benchbench.engines import FORK_SERVER, Engine, Job, submissions
+from benchbench.plugins import describe_exception
 from benchbench.provenance import InstalledCode
+from benchbench.runs import claims
 from benchbench.runs.claims import Holder
 from benchbench.runs.folder import RunFolder, Tail
 from benchbench.scheduling.memory import MemoryNeeds
@@ -40,7 +42,7 @@ class Event:
         spec: The run.
         record: For `epoch`: what the epoch gave.
         result: For `planned`, `retried` and `ended`: the result.
-        alone: For `retried`: whether it shares the memory that ran out with no other run this time.
+        alone: For `retried`: whether it shares the device, or the machine, with no other run this time.
     """
 
     kind: Literal["planned", "waiting", "submitted", "started", "epoch", "retried", "stopping", "ended"]
@@ -60,8 +62,8 @@ class _Active:
     spec: RunSpec
     folder: RunFolder
     tail: Tail
-    attempt: int = 1
     alone: Shortage = ""
+    shown: bool = False
 
 
 @dataclass
@@ -99,6 +101,8 @@ class Runner:
     _memory: MemoryNeeds = field(default_factory=MemoryNeeds, init=False)
     _active: dict[str, _Active] = field(default_factory=dict, init=False)
     _elsewhere: set[str] = field(default_factory=set, init=False)
+    _lost_attempts: Counter[str] = field(default_factory=Counter, init=False)
+    _lost_servers: Counter[str] = field(default_factory=Counter, init=False)
 
     def __post_init__(self) -> None:
         self._holder = Holder(self.runs_dir)
@@ -118,10 +122,10 @@ class Runner:
         with self._holder, sigterm_as_interrupt():
             try:
                 self._work_off(queue)
-            except BaseException:
+            except BaseException as error:
                 self._stop()
                 with uninterruptible():
-                    self._track_interrupted()
+                    self._track_interrupted(error)
                 raise
             self._recorder.close(finished=True)
             self.results |= self._recorder.kept
@@ -232,10 +236,17 @@ class Runner:
                 self._close(active, ended)
             submissions.forget(folder)
             return
+        if self._lost_attempts[spec.key] >= ATTEMPTS:
+            message = f"other commands have taken it over, {ATTEMPTS} times, and have not ended it"
+            result = RunResult(key=spec.key, outcome="crashed", message=message)
+            folder.finish(result)
+            self._record(active, result)
+            return
         self._active[spec.key] = active
         if again:
             folder.forget()
         self._submit(active)
+        active.shown = True
         self.observe(Event("started", spec))
 
     def _submit(self, active: _Active) -> None:
@@ -251,20 +262,40 @@ class Runner:
     def _settle(self, active: _Active, result: RunResult, queue: deque[PlannedRun]) -> None:
         """Record how a run ended, and start it again when its process died, or others may have taken its memory."""
         if not active.folder.held:
-            self._hand_over(active, queue)
-            return
+            if not self._claim_again(active):
+                self._hand_over(active, queue)
+                return
+            message = f"the run's folder, {active.folder.path}, has disappeared"
+            result = RunResult(key=result.key, outcome="crashed", message=message)
+            active.folder.finish(result)
         self._show(active)
         had_company = int(result.environment.get("concurrent_runs", "1")) > 1
-        crowded_out = result.out_of_memory if had_company and not active.alone else ""
-        if crowded_out or (result.outcome == "crashed" and active.attempt < ATTEMPTS):
+        alone = result.out_of_memory if had_company and not active.alone else ""
+        # Any of the runs can have killed the server: those that have lost two are tried one by one.
+        lost_server = FORK_SERVER in result.environment and not active.alone
+        if lost_server:
+            self._lost_servers[result.key] += 1
+            alone = "host" if self._lost_servers[result.key] > 1 else ""
+        elif result.outcome == "crashed":
+            self._lost_attempts[result.key] += 1
+        again = result.outcome == "crashed" and self._lost_attempts[result.key] < ATTEMPTS
+        if alone or again:
             self._recorder.discard(result.key)
-            active.attempt += 1
-            active.alone = active.alone or crowded_out
+            active.alone = active.alone or alone
             self._submit(active)
-            self.observe(Event("retried", active.spec, result=result, alone=bool(crowded_out)))
+            self.observe(Event("retried", active.spec, result=result, alone=bool(alone)))
         else:
             del self._active[result.key]
             self._record(active, result)
+
+    def _claim_again(self, active: _Active) -> bool:
+        """Claim a run again whose claim is lost with its folder; `False` where another command has claimed it."""
+        if claims.current(active.folder.path) > (active.folder.claim or 0):
+            return False
+        number = self._holder.claim(active.folder.path)
+        if number is not None:
+            active.folder = replace(active.folder, claim=number)
+        return number is not None
 
     def _record(self, active: _Active, result: RunResult) -> None:
         """Record how a run ended, and let it go."""
@@ -276,6 +307,7 @@ class Runner:
         """Leave a run to the invocation that has taken it over while this one was silent, and wait for its end."""
         del self._active[active.spec.key]
         self._recorder.discard(active.spec.key)
+        self._lost_attempts[active.spec.key] += 1
         self._elsewhere.add(active.spec.key)
         self.observe(Event("waiting", active.spec))
         queue.append(PlannedRun(active.spec, replace(active.folder, claim=None), "to run", None))
@@ -301,18 +333,23 @@ class Runner:
             with uninterruptible():
                 self.engine.stop(at_once=True)
 
-    def _track_interrupted(self) -> None:
+    def _track_interrupted(self, error: BaseException) -> None:
+        by_the_user = isinstance(error, KeyboardInterrupt)
+        why = (
+            "stopped by the user" if by_the_user else f"stopped by the end of its command: {describe_exception(error)}"
+        )
         for active in self._active.values():
-            if not active.folder.held:
-                self._recorder.discard(active.spec.key)
-                continue
             result = active.folder.result()
+            if not active.folder.held or (result is None and not active.shown):  # of which nobody has been told
+                self._recorder.discard(active.spec.key)
+                self._release(active)
+                continue
             if result is None:
-                result = RunResult(key=active.spec.key, outcome="interrupted", message="stopped by the user")
+                result = RunResult(key=active.spec.key, outcome="interrupted", message=why)
                 with suppress(OSError):  # a full disk, say, which may be why this command ends
                     active.folder.finish(result)
             self._record(active, result)
         try:
             self._recorder.close(finished=False)
-        except TrackingLostError as error:
-            self.warn(str(error))
+        except TrackingLostError as lost:
+            self.warn(str(lost))

@@ -18,7 +18,7 @@ from benchbench.devices import use
 from benchbench.execution import backends, parts
 from benchbench.execution.buffers import ModelBuffers, normalizers_of
 from benchbench.plugins import describe_exception
-from benchbench.runs.checkpoint import remove
+from benchbench.runs.files import remove
 from benchbench.runs.folder import RunFolder
 from benchbench.sharpness import SharpnessSettings
 from benchbench.sharpness.values import PREFIX, RunSharpness

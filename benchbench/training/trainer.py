@@ -7,6 +7,7 @@ import os
 import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -228,7 +229,8 @@ def run_in_folder(
         own_process: Whether this process does nothing else, so that its memory is the run's.
         stop: Looked at after every step: whether the run shall leave a checkpoint and end as `interrupted`.
     """
-    folder = folder.as_claimed()
+    # A plugin may change the current folder.
+    folder, data = replace(folder.as_claimed(), path=folder.path.absolute()), data.absolute()
     result = folder.measurable(spec)
     if result is None:
         with present(_place(device)) as at_work:
