@@ -127,6 +127,7 @@ def run(
             are done then, and the same call writes them to it.
         KeyboardInterrupt: On Ctrl-C or SIGTERM, after everything has been put in order.
     """
+    from benchbench.runs.presence import at_work
     from benchbench.scheduling.runner import Runner
     from benchbench.tracking import Tracker
 
@@ -136,6 +137,11 @@ def run(
     for remark in remarks(suite):
         warn(str(remark))
     tracker = Tracker(tracking_uri)
+    if engine in ("local", "inline") and (others := at_work()):
+        warn(
+            f"other commands have {others} run{'s' * (others > 1)} at work on this machine: cores are not shared "
+            "out between commands, so the times of both mean little; --slots and --devices say what this one takes"
+        )
     chosen = engine_of(suite, engine, slots=slots, devices=devices, slots_per_device=slots_per_device, address=address)
     runner = Runner(suite, chosen, tracker, runs_dir or RUNS_DIR, data, observe, force, warn, keep_stale)
     if wait:

@@ -52,6 +52,14 @@ def present(device: str) -> Iterator[Callable[[], int]]:
         own.with_suffix(".lock").unlink(missing_ok=True)
 
 
+def at_work() -> int:
+    """Return how many runs of this machine train now, on whatever device; 0 where that cannot be known."""
+    try:
+        return sum(len(_at_work(device)) for device in _folder().iterdir())
+    except OSError:
+        return 0
+
+
 def _folder() -> Path:
     named = os.environ.get(PRESENCE_DIR)
     return Path(named) if named else Path(tempfile.gettempdir()) / f"benchbench-{os.getuid()}"

@@ -5,8 +5,12 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import shutil
+import signal
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -14,6 +18,67 @@ from torch import Tensor
 
 from benchbench.workloads import Setup, Workload
 from tests.stubs import LineTask
+
+
+class Vanishing(LineTask):
+    """Removes the folders of all runs, as often as `times` says, counted by the lines of a file."""
+
+    def __init__(self, setup: Setup, runs: str, marker: str, times: int = 99) -> None:
+        super().__init__(setup)
+        self._runs, self._marker, self._times = Path(runs), Path(marker), times
+
+    def batches(self, epoch: int) -> Iterator[Tensor]:
+        with self._marker.open("a+") as file:
+            file.seek(0)
+            if epoch == 2 and len(file.readlines()) < self._times:
+                file.write("removed\n")
+                for folder in self._runs.glob("[!.]*"):
+                    shutil.rmtree(folder)
+        yield from super().batches(epoch)
+
+
+def _leave(what: str) -> None:
+    """Change what the process has, in one of several ways."""
+    if what == "folder":
+        os.chdir("/")
+    elif what == "mask":
+        os.umask(0o777)
+    elif what == "signals":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    elif what == "environment":
+        os.environ["MLFLOW_TRACKING_URI"] = "sqlite:////nowhere/at/all.db"
+        os.environ["TMPDIR"] = "/nowhere"
+    elif what == "streams":
+        sys.stdout.close()
+        sys.stderr.close()
+    elif what == "descriptors":
+        os.close(1)
+        os.close(2)
+
+
+class Rude(LineTask):
+    """Changes its process when it is set up, with every batch, or both."""
+
+    def __init__(self, setup: Setup, what: str) -> None:
+        super().__init__(setup)
+        self._what = what
+        _leave(what)
+
+    def batches(self, epoch: int) -> Iterator[Tensor]:
+        for batch in super().batches(epoch):
+            with suppress(OSError):
+                _leave(self._what)
+            yield batch
+
+
+class Parricide(LineTask):
+    """Kills the process that its own was forked from."""
+
+    def batches(self, epoch: int) -> Iterator[Tensor]:
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(60)
+        yield from super().batches(epoch)
 
 
 class Hungry(LineTask):
@@ -100,3 +165,18 @@ def _listening(setup: Setup, *, folder: str) -> LineTask:
 
 listening = Workload(_listening, trial=False)
 stubborn = Workload(Stubborn, trial=False)
+
+
+def _vanishing(setup: Setup, *, runs: str, marker: str, times: int = 99) -> LineTask:
+    return Vanishing(setup, runs, marker, times)
+
+
+vanishing = Workload(_vanishing, trial=False)
+
+
+def _rude(setup: Setup, *, what: str) -> LineTask:
+    return Rude(setup, what)
+
+
+rude = Workload(_rude)
+parricide = Workload(Parricide, trial=False)
