@@ -13,6 +13,7 @@ import torch
 
 from benchbench.datasets import REMEDIES, Traits
 from benchbench.datasets.streaming import DecodedImages, ImageFiles, Reader, StreamedImages
+from benchbench.runs.files import naming
 
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet, as torchvision's own models use them."""
@@ -125,6 +126,9 @@ def _write_cache(path: Path, names: list[str], resize: int) -> None:
     unfinished = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         written = np.lib.format.open_memmap(unfinished, "w+", np.uint8, (len(names), 3, resize, resize))
+        # What does not fit on the disk would end the process as soon as it is written through the memory.
+        with naming(path), unfinished.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, unfinished.stat().st_size)
         start = 0
         for pixels in images.source(unscaled, torch.device("cpu"), augment=False).evaluation():
             written[start : start + len(pixels)] = pixels.round().to(torch.uint8).numpy()

@@ -18,6 +18,7 @@ from benchbench.devices.kinds import kind_of
 from benchbench.distribution import installing
 from benchbench.engines import EngineError, Job
 from benchbench.engines.slots import Slot
+from benchbench.runs.files import write_whole
 from benchbench.runs.folder import RunFolder
 from benchbench.values import RunResult, RunSpec
 
@@ -163,7 +164,7 @@ class RayEngine:
             # A worker can die after its run has ended; what is on the disk then is all there is to know.
             return job.folder.result() or _broken(job, error)
         for name, content in files.items() if job.folder.held else ():
-            (job.folder.path / name).write_bytes(content)
+            write_whole(job.folder.path / name, content)
         return job.folder.result() or _broken(job, None)
 
 

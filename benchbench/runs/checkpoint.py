@@ -86,14 +86,27 @@ def save_tensors(path: Path, content: Mapping[str, Any]) -> str:
 
     Returns:
         The digest of the file.
+
+    Raises:
+        OSError: It cannot be written; nothing of it is left.
+        RuntimeError: torch cannot write this.
     """
     import torch
 
-    with naming(path), open(path, "wb", opener=private) as file:
-        writer = _HashingWriter(file)
-        torch.save(content, cast(IO[bytes], writer))
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with naming(path), open(path, "wb", opener=private) as file:
+            writer = _HashingWriter(file)
+            try:
+                torch.save(content, cast(IO[bytes], writer))
+            except RuntimeError:  # torch's own about what the system had said
+                if writer.error is not None:
+                    raise writer.error from None
+                raise
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        path.unlink(missing_ok=True)  # a disk that is full has no room for it
+        raise
     return str(writer.digest.hexdigest())
 
 
@@ -171,11 +184,16 @@ class _HashingWriter:
 
     def __init__(self, file: IO[bytes]) -> None:
         self.digest = new_digest()
+        self.error: OSError | None = None
         self._file = file
 
     def write(self, data: bytes) -> int:
         self.digest.update(data)
-        return self._file.write(data)
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
 
     def flush(self) -> None:
         self._file.flush()

@@ -224,14 +224,17 @@ def _identify(runs: Path) -> None:
     """Give a folder an identity, unless it has one."""
     made = runs / f"{_IDENTITY}.{os.getpid()}.{secrets.token_hex(4)}"
     if not identity(runs):
-        made.write_text(secrets.token_hex(8), encoding="utf-8")
         try:
-            os.link(made, runs / _IDENTITY)
-        except FileExistsError:  # another command was faster
-            pass
-        except OSError:  # a file system without links
-            made.replace(runs / _IDENTITY)
-        made.unlink(missing_ok=True)
+            with naming(made):
+                made.write_text(secrets.token_hex(8), encoding="utf-8")
+            try:
+                os.link(made, runs / _IDENTITY)
+            except FileExistsError:  # another command was faster
+                pass
+            except OSError:  # a file system without links
+                made.replace(runs / _IDENTITY)
+        finally:
+            made.unlink(missing_ok=True)
 
 
 def _claims(run: Path) -> Path:

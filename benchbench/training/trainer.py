@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
+import sys
 import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -33,6 +35,9 @@ from benchbench.values import EpochRecord, Memory, Metrics, Outcome, RunResult, 
 from benchbench.workloads import DATA, Task
 
 _TRACEBACK_LINES = 12
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Errors of a disk that takes no more."""
 
 _LOG_LINES = 200
 
@@ -278,8 +283,12 @@ def _trained(
         ran_out = shortage_in(folder.log_tail(_LOG_LINES))  # where the other rank has said why
         result = settle(RunResult(key=spec.key, outcome="crashed", message=str(error), out_of_memory=ran_out))
     except (Exception, SystemExit) as error:  # noqa: BLE001 - one run's failure is a value, whatever its cause
-        traceback.print_exc()
-        lines = traceback.format_exc().strip().splitlines()[-_TRACEBACK_LINES:]
+        if isinstance(error, OSError) and error.errno in _FULL:  # no line of code is to blame
+            lines = [f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)]
+            print(lines[0], file=sys.stderr, flush=True)
+        else:
+            traceback.print_exc()
+            lines = traceback.format_exc().strip().splitlines()[-_TRACEBACK_LINES:]
         ran_out = shortage_of(error)
         result = settle(RunResult(key=spec.key, outcome="failed", message="\n".join(lines), out_of_memory=ran_out))
     if _is_probed(spec, result):

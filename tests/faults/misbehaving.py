@@ -81,6 +81,21 @@ class Parricide(LineTask):
         yield from super().batches(epoch)
 
 
+class Filling(LineTask):
+    """Fills a disk before its second epoch, where a file says that it shall."""
+
+    def __init__(self, setup: Setup, disk: str) -> None:
+        super().__init__(setup)
+        self._disk = Path(disk)
+
+    def batches(self, epoch: int) -> Iterator[Tensor]:
+        if epoch == 2 and (self._disk / "fill").exists():
+            with (self._disk / "ballast").open("wb", buffering=0) as file, suppress(OSError):
+                while True:
+                    file.write(bytes(4096))
+        yield from super().batches(epoch)
+
+
 class Hungry(LineTask):
     """Asks for more memory than its process may have."""
 
@@ -180,3 +195,10 @@ def _rude(setup: Setup, *, what: str) -> LineTask:
 
 rude = Workload(_rude)
 parricide = Workload(Parricide, trial=False)
+
+
+def _filling(setup: Setup, *, disk: str) -> LineTask:
+    return Filling(setup, disk)
+
+
+filling = Workload(_filling, trial=False)

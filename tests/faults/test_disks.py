@@ -9,11 +9,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchbench import api
+from benchbench.datasets import folder
+from benchbench.runs.checkpoint import Checkpoints
 from benchbench.runs.folder import RunFolder
 from tests.conftest import benchbench
-from tests.faults.conftest import numbers
+from tests.faults.conftest import MISBEHAVING, numbers
 from tests.lines import SUITE, kinds, mlflow_client, run_inline, tracked
 
 Check = Callable[[Path], None]
@@ -36,9 +39,11 @@ def test_a_disk_that_is_full_from_the_start_is_said_in_a_line(
     ballast = fill(small_disk)
     runs = ["--runs-dir", str(small_disk / "runs")]
     command = benchbench("run", str(path), *runs, cwd=workplace)
-    assert command.returncode != 0
+    assert command.returncode == 2
     assert "Traceback" not in command.stderr
-    assert "No space left on device" in command.stderr
+    last = command.stderr.splitlines()[-1]
+    assert last.startswith(f"error: {small_disk}/runs"), command.stderr
+    assert last.endswith(": No space left on device")
     ballast.unlink()
     assert benchbench("run", str(path), *runs, cwd=workplace).returncode == 0
     assert_undisturbed(path)
@@ -59,9 +64,93 @@ def test_a_disk_that_fills_up_in_the_middle_loses_nothing(
 
     with pytest.raises(OSError, match="No space left"):
         api.run(suite, engine="inline", runs_dir=runs, observe=fill_after_the_first_end)
+    said = [row.result.message for row in api.rows(suite, runs_dir=runs) if row.result and not row.result.conclusive]
+    assert "stopped by the user" not in said
     ballast[0].unlink()
     api.run(suite, engine="inline", runs_dir=runs)
     assert_undisturbed(path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["inline", "local"])
+def test_runs_on_a_disk_that_fills_up_meanwhile_name_it_and_go_on_when_there_is_room(
+    engine: str, small_disk: Path, workplace: Path, write_suite: Callable[..., Path]
+) -> None:
+    text = SUITE.replace("STUBS:line", f"{MISBEHAVING}:filling").replace("steps: 4", f"disk: {small_disk}")
+    path = str(write_suite(text.replace("seeds: [0, 1]", "seeds: [0]")))
+    options = ["--runs-dir", str(small_disk / "runs"), "--engine", engine, "--slots", "1"]
+    (small_disk / "fill").touch()
+    full = benchbench("run", path, *options, cwd=workplace)
+    assert full.returncode in (1, 2)
+    shown = " ".join((full.stderr + full.stdout).split())
+    assert "No space left on device" in shown
+    assert f"{small_disk}/runs/" in shown
+    assert "stopped by the user" not in shown
+    assert "Traceback" not in full.stderr
+    for name in ("fill", "ballast"):
+        (small_disk / name).unlink()
+    done = benchbench("run", path, *options, cwd=workplace)
+    assert done.returncode == 0, done.stderr
+    suite = api.load_suite(path)
+    results = [row.result for row in api.rows(suite, runs_dir=small_disk / "runs")]
+    assert {result.outcome for result in results if result} == {"finished"}
+    assert [len(RunFolder(small_disk / "runs" / spec.key).records()) for spec in suite.specs] == [3, 3]
+
+
+@pytest.mark.parametrize("earlier", [0, 1])
+def test_a_checkpoint_without_room_is_left_out_and_takes_up_none(small_disk: Path, earlier: int) -> None:
+    checkpoints = Checkpoints(small_disk / "checkpoints")
+    for step in range(earlier):
+        checkpoints.save(step, {"small": torch.zeros(10)})
+    before = shutil.disk_usage(small_disk).free
+    with pytest.raises(OSError, match="No space left") as raised:
+        checkpoints.save(7, {"large": torch.zeros(2**20)})
+    assert str(raised.value.filename).startswith(str(small_disk))
+    assert len(checkpoints.files()) == earlier
+    assert shutil.disk_usage(small_disk).free >= before - 4096
+
+
+@pytest.mark.slow
+def test_a_full_disk_for_temporary_files_is_named(
+    small_disk: Path, workplace: Path, write_suite: Callable[..., Path], assert_undisturbed: Check
+) -> None:
+    path = write_suite(SUITE)
+    fill(small_disk)
+    command = benchbench("run", str(path), cwd=workplace, TMPDIR=str(small_disk))
+    assert "Traceback" not in command.stderr
+    if command.returncode != 0:
+        assert str(small_disk) in command.stderr.splitlines()[-1]
+        assert benchbench("run", str(path), cwd=workplace).returncode == 0
+    assert_undisturbed(path)
+
+
+@pytest.mark.slow
+def test_a_tracking_store_on_a_full_disk_is_named_and_written_later(
+    small_disk: Path, workplace: Path, write_suite: Callable[..., Path], assert_undisturbed: Check
+) -> None:
+    path = write_suite(SUITE)
+    shutil.move(workplace / "mlflow.db", small_disk / "mlflow.db")
+    ballast = fill(small_disk)
+    where = ["--tracking-uri", f"sqlite:///{small_disk}/mlflow.db"]
+    command = benchbench("run", str(path), *where, cwd=workplace)
+    assert command.returncode != 0
+    assert "Traceback" not in command.stderr
+    assert str(small_disk) in "".join(command.stderr.split())
+    ballast.unlink()
+    again = benchbench("run", str(path), *where, cwd=workplace)
+    assert again.returncode == 0, again.stderr
+    shutil.copy(small_disk / "mlflow.db", workplace / "mlflow.db")
+    assert_undisturbed(path)
+
+
+def test_a_cache_of_images_without_room_is_named(small_disk: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    with pytest.raises(OSError, match="No space left") as raised:
+        folder._write_cache(small_disk / "cache.npy", [str(tmp_path / "a.png")], 2048)
+    assert raised.value.filename == str(small_disk / "cache.npy")
+    assert not list(small_disk.iterdir())
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from benchbench.runs.files import naming
 from benchbench.workloads.text.corpora import EXTRA, digest
 
 if TYPE_CHECKING:
@@ -172,8 +173,12 @@ def _save(tokenizer: tokenizers.Tokenizer, path: Path) -> None:
     """Write in one piece: runs that start together may train the same tokenizer."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(tokenizer.to_str(), encoding="utf-8")
-    temporary.replace(path)
+    try:
+        with naming(path):
+            temporary.write_text(tokenizer.to_str(), encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _lines(text: str) -> Iterator[str]:
