@@ -217,7 +217,7 @@ def _process(job: Job, slot: Slot, company: c_int, preload: Sequence[str]) -> Fo
 def _crash(running: _Running) -> RunResult:
     code = running.process.exitcode or 0
     if code == _UNKNOWN_STATUS and has_died(running.server):
-        message = "the server that had forked the run's process was killed"
+        message = "the server that had forked it was killed"
         return _broken(running.job, "crashed", message, environment={FORK_SERVER: "killed"})
     if code >= 0:
         return _broken(running.job, "crashed", f"exited with status {code}")

@@ -72,15 +72,6 @@ class Rude(LineTask):
             yield batch
 
 
-class Parricide(LineTask):
-    """Kills the process that its own was forked from."""
-
-    def batches(self, epoch: int) -> Iterator[Tensor]:
-        os.kill(os.getppid(), signal.SIGKILL)
-        time.sleep(60)
-        yield from super().batches(epoch)
-
-
 class Filling(LineTask):
     """Fills a disk before its second epoch, where a file says that it shall."""
 
@@ -194,7 +185,6 @@ def _rude(setup: Setup, *, what: str) -> LineTask:
 
 
 rude = Workload(_rude)
-parricide = Workload(Parricide, trial=False)
 
 
 def _filling(setup: Setup, *, disk: str) -> LineTask:

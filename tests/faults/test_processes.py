@@ -222,21 +222,6 @@ def test_a_run_whose_start_was_broken_off_does_not_go_on_unseen(
     assert hanging.folder.result() is None
 
 
-@pytest.mark.slow
-def test_a_plugin_that_kills_the_server_again_and_again_ends_no_other_run(
-    workplace: Path, write_suite: Callable[..., Path], assert_undisturbed: Callable[[Path], None]
-) -> None:
-    text = SUITE.replace("steps: 4", "steps: 4, pause: 0.3")
-    path = write_suite(text)
-    extra = f'workloads:\n  other: {{workload: "{MISBEHAVING}:parricide", epochs: 1, batch_size: 8}}'
-    both = write_suite(text.replace("workloads:", extra), "both.yaml")
-    rows = api.run(both, slots=2)
-    assert {row.result.outcome for row in rows if row.result and row.spec.workload_label == "line"} == {"finished"}
-    assert {row.result.outcome for row in rows if row.result and row.spec.workload_label == "other"} == {"crashed"}
-    found = {row.spec.key for row in rows if row.spec.workload_label == "line"}
-    assert found == {spec.key for spec in api.load_suite(path).specs}
-
-
 def test_a_command_says_that_others_use_the_cores_too(workplace: Path, write_suite: Callable[..., Path]) -> None:
     said: list[str] = []
     path = write_suite(ONE)
