@@ -17,8 +17,8 @@ from multiprocessing.connection import wait
 from multiprocessing.util import Finalize
 from types import ModuleType
 
-from benchbench.temporary import TemporaryFolder
 from benchbench.runs.files import naming
+from benchbench.temporary import TemporaryFolder
 
 _MOMENT = 1.0
 """Seconds within which the system brings a killed process to its end."""
@@ -71,9 +71,9 @@ def start_fork_server(preload: Sequence[str]) -> None:
     Args:
         preload: Modules to load.
     """
-    _keep_sockets_apart()
     multiprocessing.get_context("forkserver").set_forkserver_preload(list(preload))
     with naming(tempfile.gettempdir()), held_back(signal.SIGUSR2, signal.SIGINT):
+        _keep_sockets_apart()
         resource_tracker.ensure_running()  # it ignores SIGTERM itself; started below, it would lift the hold
         with held_back(signal.SIGTERM):
             forkserver.ensure_running()
