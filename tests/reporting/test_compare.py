@@ -36,6 +36,12 @@ def test_z_is_the_difference_over_its_standard_error():
     assert lines(table)["A"][:4] == ["92.00 ± 2.00", "95.00 ± 1.00", "-3.00", f"{z:+.2f}"]
 
 
+def test_each_side_has_its_own_number_of_runs():
+    table = comparison(suite({"A": ""}), rows("A", 0.90, 0.92, 0.94), publication("95.00 ± 1.00", n=12))
+    z = (92 - 95) / math.sqrt(2**2 / 3 + 1**2 / 12)
+    assert table.rows[0].cells[3].figures[0].mean == pytest.approx(z)
+
+
 @pytest.mark.parametrize(
     ("text", "verdict"),
     [

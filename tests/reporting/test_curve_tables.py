@@ -109,6 +109,29 @@ def test_the_cost_at_the_target_is_the_median_over_seeds_and_misses_are_infinite
     assert any("target reached by 1 of 3 seeds" in note for note in table.notes)
 
 
+@pytest.mark.parametrize(
+    ("outcome", "median", "share"),
+    [("failed", "*", "1 of 3 seeds"), ("crashed", "*", "1 of 3 seeds"), ("diverged", "10", "")],
+)
+def test_a_run_that_broke_has_reached_nothing_and_one_that_diverged_what_it_had_before(outcome, median, share):
+    rows = [run("cheap", seed, [0.8, 0.9], outcome=outcome) for seed in (0, 1)] + [run("cheap", 2, [0.8, 0.9])]
+    table = only_table(targeted(), rows)
+    assert texts(table)["cheap"]["steps"] == median
+    assert any(share in note for note in table.notes)
+    made = targeted().model_copy(update={"tables": ("profile",)})
+    scores = {line.headers[-1]: line.cells[0].text for line in only_table(made, rows).rows}
+    assert scores == {"cheap": "1.00" if outcome == "diverged" else "0.00", "dear": "*"}
+
+
+def test_costs_of_thousands_are_compared_as_numbers():
+    rows = [run("cheap", 0, [0.9]), run("dear", 0, [0.8], hvps=1000)]
+    shown = {
+        line.headers[-1]: [(figure.value, figure.marks) for figure in line.cells[3].figures]
+        for line in only_table(targeted((0,)), rows).rows
+    }
+    assert shown == {"cheap": [("10", ("best",))], "dear": [("3,010", ("second",))]}
+
+
 def test_measured_operations_are_a_currency_where_they_were_measured():
     measured = run("dear", 0, [0.5, 0.9], hvps=10)
     measured = measured.model_copy(update={"result": measured.result.model_copy(update={"gc_measured": 3.1})})

@@ -91,3 +91,15 @@ def test_a_method_of_which_seeds_are_still_missing_has_no_place_and_no_mark():
     assert {line.headers[-1]: line.cells[0].text for line in ranking.rows} == {"best": "1", "part": "*"}
     assert f"*: no place without all seeds: 5 of {len(SEEDS)} run: part." in ranking.notes
     assert "Differences are not tested: no two methods have a number of every seed." in accuracy.notes
+
+
+@pytest.mark.parametrize("outcome", ["diverged", "failed", "crashed", "timeout", "interrupted"])
+def test_the_last_accuracy_of_a_run_that_broke_is_in_no_order_mean_or_test(outcome):
+    made = suite({"best": "", "gone": ""}, seeds=SEEDS, tables=("ranking", "accuracy", "pareto"))
+    broken = row("gone", 0, 0.999, outcome=outcome)
+    ranking, accuracy, _, pareto = tables(made, [*rows("best", *BEST), broken, *rows("gone", *CLOSE)[1:]])
+    assert {line.headers[-1]: line.cells[0].text for line in ranking.rows} == {"best": "1", "gone": "*"}
+    assert {line.headers[-1]: line.cells[0].text for line in accuracy.rows}[
+        "gone"
+    ] == f"94.98 ± 0.23 (n=5; 1 {outcome})"
+    assert [line.cells[2].text for line in pareto.rows] == ["✓", "–"]

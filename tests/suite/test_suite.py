@@ -92,6 +92,35 @@ methods:
     assert b.schedule == {"rho": Linear(end_factor=2.0), "lr": steps}
 
 
+@pytest.mark.parametrize(
+    ("missing", "counts"),
+    [([], "of v"), (["of v"], "of A"), (["of v", "of A"], "of w"), (["of v", "of A", "of w"], "of methods")],
+)
+def test_of_several_schedules_of_one_value_the_most_specific_one_counts(
+    write: Write, missing: list[str], counts: str
+) -> None:
+    """By workload for a method, by method, by workload, by default for methods, by default for workloads."""
+    ends = {"of workloads": 0.1, "of methods": 0.2, "of w": 0.3, "of A": 0.4, "of v": 0.5}
+    said = {
+        name: "" if name in missing else f"schedule: {{lr: {{name: linear, end_factor: {end}}}}}"
+        for name, end in ends.items()
+    }
+    suite = suites.load(
+        write(f"""\
+name: small
+seeds: [0]
+defaults:
+  workloads: {{batch_size: 16, epochs: 5, {said["of workloads"]}}}
+  methods: {{optimizer: one, {said["of methods"]}}}
+workloads:
+  w: {{{said["of w"]}}}
+methods:
+  A: {{lr: 0.1, {f"{said['of A']}, " if said["of A"] else ""}overrides: {{w: {{{said["of v"]}}}}}}}
+""")
+    )
+    assert suite.specs[0].schedule == {"lr": Linear(end_factor=ends[counts])}
+
+
 def test_overrides_of_a_workload_beat_the_method(write: Write) -> None:
     text = SMALL.replace("methods:", "  v: {epochs: 1, batch_size: 4, schedule: {name: cosine}}\nmethods:")
     text += "    # for one workload\n".replace("    #", "  #")

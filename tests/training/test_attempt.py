@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchbench.devices import use
-from benchbench.runs.checkpoint import load_tensors, same
+from benchbench.runs.checkpoint import Checkpoints, load_tensors, same
 from benchbench.runs.folder import RunFolder
 from benchbench.training import attempt
 from benchbench.training.keeper import Keeper
@@ -240,6 +240,22 @@ def test_time_and_resumption_accumulate(tmp_path: Path) -> None:
     times = [record.cost.train_seconds for record in RunFolder(tmp_path).records()]
     assert times == sorted(times)
     assert result.cost.train_seconds == times[-1] > before["seconds"] - before["warm_up"]["seconds"]
+
+
+def test_checkpoints_take_no_time_of_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a clock that moves by an hour with every checkpoint that is written, and by nothing else."""
+    hours = [0.0]
+    save = Checkpoints.save
+
+    def slow(self: Checkpoints, *arguments: Any) -> Path:
+        hours[0] += 1
+        return save(self, *arguments)
+
+    monkeypatch.setattr(Checkpoints, "save", slow)
+    monkeypatch.setattr(attempt.time, "perf_counter", lambda: 3600 * hours[0])
+    result = perform(tmp_path, small(**EVERY_STEP))
+    assert hours[0] > result.epochs  # within epochs, too
+    assert result.cost.train_seconds + (result.cost.warm_up_seconds or 0) == 0
 
 
 def test_seconds_on_two_models_of_a_device_are_never_added_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

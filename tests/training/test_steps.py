@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from benchbench.cost.ledger import Ledger
-from benchbench.execution import backends
+from benchbench.execution import backends, ranks
+from benchbench.execution.parts import Evaluated, Part
 from benchbench.execution.precision import LossScaler
+from benchbench.execution.ranks import Ranks
 from benchbench.objective import Objective
 from benchbench.training.steps import Training
 from benchbench.training.trainer import run
@@ -278,3 +280,103 @@ def test_a_run_has_its_backends_and_records_them() -> None:
     assert seen == [True]
     assert not torch.are_deterministic_algorithms_enabled()
     assert (result.environment["deterministic"], result.environment["accumulate"]) == ("True", "2")
+
+
+# Ranks and precision
+
+
+def dropout_of(rank: int | None) -> list[float]:
+    """Return what a rank draws for the dropout of its first step."""
+    with torch.random.fork_rng(devices=[]):
+        made = Training(spec(), CPU, DATA, None if rank is None else Ranks(rank, 4))
+        made.reseed()
+        return torch.rand(4).tolist()
+
+
+def test_every_rank_draws_dropout_of_its_own_and_the_first_that_of_a_run_alone() -> None:
+    drawn = [dropout_of(rank) for rank in range(4)]
+    assert drawn[0] == dropout_of(None)
+    assert len({tuple(each) for each in drawn}) == 4
+    assert drawn[3] == dropout_of(3)
+
+
+def test_a_scale_that_is_taken_up_again_grows_when_it_would_have_grown() -> None:
+    def finite(scaler: LossScaler, times: int) -> None:
+        for _ in range(times):
+            scaler.unscaled([scaler.scale * torch.ones(2)])
+
+    undisturbed, before, after = (LossScaler(CPU) for _ in range(3))
+    finite(undisturbed, 2000)
+    finite(before, 1500)
+    after.load_state(before.state())
+    assert after.scale.item() == undisturbed.scale.item() / 2
+    finite(after, 500)
+    assert after.scale.item() == undisturbed.scale.item()
+    after.unscaled([torch.tensor([torch.inf])])
+    again = LossScaler(CPU)
+    again.load_state(after.state())
+    assert again.overflows == 1
+
+
+def test_what_a_state_was_made_from_does_not_move_it() -> None:
+    scaler = LossScaler(CPU)
+    state = scaler.state()
+    scaler.unscaled([torch.tensor([torch.inf])])
+    assert state["scale"].item() == 2 * scaler.scale.item()
+    assert state["overflows"].item() == 0
+
+
+def test_where_another_rank_overflows_the_gradients_of_all_are_zero() -> None:
+    scaler = LossScaler(CPU)
+    [gradient] = scaler.unscaled([scaler.scale * torch.ones(2)], lambda tensors: [each + 1 for each in tensors])
+    assert gradient is not None
+    assert gradient.tolist() == [0.0, 0.0]
+    assert scaler.overflows == 1
+    assert scaler.scale.item() == LossScaler(CPU).scale.item() / 2
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> Ranks:
+    """A rank whose messages reach nobody."""
+    monkeypatch.setattr(ranks, "all_reduce", lambda *arguments: None)
+    return Ranks(0, 2)
+
+
+def test_a_gradient_that_no_rank_had_before_is_refused_and_not_dropped(alone: Ranks) -> None:
+    weights = [nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))]
+    loss = torch.tensor(1.0)
+    found = alone.summed(Evaluated(loss, [torch.ones(2), None]), weights)
+    assert found.gradients[1] is None
+    missing = alone.summed(Evaluated(loss, [None, None]), weights)  # here none, elsewhere perhaps one
+    assert missing.gradients[0] is not None
+    with pytest.raises(RuntimeError, match="has to depend on the same parameters in every step"):
+        alone.summed(Evaluated(loss, [torch.ones(2), torch.ones(2)]), weights)
+
+
+# The loss alone
+
+
+def test_the_loss_alone_is_that_of_all_parts_by_their_shares() -> None:
+    weight = nn.Parameter(torch.tensor([2.0]))
+    ledger = Ledger()
+    parts = [Part(lambda: torch.sum(weight), weight=0.25), Part(lambda: torch.sum(3 * weight), weight=0.75)]
+    objective = Objective(parts, [weight], ledger=ledger)
+    assert objective(backward=False).item() == 0.25 * 2 + 0.75 * 6
+    assert weight.grad is None
+    assert (ledger.cost(0.0).forwards, ledger.cost(0.0).gradients) == (1, 0)
+    assert objective.first_loss is not None
+    assert objective.first_loss.item() == objective().item()
+
+
+def test_the_loss_alone_has_a_graph_only_where_its_gradient_is_that_of_a_call(alone: Ranks) -> None:
+    weight = nn.Parameter(torch.tensor([2.0]))
+
+    def value(**settings: Any) -> Tensor:
+        return Objective(lambda: weight.square().sum(), [weight], **settings)(backward=False)
+
+    assert value().requires_grad
+    assert not value(clip_norm=0.1).requires_grad
+    assert not value(scaler=LossScaler(CPU)).requires_grad
+    assert not value(ranks=alone).requires_grad
+    with torch.no_grad():
+        assert not value().requires_grad

@@ -108,6 +108,27 @@ def test_tpe_learns_from_conditional_hyperparameters_and_from_trials_that_broke(
     assert all(("lr" in trial.values) == (trial.values["kind"] == {"b": 1}) for trial in end.trials)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_trial_that_diverged_counts_as_much_as_the_worst_that_did_not(sign):
+    """Scores are negative where lower is better: a diverged trial is not the best of them."""
+    space = {name: Space.model_validate(each) for name, each in SPACE.items()}
+    tpe, plain = (Tuning(budget={"trials": 30}, sampler=name) for name in ("tpe", "quasi-random"))
+    points = [propose(plain, space, i) for i in range(20)]
+    scores = [sign * (1 + distance(point)) for point in points]
+
+    def next_after(broken: float | None) -> list[object]:
+        tried = [samplers.Tried(point, broken if i % 4 == 1 else scores[i]) for i, point in enumerate(points)]
+        return [propose(tpe, space, i, tried[:i]) for i in range(12, 21)]
+
+    worst = [min(score for i, score in enumerate(scores[:n]) if i % 4 != 1) for n in range(12, 21)]
+    told = [
+        propose(tpe, space, n, [samplers.Tried(p, low if i % 4 == 1 else scores[i]) for i, p in enumerate(points[:n])])
+        for n, low in zip(range(12, 21), worst, strict=True)
+    ]
+    assert next_after(None) == told
+    assert next_after(None) != next_after(3.0)  # as the best
+
+
 @pytest.mark.parametrize("sampler", ["quasi-random", "random", "grid", "tpe"])
 def test_the_same_seed_proposes_the_same_whatever_ran_in_between(sampler):
     tuning = {"budget": {"trials": 14}, "sampler": sampler, "seed": 3}
