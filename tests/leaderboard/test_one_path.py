@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from benchbench.cli.output import Format, print_results
-from benchbench.leaderboard import site
+from benchbench.leaderboard import plots, site
 from benchbench.leaderboard.boards import Results, boards
 from benchbench.leaderboard.merge import merge
 from benchbench.leaderboard.submission import StoredRun, Submission
-from benchbench.values import Row, Suite
+from benchbench.stats import mean, sample_std
+from benchbench.values import Heading, Row, Suite
 from tests.leaderboard.made import scored, shown_boards, stored, submission
 
 Cell = tuple[str, float | None]
@@ -289,3 +290,43 @@ def test_a_number_that_no_run_can_have_measured_is_on_no_board_and_named(tmp_pat
     assert [(line.method, line.value is None, line.n) for line in board.lines] == [("B", False, 5), ("A", True, 4)]
     site.build([doctored], tmp_path / "site", "Board")
     assert "test/accuracy cannot be 4.78" in (tmp_path / "site" / "index.html").read_text("utf-8")
+
+
+def test_a_derived_target_is_that_of_the_methods_whose_runs_all_finished() -> None:
+    made = submission({"A": 0.9, "B": 0.5}, spread=0.0)
+    spec = next(spec for spec in made.suite.specs if spec.method == "B")
+    assert shown_boards(made)[0].target == pytest.approx(0.7)
+    runs = {**made.runs, spec.key: stored(spec, 0.5, outcome="failed")}
+    assert shown_boards(Submission("made", made.suite, runs))[0].target == pytest.approx(0.9)
+    del runs[spec.key]
+    assert shown_boards(Submission("made", made.suite, runs))[0].target == pytest.approx(0.9)
+
+
+def test_the_target_of_a_suite_is_one_of_its_own_metric_on_boards_by_others_too() -> None:
+    made = submission({"A": 0.9, "B": 0.5}, spread=0.0)
+    headings = {"digits": Heading(label="digits", metrics=("test/accuracy", "test/loss"))}
+    suite = made.suite.model_copy(update={"targets": {"digits": 0.8}, "headings": headings})
+    runs = {
+        key: StoredRun(
+            run.result.model_copy(update={"final": {**run.result.final, "test/loss": 1.0}}), run.records, run.log
+        )
+        for key, run in made.runs.items()
+    }
+    both = Submission("made", suite, runs)
+    assert [(board.curve_metric, board.target) for board in shown_boards(both)] == [
+        ("validation/accuracy", 0.8),
+        ("train/loss", 0.5),
+    ]
+    found = {each.submission: each for each in scored(both).of["steps"]}
+    assert {name: each.score for name, each in found.items()} == {"A": 1.0, "B": 0.0}
+    assert list(found["A"].times) == ["digits"]  # once, not once per metric
+
+
+def test_the_band_of_a_curve_is_the_sample_standard_deviation_of_the_seeds() -> None:
+    made = submission({"A": 0.9}, seeds=3, spread=0.01)
+    (board,) = shown_boards(made)
+    [method] = plots.board_data(board, {"A": 0})["methods"]
+    ends = [100 * run.records[-1].metrics["validation/accuracy"] for run in made.runs.values()]
+    assert method["curve"]["mean"][-1] == pytest.approx(mean(ends), rel=1e-6)
+    assert method["curve"]["std"][-1] == pytest.approx(sample_std(ends), rel=1e-6)
+    assert method["interval"] == list(board.lines[0].interval or ())

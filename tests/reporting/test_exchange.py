@@ -90,6 +90,15 @@ def test_whole_histories_survive_a_file_and_make_the_same_tables(tmp_path):
     assert "GC (paper)" in [column.label for column in targets.columns]
 
 
+def test_the_order_of_records_decides_nothing():
+    made = suite({"cheap": "", "dear": ""}, seeds=(0, 1))
+    runs = [run(method, seed, [0.5, 0.7, 0.8]) for method in ("cheap", "dear") for seed in (0, 1)]
+    found = exchange.records(made, runs)
+    forwards, backwards = ({row.spec.key: row for row in exchange.as_suite(each)[1]} for each in (found, found[::-1]))
+    assert forwards == backwards
+    assert {tuple(each.epoch for each in row.records) for row in backwards.values()} == {(1, 2, 3)}
+
+
 def test_results_on_other_workloads_are_left_out():
     made = suite({"A": ""})
     stranger = Record(method="A", workload="elsewhere", seed=0, metric="test/accuracy", value=0.5)
