@@ -90,7 +90,7 @@ class Store:
             client = MlflowClient(self.uri)
             client.search_experiments(max_results=1)
         except Exception as error:
-            raise self._unusable(error) from error
+            raise self._unusable(error, opening=True) from error
         return client
 
     def prepare(self, experiment: str) -> None:
@@ -111,7 +111,7 @@ class Store:
                 raise TrackingError(
                     f"the files of experiment {experiment!r} in {without_passwords(self.uri)} belong into "
                     f"{found.artifact_location}, which is not this store's: the folder was moved, copied or deleted",
-                    "bring it back (a link will do), or move the store away, too, for a new one",
+                    "bring it back (a link will do, or an empty one), or move the store away, too, for a new one",
                     "store",
                 )
 
@@ -161,9 +161,11 @@ class Store:
         except (MlflowException, OSError) as error:
             raise self._unusable(error) from error
 
-    def _unusable(self, error: Exception) -> TrackingError:
+    def _unusable(self, error: Exception, *, opening: bool = False) -> TrackingError:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         fault = fault_of(error)
+        if opening and fault == "run":  # there is none yet
+            fault = "store"
         what = "refuses a run" if fault == "run" else "cannot be used"
         message = without_passwords(f"tracking store {self.uri} {what}: {lines[0]}")
         return TrackingError(message, remedy_for(error), fault)

@@ -129,8 +129,11 @@ class Tracker:
             return
         left = {run_id for run_id, (_, command) in self._unended.items() if has_died(command)}
         with self._store.reporting():
-            for run_id in self._superseded | left:
+            for run_id in self._superseded:
                 self._delete(run_id)
+            for run_id in left:
+                if not has_ended(self._store.client.get_run(run_id)):  # as it may have, since it was listed
+                    self._delete(run_id)
             for parent in self._store.runs(f"tags.`{TAG}engine` != '' and attributes.status = 'RUNNING'"):
                 if has_died(parent.data.tags.get(COMMAND, "")):
                     self._store.client.set_terminated(parent.info.run_id, "KILLED")

@@ -174,6 +174,19 @@ def test_a_run_that_is_at_work_in_another_folder_is_left_alone_and_shown_to_nobo
     assert len(active(uri)) == 1
 
 
+def test_a_run_that_has_ended_since_it_was_listed_is_not_what_a_dead_command_has_left(
+    commands: list[Command], uri: str, tmp_path: Path
+) -> None:
+    neighbour = Command(uri, tmp_path / "runs-0")
+    at_work = commands[0].begin()
+    neighbour.tracker.results([SPEC.key])
+    commands[0].end(at_work, result_of(0.1))
+    commands[0].leave()
+    neighbour.tracker.clean(neighbour.holder.has_outlived)
+    neighbour.leave()
+    assert Tracker(uri).results([SPEC.key]) == {SPEC.key: result_of(0.1)}
+
+
 def test_what_a_killed_command_was_writing_is_removed_by_who_runs_it_again(
     commands: list[Command], uri: str, tmp_path: Path
 ) -> None:

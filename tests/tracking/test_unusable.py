@@ -115,6 +115,15 @@ def test_moving_a_damaged_store_away_loses_what_the_line_says_and_no_more(
     assert sqlite3.connect(store).execute("SELECT count(*) FROM tags WHERE key = 'benchbench.key'").fetchone() == (2,)
 
 
+@pytest.mark.parametrize("uri", ["file:///nowhere/mlruns", "nonsense://host/store"])
+def test_a_kind_of_store_that_mlflow_does_not_work_with_cannot_be_used(
+    uri: str, workplace: Path, write_suite: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert f"tracking store {uri} cannot be used: " in last_line("run", write_suite(SMALL))
+    assert not (workplace / ".benchbench").exists()
+
+
 def test_damage_in_the_middle_is_found_before_a_run_is_started(
     workplace: Path, write_suite: Callable[..., Path]
 ) -> None:
