@@ -59,8 +59,8 @@ class Recording:
 
         return failing
 
-    def run(self, spec: RunSpec = SPEC, looks: int = 0) -> RunResult:
-        folder = RunFolder(self.command.runs / spec.key)
+    def run(self, spec: RunSpec = SPEC, looks: int = 0, claim: int | None = None) -> RunResult:
+        folder = RunFolder(self.command.runs / spec.key, claim)
         folder.prepare(spec)
         for _ in range(looks):
             self.recorder.follow(spec, folder)
@@ -137,6 +137,22 @@ def test_a_store_that_is_away_is_asked_again_when_the_pause_is_over(
     recording.recorder.close(finished=True)
     assert [run.info.status for run in active(uri)] == ["FINISHED"]
     assert recording.warnings == ["it is away; runs go on, and are written to it when it is back"]
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_a_run_that_was_taken_over_before_the_store_was_back_is_not_written(
+    recording: Recording, uri: str, *, is_lost: bool
+) -> None:
+    number = recording.command.holder.claim(recording.command.runs / SPEC.key)
+    assert number == 1
+    recording.faults = ["away"]
+    recording.run(claim=number)
+    if is_lost:
+        (recording.command.runs / SPEC.key / "claims" / "2").write_text("somebody else")
+    recording.recorder.close(finished=True)
+    assert recording.calls == ["end_run"] * (1 if is_lost else 2)
+    # What was half-written when the store went away is the other command's to remove, when it ends the run.
+    assert [run.info.status for run in active(uri)] == ["RUNNING" if is_lost else "FINISHED"]
 
 
 def test_a_store_that_is_away_to_the_end_gets_all_from_the_same_command(recording: Recording, uri: str) -> None:
