@@ -76,9 +76,13 @@ def _absolute(path: Path) -> Path:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        special = path.exists() and not path.is_file()
+        content = b"" if special else path.read_bytes()
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from None
+    if special:  # a folder, a pipe, a device that never ends
+        raise UnreadableError(f"{path} cannot be read: it is no regular file")
+    return content
 
 
 def _unreadable(path: Path, error: OSError | ValueError) -> UnreadableError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from benchbench import checks
@@ -41,3 +43,13 @@ def test_only_what_is_selected_needs_its_plugins(write: Write) -> None:
 
 def test_the_bundled_digits_can_run() -> None:
     assert checks.load("digits").specs
+
+
+def test_data_that_may_be_missing_are_no_problem(tmp_path: Path) -> None:
+    (tmp_path / "suite.yaml").write_text(
+        "name: x\nseeds: [0]\nworkloads:\n  w: {workload: image-classification, dataset: mnist, model: mlp, epochs: 1, "
+        "batch_size: 8}\nmethods:\n  A: {optimizer: sgd, lr: 0.1}\n"
+    )
+    with pytest.raises(BadInputError, match="mnist"):
+        checks.load(tmp_path / "suite.yaml", data=tmp_path)
+    assert len(checks.load(tmp_path / "suite.yaml", data=tmp_path, may_be_missing=True).specs) == 1

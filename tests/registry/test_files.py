@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -143,3 +144,19 @@ def test_a_run_that_has_waited_does_not_train_with_other_code(tmp_path: Path) ->
     with pytest.raises(registry.PluginError, match="has changed since the suite was read: start the command again"):
         registry.build_optimizer(spec.optimizer, weight, seed=0)
     assert registry.build_optimizer(Component(target=target), weight, seed=0).defaults["lr"] == 0.2
+
+
+def test_code_that_has_moved_from_one_neighbour_to_another_is_another_run(tmp_path: Path) -> None:
+    main = "import one, two\ndef factory(params): ..."
+    write(tmp_path / "a", main=main, one="x = 1\ny = 2\n", two="z = 3\n")
+    write(tmp_path / "b", main=main, one="x = 1\n", two="y = 2\nz = 3\n")
+    assert key(tmp_path / "a") != key(tmp_path / "b")
+
+
+def test_what_is_no_regular_file_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "main.py").symlink_to("/dev/zero")
+    assert "it is no regular file" in error("optimizer", f"{tmp_path / 'main.py'}:factory")
+    os.mkfifo(tmp_path / "pipe.py")
+    (tmp_path / "suite.yaml").write_text(SUITE.replace("main.py", "pipe.py"))
+    with pytest.raises(ValueError, match=r"pipe\.py cannot be read: it is no regular file"):
+        suites.load(tmp_path / "suite.yaml")

@@ -70,6 +70,13 @@ def test_a_distribution_that_was_renamed_is_no_rival_of_itself(install: Install)
     assert registry.status(plugin) is None
 
 
+def test_only_torchs_own_names_are_known_in_any_case_of_letters(install: Install) -> None:
+    install("first", {"plain": "first:Plain"}, OPTIMIZERS)
+    assert registry.resolve("optimizer", "AdamW") is registry.resolve("optimizer", "adamw")
+    with pytest.raises(registry.PluginError, match=r"unknown optimizer 'Plain'.*did you mean 'plain'"):
+        registry.resolve("optimizer", "Plain")
+
+
 def test_a_collision_names_both_distributions(install: Install) -> None:
     install("first", {"same": "first:Plain", "own": "first:Plain"}, OPTIMIZERS)
     install("second", {"same": "second:Plain"}, OPTIMIZERS)

@@ -81,6 +81,11 @@ def test_parts_can_be_selected(write: Write, only: list[str], runs: int) -> None
     assert suite.origin.find(method="A").line == 6
 
 
+def test_a_label_that_another_one_begins_with_selects_itself_alone(write: Write) -> None:
+    suite = suites.load(write(SMALL + "  AB: {optimizer: two}\n  A B: {optimizer: two}\n"))
+    assert {spec.method for spec in suites.select(suite, ["method=A"]).specs} == {"A"}
+
+
 @pytest.mark.parametrize(
     ("only", "problem"),
     [

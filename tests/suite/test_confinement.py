@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -197,4 +198,26 @@ def test_what_is_wrong_with_the_file_itself_is_said_before_any_code_is_imported(
     assert result.exit_code == 2
     [line] = result.stderr.splitlines()
     assert "methods.A.epochs: must be at least 1" in line
+    assert not (place.parent / "imported").exists()
+
+
+def test_results_that_are_imported_import_nothing_that_they_name(
+    place: Path, migrated_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(place)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (place.parent / "mlflow.db").write_bytes(migrated_store.read_bytes())
+    target = "evil_module:Opt"
+    record = {"method": target, "workload": "w", "seed": 0, "metric": "test/accuracy", "value": 0.5, "source": target}
+    (place / "r.json").write_text(json.dumps({"records": [{**record, "key": target, "versions": target}]}))
+    trial = place / "outputs" / target / target / "results_final_model.json"
+    trial.parent.mkdir(parents=True)
+    trial.write_text(json.dumps([{"test_acc": 0.5}]))
+    for command in (
+        ["report", path, "--import", place / "r.json", "--synthetic", "--code-from", place],
+        ["import", place / "outputs", "--from", "fob"],
+    ):
+        result = CliRunner().invoke(app, [*map(str, command)])
+        assert result.exit_code == 0, result.output
+        assert target in result.stdout
     assert not (place.parent / "imported").exists()

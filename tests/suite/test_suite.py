@@ -312,3 +312,45 @@ def test_reading_a_suite_loads_no_torch() -> None:
     code = "import sys, benchbench.suite as s; s.load('digits'); print({'torch', 'mlflow'} & set(sys.modules))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "set()"
+
+
+def at(**said: str) -> str:
+    """A suite with texts at its levels, from the most general to the most specific one."""
+    defaults = ", ".join(f"{kind}: {{{said[kind]}}}" for kind in ("all_workloads", "all_methods") if kind in said)
+    defaults = defaults.replace("all_", "")
+    workload = f", {said['workload']}" if "workload" in said else ""
+    method = f", {said['method']}" if "method" in said else ""
+    override = f", overrides: {{w: {{{said['override']}}}}}" if "override" in said else ""
+    return (
+        f"name: x\nseeds: [0]\ndefaults: {{{defaults}}}\nworkloads:\n  w: {{batch_size: 8{workload}}}\n"
+        f"methods:\n  A: {{optimizer: one{method}{override}}}\n"
+    )
+
+
+ORDER = ("all_workloads", "all_methods", "workload", "method", "override")
+
+
+@pytest.mark.parametrize("number", range(1, 6))
+def test_of_the_schedules_of_a_hyperparameter_the_most_specific_one_counts(number: int, write: Write) -> None:
+    said = {
+        level: f"schedule: {{name: linear, end_factor: {place}}}" for place, level in enumerate(ORDER[:number], start=1)
+    }
+    said["workload"] = ", ".join(filter(None, ("epochs: 1", said.get("workload"))))
+    assert one(suites.load(write(at(**said))), "A").schedule == {"lr": Linear(end_factor=number)}
+
+
+@pytest.mark.parametrize(
+    ("levels", "epochs"),
+    [
+        (("all_workloads",), 1),
+        (("all_workloads", "workload"), 3),
+        (("all_methods", "workload"), 2),  # a budget of the method's own, wherever it says so
+        (("workload", "method"), 4),
+        (("workload", "method", "override"), 5),
+    ],
+)
+def test_a_budget_is_the_methods_own_before_it_is_the_workloads(
+    levels: tuple[str, ...], epochs: int, write: Write
+) -> None:
+    said = {level: f"epochs: {1 + ORDER.index(level)}" for level in levels}
+    assert one(suites.load(write(at(**said))), "A").epochs == epochs
