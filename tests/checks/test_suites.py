@@ -50,6 +50,6 @@ def test_data_that_may_be_missing_are_no_problem(tmp_path: Path) -> None:
         "name: x\nseeds: [0]\nworkloads:\n  w: {workload: image-classification, dataset: mnist, model: mlp, epochs: 1, "
         "batch_size: 8}\nmethods:\n  A: {optimizer: sgd, lr: 0.1}\n"
     )
-    with pytest.raises(BadInputError, match="mnist"):
+    with pytest.raises(BadInputError, match="MNIST is not there"):
         checks.load(tmp_path / "suite.yaml", data=tmp_path)
     assert len(checks.load(tmp_path / "suite.yaml", data=tmp_path, may_be_missing=True).specs) == 1
