@@ -227,7 +227,7 @@ def test_a_broken_plugin_is_listed_with_its_error(tmp_path: Path, monkeypatch: p
 
 def test_show_tells_parameters_defaults_docs_and_origin() -> None:
     text = call("show", "sassha").stdout
-    assert "benchbench 0.1.0" in text
+    assert "benchbench-harness 0.1.0" in text
     assert "lazy_hessian" in text
     assert "Algorithm 1" in text
     assert "width" in call("show", "digits-resnet8").stdout
@@ -281,7 +281,7 @@ def test_the_schema_describes_the_bundled_suites() -> None:
 
 def test_the_installed_command_answers(tmp_path: Path) -> None:
     shown = benchbench("--version", cwd=tmp_path)
-    assert (shown.returncode, shown.stdout) == (0, "benchbench 0.1.0\n")
+    assert (shown.returncode, shown.stdout) == (0, "benchbench-harness 0.1.0\n")
     assert "Exit codes" in benchbench("--help", cwd=tmp_path).stdout
     assert not files(tmp_path)
 
