@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,19 +100,17 @@ def test_commands_that_are_killed_at_any_call_leave_one_run_after_the_next_ones(
     assert Tracker(uri).results([SPEC.key]).get(SPEC.key) == shown
 
 
+@pytest.mark.parametrize("days", [(0, 1, 2), (0, -1, -2), (1, -1, 0), (0, 0, 0)])
 def test_what_is_run_again_replaces_what_was_known_whatever_the_clocks_say(
-    commands: list[Command], uri: str, monkeypatch: pytest.MonkeyPatch
+    days: tuple[int, ...], commands: list[Command], uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as ahead:
-        now = __import__("time").time
-        ahead.setattr("time.time", lambda: now() + 86_400)
-        commands[0].run(result_of(0.1))
-    assert commands[1].run(result_of(0.2)) == result_of(0.2)
-    with monkeypatch.context() as behind:
-        behind.setattr("time.time", lambda: now() - 86_400)
-        assert commands[2].run(result_of(0.3)) == result_of(0.3)
-    assert len(active(uri)) == 1
-    assert Tracker(uri).results([SPEC.key]) == {SPEC.key: result_of(0.3)}
+    now = time.time
+    for number, command in enumerate(commands):
+        with monkeypatch.context() as elsewhere:
+            elsewhere.setattr("time.time", lambda: now() + 86_400 * days[number])  # noqa: B023 - called in this round
+            assert command.run(result_of(number / 10)) == result_of(number / 10)
+        assert Tracker(uri).results([SPEC.key]) == {SPEC.key: result_of(number / 10)}
+        assert len(active(uri)) == 1
 
 
 def test_of_runs_made_at_the_same_time_the_first_to_end_stays_and_the_others_show_it(
