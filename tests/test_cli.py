@@ -281,7 +281,7 @@ def test_the_schema_describes_the_bundled_suites() -> None:
 
 def test_the_installed_command_answers(tmp_path: Path) -> None:
     shown = benchbench("--version", cwd=tmp_path)
-    assert (shown.returncode, shown.stdout) == (0, "benchbench-harness 0.1.0\n")
+    assert (shown.returncode, shown.stdout) == (0, "benchbench 0.1.0\n")
     assert "Exit codes" in benchbench("--help", cwd=tmp_path).stdout
     assert not files(tmp_path)
 
