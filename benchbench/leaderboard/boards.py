@@ -119,6 +119,7 @@ class Results:
         entries: All runs, without numbers that no run can have measured.
         notes: What has been left out for that.
         runs: The same by workload and method.
+        orders: The order of the methods by workload and metric.
         goals: What has to be reached, by workload of which the suite names a target.
         unusable: Why the targets of other workloads cannot be used.
     """
@@ -134,6 +135,7 @@ class Results:
             for entry, row in zip(entries, rows, strict=True)
         ]
         self.runs = gather(suite, rows)
+        self.orders = orders(suite, self.runs)
         self.goals, self.unusable = goals(suite, self.runs)
         self._places: dict[tuple[str, str], list[Entry]] = defaultdict(list)
         for entry in self.entries:
@@ -148,7 +150,7 @@ def boards(results: Results) -> list[Board]:
     """Return a board for every workload and every metric of it, in the suite's order."""
     return [
         _board(results, order, order.better, order.ranking)
-        for order in orders(results.suite, results.runs)
+        for order in results.orders
         if order.better is not None and order.ranking is not None
     ]
 
@@ -157,7 +159,7 @@ def left_out(results: Results) -> list[str]:
     """Return what has no board, and why, as sentences."""
     return [
         f"No board of {results.suite.heading(order.place.workload).full_label} by {order.metric}: {UNKNOWN_DIRECTION}."
-        for order in orders(results.suite, results.runs)
+        for order in results.orders
         if order.ranking is None
     ]
 

@@ -1,8 +1,9 @@
 """The cost of tuning, and rows whose settings were chosen on test data."""
 
-from handmade import spec
+from handmade import row, spec
 
 from benchbench.reporting import tables, to_latex, to_markdown
+from benchbench.reporting.tuning import not_ranked
 from benchbench.values import Budget, Method, Spent, Suite, Tuned
 
 TUNED = Tuned(
@@ -80,3 +81,20 @@ def test_hostile_names_are_escaped_with_their_mark():
     assert "<script>" not in to_markdown(table)
     assert r"\&" in to_latex(table)
     assert "‡" in to_markdown(table)
+
+
+def test_a_search_that_was_judged_on_test_data_is_marked_and_one_that_was_not_is_not():
+    on_test = TUNED.model_copy(update={"split": "test"})
+    methods = (Method(label="A", tuned={"w": on_test}), Method(label="B", tuned={"w": TUNED}))
+    assert names(suite(*methods)) == ["A ‡", "B"]
+    assert not_ranked(suite(*methods)) == {"A"}
+
+
+def test_where_all_were_chosen_on_test_data_they_are_compared_with_each_other():
+    methods = (Method(label="A", tuned_on="test"), Method(label="B", tuned_on="test"))
+    made = suite(*methods, wanted="accuracy")
+    assert not_ranked(made) == frozenset()
+    rows = [row(spec.method, 0, accuracy, workload="w") for spec, accuracy in zip(made.specs, (0.8, 0.9), strict=True)]
+    [table, *_] = tables(made, rows)
+    assert [line.cells[0].figures[0].marks for line in table.rows] == [("second",), ("best",)]
+    assert not any("not ranked" in note for note in table.notes)

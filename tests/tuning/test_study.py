@@ -142,3 +142,26 @@ def test_a_broken_trial_scores_as_the_worst_of_the_others():
     finished = [trial.value for trial in end.trials if trial.value is not None]
     assert 1 < len(finished) < len(end.trials)
     assert sorted(end.scores) == sorted([*finished, *[min(finished)] * end.broken])
+
+
+def test_there_is_no_winner_before_every_finalist_has_run_on_every_seed():
+    one = study(SPACE, {"budget": {"trials": 4}, "finalists": {"count": 2, "seeds": [1, 2]}})
+    end, made = search(one, lambda spec: result(spec, value(spec)))
+    assert end.winner is not None
+    known = {spec.key: result(spec, value(spec)) for spec in made[:-1]}
+    before = standing(one, known)
+    assert (before.winner, [spec.key for spec in before.pending]) == (None, [made[-1].key])
+
+
+def test_where_costs_differ_the_next_trial_waits_for_those_under_way():
+    one = study(SPACE, {"budget": {"gc": 1000}})
+    known = {}
+    for cost in (50, 150):
+        [first, *_] = standing(one, known).pending
+        known[first.key] = result(first, value(first), cost)
+    assert len(standing(one, known).pending) == 1  # it may cost anything, and leave no room for another one
+    even = {
+        key: found.model_copy(update={"cost": found.cost.model_copy(update={"gradients": 100})})
+        for key, found in known.items()
+    }
+    assert len(standing(one, even).pending) == 8
