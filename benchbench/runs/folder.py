@@ -93,7 +93,7 @@ class RunFolder:
     def tracked_files(self) -> list[Path]:
         """The files that are kept in the tracking store too, those that exist."""
         files = (self.spec_file, self.metrics_file, self.diagnostics_file, self.sharpness_file, self.log_file)
-        return [file for file in (*files, self.result_file) if file.exists()]
+        return [file for file in (*files, self.result_file) if file.is_file()]
 
     @property
     def checkpoints(self) -> Checkpoints:

@@ -9,6 +9,7 @@ import re
 import time
 from typing import TYPE_CHECKING
 
+from benchbench.runs.checksums import sealed, unsealed
 from benchbench.tracking.errors import TrackingError
 from benchbench.values import (
     CONCLUSIVE,
@@ -82,7 +83,7 @@ def result_tags(result: RunResult) -> dict[str, str]:
 
     MLflow takes its time for every tag and every metric, so a result is not put together from them again.
     """
-    content = result.model_dump_json(exclude_defaults=True)
+    content = sealed(result.model_dump_json(exclude_defaults=True), _place(result.key)).decode().rstrip()
     parts = range(0, len(content), LONGEST_TEXT)
     return {
         **({f"{TAG}message": text(result.message)} if result.message else {}),
@@ -127,13 +128,20 @@ def read_result(run: Run) -> RunResult:
     parts = itertools.takewhile(bool, (run.data.tags.get(f"{_PART}{i}", "") for i in itertools.count()))
     try:
         # A result that took the place of a longer one leaves the last parts of that one behind it.
-        content, _ = json.JSONDecoder().raw_decode("".join(parts))
+        written = "".join(parts)
+        content, end = json.JSONDecoder().raw_decode(written)
+        if "checksum" in content:  # earlier versions wrote none
+            content = json.loads(unsealed(f"{written[:end]}\n".encode(), _place(run.data.tags[KEY])) or "")
         return RunResult.model_validate(content)
     except ValueError as error:
         message = f"the result of run {run.info.run_id} in the tracking store was changed there and cannot be read"
         raise TrackingError(
             message, "delete the run in MLflow, and the same command makes up for it", "store"
         ) from error
+
+
+def _place(key: str) -> str:
+    return f"{key}/tracked"
 
 
 def metric(name: str, value: float, step: int) -> Metric:
