@@ -650,7 +650,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def load_the_same(names: Path) -> None:
     """Import what a command has imported, once for all that are forked."""
-    for name in names.read_text().splitlines():
+    training = (
+        "benchbench.checks",
+        "benchbench.training.trainer",
+        "benchbench.engines.local",
+        "benchbench.engines.inline",
+    )
+    for name in (*names.read_text().splitlines(), *training):
         with suppress(Exception):
             importlib.import_module(name)
     gc.freeze()
