@@ -153,8 +153,8 @@ BAD: dict[str, tuple[str, tuple[str, ...]]] = {
         SUITE.replace("AFTER", "2").replace("STUBS:line", "STUBS:missing"),
         ("suite.yaml:6: workloads.line", "are not in /nowhere: bring them there"),
     ),
-    "not YAML": ("name: [", ("suite.yaml:",)),
-    "empty": ("", ("suite.yaml",)),
+    "not YAML": ("name: [", ("suite.yaml:1: not valid YAML: expected the node content",)),
+    "empty": ("", ("suite.yaml: the file is empty",)),
 }
 
 
@@ -262,8 +262,8 @@ def test_check_prints_a_line_per_promise_and_fails_when_one_is_broken() -> None:
         (("sgdd",), "did you mean 'sgd'?"),
         (("sgd", "--set", "momentun=1"), "did you mean 'momentum'?"),
         (("sgd", "--set", "momentum=high"), '--set: momentum: must be float (got "high")'),
-        (("sgd", "--set", "lr"), "--set: "),
-        (("nowhere.py:Mine",), "cannot be read"),
+        (("sgd", "--set", "lr"), "--set: must have the form path.to.key=value (got lr)"),
+        (("nowhere.py:Mine",), "nowhere.py cannot be read: No such file or directory"),
     ],
 )
 def test_what_cannot_be_checked_is_bad_input(arguments: tuple[str, ...], part: str) -> None:

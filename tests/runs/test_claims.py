@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import signal
@@ -9,7 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -208,7 +210,7 @@ def test_a_claim_is_abandoned_at_once_where_its_command_was_killed_on_this_machi
     assert claims.abandoned(run)
 
 
-@pytest.mark.parametrize(("silent", "dead"), [(30, False), (3600, True)])
+@pytest.mark.parametrize(("silent", "dead"), [(30, False), (2 * claims.LEASE_SECONDS, False), (3600, True)])
 def test_of_another_machine_a_long_silence_tells(silent: float, dead: bool, tmp_path: Path) -> None:
     run = tmp_path / "run"
     with Holder(tmp_path, "away") as away:
@@ -216,3 +218,56 @@ def test_of_another_machine_a_long_silence_tells(silent: float, dead: bool, tmp_
         for file in (tmp_path / ".holders").glob("[!.]*"):
             os.utime(file, (time.time() - silent,) * 2)
         assert claims.abandoned(run) == dead
+
+
+def test_a_claim_that_cannot_be_written_holds_the_run_for_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+
+    @contextmanager
+    def on_a_full_disk(path: Path) -> Iterator[None]:
+        yield
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    with Holder(tmp_path) as unlucky, Holder(tmp_path) as other:
+        with monkeypatch.context() as patch:
+            patch.setattr(claims, "naming", on_a_full_disk)
+            with pytest.raises(OSError, match="No space left on device"):
+                unlucky.claim(run)
+        assert not list((run / "claims").iterdir())
+        assert other.claim(run) == 1
+
+
+def test_a_run_is_let_go_on_a_full_disk(tmp_path: Path, small_disk: Path) -> None:
+    run = small_disk / "run"
+    with Holder(small_disk) as first, Holder(small_disk) as second:
+        number = first.claim(run) or 0
+        ballast = small_disk / "ballast"
+        with ballast.open("wb", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+        first.release(run, number)
+        ballast.unlink()
+        assert second.claim(run) == number + 1
+
+
+def test_what_a_file_server_leaves_among_the_claims_is_none(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with Holder(tmp_path) as holder:
+        assert holder.claim(run) == 1
+        (run / "claims" / ".nfs0001").touch()
+        assert current(run) == 1
+        holder.release(run, 1)
+        assert holder.claim(run) == 2
+        assert not (run / "claims" / "1").exists()  # or a folder would gather them
+
+
+def test_a_holder_file_that_is_damaged_stops_nobody(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with Holder(tmp_path) as holder, Holder(tmp_path) as other:
+        number = holder.claim(run) or 0
+        (tmp_path / ".holders" / holder._token).write_bytes(b"\xff\xfe")
+        assert other.claim(run) is None
+        (run / "claims" / str(number)).write_bytes(b"\xff")
+        assert other.claim(run) == 2
