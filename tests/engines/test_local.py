@@ -212,7 +212,9 @@ def test_runs_that_do_not_fit_into_memory_together_run_one_after_the_other(tmp_p
     engine.submit(large)
     engine.submit(other)
     assert engine.capacity == 0  # the second one waits, and nothing overtakes it
-    wait_for(lambda: engine.poll(0.2))
+    assert not other.folder.path.exists()
+    [first] = wait_for(lambda: engine.poll(0.2))
+    assert first.key == large.spec.key
     assert engine.capacity == 1
     engine.submit(small)
     assert engine.capacity == 0  # these two fit
@@ -237,3 +239,31 @@ def test_room_is_what_is_available_within_the_limit_of_the_control_group(tmp_pat
     limit.write_text("50000\n")
     assert room(tmp_path, tmp_path) == 50000
     assert room(tmp_path / "none", tmp_path / "none") is None
+
+
+def test_a_result_that_is_there_counts_though_time_has_run_out_since(engine: LocalEngine, tmp_path: Path) -> None:
+    """Something is measured beside the run, after its end, and does not end."""
+    ended, hanging = (job(tmp_path, "line", seed=seed, timeout=3600, pause=600) for seed in (0, 1))
+    for each in (ended, hanging):
+        engine.submit(each)
+    result = RunResult(key=ended.spec.key, outcome="finished", epochs=2)
+    ended.folder.finish(result)
+    for running in engine._running:
+        running.deadline = 0.0
+    found = {each.key: each for each in engine.poll(0.1)}
+    assert found[ended.spec.key] == result == ended.folder.result()
+    assert found[hanging.spec.key].outcome == "timeout"
+    assert hanging.folder.result() == found[hanging.spec.key]
+
+
+def test_memory_is_free_again_when_a_run_has_ended(tmp_path: Path) -> None:
+    engine = LocalEngine(cpu_slots(3, cores=3), memory=1000)
+    runs = [replace(job(tmp_path, "line", seed=seed, pause=600), memory=500) for seed in range(3)]
+    for each in runs:
+        engine.submit(each)
+    assert len(engine._running) == 2  # exactly as much as there is
+    engine._end(engine._running[0])
+    engine.poll(0.0)
+    assert len(engine._running) == 2
+    assert runs[2].folder.path.exists()
+    engine.stop(at_once=True)
