@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from benchbench.runs.folder import RunFolder
 from benchbench.tracking import Tracker
 from benchbench.values import Outcome, RunResult
 from tests.tracking.commands import SPEC, Command, InTurns, KilledError, Turns, active, result_of
@@ -195,3 +196,17 @@ def test_what_a_killed_command_was_writing_is_removed_by_who_runs_it_again(
     again.run(result_of(0.1))
     again.leave()
     assert [run.info.status for run in active(uri)] == ["FINISHED"]
+
+
+def test_what_is_added_to_a_run_does_not_change_when_it_ended(
+    commands: list[Command], uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands[0].run(result_of(0.1))
+    [before] = active(uri)
+    added = commands[0].tracker.unmeasured_run(RunFolder(commands[0].runs / SPEC.key))
+    assert added is not None
+    now = time.time
+    monkeypatch.setattr("time.time", lambda: now() + 100)
+    commands[0].tracker.end_run(added, result_of(0.1))
+    [after] = active(uri)
+    assert (after.info.run_id, after.info.end_time) == (before.info.run_id, before.info.end_time)
