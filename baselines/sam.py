@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
-from benchbench.objective import Objective, as_objective
-from benchbench.parameters import (
+from benchbench.optim.objective import Objective, as_objective
+from benchbench.optim.parameters import (
     FLAG,
     NOT_NEGATIVE,
     POSITIVE,
@@ -20,7 +20,7 @@ from benchbench.parameters import (
     gradients_of,
     with_gradient,
 )
-from benchbench.perturbation import Displacement, global_norm
+from benchbench.optim.perturbation import Displacement, global_norm
 
 _RULES = {"rho": NOT_NEGATIVE, "adaptive": FLAG, "per_rank": FLAG, "perturb_eps": POSITIVE}
 
@@ -107,7 +107,7 @@ class SAM(Optimizer):
         """Make one step of the base optimizer with the gradient at the perturbed weights.
 
         Args:
-            closure: A `benchbench.objective.Objective`, or a function that returns the loss with its graph
+            closure: A `benchbench.optim.objective.Objective`, or a function that returns the loss with its graph
                 and does not call `backward`; it is evaluated twice, as often as the base asks for a gradient.
 
         Returns:

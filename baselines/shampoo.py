@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
 from baselines.matrix_roots import apply_along, inverse_root, unfolded
-from benchbench.objective import as_objective
-from benchbench.parameters import (
+from benchbench.optim.objective import as_objective
+from benchbench.optim.parameters import (
     COUNT,
     NOT_NEGATIVE,
     POSITIVE,
@@ -95,7 +95,7 @@ class Shampoo(Optimizer):
         """Make one step.
 
         Args:
-            closure: A `benchbench.objective.Objective`, or a function that returns the loss with its graph
+            closure: A `benchbench.optim.objective.Objective`, or a function that returns the loss with its graph
                 and does not call `backward`; it is evaluated once.
 
         Returns:

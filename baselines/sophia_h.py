@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
-from benchbench.hutchinson import lazy_hessian_diagonal
-from benchbench.objective import as_objective
-from benchbench.parameters import (
+from benchbench.optim.hutchinson import lazy_hessian_diagonal
+from benchbench.optim.objective import as_objective
+from benchbench.optim.parameters import (
     COUNT,
     INTEGER,
     NOT_NEGATIVE,
@@ -114,7 +114,7 @@ class SophiaH(Optimizer):
         """Make one step.
 
         Args:
-            closure: A `benchbench.objective.Objective`, or a function that returns the loss with its graph
+            closure: A `benchbench.optim.objective.Objective`, or a function that returns the loss with its graph
                 and does not call `backward`; it is evaluated once.
 
         Returns:

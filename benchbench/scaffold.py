@@ -10,7 +10,7 @@ from pathlib import Path
 from string import Template
 
 from benchbench.distribution import own_version
-from benchbench.plugins import Kind, plugins
+from benchbench.plugins.names import Kind, plugins
 from benchbench.problems import BadInputError, Problem
 
 _SKELETONS = Path(__file__).parent / "skeletons"

@@ -19,10 +19,10 @@ from torch.optim import SGD, Optimizer
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchbench.execution.buffers import ModelBuffers
-from benchbench.execution.compilation import CompiledLoss
-from benchbench.execution.parts import Part
-from benchbench.objective import Objective
+from benchbench.optim.execution.buffers import ModelBuffers
+from benchbench.optim.execution.compilation import CompiledLoss
+from benchbench.optim.execution.parts import Part
+from benchbench.optim.objective import Objective
 from benchmarks import models
 from benchmarks.figures import ratio, show, time_in_turns
 from sassha import SASSHA

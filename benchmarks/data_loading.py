@@ -16,8 +16,8 @@ from figures import ratio, show, time_in_turns
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from benchbench.datasets.small import cifar10
-from benchbench.datasets.tensors import TensorImages
+from benchbench.workloads.images.small import cifar10
+from benchbench.workloads.images.tensors import TensorImages
 
 BATCH_SIZE = 256
 WORKERS = 2

@@ -223,8 +223,8 @@ def found_in(bench: Bench) -> dict[str, Any]:
         from mlflow import MlflowClient
 
         from benchbench import api
-        from benchbench.figures.histories import read_histories
         from benchbench.tracking import Tracker
+        from benchbench.tracking.histories import read_histories
 
         uri = f"sqlite:///{bench.store}"
         suite = api.load_suite("suite.yaml", thorough=False)

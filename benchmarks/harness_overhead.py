@@ -19,12 +19,12 @@ from pathlib import Path
 import torch
 from figures import show
 
-from benchbench import registry
+from benchbench.plugins import factories as registry
 from benchbench.runs.folder import RunFolder
-from benchbench.streams import Streams
 from benchbench.training.trainer import run_in_folder
 from benchbench.values import Component, MultiStep, RunSpec
 from benchbench.workloads import Setup
+from benchbench.workloads.streams import Streams
 
 CPU = torch.device("cpu")
 RATIO_TARGETS = {"digits-resnet8": 1.02}

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from baselines.adahessian import AdaHessian
-from benchbench.cost.ledger import Ledger
-from benchbench.execution.buffers import ModelBuffers
-from benchbench.objective import Objective
+from benchbench.optim.execution.buffers import ModelBuffers
+from benchbench.optim.ledger import Ledger
+from benchbench.optim.objective import Objective
 
 TARGET = 1.01
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchbench.models import CifarResNet
+from benchbench.workloads.models import CifarResNet
 
 
 def resnet(depth: int) -> CifarResNet:

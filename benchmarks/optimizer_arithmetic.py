@@ -29,8 +29,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from baselines.sam import SAM
-from benchbench.cost.memory import process_peak
-from benchbench.objective import Objective, Vectors
+from benchbench.optim.objective import Objective, Vectors
+from benchbench.processes.memory import process_peak
 from sassha import SASSHA
 
 NEVER_AGAIN = 10**9

@@ -26,8 +26,8 @@ from torch.optim import SGD
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from baselines.adahessian import AdaHessian
-from benchbench import objective as objectives
-from benchbench.objective import Objective
+from benchbench.optim import objective as objectives
+from benchbench.optim.objective import Objective
 from benchmarks import models
 from benchmarks.figures import show
 from sassha import SASSHA

@@ -19,11 +19,11 @@ import torch
 from figures import ratio, show, time_in_turns
 
 from benchbench.runs.folder import RunFolder
-from benchbench.sharpness import SharpnessSettings
-from benchbench.sharpness.settings import EigenvalueSettings, TraceSettings
 from benchbench.training.measurement import measure_run
 from benchbench.training.trainer import run, run_in_folder
 from benchbench.values import Component, RunSpec
+from benchbench.values.sharpness import SharpnessSettings
+from benchbench.values.sharpness.settings import EigenvalueSettings, TraceSettings
 
 CPU = torch.device("cpu")
 ITERATIONS = 5

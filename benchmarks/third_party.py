@@ -33,12 +33,11 @@ import torch
 from torch import Tensor, nn
 
 import benchbench
-from benchbench import conformance
-from benchbench.checks import component_problems
-from benchbench.conformance import Verdict, nan
-from benchbench.conformance.promises import BrokenPromiseError
-from benchbench.conformance.subject import Subject
-from benchbench.plugins import describe_exception
+from benchbench.checks import component_problems, conformance
+from benchbench.checks.conformance import Verdict, nan
+from benchbench.checks.conformance.promises import BrokenPromiseError
+from benchbench.checks.conformance.subject import Subject
+from benchbench.plugins.names import describe_exception
 from benchbench.training.trainer import run
 from benchbench.values import Component, RunResult
 from benchbench.workloads import Setup, Workload

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchbench.parameters import State, advance, gradients_of
+from benchbench.optim.parameters import State, advance, gradients_of
 
 
 def descend(group: dict[str, Any], states: dict[Tensor, State], diagonal: Mapping[Tensor, Tensor] | None) -> None:

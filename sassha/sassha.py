@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
-from benchbench.hutchinson import lazy_hessian_diagonal
-from benchbench.objective import as_objective
-from benchbench.parameters import (
+from benchbench.optim.hutchinson import lazy_hessian_diagonal
+from benchbench.optim.objective import as_objective
+from benchbench.optim.parameters import (
     COUNT,
     FLAG,
     INTEGER,
@@ -25,7 +25,7 @@ from benchbench.parameters import (
     one_of,
     with_gradient,
 )
-from benchbench.perturbation import Displacement, global_norm
+from benchbench.optim.perturbation import Displacement, global_norm
 from sassha.descent import descend
 
 _RULES = {
@@ -161,7 +161,7 @@ class SASSHA(Optimizer):
         """Make one step.
 
         Args:
-            closure: A `benchbench.objective.Objective`, or a function that returns the loss with its graph
+            closure: A `benchbench.optim.objective.Objective`, or a function that returns the loss with its graph
                 and does not call `backward`; it is evaluated twice.
 
         Returns:

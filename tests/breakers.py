@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchbench.objective import Objective
+from benchbench.optim.objective import Objective
 
 
 class Descent(torch.optim.Optimizer):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.distributed import distributed_c10d
 from torch.utils.data import DataLoader
 
-from benchbench.execution.ranks import Ranks, joined
+from benchbench.optim.execution.ranks import Ranks, joined
 from benchbench.training import followers
 from benchbench.training.steps import Training
 from benchbench.values import Component, Execution, Metrics, RunSpec

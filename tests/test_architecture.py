@@ -152,10 +152,10 @@ def test_one_package_names_kinds_of_accelerators() -> None:
 @pytest.mark.parametrize("package", ["sassha", "baselines"])
 def test_optimizers_stand_alone(package: str) -> None:
     allowed = {
-        "benchbench.objective",
-        "benchbench.hutchinson",
-        "benchbench.parameters",
-        "benchbench.perturbation",
+        "benchbench.optim.objective",
+        "benchbench.optim.hutchinson",
+        "benchbench.optim.parameters",
+        "benchbench.optim.perturbation",
         "torch",
         package,
         *sys.stdlib_module_names,

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.optim import Optimizer
 
-from benchbench.cost.ledger import Ledger
-from benchbench.objective import Objective
+from benchbench.optim.ledger import Ledger
+from benchbench.optim.objective import Objective
 from tests import cases
 from tests.accelerator import current_device, every_device, needs, tolerance
 from tests.cases import Case

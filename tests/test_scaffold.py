@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from benchbench import checks, scaffold
-from benchbench.plugins import Kind
+from benchbench.plugins.names import Kind
 from benchbench.problems import BadInputError
+from tests.cli.test_cli import call
 from tests.conftest import REPOSITORY
-from tests.test_cli import call
 
 
 def python(*arguments: str, cwd: Path, path: str = "") -> str:

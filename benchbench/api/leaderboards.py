@@ -60,9 +60,9 @@ def submission(suite: Suite, *, tracking_uri: str | None = None, runs_dir: Path 
         BadInputError: A path of this machine is part of what identifies a run.
         TrackingError: The tracking store cannot be read.
     """
-    from benchbench.figures.histories import read_histories
     from benchbench.leaderboard import collect
     from benchbench.tracking import Tracker
+    from benchbench.tracking.histories import read_histories
 
     tracker = Tracker(tracking_uri)
     keys = [spec.key for spec in suite.specs]

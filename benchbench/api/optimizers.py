@@ -13,8 +13,8 @@ from benchbench.problems import BadInputError
 from benchbench.values import Component, RunSpec
 
 if TYPE_CHECKING:
-    from benchbench.conformance import Verdict
-    from benchbench.plugins import Kind
+    from benchbench.checks.conformance import Verdict
+    from benchbench.plugins.names import Kind
 
 
 def check(
@@ -45,7 +45,7 @@ def check(
         yield from check_optimizer(target, settings, create_graph=create_graph)
         return
     from benchbench.checks import component_problems
-    from benchbench.conformance import datasets, workloads
+    from benchbench.checks.conformance import datasets, workloads
 
     component = Component(target=target, parameters=suites.settings(settings))
     if found := component_problems(kind, component):
@@ -68,8 +68,8 @@ def check(
 
 def _kind_of(target: str) -> Kind:
     """Return what a target is: a workload or a data set where that shows, else an optimizer."""
-    from benchbench import registry
-    from benchbench.signatures import signature_of
+    from benchbench.plugins import factories as registry
+    from benchbench.plugins.signatures import signature_of
 
     kinds: tuple[Kind, ...] = ("optimizer", "workload", "dataset")
     if ":" not in target:
@@ -102,7 +102,7 @@ def check_optimizer(
         BadInputError: There is no such optimizer, or it has no such hyperparameter.
     """
     from benchbench.checks import component_problems
-    from benchbench.conformance import verdicts
+    from benchbench.checks.conformance import verdicts
 
     component = Component(target=target, parameters=suites.settings(settings))
     found = component_problems("optimizer", component)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from benchbench.api.folders import RUNS_DIR
 from benchbench.api.suites import load_suite
-from benchbench.provenance import InstalledCode
+from benchbench.plugins.provenance import InstalledCode
 from benchbench.runs.folder import RunFolder
 from benchbench.values import Row, RunResult, Suite
 
@@ -200,8 +200,8 @@ def figures(
         TrackingError: The tracking store cannot be read.
     """
     from benchbench import figures as making
-    from benchbench.figures.histories import read_histories
     from benchbench.tracking import Tracker
+    from benchbench.tracking.histories import read_histories
 
     loaded = suite if isinstance(suite, Suite) else load_suite(suite, thorough=False)
     known = rows(loaded, tracking_uri=tracking_uri, runs_dir=runs_dir)
@@ -247,8 +247,8 @@ def plot(
 
 def rows_of(suite: Suite, found: Mapping[str, RunResult], tracker: Tracker, runs_dir: Path | None) -> list[Row]:
     """Return one row per run of a suite, with what runs recorded after every epoch if the suite's tables need it."""
-    from benchbench.figures.histories import read_histories
     from benchbench.reporting import FROM_RECORDS
+    from benchbench.tracking.histories import read_histories
 
     wanted = found if FROM_RECORDS & set(suite.tables) else {}
     ended = {key: result for key, result in wanted.items() if result.conclusive}

@@ -11,8 +11,8 @@ from contextlib import redirect_stdout
 import torch
 from pydantic import JsonValue
 
-from benchbench.plugins import describe_exception
-from benchbench.process_state import process_state_kept
+from benchbench.plugins.names import describe_exception
+from benchbench.processes.state import process_state_kept
 
 
 def called(function: Callable[[], object]) -> tuple[object, str]:

@@ -9,19 +9,20 @@ from typing import cast
 
 import torch
 
-from benchbench import registry, stepping
 from benchbench.checks.foreign_code import blamed, called
 from benchbench.checks.subjects import Subject
 from benchbench.checks.uncalled import uncalled_methods
-from benchbench.cost.ledger import Ledger
-from benchbench.execution.shared_state import shared_state_kept
-from benchbench.objective import Objective
+from benchbench.optim import stepping
+from benchbench.optim.execution.shared_state import shared_state_kept
+from benchbench.optim.ledger import Ledger
+from benchbench.optim.objective import Objective
+from benchbench.plugins import factories as registry
 from benchbench.problems import Problem, nearest_name
-from benchbench.streams import Streams
 from benchbench.suite.validation import value_text
 from benchbench.training import coverage, diagnostics
 from benchbench.values import Origin, RunSpec
 from benchbench.workloads import Setup
+from benchbench.workloads.streams import Streams
 
 _SEED = 2**32 - 1
 """The largest seed that a run gives to an optimizer."""

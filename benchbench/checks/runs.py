@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchbench import registry
 from benchbench.checks.optimizers import names_in_state
-from benchbench.plugins import PluginError
+from benchbench.plugins import factories as registry
+from benchbench.plugins.names import PluginError
 from benchbench.problems import Problem, nearest_name
 from benchbench.suite.validation import value_text
 from benchbench.values import Origin, RunSpec, Suite

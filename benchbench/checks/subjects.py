@@ -8,10 +8,10 @@ from inspect import Parameter
 
 from pydantic import JsonValue
 
-from benchbench import registry
-from benchbench.plugins import Kind, PluginError
+from benchbench.plugins import factories as registry
+from benchbench.plugins.names import Kind, PluginError
+from benchbench.plugins.signatures import named_kind
 from benchbench.problems import Place, Problem, nearest_name
-from benchbench.signatures import named_kind
 from benchbench.suite.schema import MethodEntry, WorkloadEntry
 from benchbench.suite.validation import value_text
 from benchbench.values import Component, Origin, RunSpec

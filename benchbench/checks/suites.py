@@ -8,14 +8,14 @@ from pathlib import Path
 
 import torch
 
-from benchbench import registry
 from benchbench import suite as suites
 from benchbench.checks.foreign_code import called
 from benchbench.checks.optimizers import is_choosy, model_of, optimizer_problems, uncalled, workload_problems
 from benchbench.checks.runs import diagnostics_problems, execution_problems
 from benchbench.checks.subjects import Subject, parameter_problems
 from benchbench.checks.workloads import trial_problems
-from benchbench.plugins import PluginError
+from benchbench.plugins import factories as registry
+from benchbench.plugins.names import PluginError
 from benchbench.problems import BadInputError, Problem, in_order
 from benchbench.values import RunSpec, Suite, canonical_json
 from benchbench.workloads import DATA

@@ -10,10 +10,10 @@ from types import CodeType, FrameType
 
 from torch.optim import Optimizer
 
-from benchbench import stepping
 from benchbench.checks.foreign_code import called
-from benchbench.cost.state import optimizers_in
-from benchbench.execution.shared_state import shared_state_kept
+from benchbench.optim import stepping
+from benchbench.optim.execution.shared_state import shared_state_kept
+from benchbench.optim.state import optimizers_in
 
 _STEPS = 12
 """One more than the interval of methods that do something in every tenth step."""

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import torch
 
-from benchbench import registry
+from benchbench.checks.conformance import workloads as conformance
 from benchbench.checks.foreign_code import called
 from benchbench.checks.subjects import Subject
-from benchbench.conformance import workloads as conformance
-from benchbench.plugins import Kind, plugins
+from benchbench.plugins import factories as registry
+from benchbench.plugins.names import Kind, plugins
 from benchbench.problems import Problem
-from benchbench.streams import Streams
 from benchbench.values import Component, RunSpec, Suite
 from benchbench.workloads import Setup
+from benchbench.workloads.streams import Streams
 
 _PATIENCE = 3.0
 """Seconds that one part of a trial may take."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from benchbench.plugins import Kind
+    from benchbench.plugins.names import Kind
     from benchbench.values import Suite
 
 
@@ -64,7 +64,7 @@ def names(incomplete: str) -> list[str]:
     """Return the optimizers, workloads, models and data sets that distributions offer and that begin so."""
     from typing import get_args
 
-    from benchbench.plugins import Kind
+    from benchbench.plugins.names import Kind
 
     return sorted({name for kind in get_args(Kind) for name in _offered(kind, incomplete)})
 

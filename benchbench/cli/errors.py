@@ -23,7 +23,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 def errors_as_lines() -> Iterator[None]:
     """Turn the errors that a user can act on into lines on standard error and an exit code."""
     from benchbench.engines import EngineError
-    from benchbench.plugins import PluginError
+    from benchbench.plugins.names import PluginError
     from benchbench.problems import BadInputError
     from benchbench.scheduling.recorder import TrackingLostError
     from benchbench.tracking import TrackingError

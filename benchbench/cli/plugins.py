@@ -59,7 +59,7 @@ def show(
     """Show what is known of an optimizer, a workload, a model or a data set: its parameters and documentation."""
     from dataclasses import asdict
 
-    from benchbench.descriptions import describe
+    from benchbench.plugins.descriptions import describe
 
     with errors_as_lines():
         description = describe(name)
@@ -141,7 +141,7 @@ def new(
 
 
 def _plugin_rows(what: Listing) -> list[dict[str, str]]:
-    from benchbench.plugins import Kind, plugins, status
+    from benchbench.plugins.names import Kind, plugins, status
 
     kinds: dict[Listing, Kind] = {
         Listing.optimizers: "optimizer",

@@ -95,7 +95,7 @@ def tune(
 
 
 def _print_standings(suite: Suite, standings: Sequence[Standing], *, as_json: bool) -> None:
-    from benchbench.reporting.best_of import best_of_table
+    from benchbench.tuning.best_of import best_of_table
     from benchbench.tuning.listing import listing, remarks
 
     if as_json:

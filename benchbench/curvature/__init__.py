@@ -2,6 +2,6 @@
 
 from benchbench.curvature.sharpness import measure
 from benchbench.curvature.surface import LossSurface
-from benchbench.sharpness import Settings, Sharpness
+from benchbench.values.sharpness import Settings, Sharpness
 
 __all__ = ["LossSurface", "Settings", "Sharpness", "measure"]

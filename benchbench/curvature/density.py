@@ -10,7 +10,7 @@ from torch import Tensor
 from benchbench.curvature.lanczos import Lanczos
 from benchbench.curvature.sampling import signs
 from benchbench.curvature.surface import LossSurface
-from benchbench.sharpness.values import Quadrature, SpectralDensity
+from benchbench.values.sharpness.values import Quadrature, SpectralDensity
 
 
 def spectral_density(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from benchbench.curvature.sampling import estimate, gaussian
 from benchbench.curvature.surface import LossSurface
-from benchbench.sharpness.values import LossDifference, LossDifferences
+from benchbench.values.sharpness.values import LossDifference, LossDifferences
 
 
 def loss_differences(

@@ -10,7 +10,7 @@ from torch import Tensor
 from benchbench.curvature.lanczos import Lanczos
 from benchbench.curvature.sampling import gaussian
 from benchbench.curvature.surface import LossSurface
-from benchbench.sharpness.values import Eigenvalue, ExtremeEigenvalues
+from benchbench.values.sharpness.values import Eigenvalue, ExtremeEigenvalues
 
 _UNKNOWN = Eigenvalue(value=math.nan, error_bound=math.nan, residual=math.nan, converged=False)
 

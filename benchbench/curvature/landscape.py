@@ -9,7 +9,7 @@ from torch import Tensor
 
 from benchbench.curvature.sampling import gaussian
 from benchbench.curvature.surface import LossSurface
-from benchbench.sharpness.values import Landscape
+from benchbench.values.sharpness.values import Landscape
 
 
 def landscape(surface: LossSurface, x: Sequence[float], y: Sequence[float] = (0.0,), *, seed: int = 0) -> Landscape:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from benchbench.curvature.surface import LossSurface
-from benchbench.hutchinson import rademacher
-from benchbench.sharpness.values import Estimate
-from benchbench.streams import Streams
+from benchbench.optim.hutchinson import rademacher
+from benchbench.values.sharpness.values import Estimate
+from benchbench.workloads.streams import Streams
 
 
 def estimate(samples: Tensor) -> Estimate:

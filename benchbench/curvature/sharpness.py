@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import torch
 
-from benchbench.cost.ledger import Ledger
 from benchbench.curvature.density import spectral_density
 from benchbench.curvature.differences import loss_differences
 from benchbench.curvature.eigenvalues import lanczos_eigenvalues, power_iteration
 from benchbench.curvature.landscape import landscape
 from benchbench.curvature.surface import LossSurface
 from benchbench.curvature.trace import hutch_plus_plus_trace, hutchinson_trace
-from benchbench.sharpness import Settings, Sharpness
-from benchbench.sharpness.values import Evaluations, ExtremeEigenvalues, Landscape, SpectralDensity, TraceEstimate
+from benchbench.optim.ledger import Ledger
+from benchbench.values.sharpness import Settings, Sharpness
+from benchbench.values.sharpness.values import (
+    Evaluations,
+    ExtremeEigenvalues,
+    Landscape,
+    SpectralDensity,
+    TraceEstimate,
+)
 
 
 def measure(surface: LossSurface, settings: Settings) -> Sharpness:

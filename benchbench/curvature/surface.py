@@ -11,12 +11,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from benchbench.cost.ledger import Ledger
 from benchbench.devices import use
-from benchbench.execution.buffers import ModelBuffers
-from benchbench.objective import Objective
-from benchbench.perturbation import Displacement
-from benchbench.sharpness.values import SurfaceFacts
+from benchbench.optim.execution.buffers import ModelBuffers
+from benchbench.optim.ledger import Ledger
+from benchbench.optim.objective import Objective
+from benchbench.optim.perturbation import Displacement
+from benchbench.values.sharpness.values import SurfaceFacts
 
 
 class LossSurface:

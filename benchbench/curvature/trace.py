@@ -9,7 +9,7 @@ from torch import Tensor
 
 from benchbench.curvature.sampling import estimate, in_passes, quadratic_forms, signs
 from benchbench.curvature.surface import LossSurface
-from benchbench.sharpness.values import TraceEstimate
+from benchbench.values.sharpness.values import TraceEstimate
 
 
 def hutchinson_trace(

@@ -11,7 +11,7 @@ from benchbench.doctor.finding import Finding, State
 from benchbench.doctor.plugins import plugins
 from benchbench.doctor.records import left_behind, runs_folder, store
 from benchbench.doctor.software import devices, software
-from benchbench.execution.separate_process import SeparateProcess
+from benchbench.processes.separate import SeparateProcess
 
 __all__ = ["Finding", "State", "examine"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchbench.doctor.finding import Finding
-from benchbench.execution.separate_process import SeparateProcess
+from benchbench.processes.separate import SeparateProcess
 
 
 def data_sets(process: SeparateProcess, seconds: float, data: Path) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from benchbench.distribution import installing
 from benchbench.doctor.finding import Finding
-from benchbench.execution.separate_process import SeparateProcess
+from benchbench.processes.separate import SeparateProcess
 
 
 def engines(address: str | None, seconds: float) -> Iterator[Finding]:

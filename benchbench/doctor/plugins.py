@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import get_args
 
-from benchbench import plugins as offered
 from benchbench.doctor.finding import Finding
-from benchbench.execution.separate_process import SeparateProcess
-from benchbench.plugins import Kind, Plugin
+from benchbench.plugins import names as offered
+from benchbench.plugins.names import Kind, Plugin
+from benchbench.processes.separate import SeparateProcess
 
 
 def plugins(process: SeparateProcess, seconds: float) -> Iterator[Finding]:

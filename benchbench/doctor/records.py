@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchbench.doctor.finding import Finding, size
-from benchbench.execution.separate_process import SeparateProcess
+from benchbench.processes.separate import SeparateProcess
 
 
 def runs_folder(folder: Path) -> Finding:

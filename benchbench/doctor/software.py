@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from benchbench.distribution import installing, own_version
 from benchbench.doctor.finding import Finding, size
-from benchbench.execution.separate_process import SeparateProcess
 from benchbench.problems import BadInputError
+from benchbench.processes.separate import SeparateProcess
 
 if TYPE_CHECKING:
     import torch

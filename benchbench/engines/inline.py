@@ -13,8 +13,8 @@ from benchbench.devices.visible import visible
 from benchbench.engines import Job
 from benchbench.engines.slots import Slot
 from benchbench.problems import BadInputError, Problem
-from benchbench.process_state import process_state_kept
-from benchbench.signals import stopping_on
+from benchbench.processes.signals import stopping_on
+from benchbench.processes.state import process_state_kept
 from benchbench.values import RunResult
 
 

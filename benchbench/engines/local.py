@@ -18,7 +18,7 @@ from benchbench.engines import FORK_SERVER, EngineError, Job
 from benchbench.engines.memory import oom_kills, room
 from benchbench.engines.slots import Slot, apart, merged
 from benchbench.engines.worker import work
-from benchbench.execution.processes import (
+from benchbench.processes.children import (
     end_orphan,
     fork_server,
     has_died,

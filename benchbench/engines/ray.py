@@ -18,7 +18,7 @@ from benchbench.devices.kinds import kind_of
 from benchbench.distribution import installing
 from benchbench.engines import EngineError, Job
 from benchbench.engines.slots import Slot
-from benchbench.runs.files import write_whole
+from benchbench.files import write_whole
 from benchbench.runs.folder import RunFolder
 from benchbench.values import RunResult, RunSpec
 
@@ -188,8 +188,8 @@ def run_as_task(
     import ray
 
     from benchbench.engines.node import Wanted, execute
-    from benchbench.signals import stopping_on
-    from benchbench.temporary import temporary_folder
+    from benchbench.processes.signals import stopping_on
+    from benchbench.processes.temporary import temporary_folder
 
     run = RunSpec.model_validate_json(spec)
     given = ray.get_runtime_context().get_accelerator_ids().get("GPU", [])

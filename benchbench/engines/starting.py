@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from benchbench.devices import starting
 from benchbench.engines.local import start_server
 from benchbench.engines.slots import Slot, apart, merged
-from benchbench.execution.processes import stop_fork_server
-from benchbench.execution.separate_process import SeparateProcess
 from benchbench.problems import BadInputError, Problem
+from benchbench.processes.children import stop_fork_server
+from benchbench.processes.separate import SeparateProcess
 
 _SECONDS = 120.0
 """Time limit for the start of GPUs."""

@@ -14,9 +14,9 @@ from ctypes import c_int
 from pathlib import Path
 
 from benchbench.engines.slots import Slot
-from benchbench.execution.processes import die_with_parent
+from benchbench.processes.children import die_with_parent
+from benchbench.processes.signals import StopFlag
 from benchbench.runs.folder import RunFolder
-from benchbench.signals import StopFlag
 from benchbench.values import RunResult, RunSpec
 
 LONGEST_LOG = 16 * 1024 * 1024

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from benchbench.figures.curves import curves
 from benchbench.figures.heatmaps import heatmaps
 from benchbench.figures.histograms import histograms
-from benchbench.figures.histories import History
 from benchbench.figures.labels import CURRENCIES
 from benchbench.figures.landscapes import landscapes
 from benchbench.figures.material import Material, materials
@@ -20,6 +19,7 @@ from benchbench.figures.sweeps import sweeps
 from benchbench.figures.values import Figure, Kind
 from benchbench.problems import BadInputError, Problem
 from benchbench.reporting.currencies import Currency
+from benchbench.tracking.histories import History
 from benchbench.values import Row, Suite
 
 __all__ = ["CURRENCIES", "KINDS", "Currency", "Figure", "History", "Kind", "figures", "without_history"]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from benchbench.figures.averages import BAND, CROSSES, Curve
-from benchbench.figures.histories import History
 from benchbench.figures.labels import CURRENCIES, axis, scaled
 from benchbench.figures.material import Material, lacking
 from benchbench.figures.values import Axis, LineFigure, Panel
 from benchbench.reporting.currencies import position
+from benchbench.tracking.histories import History
 
 _STEPS = "Optimizer steps"
 _MOST_PANELS = 6

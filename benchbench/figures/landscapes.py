@@ -7,10 +7,10 @@ import statistics
 from collections.abc import Iterable, Sequence
 
 from benchbench.figures.averages import BAND, Curve
-from benchbench.figures.histories import History, Surface
 from benchbench.figures.labels import number
 from benchbench.figures.material import Material, lacking
 from benchbench.figures.values import Axis, LineFigure, MapFigure, Panel, Tile
+from benchbench.tracking.histories import History, Surface
 
 _LOSS = "Loss"
 _DIRECTION = "Filter-normalised direction"

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchbench.figures.averages import Curve, series
-from benchbench.figures.histories import History
 from benchbench.figures.values import Series
 from benchbench.problems import BadInputError, Problem, nearest_name
 from benchbench.reporting.currencies import Currency
 from benchbench.reporting.metrics import headline_metrics
 from benchbench.reporting.runs import Runs, all_results, gather, titled
+from benchbench.tracking.histories import History
 from benchbench.values import Method, Row, RunResult, Suite
 
 

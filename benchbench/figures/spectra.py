@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchbench.figures.histories import Spectrum
 from benchbench.figures.material import Material, lacking
 from benchbench.figures.values import Axis, LineFigure, Panel, Series
+from benchbench.tracking.histories import Spectrum
 
 _POINTS = 512
 _LOWEST = 1e-6

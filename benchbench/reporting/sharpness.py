@@ -13,11 +13,11 @@ from benchbench.reporting.runs import Runs, all_results, count_seeds, final_metr
 from benchbench.reporting.significance import ranking, significance_note, with_ties
 from benchbench.reporting.table import Cell, Table
 from benchbench.reporting.tuning import not_ranked
-from benchbench.sharpness import RunSharpness, SharpnessSettings
-from benchbench.sharpness.values import PREFIX, Eigenvalue
 from benchbench.stats import Ranking
 from benchbench.values import Row, RunResult, Suite
 from benchbench.values.prices import ASSUMPTION
+from benchbench.values.sharpness import RunSharpness, SharpnessSettings
+from benchbench.values.sharpness.values import PREFIX, Eigenvalue
 
 _MEASURES = tuple(f"{PREFIX}{name}" for name in ("lambda_max", "trace", "gradient_rise", "average_rise"))
 _GENERALIZATION = ("test/loss", "test/accuracy", "test/perplexity")

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, cast
 
+from benchbench.files import naming, private, private_folder, remove
 from benchbench.runs.checksums import new_digest
-from benchbench.runs.files import naming, private, private_folder, remove
 
 _NAME = re.compile(r"\d{12}-[0-9a-f]+\.pt")
 

@@ -22,7 +22,7 @@ from types import TracebackType
 
 from filelock import FileLock
 
-from benchbench.runs.files import naming
+from benchbench.files import naming
 
 LEASE_SECONDS = 60.0
 """How long a holder on another machine may be silent before its runs are taken over; it speaks three times as often."""

@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from benchbench.files import append, private_folder, remove, write_whole
 from benchbench.runs import claims
 from benchbench.runs.checkpoint import Checkpoints, UnusableCheckpointError, load_intact
 from benchbench.runs.checksums import DamagedError, digest_of, sealed, unsealed
-from benchbench.runs.files import append, private_folder, remove, write_whole
-from benchbench.sharpness import RunSharpness
 from benchbench.values import DiagnosticRecord, EpochRecord, Frozen, RunResult, RunSpec, Submission
+from benchbench.values.sharpness import RunSharpness
 
 _Record = TypeVar("_Record", EpochRecord, DiagnosticRecord)
 _Value = TypeVar("_Value", bound=Frozen)

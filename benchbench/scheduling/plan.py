@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from benchbench.provenance import InstalledCode
+from benchbench.plugins.provenance import InstalledCode
 from benchbench.runs.folder import RunFolder
 from benchbench.tracking import Tracker, TrackingError
 from benchbench.values import RunResult, RunSpec

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Literal
 
 from benchbench.engines import FORK_SERVER, Engine, Job, submissions
-from benchbench.plugins import describe_exception
-from benchbench.provenance import InstalledCode
+from benchbench.plugins.names import describe_exception
+from benchbench.plugins.provenance import InstalledCode
+from benchbench.processes.signals import ignored, sigterm_as_interrupt, uninterruptible
 from benchbench.runs import claims
 from benchbench.runs.claims import Holder
 from benchbench.runs.folder import RunFolder, Tail
 from benchbench.scheduling.memory import MemoryNeeds
 from benchbench.scheduling.plan import PlannedRun, longest_first, plan, saying_what_is_on_disk
 from benchbench.scheduling.recorder import Recorder, TrackingLostError
-from benchbench.signals import ignored, sigterm_as_interrupt, uninterruptible
 from benchbench.tracking import Tracker
 from benchbench.values import EpochRecord, RunResult, RunSpec, Shortage, Suite
 

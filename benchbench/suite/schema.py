@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
-from benchbench.sharpness import SharpnessSettings
 from benchbench.values import Diagnostics, Execution, Protocol, Schedule, Space, Tuned, Tuning
+from benchbench.values.sharpness import SharpnessSettings
 from benchbench.values.tuning import MOST_SEARCHED
 
 TABLES = (

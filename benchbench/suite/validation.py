@@ -13,13 +13,6 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from benchbench.problems import Problem, nearest_name
-from benchbench.sharpness.settings import (
-    DensitySettings,
-    EigenvalueSettings,
-    LandscapeSettings,
-    SharpnessSettings,
-    TraceSettings,
-)
 from benchbench.suite.schema import MEASUREMENTS, TABLES, Defaults, RayRequest, SuiteFile
 from benchbench.suite.yaml_source import Document, FieldPath
 from benchbench.values import (
@@ -36,6 +29,13 @@ from benchbench.values import (
     Space,
     Tuned,
     Tuning,
+)
+from benchbench.values.sharpness.settings import (
+    DensitySettings,
+    EigenvalueSettings,
+    LandscapeSettings,
+    SharpnessSettings,
+    TraceSettings,
 )
 
 _SCHEDULES: dict[str, type[BaseModel]] = {

@@ -12,8 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from benchbench.signals import postponed
-from benchbench.temporary import remove_abandoned, temporary_folder
+from benchbench.processes.signals import postponed
+from benchbench.processes.temporary import remove_abandoned, temporary_folder
 from benchbench.tracking import schema
 from benchbench.tracking.entities import TAG
 from benchbench.tracking.errors import TrackingError, fault_of, remedy_for, without_passwords

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchbench.runs.claims import identity
 from benchbench.runs.folder import RunFolder
-from benchbench.sharpness.values import PREFIX
 from benchbench.tracking.entities import (
     COMMAND,
     KEY,
@@ -33,6 +32,7 @@ from benchbench.tracking.errors import fault_of
 from benchbench.tracking.store import Store, without_garbage_collection
 from benchbench.tracking.tracked_run import TrackedRun
 from benchbench.values import Outcome, RunResult, RunSpec, Suite
+from benchbench.values.sharpness.values import PREFIX
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run

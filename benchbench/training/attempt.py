@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 import torch
 
 from benchbench.devices import use
-from benchbench.execution.ranks import Ranks
-from benchbench.plugins import describe_exception
+from benchbench.optim.execution.ranks import Ranks
+from benchbench.plugins.names import describe_exception
 from benchbench.training.diagnostics import Recorder
 from benchbench.training.selection import Best
 from benchbench.training.steps import Training

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchbench.hutchinson import rademacher
-from benchbench.perturbation import Displacement, global_norm
+from benchbench.optim.hutchinson import rademacher
+from benchbench.optim.perturbation import Displacement, global_norm
 from benchbench.training.steps import Training
 
 

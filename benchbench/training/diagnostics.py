@@ -17,8 +17,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from benchbench.cost.state import optimizers_in
-from benchbench.perturbation import global_norm, real_entries
+from benchbench.optim.perturbation import global_norm, real_entries
+from benchbench.optim.state import optimizers_in
 from benchbench.training.curvature_change import curvature_change
 from benchbench.training.steps import Training
 from benchbench.values import DiagnosticRecord, Diagnostics, Histogram

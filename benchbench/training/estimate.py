@@ -15,12 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from benchbench import registry, stepping
-from benchbench.cost.flops import FlopMeter
-from benchbench.cost.ledger import Ledger
 from benchbench.devices import use
-from benchbench.execution.parts import divide, size
-from benchbench.objective import Objective
+from benchbench.optim import stepping
+from benchbench.optim.execution.parts import divide, size
+from benchbench.optim.flops import FlopMeter
+from benchbench.optim.ledger import Ledger
+from benchbench.optim.objective import Objective
+from benchbench.plugins import factories as registry
 from benchbench.training.probe import window
 from benchbench.training.steps import Training
 from benchbench.values import Cost, RunSpec

@@ -17,13 +17,13 @@ from pathlib import Path
 
 import torch
 
-from benchbench import stepping
 from benchbench.devices import use
-from benchbench.execution import backends
-from benchbench.execution.processes import die_with_parent, no_main_module, start_fork_server
-from benchbench.execution.ranks import LEAVE_SECONDS, RankEndedError, Ranks, joined
+from benchbench.optim import stepping
+from benchbench.optim.execution import backends
+from benchbench.optim.execution.ranks import LEAVE_SECONDS, RankEndedError, Ranks, joined
+from benchbench.processes.children import die_with_parent, no_main_module, start_fork_server
+from benchbench.processes.temporary import temporary_folder
 from benchbench.runs.checkpoint import load_tensors, save_tensors
-from benchbench.temporary import temporary_folder
 from benchbench.training.steps import Training
 from benchbench.values import RunSpec
 

@@ -13,7 +13,7 @@ import torch
 
 from benchbench.devices import use
 from benchbench.distribution import own_version
-from benchbench.plugins import describe_exception
+from benchbench.plugins.names import describe_exception
 from benchbench.runs.checkpoint import Checkpoints, UnusableCheckpointError, save_tensors
 from benchbench.runs.folder import RunFolder
 from benchbench.training import resumption

@@ -12,20 +12,20 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree
 
-from benchbench import registry
 from benchbench.curvature import LossSurface, measure
 from benchbench.devices import use
-from benchbench.execution import backends, parts
-from benchbench.execution.buffers import ModelBuffers, normalizers_of
-from benchbench.plugins import describe_exception
-from benchbench.runs.files import remove
+from benchbench.files import remove
+from benchbench.optim.execution import backends, parts
+from benchbench.optim.execution.buffers import ModelBuffers, normalizers_of
+from benchbench.plugins import factories as registry
+from benchbench.plugins.names import describe_exception
 from benchbench.runs.folder import RunFolder
-from benchbench.sharpness import SharpnessSettings
-from benchbench.sharpness.values import PREFIX, RunSharpness
-from benchbench.streams import Streams
 from benchbench.training.keeper import Stopped, never
 from benchbench.values import Execution, RunResult, RunSpec
+from benchbench.values.sharpness import SharpnessSettings
+from benchbench.values.sharpness.values import PREFIX, RunSharpness
 from benchbench.workloads import DATA, Setup, Task, set_training_mode
+from benchbench.workloads.streams import Streams
 
 FIXED = "training examples, not augmented, in the same order for every run"
 EPOCH_1 = "examples in the batches of epoch 1, as they were trained on: the workload offers no others"

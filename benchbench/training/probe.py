@@ -13,9 +13,9 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree
 
-from benchbench.cost.flops import FlopMeter
 from benchbench.devices import use
-from benchbench.plugins import describe_exception
+from benchbench.optim.flops import FlopMeter
+from benchbench.plugins.names import describe_exception
 from benchbench.training.steps import Training
 from benchbench.values import RunSpec
 from benchbench.workloads import DATA

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from benchbench import registry, stepping
-from benchbench.cost.ledger import Ledger
-from benchbench.cost.state import optimizers_in
 from benchbench.devices import use
-from benchbench.execution.shared_state import shared_state_kept
-from benchbench.objective import Objective
-from benchbench.plugins import describe_exception
+from benchbench.optim import stepping
+from benchbench.optim.execution.shared_state import shared_state_kept
+from benchbench.optim.ledger import Ledger
+from benchbench.optim.objective import Objective
+from benchbench.optim.state import optimizers_in
+from benchbench.plugins import factories as registry
+from benchbench.plugins.names import describe_exception
 from benchbench.runs.checkpoint import same
 from benchbench.training.shortage import shortage_of
 from benchbench.training.steps import Training

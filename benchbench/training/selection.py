@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from benchbench.execution.buffers import state_of
+from benchbench.optim.execution.buffers import state_of
 from benchbench.values import EpochRecord
 
 

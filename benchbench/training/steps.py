@@ -11,24 +11,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchbench import registry, stepping
-from benchbench.cost.ledger import Ledger
 from benchbench.devices import use
-from benchbench.execution import backends, memory_format, parts
-from benchbench.execution.buffers import ModelBuffers, load_state, state_of
-from benchbench.execution.compilation import CompiledLoss
-from benchbench.execution.parts import Part
-from benchbench.execution.precision import LossScaler, evaluated_in, in_half_precision
-from benchbench.execution.ranks import Ranks
-from benchbench.execution.synchronised_norm import synchronise
-from benchbench.objective import Objective
-from benchbench.perturbation import real_entries
+from benchbench.optim import stepping
+from benchbench.optim.execution import backends, memory_format, parts
+from benchbench.optim.execution.buffers import ModelBuffers, load_state, state_of
+from benchbench.optim.execution.compilation import CompiledLoss
+from benchbench.optim.execution.parts import Part
+from benchbench.optim.execution.precision import LossScaler, evaluated_in, in_half_precision
+from benchbench.optim.execution.ranks import Ranks
+from benchbench.optim.execution.synchronised_norm import synchronise
+from benchbench.optim.ledger import Ledger
+from benchbench.optim.objective import Objective
+from benchbench.optim.perturbation import real_entries
+from benchbench.plugins import factories as registry
 from benchbench.runs.checkpoint import same
-from benchbench.streams import Streams
 from benchbench.training import coverage
 from benchbench.training.schedules import Schedules
 from benchbench.values import Metrics, RunSpec
 from benchbench.workloads import Setup, as_number, evaluation_mode, set_training_mode
+from benchbench.workloads.streams import Streams
 
 
 class Training:

@@ -14,15 +14,15 @@ from pathlib import Path
 
 import torch
 
-from benchbench import stepping
-from benchbench.cost import memory, state
 from benchbench.devices import use
 from benchbench.devices.kinds import kind_of
-from benchbench.execution import backends
-from benchbench.execution.buffers import load_state
-from benchbench.execution.ranks import RankEndedError
-from benchbench.execution.shared_state import shared_state_kept
-from benchbench.provenance import InstalledCode
+from benchbench.optim import state, stepping
+from benchbench.optim.execution import backends
+from benchbench.optim.execution.buffers import load_state
+from benchbench.optim.execution.ranks import RankEndedError
+from benchbench.optim.execution.shared_state import shared_state_kept
+from benchbench.plugins.provenance import InstalledCode
+from benchbench.processes import memory
 from benchbench.runs.folder import RunFolder
 from benchbench.runs.presence import present
 from benchbench.training import measurement, probe

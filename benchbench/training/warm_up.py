@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch.utils import _pytree
 
-from benchbench.cost.ledger import Ledger
+from benchbench.optim.ledger import Ledger
 
 LONGEST_WAIT = 100
 """Steps of the same shapes in which a step like the first one is looked for; each is timed by itself."""

@@ -1,6 +1,6 @@
 """The frozen values that travel between the floors of the harness; each one can be written as JSON."""
 
-from benchbench.frozen import Frozen, canonical_json
+from benchbench.values.frozen import Frozen, canonical_json
 from benchbench.values.results import (
     CONCLUSIVE,
     Cost,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from benchbench.frozen import Frozen
+from benchbench.values.frozen import Frozen
 from benchbench.values.results import Cost
 
 GradientUnit = Literal["paper", "flops"]

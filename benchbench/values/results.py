@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from benchbench.frozen import Frozen as Frozen  # noqa: PLC0414 - all other modules take both from here
-from benchbench.frozen import canonical_json as canonical_json  # noqa: PLC0414
+from benchbench.values.frozen import Frozen as Frozen  # noqa: PLC0414 - all other modules take both from here
+from benchbench.values.frozen import canonical_json as canonical_json  # noqa: PLC0414
 
 Outcome = Literal["finished", "diverged", "failed", "crashed", "timeout", "interrupted"]
 """How a run ended. `diverged` (numbers that are NaN or infinite) is a result; the four last ones are run again."""

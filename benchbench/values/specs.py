@@ -10,11 +10,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, JsonValue
 
-from benchbench.frozen import Frozen as Frozen  # noqa: PLC0414 - all other modules take both from here
-from benchbench.frozen import canonical_json as canonical_json  # noqa: PLC0414
-from benchbench.sharpness.settings import SharpnessSettings
+from benchbench.values.frozen import Frozen as Frozen  # noqa: PLC0414 - all other modules take both from here
+from benchbench.values.frozen import canonical_json as canonical_json  # noqa: PLC0414
 from benchbench.values.results import RunResult
 from benchbench.values.schedules import Schedule
+from benchbench.values.sharpness.settings import SharpnessSettings
 
 Measurement = Literal["flops", "sharpness"]
 """What a suite can have measured after the training: floating-point operations of a step, as gradient equivalents, and

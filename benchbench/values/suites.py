@@ -8,9 +8,9 @@ from typing import Literal
 
 from pydantic import JsonValue, PrivateAttr
 
-from benchbench.frozen import Frozen as Frozen  # noqa: PLC0414 - all other modules take both from here
-from benchbench.frozen import canonical_json as canonical_json  # noqa: PLC0414
 from benchbench.problems import Place
+from benchbench.values.frozen import Frozen as Frozen  # noqa: PLC0414 - all other modules take both from here
+from benchbench.values.frozen import canonical_json as canonical_json  # noqa: PLC0414
 from benchbench.values.results import EpochRecord, RunResult
 from benchbench.values.specs import Protocol, RunSpec
 from benchbench.values.tuning import Space, Tuned, Tuning

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, model_validator
 
-from benchbench.frozen import Frozen as Frozen  # noqa: PLC0414 - all other modules take both from here
-from benchbench.frozen import canonical_json as canonical_json  # noqa: PLC0414
+from benchbench.values.frozen import Frozen as Frozen  # noqa: PLC0414 - all other modules take both from here
+from benchbench.values.frozen import canonical_json as canonical_json  # noqa: PLC0414
 from benchbench.values.prices import GradientUnit
 
 Sampler = Literal["quasi-random", "random", "grid", "tpe"]

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from benchbench import values
-from benchbench.streams import Streams
 from benchbench.values import Metrics
+from benchbench.workloads.streams import Streams
 
 DATA = Path("data")
 """Where data sets are looked for, unless told otherwise: below the current folder."""

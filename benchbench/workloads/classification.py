@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchbench.datasets import Source
-from benchbench.datasets.tensors import RandomCrop, TensorSource
-from benchbench.datasets.transfer import moved
 from benchbench.values import Metrics
 from benchbench.workloads import Setup, evaluation_mode, fixed_order
+from benchbench.workloads.images import Source
+from benchbench.workloads.images.tensors import RandomCrop, TensorSource
+from benchbench.workloads.transfer import moved
 
 Batch = tuple[Tensor, Tensor]
 """Inputs of shape (n, ...) and integer labels of shape (n,)."""

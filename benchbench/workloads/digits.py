@@ -10,9 +10,9 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchbench.datasets.tensors import RandomCrop
 from benchbench.workloads import Setup, Workload
 from benchbench.workloads.classification import Split, TensorClassification
+from benchbench.workloads.images.tensors import RandomCrop
 
 _IMAGES = 1797
 

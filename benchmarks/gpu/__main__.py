@@ -19,8 +19,8 @@ from pathlib import Path
 import torch
 
 from benchbench.devices.visible import visible
-from benchbench.execution.processes import start_fork_server
 from benchbench.problems import BadInputError, Problem
+from benchbench.processes.children import start_fork_server
 from benchmarks.gpu import report
 from benchmarks.gpu.report import Findings
 from benchmarks.gpu.sections import LONGEST, PRELOAD, SECTIONS, ask, described, in_a_process

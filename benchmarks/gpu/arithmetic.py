@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchbench.devices import use
-from benchbench.execution import backends
-from benchbench.hutchinson import rademacher
-from benchbench.models import resnet20
-from benchbench.objective import Objective
+from benchbench.optim.execution import backends
+from benchbench.optim.hutchinson import rademacher
+from benchbench.optim.objective import Objective
 from benchbench.runs.folder import RunFolder
 from benchbench.training.trainer import run, run_in_folder
 from benchbench.values import Execution, RunResult, RunSpec
+from benchbench.workloads.models import resnet20
 from benchmarks.gpu.report import Findings
 from benchmarks.gpu.settings import Scale
 from benchmarks.models import GPT
@@ -96,7 +96,7 @@ def _product(
     signs = rademacher([torch.empty(p.shape) for p in parameters], n_samples=1, seed=1, step=0)[0]
     vector = [sign.to(device, dtype) for sign in signs]
     objective = Objective(lambda: F.cross_entropy(model(inputs), targets), parameters)
-    slow = mock.patch("benchbench.objective.FastSecondDerivatives", contextlib.nullcontext)
+    slow = mock.patch("benchbench.optim.objective.FastSecondDerivatives", contextlib.nullcontext)
     with contextlib.nullcontext() if fast else slow:
         _, [product] = objective.with_hvp([vector])
     return torch.cat([part.detach().double().cpu().flatten() for part in product])

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from benchbench.devices import starting, use
-from benchbench.execution.processes import no_main_module
+from benchbench.processes.children import no_main_module
 from benchmarks.gpu import arithmetic, counting, report, settings, speed
 from benchmarks.gpu.report import Findings
 

@@ -12,10 +12,12 @@ from typing import Any
 
 import torch
 
-from benchbench import api, registry, stepping
+from benchbench import api
 from benchbench.devices import use
 from benchbench.devices.visible import visible
-from benchbench.execution import backends
+from benchbench.optim import stepping
+from benchbench.optim.execution import backends
+from benchbench.plugins import factories as registry
 from benchbench.runs.folder import RunFolder
 from benchbench.training.trainer import run, run_in_folder
 from benchbench.values import Execution

@@ -90,8 +90,18 @@ def test_what_a_gpu_is_asked_works_on_an_accelerator() -> None:
 @pytest.mark.parametrize(
     "files",
     [
-        ["tests/test_objective.py", "tests/second_order", "tests/execution/test_parts.py", "tests/datasets"],
-        ["tests/test_optimizers.py", "tests/test_hutchinson.py", "tests/curvature/test_surface.py", "tests/baselines"],
+        [
+            "tests/optim/test_objective.py",
+            "tests/second_order",
+            "tests/optim/execution/test_parts.py",
+            "tests/datasets",
+        ],
+        [
+            "tests/test_optimizers.py",
+            "tests/optim/test_hutchinson.py",
+            "tests/curvature/test_surface.py",
+            "tests/baselines",
+        ],
         ["tests/training/test_trainer.py", "tests/training/test_steps.py"],
     ],
     ids=["derivatives", "optimizers", "runs"],

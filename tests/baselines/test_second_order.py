@@ -10,8 +10,8 @@ import torch
 
 from baselines.adahessian import AdaHessian
 from baselines.sophia_h import SophiaH
-from benchbench.cost.ledger import Ledger
-from benchbench.objective import Objective
+from benchbench.optim.ledger import Ledger
+from benchbench.optim.objective import Objective
 from tests import cases
 from tests.accelerator import every_device
 from tests.cases import Case, Oracle, assert_same_path

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchbench.curvature import LossSurface
-from benchbench.execution.buffers import ModelBuffers
+from benchbench.optim.execution.buffers import ModelBuffers
 from tests import cases
 from tests.accelerator import CPU, current_device, needs
 

@@ -9,7 +9,7 @@ import torch
 from pydantic import ValidationError
 
 from benchbench.curvature import Settings, Sharpness, measure
-from benchbench.sharpness.settings import DensitySettings, EigenvalueSettings, TraceSettings
+from benchbench.values.sharpness.settings import DensitySettings, EigenvalueSettings, TraceSettings
 from tests import cases
 from tests.accelerator import every_device, tolerance
 from tests.curvature.surfaces import Solution, dense, quadratic, solution, symmetric

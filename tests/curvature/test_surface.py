@@ -8,9 +8,9 @@ from curvlinops import HessianLinearOperator
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from benchbench.cost.ledger import Ledger
 from benchbench.curvature import LossSurface
-from benchbench.execution.buffers import ModelBuffers
+from benchbench.optim.execution.buffers import ModelBuffers
+from benchbench.optim.ledger import Ledger
 from tests import cases
 from tests.accelerator import current_device, every_device, tolerance
 from tests.curvature.surfaces import SIZES, dense, every_model, quadratic, solution, symmetric

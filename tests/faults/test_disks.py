@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from benchbench import api
-from benchbench.datasets import folder
 from benchbench.runs.checkpoint import Checkpoints
 from benchbench.runs.folder import RunFolder
+from benchbench.workloads.images import folder
 from tests.conftest import benchbench
 from tests.faults.conftest import MISBEHAVING, numbers
 from tests.lines import SUITE, kinds, mlflow_client, run_inline, tracked

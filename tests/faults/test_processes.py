@@ -13,7 +13,7 @@ from benchbench import api
 from benchbench.engines import FORK_SERVER, Job, local
 from benchbench.engines.local import LocalEngine
 from benchbench.engines.slots import cpu_slots
-from benchbench.process_state import process_state_kept
+from benchbench.processes.state import process_state_kept
 from benchbench.runs import claims
 from benchbench.runs.folder import RunFolder
 from benchbench.runs.presence import present

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from pydantic import JsonValue
 
-from benchbench.figures.histories import History, Spectrum, Surface
+from benchbench.tracking.histories import History, Spectrum, Surface
 from benchbench.values import (
     Component,
     Cost,

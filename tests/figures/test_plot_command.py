@@ -12,8 +12,8 @@ import benchbench
 from benchbench import api
 from benchbench.cli import app
 from benchbench.runs.folder import RunFolder
-from benchbench.sharpness.values import RunSharpness
 from benchbench.values import DiagnosticRecord, Histogram
+from benchbench.values.sharpness.values import RunSharpness
 
 SUITE = """
 name: small

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from benchbench.cli.plots import CurrencyName, KindName
 from benchbench.figures import CURRENCIES, KINDS, figures, without_history
 from benchbench.figures.averages import average, trace
-from benchbench.figures.histories import History, Spectrum, Surface
 from benchbench.figures.labels import Currency, axis, metric, spans_decades
 from benchbench.figures.values import Figure, Kind, LineFigure, MapFigure
 from benchbench.problems import BadInputError
+from benchbench.tracking.histories import History, Spectrum, Surface
 from benchbench.values import Cost, DiagnosticRecord, EpochRecord, Histogram, Row, Suite
 from tests.figures import made
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchbench.cost.ledger import Ledger
-from benchbench.objective import Objective
+from benchbench.optim.ledger import Ledger
+from benchbench.optim.objective import Objective
 from sassha import MSASSHA
 from tests import cases
 from tests.accelerator import current_device, every_device, tolerance

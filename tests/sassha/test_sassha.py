@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from benchbench.cost.ledger import Ledger
-from benchbench.hutchinson import rademacher
-from benchbench.objective import Objective
+from benchbench.optim.hutchinson import rademacher
+from benchbench.optim.ledger import Ledger
+from benchbench.optim.objective import Objective
 from sassha import SASSHA
 from tests import cases
 from tests.accelerator import current_device, every_device, needs, tolerance

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchbench import registry
+from benchbench.plugins import factories as registry
 from benchbench.values import Component
 from tests.strangers.conftest import Command
 

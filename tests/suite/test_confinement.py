@@ -184,7 +184,7 @@ def test_ones_own_suite_may_name_files_and_modules_anywhere(place: Path) -> None
     "target", ["2evil:Opt", "evil module:Opt", "evil_module:", ":Opt", "a:b:c", "evil_module:Opt\n"]
 )
 def test_what_has_no_form_of_a_target_is_no_target(target: str, place: Path) -> None:
-    from benchbench.plugins import PluginError, resolve
+    from benchbench.plugins.names import PluginError, resolve
 
     (place.parent / "evil module.py").write_text((place.parent / "evil_module.py").read_text())
     with pytest.raises(PluginError, match="is no name, no module:attribute"):

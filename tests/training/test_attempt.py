@@ -122,8 +122,8 @@ def test_the_end_of_a_run_leaves_weights_and_no_checkpoint(tmp_path: Path) -> No
     assert not folder.checkpoints.files()
     assert {path.name for path in tmp_path.iterdir()} == {"spec.json", "metrics.jsonl", "result.json", "weights.pt"}
     # The weights are those that the optimizer recommends, at the end and not at the best epoch.
-    from benchbench.streams import Streams
     from benchbench.workloads import Setup
+    from benchbench.workloads.streams import Streams
     from tests.stubs import build_regularised
 
     task = build_regularised(Setup(current_device(), 8, Streams(0)))

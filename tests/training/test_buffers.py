@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from benchbench.execution.buffers import ModelBuffers, load_state, state_of
-from benchbench.objective import Objective
+from benchbench.optim.execution.buffers import ModelBuffers, load_state, state_of
+from benchbench.optim.objective import Objective
 from tests.training import small_tasks
 
 

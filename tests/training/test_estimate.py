@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from benchbench.curvature import LossSurface, measure
-from benchbench.execution.buffers import ModelBuffers
-from benchbench.sharpness.settings import Settings, TraceSettings
+from benchbench.optim.execution.buffers import ModelBuffers
 from benchbench.training import estimate
 from benchbench.training.steps import Training
 from benchbench.values import Component, Execution, RunSpec
+from benchbench.values.sharpness.settings import Settings, TraceSettings
 from benchbench.workloads import DATA
 from tests.conftest import STUBS
 

@@ -13,8 +13,8 @@ from torch.distributed import distributed_c10d
 from benchbench.engines import Job
 from benchbench.engines.local import LocalEngine
 from benchbench.engines.slots import cpu_slots
-from benchbench.execution import ranks as ranks_module
-from benchbench.execution.ranks import Ranks, joined
+from benchbench.optim.execution import ranks as ranks_module
+from benchbench.optim.execution.ranks import Ranks, joined
 from benchbench.runs.folder import RunFolder
 from benchbench.training.followers import following
 from benchbench.training.keeper import Keeper, Stopped, never

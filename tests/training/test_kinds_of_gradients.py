@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchbench.objective import Objective
-from benchbench.perturbation import global_norm
+from benchbench.optim.objective import Objective
+from benchbench.optim.perturbation import global_norm
 from benchbench.runs.folder import RunFolder
 from benchbench.training.trainer import run_in_folder
 from benchbench.values import Diagnostics

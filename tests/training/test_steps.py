@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchbench.cost.ledger import Ledger
-from benchbench.execution import backends, ranks
-from benchbench.execution.parts import Evaluated, Part
-from benchbench.execution.precision import LossScaler
-from benchbench.execution.ranks import Ranks
-from benchbench.objective import Objective
+from benchbench.optim.execution import backends, ranks
+from benchbench.optim.execution.parts import Evaluated, Part
+from benchbench.optim.execution.precision import LossScaler
+from benchbench.optim.execution.ranks import Ranks
+from benchbench.optim.ledger import Ledger
+from benchbench.optim.objective import Objective
 from benchbench.training.steps import Training
 from benchbench.training.trainer import run
 from benchbench.values import Component, Execution, RunSpec

@@ -142,9 +142,9 @@ def test_an_exception_becomes_a_result(tmp_path: Path) -> None:
 
 
 def test_evaluation_leaves_batch_norm_alone() -> None:
-    from benchbench.streams import Streams
     from benchbench.workloads import Setup
     from benchbench.workloads.digits import build_resnet8
+    from benchbench.workloads.streams import Streams
 
     task = build_resnet8(Setup(CPU, 128, Streams(0)))
     before = {name: value.clone() for name, value in task.model.state_dict().items()}

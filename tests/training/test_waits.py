@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchbench.datasets import Traits
-from benchbench.datasets.streaming import StreamedImages, StreamedSource
 from benchbench.training.attempt import Progress
 from benchbench.values import RunSpec
 from benchbench.workloads import DATA
+from benchbench.workloads.images import Traits
+from benchbench.workloads.images.streaming import StreamedImages, StreamedSource
 from benchmarks.pretend_cuda import CUDA, PretendCuda
 
 OPTIMIZERS: dict[str, dict[str, Any]] = {

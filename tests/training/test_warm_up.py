@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchbench.cost.ledger import Ledger
-from benchbench.objective import Objective
+from benchbench.optim.ledger import Ledger
+from benchbench.optim.objective import Objective
 from benchbench.training.attempt import Progress
 from benchbench.training.warm_up import LONGEST_WAIT, WarmUp
 from benchbench.values import Cost, Execution

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import torch
 
-from benchbench.streams import Streams
 from benchbench.workloads import Setup
 from benchbench.workloads.digits import build_mlp, build_resnet8, load_splits
+from benchbench.workloads.streams import Streams
 
 
 def setup(seed: int = 0, batch_size: int = 128) -> Setup:

@@ -12,14 +12,14 @@ import torch
 from pydantic import JsonValue
 from torch import Tensor, nn
 
-from benchbench.datasets import Traits
-from benchbench.datasets.tensors import TensorImages
-from benchbench.registry import build_workload
-from benchbench.streams import Streams
+from benchbench.plugins.factories import build_workload
 from benchbench.values import Component, Protocol
 from benchbench.workloads import Setup
 from benchbench.workloads.classification import Classification
-from benchbench.workloads.image_classification import build, stratified_order
+from benchbench.workloads.images import Traits
+from benchbench.workloads.images.task import build, stratified_order
+from benchbench.workloads.images.tensors import TensorImages
+from benchbench.workloads.streams import Streams
 
 TRAIN, TEST = 500, 40
 TRAITS = Traits("numbered", 5, 1, 8, (0.0,), (1 / 255,), TRAIN, TEST)

@@ -13,7 +13,7 @@ from benchbench.cli import app
 NARROW = {
     "resnet20": "{name: resnet20, width: 4}",
     "resnet32": "{name: resnet32, width: 4}",
-    "wrn-28-10": "{name: 'benchbench.models:WideResNet', depth: 10, widen: 1}",
+    "wrn-28-10": "{name: 'benchbench.workloads.models:WideResNet', depth: 10, widen: 1}",
 }
 """In place of networks for small images; those for ImageNet keep their size."""
 

@@ -12,8 +12,8 @@ import torchvision.datasets
 from typer.testing import CliRunner, Result
 
 from benchbench.cli import app
-from benchbench.datasets.small import cifar10
-from tests.datasets.published import write_cifar
+from benchbench.workloads.images.small import cifar10
+from tests.workloads.images.published import write_cifar
 
 SUITE = """
 name: images

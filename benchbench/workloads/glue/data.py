@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchbench.datasets.text import read_text
 from benchbench.workloads.glue.tasks import TASKS, GlueTask
+from benchbench.workloads.text_files import read_text
 
 HUB = "nyu-mll/glue"
 """Where `prepare` gets the data."""

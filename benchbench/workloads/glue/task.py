@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from benchbench.datasets.transfer import prefetched
 from benchbench.values import Metrics
 from benchbench.workloads import Setup, Workload, evaluation_mode, fixed_order
 from benchbench.workloads.glue import data as glue_data
 from benchbench.workloads.glue import pretrained
 from benchbench.workloads.glue.tasks import METRICS, TASKS, GlueTask
+from benchbench.workloads.transfer import prefetched
 
 Name = Literal["sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte"]
 

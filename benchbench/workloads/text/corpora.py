@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Protocol
 
 from benchbench import values
-from benchbench.datasets.text import read_text, unreadable
 from benchbench.distribution import installing
+from benchbench.workloads.text_files import read_text, unreadable
 
 EXTRA = installing("language")
 """How optional packages are brought."""

@@ -8,9 +8,9 @@ from typing import Any, Literal, TypeGuard
 
 from pydantic import JsonValue
 
-from benchbench.models.gpt import GPT, configuration
 from benchbench.problems import nearest_name
 from benchbench.workloads import Setup, Workload
+from benchbench.workloads.models.gpt import GPT, configuration
 from benchbench.workloads.text import tokenization
 from benchbench.workloads.text.corpora import PydocTopics, Source, TextFiles, WikiText2
 from benchbench.workloads.text.task import LanguageModelling, Text

@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from benchbench.models.gpt import GPT, decay_linear_weights, next_token_loss
 from benchbench.values import Metrics
 from benchbench.workloads import Setup, evaluation_mode, fixed_order
+from benchbench.workloads.models.gpt import GPT, decay_linear_weights, next_token_loss
 from benchbench.workloads.text.tokens import (
     TokenStream,
     block_count,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from benchbench.runs.files import naming
+from benchbench.files import naming
 from benchbench.workloads.text.corpora import EXTRA, digest
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchbench.datasets.transfer import moved, prefetched
+from benchbench.workloads.transfer import moved, prefetched
 
 _COUNTED_AT_ONCE = 1 << 24
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from benchbench_lion import Lion, spirals
 
-from benchbench.conformance import verdicts
-from benchbench.streams import Streams
+from benchbench.checks.conformance import verdicts
 from benchbench.values import Component
 from benchbench.workloads import Setup
+from benchbench.workloads.streams import Streams
 
 
 def test_it_follows_the_formula() -> None:

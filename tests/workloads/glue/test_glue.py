@@ -13,13 +13,13 @@ from typer.testing import CliRunner
 pytest.importorskip("transformers", reason="needs the extra `language`")
 
 from benchbench.cli import app
-from benchbench.objective import Objective
-from benchbench.streams import Streams
+from benchbench.optim.objective import Objective
 from benchbench.workloads import Setup
 from benchbench.workloads.glue import data as glue_data
 from benchbench.workloads.glue import pretrained
 from benchbench.workloads.glue.task import Finetuning, build, missing
 from benchbench.workloads.glue.tasks import METRICS, TASKS
+from benchbench.workloads.streams import Streams
 from tests.workloads.glue.files import write_glue, write_model
 
 CPU = torch.device("cpu")

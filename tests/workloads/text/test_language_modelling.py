@@ -18,10 +18,10 @@ from typer.testing import CliRunner
 
 from benchbench import suite as suites
 from benchbench.cli import app
-from benchbench.streams import Streams
 from benchbench.training.steps import Training
 from benchbench.values import Component, Cost, Execution, Piecewise, RunSpec
 from benchbench.workloads import Setup
+from benchbench.workloads.streams import Streams
 from benchbench.workloads.text.language_modelling import LanguageModelling, build, language_modelling, missing
 from tests.training.test_attempt import assert_equal, perform, stop_after
 from tests.training.test_trainer import spec

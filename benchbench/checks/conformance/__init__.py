@@ -1,0 +1,77 @@
+"""Whether an optimizer keeps the promises that the harness relies on: the report of `benchbench check`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+
+from benchbench.checks.conformance import promises
+from benchbench.checks.conformance.nan import survives_nan
+from benchbench.checks.conformance.subject import Subject
+from benchbench.checks.conformance.trying import Grade, Verdict, generators_kept, verdict
+from benchbench.optim import stepping
+from benchbench.plugins.names import describe_exception
+from benchbench.problems import printable
+from benchbench.values import Component
+
+__all__ = ["PROMISES", "WORKS", "Grade", "Verdict", "verdicts"]
+
+WORKS = "is constructed and makes steps"
+
+PROMISES: dict[str, Callable[[Subject], str]] = {
+    "makes progress on a quadratic and on a small network": promises.makes_progress,
+    "is deterministic under a seed": promises.is_deterministic,
+    "leaves other random streams alone": promises.leaves_random_streams_alone,
+    "continues bit by bit from its state_dict": promises.continues_from_its_state,
+    "honours parameter groups": promises.honours_parameter_groups,
+    "lets its Hessian-vector products have an effect": promises.uses_its_curvature,
+    "declares what is metered": promises.declares_what_it_needs,
+    "tolerates frozen and unused parameters": promises.tolerates_idle_parameters,
+    "survives NaN without harm to the process": survives_nan,
+}
+"""Everything that is promised beside `WORKS`, without which the others say nothing."""
+
+
+def verdicts(component: Component, *, create_graph: bool | None = None) -> Iterator[Verdict]:
+    """Check an optimizer, one promise after the other.
+
+    Args:
+        component: Its target and hyperparameters.
+        create_graph: Whether it differentiates gradients itself; `None` leaves it to its own declaration.
+
+    Yields:
+        One verdict per promise.
+    """
+    try:
+        with generators_kept():
+            subject = _tried(Subject(component, create_graph))
+    except Exception as error:  # noqa: BLE001 - foreign code
+        yield Verdict(WORKS, "FAIL", printable(describe_exception(error)))
+        yield from (Verdict(promise, "unknown", "it makes no steps") for promise in PROMISES)
+        return
+    yield Verdict(
+        WORKS,
+        "ok",
+        "on matrices alone: it refuses other shapes, which `by_shape` gives to another optimizer"
+        if subject.matrices_only
+        else "",
+    )
+    for promise, is_kept in PROMISES.items():
+        with generators_kept():
+            yield verdict(promise, partial(is_kept, subject))
+
+
+def _tried(subject: Subject) -> Subject:
+    """Make a first step, and return the subject with what that has shown."""
+    try:
+        subject.on_network()
+    except Exception:  # noqa: BLE001 - foreign code
+        replace(subject, matrices_only=True).on_network()
+        subject = replace(subject, matrices_only=True)
+    try:
+        subject.on_network().run(1)
+    except stepping.MissingGraphError:
+        subject = replace(subject, undeclared_need=True)
+        subject.on_network().run(1)
+    return subject

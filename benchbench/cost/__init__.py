@@ -1,1 +1,0 @@
-"""What training costs, as it is measured: gradients, products, operations, memory."""

@@ -1,0 +1,102 @@
+"""What the signature of a factory says: what a suite sets, and what the harness fills in."""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from inspect import Parameter
+from typing import Any
+
+from benchbench.plugins.names import Kind
+
+PARAMS = "params"
+"""The name under which torch's optimizers take what they optimize."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """Marks a parameter, as in `Annotated[Callable[..., nn.Module], Named("model")]`, that a suite sets to a plugin.
+
+    The suite writes its name, or a mapping with its `name` and its own parameters; the factory that has the parameter
+    gets the plugin with these parameters filled in.
+
+    Attributes:
+        kind: What the suite names.
+    """
+
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class Filled:
+    """The parameters of an optimizer's factory that the harness fills.
+
+    Attributes:
+        params: Takes what is optimized; `None` when the factory takes that from the model.
+        models: Take the model.
+    """
+
+    params: str | None
+    models: tuple[str, ...]
+
+    def keywords(self, params: Any, model: Any) -> dict[str, Any]:
+        """Return what is handed to the factory."""
+        filled = dict.fromkeys(self.models, model)
+        return filled if self.params is None else {self.params: params, **filled}
+
+
+def signature_of(function: Callable[..., Any]) -> dict[str, Parameter]:
+    """Return parameters by name, `**kwargs` as `**`; annotations that cannot be evaluated are left out."""
+    try:
+        found = list(inspect.signature(function, eval_str=True).parameters.values())
+    except Exception:  # noqa: BLE001 - evaluating annotations runs foreign code
+        try:
+            found = list(inspect.signature(function).parameters.values())
+        except (TypeError, ValueError):
+            found = [Parameter(PARAMS, Parameter.POSITIONAL_ONLY), Parameter("any", Parameter.VAR_KEYWORD)]
+    empty = Parameter.empty
+    known = [each.replace(annotation=empty) if isinstance(each.annotation, str) else each for each in found]
+    return {("**" if each.kind is Parameter.VAR_KEYWORD else each.name): each for each in known}
+
+
+def filled_by_harness(signature: Mapping[str, Parameter]) -> Filled:
+    """Return which parameters of an optimizer's factory the harness fills.
+
+    What is optimized goes to the parameter `params`, else to the first one. If that takes the model, the factory
+    finds what it optimizes there; if it takes another optimizer, `params` goes through `**kwargs` to that one.
+    """
+    models = tuple(name for name, parameter in signature.items() if wants_model(parameter))
+    first = next(iter(signature), None)
+    if PARAMS in signature or (first is not None and wants_optimizer(signature[first])):
+        return Filled(PARAMS, models)
+    return Filled(None if first in models else first, models)
+
+
+def wants_optimizer(parameter: Parameter) -> bool:
+    """Return whether a parameter wants the class of another optimizer."""
+    import torch
+
+    classes = [typing.get_args(each)[:1] for each in _options(parameter) if typing.get_origin(each) is type]
+    return any(inspect.isclass(each) and issubclass(each, torch.optim.Optimizer) for (each,) in classes)
+
+
+def wants_model(parameter: Parameter) -> bool:
+    """Return whether a parameter wants the network."""
+    import torch
+
+    return any(inspect.isclass(each) and issubclass(each, torch.nn.Module) for each in _options(parameter))
+
+
+def named_kind(parameter: Parameter) -> Kind | None:
+    """Return which kind of plugin a suite names in a parameter, or `None` where it names none."""
+    marks = getattr(parameter.annotation, "__metadata__", ())
+    return next((mark.kind for mark in marks if isinstance(mark, Named)), None)
+
+
+def _options(parameter: Parameter) -> tuple[Any, ...]:
+    wanted = parameter.annotation
+    union = typing.get_origin(wanted) in (typing.Union, types.UnionType)
+    return typing.get_args(wanted) if union else (wanted,)

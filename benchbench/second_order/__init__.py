@@ -1,5 +1,0 @@
-"""Functions of `torch.nn.functional` with second derivatives that cost what their products cost."""
-
-from benchbench.second_order.routing import FastSecondDerivatives
-
-__all__ = ["FastSecondDerivatives"]

@@ -1,6 +1,0 @@
-"""Sharpness as values: what shall be measured, and what was. How it is measured is in `benchbench.curvature`."""
-
-from benchbench.sharpness.settings import Settings, SharpnessSettings
-from benchbench.sharpness.values import RunSharpness, Sharpness
-
-__all__ = ["RunSharpness", "Settings", "Sharpness", "SharpnessSettings"]

@@ -1,0 +1,6 @@
+"""Sharpness as values: what shall be measured, and what was. How it is measured is in `benchbench.curvature`."""
+
+from benchbench.values.sharpness.settings import Settings, SharpnessSettings
+from benchbench.values.sharpness.values import RunSharpness, Sharpness
+
+__all__ = ["RunSharpness", "Settings", "Sharpness", "SharpnessSettings"]
