@@ -13,7 +13,6 @@ from torch.autograd import Variable
 from torch.autograd.graph import Node
 
 from benchbench.optim.execution.returned_loss import ReturnedLoss
-from benchbench.values import Cost
 
 _MARK = "benchbench: a gradient"
 """Key in the metadata of an autograd node whose output is a gradient that can be differentiated again."""
@@ -90,18 +89,6 @@ class Ledger:
         if any(self._counts.values()):
             raise ValueError("counts can be restored before the first step only")
         self.add(**counts)
-
-    def cost(self, train_seconds: float, warm_up_seconds: float | None = None, warm_up_steps: int = 0) -> Cost:
-        """Return the counts so far as a value, with what clocks have said."""
-        return Cost(
-            steps=self.steps,
-            forwards=self.forwards,
-            gradients=self.gradients,
-            hvps=self.hvps,
-            train_seconds=train_seconds,
-            warm_up_seconds=warm_up_seconds,
-            warm_up_steps=warm_up_steps,
-        )
 
     @contextmanager
     def objective_at_work(self) -> Iterator[None]:

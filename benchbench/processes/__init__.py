@@ -1,1 +1,1 @@
-"""."""
+"""Processes of the operating system: signals, children that die with their parent, memory."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import re
 from collections.abc import Mapping
@@ -147,36 +146,6 @@ def load_tensors(file: IO[bytes] | Path) -> dict[str, Any]:
         reason = next((line for line in lines if "Unsupported" in line), lines[0])  # torch explains at length
         raise UnusableCheckpointError(f"not loadable: {type(error).__name__}: {reason.strip()}") from error
     return content
-
-
-def same(first: Any, second: Any) -> bool:
-    """Whether two trees of tensors and plain values hold the same bits, NaN included, on whatever devices."""
-    import torch
-
-    if isinstance(first, torch.Tensor):
-        return (
-            isinstance(second, torch.Tensor)
-            and first.dtype == second.dtype
-            and first.shape == second.shape
-            and torch.equal(_bits(first), _bits(second))
-        )
-    if isinstance(first, Mapping):
-        return (
-            isinstance(second, Mapping)
-            and first.keys() == second.keys()
-            and all(same(value, second[key]) for key, value in first.items())
-        )
-    if isinstance(first, list | tuple):
-        return isinstance(second, list | tuple) and len(first) == len(second) and all(map(same, first, second))
-    if isinstance(first, float) and isinstance(second, float) and math.isnan(first):
-        return math.isnan(second)
-    return bool(first == second)
-
-
-def _bits(tensor: Any) -> Any:
-    import torch
-
-    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
 
 
 class _HashingWriter:

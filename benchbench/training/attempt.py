@@ -175,7 +175,12 @@ class Progress:
         """Return what the training has used so far."""
         warm_up = self.warm_up
         train_seconds = max(0.0, self.usage.seconds - warm_up.seconds)
-        return self.training.ledger.cost(train_seconds, warm_up.seconds, warm_up.steps)
+        return Cost(
+            **self.training.ledger.counts,
+            train_seconds=train_seconds,
+            warm_up_seconds=warm_up.seconds,
+            warm_up_steps=warm_up.steps,
+        )
 
     def complete(self, record: EpochRecord) -> None:
         """End the epoch that is under way."""

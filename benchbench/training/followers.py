@@ -19,11 +19,11 @@ import torch
 
 from benchbench.devices import use
 from benchbench.optim import stepping
-from benchbench.optim.execution import backends
 from benchbench.optim.execution.ranks import LEAVE_SECONDS, RankEndedError, Ranks, joined
 from benchbench.processes.children import die_with_parent, no_main_module, start_fork_server
 from benchbench.processes.temporary import temporary_folder
 from benchbench.runs.checkpoint import load_tensors, save_tensors
+from benchbench.training import backends
 from benchbench.training.steps import Training
 from benchbench.values import RunSpec
 

@@ -15,11 +15,12 @@ from torch.utils import _pytree
 from benchbench.curvature import LossSurface, measure
 from benchbench.devices import use
 from benchbench.files import remove
-from benchbench.optim.execution import backends, parts
+from benchbench.optim.execution import parts
 from benchbench.optim.execution.buffers import ModelBuffers, normalizers_of
 from benchbench.plugins import factories as registry
 from benchbench.plugins.names import describe_exception
 from benchbench.runs.folder import RunFolder
+from benchbench.training import backends
 from benchbench.training.keeper import Stopped, never
 from benchbench.values import Execution, RunResult, RunSpec
 from benchbench.values.sharpness import SharpnessSettings

@@ -12,13 +12,13 @@ from torch.optim import Optimizer
 
 from benchbench.devices import use
 from benchbench.optim import stepping
+from benchbench.optim.equality import same
 from benchbench.optim.execution.shared_state import shared_state_kept
 from benchbench.optim.ledger import Ledger
 from benchbench.optim.objective import Objective
 from benchbench.optim.state import optimizers_in
 from benchbench.plugins import factories as registry
 from benchbench.plugins.names import describe_exception
-from benchbench.runs.checkpoint import same
 from benchbench.training.shortage import shortage_of
 from benchbench.training.steps import Training
 from benchbench.values import RunSpec

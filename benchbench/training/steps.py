@@ -13,19 +13,19 @@ from torch import Tensor
 
 from benchbench.devices import use
 from benchbench.optim import stepping
-from benchbench.optim.execution import backends, memory_format, parts
+from benchbench.optim.equality import same
+from benchbench.optim.execution import memory_format, parts
 from benchbench.optim.execution.buffers import ModelBuffers, load_state, state_of
 from benchbench.optim.execution.compilation import CompiledLoss
 from benchbench.optim.execution.parts import Part
-from benchbench.optim.execution.precision import LossScaler, evaluated_in, in_half_precision
+from benchbench.optim.execution.precision import LossScaler, in_half_precision
 from benchbench.optim.execution.ranks import Ranks
 from benchbench.optim.execution.synchronised_norm import synchronise
 from benchbench.optim.ledger import Ledger
 from benchbench.optim.objective import Objective
 from benchbench.optim.perturbation import real_entries
 from benchbench.plugins import factories as registry
-from benchbench.runs.checkpoint import same
-from benchbench.training import coverage
+from benchbench.training import backends, coverage
 from benchbench.training.schedules import Schedules
 from benchbench.values import Metrics, RunSpec
 from benchbench.workloads import Setup, as_number, evaluation_mode, set_training_mode
@@ -143,7 +143,7 @@ class Training:
         The model's modes and buffers stay as they were, whatever the task does with them.
         """
         restored = self.buffers.restored()
-        with restored, evaluation_mode(self.task.model), evaluated_in(self._execution, self._device):
+        with restored, evaluation_mode(self.task.model), backends.evaluated_in(self._execution, self._device):
             return {f"{split}/{name}": as_number(name, value) for name, value in self.task.evaluate(split).items()}
 
     def reseed(self) -> None:

@@ -17,7 +17,6 @@ import torch
 from benchbench.devices import use
 from benchbench.devices.kinds import kind_of
 from benchbench.optim import state, stepping
-from benchbench.optim.execution import backends
 from benchbench.optim.execution.buffers import load_state
 from benchbench.optim.execution.ranks import RankEndedError
 from benchbench.optim.execution.shared_state import shared_state_kept
@@ -25,7 +24,7 @@ from benchbench.plugins.provenance import InstalledCode
 from benchbench.processes import memory
 from benchbench.runs.folder import RunFolder
 from benchbench.runs.presence import present
-from benchbench.training import measurement, probe
+from benchbench.training import backends, measurement, probe
 from benchbench.training.attempt import Progress
 from benchbench.training.environment import environment
 from benchbench.training.followers import following

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchbench.devices import use
-from benchbench.optim.execution import backends
 from benchbench.optim.hutchinson import rademacher
 from benchbench.optim.objective import Objective
 from benchbench.runs.folder import RunFolder
+from benchbench.training import backends
 from benchbench.training.trainer import run, run_in_folder
 from benchbench.values import Execution, RunResult, RunSpec
 from benchbench.workloads.models import resnet20

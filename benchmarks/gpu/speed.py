@@ -16,9 +16,9 @@ from benchbench import api
 from benchbench.devices import use
 from benchbench.devices.visible import visible
 from benchbench.optim import stepping
-from benchbench.optim.execution import backends
 from benchbench.plugins import factories as registry
 from benchbench.runs.folder import RunFolder
+from benchbench.training import backends
 from benchbench.training.trainer import run, run_in_folder
 from benchbench.values import Execution
 from benchmarks.figures import ratio, time_in_turns

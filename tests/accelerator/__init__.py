@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from benchbench.optim.execution import backends
+from benchbench.training import backends
 from benchbench.values import Execution
 
 CPU = torch.device("cpu")

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from benchbench.runs.checkpoint import KEPT, Checkpoints, UnusableCheckpointError, same, save_tensors
+from benchbench.optim.equality import same
+from benchbench.runs.checkpoint import KEPT, Checkpoints, UnusableCheckpointError, save_tensors
 
 CONTENT: dict[str, Any] = {
     "weights": {"a": torch.arange(6.0).reshape(2, 3), "count": torch.tensor(3)},

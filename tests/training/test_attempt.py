@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from benchbench.devices import use
-from benchbench.runs.checkpoint import Checkpoints, load_tensors, same
+from benchbench.optim.equality import same
+from benchbench.runs.checkpoint import Checkpoints, load_tensors
 from benchbench.runs.folder import RunFolder
 from benchbench.training import attempt
 from benchbench.training.keeper import Keeper

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchbench.runs.checkpoint import load_tensors, same
+from benchbench.optim.equality import same
+from benchbench.runs.checkpoint import load_tensors
 from benchbench.runs.folder import RunFolder
 from benchbench.training import diagnostics
 from benchbench.training.attempt import Usage

@@ -9,12 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchbench.optim.execution import backends, ranks
+from benchbench.optim.execution import ranks
 from benchbench.optim.execution.parts import Evaluated, Part
 from benchbench.optim.execution.precision import LossScaler
 from benchbench.optim.execution.ranks import Ranks
 from benchbench.optim.ledger import Ledger
 from benchbench.optim.objective import Objective
+from benchbench.training import backends
 from benchbench.training.steps import Training
 from benchbench.training.trainer import run
 from benchbench.values import Component, Execution, RunSpec

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from benchbench.checks.conformance.promises import BrokenPromiseError, NotApplicableError
 from benchbench.checks.conformance.trying import Verdict, generators_kept, random_states, seed_all, verdict
+from benchbench.optim.equality import same
 from benchbench.plugins import factories as registry
-from benchbench.runs.checkpoint import same
 from benchbench.values import Component
 from benchbench.workloads.images import Dataset, Images, Traits
 

@@ -20,13 +20,13 @@ from torch.utils import _pytree
 
 from benchbench.checks.conformance.promises import BrokenPromiseError, NotApplicableError
 from benchbench.checks.conformance.trying import Verdict, generators_kept, random_states, seed_all, verdict
+from benchbench.optim.equality import same
 from benchbench.optim.execution import parts
 from benchbench.optim.execution.buffers import ModelBuffers, load_state, state_of
 from benchbench.optim.objective import Objective
 from benchbench.plugins import factories as registry
 from benchbench.plugins.names import describe_exception
 from benchbench.problems import printable
-from benchbench.runs.checkpoint import same
 from benchbench.values import RunSpec
 from benchbench.workloads import DATA, Setup, Task, evaluation_mode, set_training_mode
 from benchbench.workloads.streams import Streams

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from benchbench.optim.execution.flat import flattened
-from benchbench.values import Execution
 
 TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 """Types of the forward pass by their names in a suite."""
@@ -18,13 +16,6 @@ TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _FIRST_SCALE = 2.0**16
 _GROWTH, _BACKOFF, _GROWTH_INTERVAL = 2.0, 0.5, 2000
 """Those of `torch.amp.GradScaler`."""
-
-
-def evaluated_in(execution: Execution, device: torch.device) -> AbstractContextManager[Any]:
-    """Return the context in which a run evaluates its model: float32, or the precision that it trains in."""
-    if execution.autocast == "off" or not execution.autocast_evaluation:
-        return nullcontext()
-    return torch.autocast(device.type, TYPES[execution.autocast])
 
 
 def in_half_precision(loss: Callable[[], Tensor], name: Literal["bf16", "fp16"], device: torch.device) -> Tensor:

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from benchbench.optim.equality import same
 from benchbench.optim.state import optimizers_in
-from benchbench.runs.checkpoint import same
 
 _DATA = (int, float, complex, str, bytes, type(None), Tensor, list, dict, set, deque)
 

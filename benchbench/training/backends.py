@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 
 from benchbench.devices.kinds import kind_of
 from benchbench.optim.execution.float32 import tf32
+from benchbench.optim.execution.precision import TYPES
 from benchbench.values import Execution
 
 
@@ -45,6 +47,13 @@ def configured(execution: Execution, device: torch.device) -> Iterator[None]:
         torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
         for name in added:
             os.environ.pop(name, None)
+
+
+def evaluated_in(execution: Execution, device: torch.device) -> AbstractContextManager[Any]:
+    """Return the context in which a run evaluates its model: float32, or the precision that it trains in."""
+    if execution.autocast == "off" or not execution.autocast_evaluation:
+        return nullcontext()
+    return torch.autocast(device.type, TYPES[execution.autocast])
 
 
 def description(execution: Execution) -> dict[str, str]:
