@@ -52,7 +52,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name when it is used, so that importing one floor does not load the whole house.
+    """Load a public name when it is used, so that importing one room does not load the whole house.
 
     Raises:
         AttributeError: There is no such name.

@@ -15,55 +15,6 @@ import pytest
 
 from tests.conftest import REPOSITORY
 
-FLOORS = {
-    "frozen": 0,
-    "values": 0,
-    "sharpness": 0,
-    "streams": 0,
-    "problems": 0,
-    "distribution": 0,
-    "signals": 0,
-    "temporary": 0,
-    "process_state": 0,
-    "suite": 0,
-    "plugins": 0,
-    "plugin_files": 0,
-    "signatures": 0,
-    "objective": 0,
-    "devices": 0,
-    "execution": 0,
-    "cost": 0,
-    "runs": 0,
-    "second_order": 0,
-    "hutchinson": 0,
-    "models": 0,
-    "parameters": 0,
-    "perturbation": 0,
-    "stepping": 0,
-    "stats": 0,
-    "datasets": 0,
-    "registry": 1,
-    "provenance": 1,
-    "descriptions": 1,
-    "checks": 1,
-    "conformance": 1,
-    "training": 1,
-    "curvature": 1,
-    "workloads": 1,
-    "engines": 2,
-    "tracking": 2,
-    "scheduling": 3,
-    "tuning": 3,
-    "reporting": 3,
-    "figures": 3,
-    "leaderboard": 3,
-    "api": 3,
-    "scaffold": 3,
-    "doctor": 3,
-    "cli": 4,
-}
-"""Floor of each module or package of `benchbench`; an import goes down or stays on its floor."""
-
 MODULES = sorted((REPOSITORY / "benchbench").rglob("*.py"))
 ACCELERATORS = "cuda|hip|rocm|xpu|mps|nccl|xccl"
 OPTIMIZER_NAMES = r"sassha|msassha|adahessian|sophia\w*|shampoo|sgd|adamw?|samw?|lbfgs|muon|lion|rmsprop|adagrad"
@@ -80,40 +31,19 @@ def imports(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def module_imports(path: Path) -> set[str]:
-    """Return the modules that importing a file imports: those at its top level."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    names: set[str] = set()
-    for node in tree.body:
-        if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            names.add((node.module or "").split(".")[0])
-    return names
+def test_imports_keep_the_contracts_of_the_project() -> None:
+    linter = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([linter, "--no-cache"], capture_output=True, text=True, check=False, cwd=REPOSITORY)
+    assert done.returncode == 0, done.stdout
 
 
-def floor(module: str) -> int | None:
-    room = module.split(".")[1] if module.startswith("benchbench.") else ""
-    return FLOORS.get(room)
-
-
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(REPOSITORY)))
-def test_imports_go_down_the_floors_only(path: Path) -> None:
-    room = path.relative_to(REPOSITORY / "benchbench").parts[0].removesuffix(".py")
-    if room == "__init__":
-        return
-    own = FLOORS[room]
-    upward = [name for name in imports(path) if (floor(name) or 0) > own]
-    assert not upward
-
-
-def test_the_page_on_architecture_names_every_room_on_its_floor() -> None:
+def test_the_page_on_architecture_names_every_room_on_its_layer() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))
+    layers = [set(layer.split(" | ")) for layer in project["tool"]["importlinter"]["contracts"][0]["layers"]]
     page = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
-    documented: dict[str, int] = {}
-    for number, table in re.findall(r"\*\*Floor (\d):.*?\*\*\n\n((?:\|.*\n)+)", page):
-        rooms = [row.split("|")[1] for row in table.splitlines()[2:]]
-        documented |= {name.rstrip("/"): int(number) for room in rooms for name in re.findall(r"`(.+?)`", room)}
-    assert documented == FLOORS
+    table = page.partition("## Rooms")[2].partition("\n## ")[0]
+    rows = [re.findall(r"`(.+?)`", row.split("|")[1]) for row in re.findall(r"^\| `.*$", table, flags=re.MULTILINE)]
+    assert [set(names) for names in rows] == layers
 
 
 def test_one_package_imports_mlflow() -> None:
@@ -133,7 +63,7 @@ def test_the_harness_knows_no_optimizer(path: Path) -> None:
 
 def test_one_package_names_kinds_of_accelerators() -> None:
     # Names of torch's settings, and what torch's messages say: no code that asks which kind a device is of.
-    others = {"execution/float32.py", "training/shortage.py"}
+    others = {"optim/execution/float32.py", "training/shortage.py"}
     naming = set()
     for path in MODULES:
         tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -150,20 +80,12 @@ def test_one_package_names_kinds_of_accelerators() -> None:
 
 
 @pytest.mark.parametrize("package", ["sassha", "baselines"])
-def test_optimizers_stand_alone(package: str) -> None:
-    allowed = {
-        "benchbench.optim.objective",
-        "benchbench.optim.hutchinson",
-        "benchbench.optim.parameters",
-        "benchbench.optim.perturbation",
-        "torch",
-        package,
-        *sys.stdlib_module_names,
-    }
-    for path in (REPOSITORY / package).glob("*.py"):
-        for name in imports(path):
-            known = {name, name.split(".")[0], ".".join(name.split(".")[:2])}
-            assert known & allowed, f"{path.name} imports {name}"
+def test_an_optimizer_loads_torch_and_the_contract(package: str) -> None:
+    rooms = "{name.split('.')[1] for name in sys.modules if name.startswith('benchbench.')}"
+    modules = [f"{package}.{path.stem}" for path in (REPOSITORY / package).glob("[!_]*.py")]
+    code = f"import sys, {', '.join(modules)}; print(sorted({rooms}), 'pydantic' in sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "['devices', 'optim'] False"
 
 
 def test_what_is_public_has_a_caller_outside_the_tests() -> None:

@@ -1,4 +1,4 @@
-"""The frozen values that travel between the floors of the harness; each one can be written as JSON."""
+"""The frozen values that travel between the rooms of the harness; each one can be written as JSON."""
 
 from benchbench.values.frozen import Frozen, canonical_json
 from benchbench.values.results import (

@@ -14,13 +14,14 @@ from torch.nn import functional as F
 from benchbench.optim.execution.precision import LossScaler
 from benchbench.optim.objective import Objective
 from tests import cases
+from tests.conftest import REPOSITORY
 from tests.factories import FACTORIES, every_optimizer
 from tests.optim.second_order import test_functions as functions
 from tests.optim.second_order.cuda_contracts import COMPOSED, RULES, CudaContracts
 
-PACKAGES = ("second_order", "execution", "curvature")
+PACKAGES = ("optim/second_order", "optim/execution", "curvature")
 HOST_CODE = Path(__file__).with_name("cuda_host_code.cpp")
-ROOT = Path(__file__).parents[2] / "benchbench"
+ROOT = REPOSITORY / "benchbench"
 
 
 def test_every_function_that_is_called_directly_has_a_rule() -> None:
