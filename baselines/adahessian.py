@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.optim.optimizer import Optimizer, ParamsT
+from torch.optim.optimizer import ParamsT
 
 from benchbench.optim.hutchinson import lazy_hessian_diagonal
 from benchbench.optim.objective import as_objective
@@ -17,27 +17,15 @@ from benchbench.optim.parameters import (
     INTEGER,
     NOT_NEGATIVE,
     RATES,
+    CheckedOptimizer,
+    Rule,
     State,
     advance,
-    check_hyperparameters,
-    check_parameters,
     gradients_of,
 )
 
-_RULES = {
-    "lr": NOT_NEGATIVE,
-    "betas": RATES,
-    "eps": NOT_NEGATIVE,
-    "weight_decay": NOT_NEGATIVE,
-    "hessian_power": NOT_NEGATIVE,
-    "lazy_hessian": COUNT,
-    "n_samples": COUNT,
-    "spatial_averaging": FLAG,
-    "seed": INTEGER,
-}
 
-
-class AdaHessian(Optimizer):
+class AdaHessian(CheckedOptimizer):
     """AdaHessian (Yao et al. 2021, arXiv 2006.00719, Algorithm 1), as the SASSHA paper ran it.
 
     One step t, on one mini-batch, from the weights x:
@@ -72,6 +60,18 @@ class AdaHessian(Optimizer):
         ValueError: A hyperparameter is out of range, or a parameter is complex.
     """
 
+    rules: ClassVar[Mapping[str, Rule]] = {
+        "lr": NOT_NEGATIVE,
+        "betas": RATES,
+        "eps": NOT_NEGATIVE,
+        "weight_decay": NOT_NEGATIVE,
+        "hessian_power": NOT_NEGATIVE,
+        "lazy_hessian": COUNT,
+        "n_samples": COUNT,
+        "spatial_averaging": FLAG,
+        "seed": INTEGER,
+    }
+
     def __init__(
         self,
         params: ParamsT,
@@ -86,29 +86,7 @@ class AdaHessian(Optimizer):
         spatial_averaging: bool = True,
         seed: int = 0,
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "betas": betas,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "hessian_power": hessian_power,
-            "lazy_hessian": lazy_hessian,
-            "n_samples": n_samples,
-            "spatial_averaging": spatial_averaging,
-            "seed": seed,
-            "step": 0,
-        }
-        super().__init__(params, defaults)
-
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a parameter group; what it does not set is as given to the constructor.
-
-        Raises:
-            ValueError: A hyperparameter is out of range, or a parameter is complex.
-        """
-        check_hyperparameters({**self.defaults, **param_group}, _RULES)
-        super().add_param_group(param_group)
-        check_parameters(self.param_groups[-1]["params"])
+        super().__init__(params, locals(), step=0)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor:  # type: ignore[override]
@@ -126,7 +104,7 @@ class AdaHessian(Optimizer):
             NotImplementedError: An operation in the loss has no second derivative.
             RuntimeError: A gradient is sparse.
         """
-        objective = as_objective(closure, (p for group in self.param_groups for p in group["params"]))
+        objective = as_objective(closure, self.every_parameter())
         loss, diagonals = lazy_hessian_diagonal(objective, self.param_groups)
         for group, diagonal in zip(self.param_groups, diagonals, strict=True):
             self._update(group, diagonal)

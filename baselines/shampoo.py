@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.optim.optimizer import Optimizer, ParamsT
+from torch.optim.optimizer import ParamsT
 
 from baselines.matrix_roots import apply_along, inverse_root, unfolded
 from benchbench.optim.objective import as_objective
@@ -16,22 +16,14 @@ from benchbench.optim.parameters import (
     NOT_NEGATIVE,
     POSITIVE,
     RATE,
+    CheckedOptimizer,
+    Rule,
     State,
     advance,
-    check_hyperparameters,
-    check_parameters,
 )
 
-_RULES = {
-    "lr": NOT_NEGATIVE,
-    "momentum": RATE,
-    "weight_decay": NOT_NEGATIVE,
-    "eps": POSITIVE,
-    "update_freq": COUNT,
-}
 
-
-class Shampoo(Optimizer):
+class Shampoo(CheckedOptimizer):
     """The paper's Shampoo: the variant behind the "Shampoo" rows of the SASSHA paper.
 
     One step, for each parameter x of order n (its number of dimensions) with gradient g:
@@ -61,6 +53,14 @@ class Shampoo(Optimizer):
         ValueError: A hyperparameter is out of range, or a parameter is complex.
     """
 
+    rules: ClassVar[Mapping[str, Rule]] = {
+        "lr": NOT_NEGATIVE,
+        "momentum": RATE,
+        "weight_decay": NOT_NEGATIVE,
+        "eps": POSITIVE,
+        "update_freq": COUNT,
+    }
+
     def __init__(
         self,
         params: ParamsT,
@@ -71,24 +71,7 @@ class Shampoo(Optimizer):
         eps: float = 1e-4,
         update_freq: int = 1,
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "momentum": momentum,
-            "weight_decay": weight_decay,
-            "eps": eps,
-            "update_freq": update_freq,
-        }
-        super().__init__(params, defaults)
-
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a parameter group; what it does not set is as given to the constructor.
-
-        Raises:
-            ValueError: A hyperparameter is out of range, or a parameter is complex.
-        """
-        check_hyperparameters({**self.defaults, **param_group}, _RULES)
-        super().add_param_group(param_group)
-        check_parameters(self.param_groups[-1]["params"])
+        super().__init__(params, locals())
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor:  # type: ignore[override]
@@ -105,7 +88,7 @@ class Shampoo(Optimizer):
             TypeError: There is no closure, or it does not return the loss with its graph.
             RuntimeError: A gradient is sparse.
         """
-        objective = as_objective(closure, (p for group in self.param_groups for p in group["params"]))
+        objective = as_objective(closure, self.every_parameter())
         loss = objective()
         for group in self.param_groups:
             parameters, states = advance(group, self.state, _fresh_state)

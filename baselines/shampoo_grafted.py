@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
-from torch.optim.optimizer import Optimizer, ParamsT
+from torch.optim.optimizer import ParamsT
 
 from baselines.matrix_roots import apply_along, inverse_root, unfolded
 from benchbench.optim.objective import as_objective
@@ -17,28 +17,16 @@ from benchbench.optim.parameters import (
     NOT_NEGATIVE,
     POSITIVE,
     RATES,
+    CheckedOptimizer,
+    Rule,
     State,
     advance,
-    check_hyperparameters,
-    check_parameters,
     gradients_of,
     one_of,
 )
 
-_RULES = {
-    "lr": NOT_NEGATIVE,
-    "betas": RATES,
-    "eps": POSITIVE,
-    "weight_decay": NOT_NEGATIVE,
-    "graft": one_of("adam", "sgd"),
-    "graft_eps": POSITIVE,
-    "accumulate": FLAG,
-    "update_freq": COUNT,
-    "max_size": COUNT,
-}
 
-
-class GraftedShampoo(Optimizer):
+class GraftedShampoo(CheckedOptimizer):
     """Shampoo as it is used today: a second opinion beside the paper's `Shampoo`.
 
     One step t, for each parameter x with gradient g, where n is the number of its dimensions of at most
@@ -73,6 +61,18 @@ class GraftedShampoo(Optimizer):
         ValueError: A hyperparameter is out of range, or a parameter is complex.
     """
 
+    rules: ClassVar[Mapping[str, Rule]] = {
+        "lr": NOT_NEGATIVE,
+        "betas": RATES,
+        "eps": POSITIVE,
+        "weight_decay": NOT_NEGATIVE,
+        "graft": one_of("adam", "sgd"),
+        "graft_eps": POSITIVE,
+        "accumulate": FLAG,
+        "update_freq": COUNT,
+        "max_size": COUNT,
+    }
+
     def __init__(
         self,
         params: ParamsT,
@@ -87,28 +87,7 @@ class GraftedShampoo(Optimizer):
         update_freq: int = 10,
         max_size: int = 1024,
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "betas": betas,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "graft": graft,
-            "graft_eps": graft_eps,
-            "accumulate": accumulate,
-            "update_freq": update_freq,
-            "max_size": max_size,
-        }
-        super().__init__(params, defaults)
-
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a parameter group; what it does not set is as given to the constructor.
-
-        Raises:
-            ValueError: A hyperparameter is out of range, or a parameter is complex.
-        """
-        check_hyperparameters({**self.defaults, **param_group}, _RULES)
-        super().add_param_group(param_group)
-        check_parameters(self.param_groups[-1]["params"])
+        super().__init__(params, locals())
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor:  # type: ignore[override]
@@ -125,7 +104,7 @@ class GraftedShampoo(Optimizer):
             TypeError: There is no closure, or it does not return the loss with its graph.
             RuntimeError: A gradient is sparse.
         """
-        objective = as_objective(closure, (p for group in self.param_groups for p in group["params"]))
+        objective = as_objective(closure, self.every_parameter())
         loss = objective()
         for group in self.param_groups:
             parameters, states = advance(group, self.state, _fresh_state)

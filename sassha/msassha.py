@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
-from torch.optim.optimizer import Optimizer, ParamsT
+from torch.optim.optimizer import ParamsT
 
 from benchbench.optim.hutchinson import lazy_hessian_diagonal
 from benchbench.optim.objective import as_objective
@@ -18,30 +18,15 @@ from benchbench.optim.parameters import (
     NOT_NEGATIVE,
     POSITIVE,
     RATES,
-    check_hyperparameters,
-    check_parameters,
+    CheckedOptimizer,
+    Rule,
     one_of,
 )
 from benchbench.optim.perturbation import Displacement, global_norm
 from sassha.descent import descend
 
-_RULES = {
-    "lr": NOT_NEGATIVE,
-    "betas": RATES,
-    "eps": NOT_NEGATIVE,
-    "weight_decay": NOT_NEGATIVE,
-    "rho": NOT_NEGATIVE,
-    "lazy_hessian": COUNT,
-    "n_samples": COUNT,
-    "hessian_power": NOT_NEGATIVE,
-    "perturb_eps": POSITIVE,
-    "absolute": FLAG,
-    "bias_correction": one_of("steps", "updates"),
-    "seed": INTEGER,
-}
 
-
-class MSASSHA(Optimizer):
+class MSASSHA(CheckedOptimizer):
     """SASSHA with the perturbation of Momentum-SAM (Becker et al. 2024, arXiv 2401.12033).
 
     One step t, on one mini-batch, from the weights x and the momentum m of the step before:
@@ -84,6 +69,21 @@ class MSASSHA(Optimizer):
         ValueError: A hyperparameter is out of range, or a parameter is complex.
     """
 
+    rules: ClassVar[Mapping[str, Rule]] = {
+        "lr": NOT_NEGATIVE,
+        "betas": RATES,
+        "eps": NOT_NEGATIVE,
+        "weight_decay": NOT_NEGATIVE,
+        "rho": NOT_NEGATIVE,
+        "lazy_hessian": COUNT,
+        "n_samples": COUNT,
+        "hessian_power": NOT_NEGATIVE,
+        "perturb_eps": POSITIVE,
+        "absolute": FLAG,
+        "bias_correction": one_of("steps", "updates"),
+        "seed": INTEGER,
+    }
+
     def __init__(
         self,
         params: ParamsT,
@@ -101,37 +101,12 @@ class MSASSHA(Optimizer):
         bias_correction: Literal["steps", "updates"] = "steps",
         seed: int = 0,
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "betas": betas,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "rho": rho,
-            "lazy_hessian": lazy_hessian,
-            "n_samples": n_samples,
-            "hessian_power": hessian_power,
-            "perturb_eps": perturb_eps,
-            "absolute": absolute,
-            "bias_correction": bias_correction,
-            "seed": seed,
-            "step": 0,
-        }
-        super().__init__(params, defaults)
+        super().__init__(params, locals(), step=0)
         self._displacement = Displacement()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._displacement = Displacement()
-
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a parameter group; what it does not set is as given to the constructor.
-
-        Raises:
-            ValueError: A hyperparameter is out of range, or a parameter is complex.
-        """
-        check_hyperparameters({**self.defaults, **param_group}, _RULES)
-        super().add_param_group(param_group)
-        check_parameters(self.param_groups[-1]["params"])
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor:  # type: ignore[override]
@@ -149,7 +124,7 @@ class MSASSHA(Optimizer):
             NotImplementedError: An operation in the loss has no second derivative.
             RuntimeError: A gradient is sparse.
         """
-        objective = as_objective(closure, (p for group in self.param_groups for p in group["params"]))
+        objective = as_objective(closure, self.every_parameter())
         with self._displacement.by(*self._perturbation()):
             loss, diagonals = lazy_hessian_diagonal(objective, self.param_groups)
         for group, diagonal in zip(self.param_groups, diagonals, strict=True):

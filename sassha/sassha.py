@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
-from torch.optim.optimizer import Optimizer, ParamsT
+from torch.optim.optimizer import ParamsT
 
 from benchbench.optim.hutchinson import lazy_hessian_diagonal
 from benchbench.optim.objective import as_objective
@@ -19,8 +19,8 @@ from benchbench.optim.parameters import (
     NOT_NEGATIVE,
     POSITIVE,
     RATES,
-    check_hyperparameters,
-    check_parameters,
+    CheckedOptimizer,
+    Rule,
     gradients_of,
     one_of,
     with_gradient,
@@ -28,25 +28,8 @@ from benchbench.optim.parameters import (
 from benchbench.optim.perturbation import Displacement, global_norm
 from sassha.descent import descend
 
-_RULES = {
-    "lr": NOT_NEGATIVE,
-    "betas": RATES,
-    "eps": NOT_NEGATIVE,
-    "weight_decay": NOT_NEGATIVE,
-    "rho": NOT_NEGATIVE,
-    "lazy_hessian": COUNT,
-    "n_samples": COUNT,
-    "hessian_power": NOT_NEGATIVE,
-    "perturb_eps": POSITIVE,
-    "adaptive": FLAG,
-    "per_rank": FLAG,
-    "absolute": FLAG,
-    "bias_correction": one_of("steps", "updates"),
-    "seed": INTEGER,
-}
 
-
-class SASSHA(Optimizer):
+class SASSHA(CheckedOptimizer):
     """Algorithm 1 of the SASSHA paper (Shin et al., ICML 2025).
 
     One step t, on one mini-batch, from the weights x:
@@ -103,6 +86,23 @@ class SASSHA(Optimizer):
         ValueError: A hyperparameter is out of range, or a parameter is complex.
     """
 
+    rules: ClassVar[Mapping[str, Rule]] = {
+        "lr": NOT_NEGATIVE,
+        "betas": RATES,
+        "eps": NOT_NEGATIVE,
+        "weight_decay": NOT_NEGATIVE,
+        "rho": NOT_NEGATIVE,
+        "lazy_hessian": COUNT,
+        "n_samples": COUNT,
+        "hessian_power": NOT_NEGATIVE,
+        "perturb_eps": POSITIVE,
+        "adaptive": FLAG,
+        "per_rank": FLAG,
+        "absolute": FLAG,
+        "bias_correction": one_of("steps", "updates"),
+        "seed": INTEGER,
+    }
+
     def __init__(
         self,
         params: ParamsT,
@@ -122,39 +122,12 @@ class SASSHA(Optimizer):
         bias_correction: Literal["steps", "updates"] = "steps",
         seed: int = 0,
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "betas": betas,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "rho": rho,
-            "lazy_hessian": lazy_hessian,
-            "n_samples": n_samples,
-            "hessian_power": hessian_power,
-            "perturb_eps": perturb_eps,
-            "adaptive": adaptive,
-            "per_rank": per_rank,
-            "absolute": absolute,
-            "bias_correction": bias_correction,
-            "seed": seed,
-            "step": 0,
-        }
-        super().__init__(params, defaults)
+        super().__init__(params, locals(), step=0)
         self._displacement = Displacement()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._displacement = Displacement()
-
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a parameter group; what it does not set is as given to the constructor.
-
-        Raises:
-            ValueError: A hyperparameter is out of range, or a parameter is complex.
-        """
-        check_hyperparameters({**self.defaults, **param_group}, _RULES)
-        super().add_param_group(param_group)
-        check_parameters(self.param_groups[-1]["params"])
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor:  # type: ignore[override]
@@ -172,7 +145,7 @@ class SASSHA(Optimizer):
             NotImplementedError: An operation in the loss has no second derivative.
             RuntimeError: A gradient is sparse.
         """
-        objective = as_objective(closure, (p for group in self.param_groups for p in group["params"]))
+        objective = as_objective(closure, self.every_parameter())
         with objective.unreduced() if self.param_groups[0]["per_rank"] else nullcontext():
             loss = objective()
         with self._displacement.by(*self._perturbation()):

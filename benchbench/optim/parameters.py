@@ -1,12 +1,13 @@
-"""Checks for authors of optimizers: of hyperparameters, of parameters and of gradients."""
+"""What authors of optimizers need: checks of hyperparameters, parameters and gradients, and a base class with them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor
+from torch.optim.optimizer import Optimizer, ParamsT
 
 State = dict[str, Any]
 """What an optimizer remembers of one parameter."""
@@ -17,6 +18,43 @@ class Rule(NamedTuple):
 
     words: str
     holds: Callable[[object], bool]
+
+
+class CheckedOptimizer(Optimizer):
+    """An optimizer for real parameters whose hyperparameters are checked by rules, in every parameter group.
+
+    A subclass states its `rules`, and its constructor ends in `super().__init__(params, locals())`.
+
+    Args:
+        params: Parameters or parameter groups.
+        arguments: The constructor's arguments by name; those that have a rule are hyperparameters.
+        **counters: Further entries of a parameter group, with the numbers that they begin with.
+
+    Attributes:
+        rules: What each hyperparameter may be.
+
+    Raises:
+        ValueError: A hyperparameter breaks its rule, or a parameter is complex.
+    """
+
+    rules: ClassVar[Mapping[str, Rule]] = {}
+
+    def __init__(self, params: ParamsT, arguments: Mapping[str, Any], **counters: int) -> None:
+        super().__init__(params, {**{name: arguments[name] for name in self.rules}, **counters})
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a parameter group; what it does not set is as given to the constructor.
+
+        Raises:
+            ValueError: A hyperparameter breaks its rule, or a parameter is complex.
+        """
+        check_hyperparameters({**self.defaults, **param_group}, self.rules)
+        super().add_param_group(param_group)
+        check_parameters(self.param_groups[-1]["params"])
+
+    def every_parameter(self) -> list[Tensor]:
+        """Return the parameters of all groups, in their order."""
+        return [parameter for group in self.param_groups for parameter in group["params"]]
 
 
 def check_hyperparameters(values: Mapping[str, object], rules: Mapping[str, Rule]) -> None:
