@@ -30,15 +30,15 @@ class OneByOne(torch.utils.data.Dataset[tuple[Tensor, int]]):
     def __init__(self, images: TensorImages) -> None:
         from torchvision import transforms
 
-        traits = cifar10().traits
+        info = cifar10().info
         self._pixels = images.pixels.permute(0, 2, 3, 1).contiguous().numpy()
         self._labels = images.labels.tolist()
         self._transform = transforms.Compose(
             [
-                transforms.RandomCrop(traits.image_size, padding=traits.padding),
+                transforms.RandomCrop(info.image_size, padding=info.padding),
                 transforms.RandomHorizontalFlip(),
                 transforms.ToTensor(),
-                transforms.Normalize(traits.mean, traits.deviation),
+                transforms.Normalize(info.mean, info.deviation),
             ]
         )
 
@@ -53,7 +53,7 @@ class OneByOne(torch.utils.data.Dataset[tuple[Tensor, int]]):
 
 def ours(images: TensorImages) -> Callable[[], None]:
     """Return an epoch of the harness's loader."""
-    source = images.source(cifar10().traits, torch.device("cpu"), augment=True)
+    source = images.source(cifar10().info, torch.device("cpu"), augment=True)
     generator = torch.Generator().manual_seed(0)
 
     def epoch() -> None:

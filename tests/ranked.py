@@ -15,7 +15,7 @@ from torch.distributed import distributed_c10d
 from torch.utils.data import DataLoader
 
 from benchbench.optim.execution.ranks import Ranks, joined
-from benchbench.training import followers
+from benchbench.training import rank_workers
 from benchbench.training.steps import Training
 from benchbench.values import Component, Execution, Metrics, RunSpec
 from benchbench.workloads import DATA, Setup, Workload
@@ -95,7 +95,7 @@ class DeafTask(SmallTask):
     """Ends the process of rank 1 while rank 0 waits for something else, as for a device that waits for rank 1."""
 
     def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        followers.LEAVE_SECONDS = 0.1
+        rank_workers.LEAVE_SECONDS = 0.1
         if torch.distributed.get_rank() == 1:
             os._exit(3)
         time.sleep(600)

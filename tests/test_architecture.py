@@ -134,7 +134,7 @@ def test_no_heavy_import_stands_between_a_user_and_the_help() -> None:
     assert shown.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("module", ["registry", "reporting", "figures"])
+@pytest.mark.parametrize("module", ["plugins.factories", "reporting", "figures"])
 def test_names_and_reports_need_no_torch(module: str) -> None:
     code = f"import sys, benchbench.{module}; print([m for m in ('torch', 'mlflow') if m in sys.modules])"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

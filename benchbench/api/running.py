@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from benchbench.runs.folder import RunFolder
     from benchbench.scheduling.plan import PlannedRun
     from benchbench.scheduling.runner import Observer
-    from benchbench.training.estimate import Estimate
+    from benchbench.training.estimate import RunEstimate
 
 
-def estimates(suite: Suite, *, data: Path = DATA, devices: Sequence[str] = ()) -> dict[tuple[str, str], Estimate]:
+def estimates(suite: Suite, *, data: Path = DATA, devices: Sequence[str] = ()) -> dict[tuple[str, str], RunEstimate]:
     """Estimate what a run of each workload and method costs on this machine, from small experiments.
 
     Args:
@@ -167,10 +167,10 @@ def status(suite: Suite, *, tracking_uri: str | None = None, runs_dir: Path | No
         TrackingError: The tracking store cannot be read.
     """
     from benchbench.scheduling.plan import plan as plan_specs
-    from benchbench.scheduling.plan_tables import standing
+    from benchbench.scheduling.plan_tables import status_rows
     from benchbench.tracking import Tracker
 
-    return standing(plan_specs(suite.specs, Tracker(tracking_uri), runs_dir or RUNS_DIR))
+    return status_rows(plan_specs(suite.specs, Tracker(tracking_uri), runs_dir or RUNS_DIR))
 
 
 def collect(

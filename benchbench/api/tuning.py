@@ -18,7 +18,7 @@ from benchbench.values import RunSpec, Suite, Tuning
 
 if TYPE_CHECKING:
     from benchbench.scheduling.runner import Observer
-    from benchbench.tuning.study import Standing
+    from benchbench.tuning.study import StudyStatus
     from benchbench.tuning.tuner import Tuner
 
 
@@ -35,7 +35,7 @@ def tune(
     data: Path = DATA,
     observe: Observer = lambda event: None,
     warn: Callable[[str], None] = lambda text: None,
-) -> list[Standing]:
+) -> list[StudyStatus]:
     """Search the hyperparameters of a suite to the end of its budget, and train the best again on other seeds.
 
     What an earlier call has done is not repeated. No run of it reads test data.
@@ -72,7 +72,7 @@ def tune(
         chosen.stop()
 
 
-def tuning_state(suite: Suite, *, tracking_uri: str | None = None, runs_dir: Path | None = None) -> list[Standing]:
+def tuning_state(suite: Suite, *, tracking_uri: str | None = None, runs_dir: Path | None = None) -> list[StudyStatus]:
     """Say how far the searches of a suite are. Runs nothing.
 
     Args:
@@ -84,29 +84,29 @@ def tuning_state(suite: Suite, *, tracking_uri: str | None = None, runs_dir: Pat
         BadInputError: The suite cannot be tuned.
         TrackingError: The tracking store cannot be read.
     """
-    return _tuner(suite, tracking_uri, runs_dir).standings()
+    return _tuner(suite, tracking_uri, runs_dir).statuses()
 
 
-def write_tuned(path: str | Path, standings: Sequence[Standing], out: Path, *, overrides: Sequence[str] = ()) -> None:
+def write_tuned(path: str | Path, statuses: Sequence[StudyStatus], out: Path, *, overrides: Sequence[str] = ()) -> None:
     """Write a suite file with what was chosen, ready for `run`.
 
     Args:
         path: The suite that was tuned: its file, or the name of a bundled one.
-        standings: What its searches have come to.
+        statuses: What its searches have come to.
         out: The file to write.
         overrides: The changes with which the suite was loaded.
 
     Raises:
         BadInputError: A search has no winner, or the file cannot be written.
     """
-    from benchbench.tuning.emission import tuned_suite
+    from benchbench.tuning.writer import tuned_suite
 
-    without = [f"{each.study.method} on {each.study.workload}" for each in standings if each.winner is None]
+    without = [f"{each.study.method} on {each.study.workload}" for each in statuses if each.winner is None]
     if without:
         raise BadInputError([Problem(f"no trial has come to a result: {', '.join(without)}", file=str(out))])
     file, data = _source(path, overrides, out)
     today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
-    _write(out, tuned_suite(data, file.parent, standings, out, version=own_version(), date=today))
+    _write(out, tuned_suite(data, file.parent, statuses, out, version=own_version(), date=today))
 
 
 def write_matched(path: str | Path, suite: Suite, out: Path, *, overrides: Sequence[str] = ()) -> None:

@@ -154,7 +154,7 @@ class _EveryShape(torch.nn.Module):
         self.head = torch.nn.Linear(2, 3)
 
 
-def is_choosy(subject: Subject) -> bool:
+def rejects_parameter_shapes(subject: Subject) -> bool:
     """Return whether an optimizer refuses or leaves out parameters for their shape or their names."""
     with torch.random.fork_rng(devices=[]):
         model = _EveryShape()

@@ -10,7 +10,13 @@ import torch
 
 from benchbench import suite as suites
 from benchbench.checks.foreign_code import called
-from benchbench.checks.optimizers import is_choosy, model_of, optimizer_problems, uncalled, workload_problems
+from benchbench.checks.optimizers import (
+    model_of,
+    optimizer_problems,
+    rejects_parameter_shapes,
+    uncalled,
+    workload_problems,
+)
 from benchbench.checks.runs import diagnostics_problems, execution_problems
 from benchbench.checks.subjects import Subject, parameter_problems
 from benchbench.checks.workloads import trial_problems
@@ -125,7 +131,7 @@ def problems(suite: Suite, data: Path | None = DATA, *, may_be_missing: bool = F
     for specs in optimizers.values():
         subject = Subject.of_optimizer(specs[0], suite.origin)
         own = parameter_problems(subject) or optimizer_problems(subject, specs[0], functools.partial(model, specs[0]))
-        if not own and usable and is_choosy(subject):
+        if not own and usable and rejects_parameter_shapes(subject):
             own = [
                 each
                 for spec in specs

@@ -14,7 +14,7 @@ from benchbench.cli.errors import EXIT_INCOMPLETE, errors_as_lines
 from benchbench.cli.output import print_listing, print_tables
 
 if TYPE_CHECKING:
-    from benchbench.tuning.study import Standing
+    from benchbench.tuning.study import StudyStatus
     from benchbench.values import Suite
 
 
@@ -67,7 +67,7 @@ def tune(
             loaded = api.load_suite(
                 suite, overrides=overrides, only=only, synthetic=synthetic, code_from=code_from, thorough=False
             )
-            standings = (
+            statuses = (
                 api.tuning_state(loaded, tracking_uri=tracking_uri, runs_dir=runs_dir)
                 if report
                 else api.tune(
@@ -84,35 +84,35 @@ def tune(
                     warn=display.warn,
                 )
             )
-        _print_standings(loaded, standings, as_json=as_json)
+        _print_statuses(loaded, statuses, as_json=as_json)
         if figures is not None:
-            _draw(loaded, standings, figures)
+            _draw(loaded, statuses, figures)
         if out is not None:
-            api.write_tuned(suite, standings, out, overrides=overrides)
+            api.write_tuned(suite, statuses, out, overrides=overrides)
             typer.echo(f"written: {out}; `benchbench run {out}` trains the winners on fresh seeds", err=True)
-    if any(each.winner is None for each in standings):
+    if any(each.winner is None for each in statuses):
         raise typer.Exit(EXIT_INCOMPLETE)
 
 
-def _print_standings(suite: Suite, standings: Sequence[Standing], *, as_json: bool) -> None:
+def _print_statuses(suite: Suite, statuses: Sequence[StudyStatus], *, as_json: bool) -> None:
     from benchbench.tuning.best_of import best_of_table
     from benchbench.tuning.listing import listing, remarks
 
     if as_json:
-        typer.echo(json.dumps(listing(standings, plain=True), indent=2))
+        typer.echo(json.dumps(listing(statuses, plain=True), indent=2))
         return
-    print_listing(listing(standings))
-    for remark in remarks(standings):
+    print_listing(listing(statuses))
+    for remark in remarks(statuses):
         typer.echo(remark)
     typer.echo()
-    print_tables(suite.title, [best_of_table(suite.title, standings)], options.Format.terminal)
+    print_tables(suite.title, [best_of_table(suite.title, statuses)], options.Format.terminal)
 
 
-def _draw(suite: Suite, standings: Sequence[Standing], folder: Path) -> None:
+def _draw(suite: Suite, statuses: Sequence[StudyStatus], folder: Path) -> None:
     from benchbench.figures.drawing import save
     from benchbench.figures.tuning import tuning_figures
 
-    for file in save(tuning_figures(standings), suite.name, folder):
+    for file in save(tuning_figures(statuses), suite.name, folder):
         typer.echo(f"drawn: {file}", err=True)
 
 

@@ -49,7 +49,7 @@ _PRELOAD = ("benchbench.engines.worker", "benchbench.training.trainer", "torch._
 class _Running:
     job: Job
     slots: list[Slot]
-    company: c_int  # shared with the process: the most runs that its devices have had at a time, itself included
+    concurrent_runs: c_int  # shared with the process: the most runs on its devices at a time, itself included
     process: ForkServerProcess
     deadline: float
     oom_kills: int | None  # of this machine when it was started
@@ -131,11 +131,11 @@ class LocalEngine:
     def _start(self, job: Job, slots: list[Slot], kept: list[Slot]) -> None:
         self._free = [slot for slot in self._free if slot not in kept]
         job.folder.prepare(job.spec)
-        company: c_int = multiprocessing.get_context("forkserver").RawValue(c_int, self._unseen)
+        concurrent_runs: c_int = multiprocessing.get_context("forkserver").RawValue(c_int, self._unseen)
         try:
-            process = _process(job, merged(slots), company, self._preload)
+            process = _process(job, merged(slots), concurrent_runs, self._preload)
             deadline = time.monotonic() + (job.spec.timeout or float("inf"))
-            self._running.append(_Running(job, kept, company, process, deadline, oom_kills(), fork_server()))
+            self._running.append(_Running(job, kept, concurrent_runs, process, deadline, oom_kills(), fork_server()))
         except BaseException:  # Ctrl-C, say: the process may be there
             self._has_unknown = True
             raise
@@ -145,7 +145,9 @@ class LocalEngine:
         devices = [{slot.device_name for slot in running.slots} for running in self._running]
         for running, own in zip(self._running, devices, strict=True):
             running.neighbours = max(running.neighbours, len(self._running))
-            running.company.value = max(running.company.value, sum(not own.isdisjoint(each) for each in devices))
+            running.concurrent_runs.value = max(
+                running.concurrent_runs.value, sum(not own.isdisjoint(each) for each in devices)
+            )
 
     def poll(self, seconds: float) -> Sequence[RunResult]:
         """Return the results of the runs whose process has ended or whose time is up."""
@@ -196,14 +198,14 @@ def start_server(preload: Sequence[str]) -> None:
     start_fork_server([*_PRELOAD, *preload])
 
 
-def _process(job: Job, slot: Slot, company: c_int, preload: Sequence[str]) -> ForkServerProcess:
+def _process(job: Job, slot: Slot, concurrent_runs: c_int, preload: Sequence[str]) -> ForkServerProcess:
     """Start a run's process; a server that has been killed is replaced.
 
     Raises:
         EngineError: Its successors are killed as well.
     """
     paths = str(job.folder.path.absolute()), str(job.data.absolute()), str(Path.cwd())
-    arguments = (job.spec.model_dump_json(), *paths, slot, company)
+    arguments = (job.spec.model_dump_json(), *paths, slot, concurrent_runs)
     for _ in range(_STARTS):
         start_server(preload)
         process = multiprocessing.get_context("forkserver").Process(target=work, args=arguments, name=job.spec.key)
@@ -227,8 +229,8 @@ def _crash(running: _Running) -> RunResult:
         hint = ", as the system does when memory runs out"
         return _broken(running.job, "crashed", f"the run's process was killed by SIGKILL{hint}")
     message = "the run's process was killed by the system, whose memory had run out"
-    company = {"concurrent_runs": str(running.neighbours)}
-    return _broken(running.job, "crashed", message, out_of_memory="host", environment=company)
+    concurrent_runs = {"concurrent_runs": str(running.neighbours)}
+    return _broken(running.job, "crashed", message, out_of_memory="host", environment=concurrent_runs)
 
 
 def _broken(job: Job, outcome: Outcome, message: str, **known: Any) -> RunResult:

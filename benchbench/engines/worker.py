@@ -31,7 +31,7 @@ _KEPT = 64 * 1024
 _LOOKS_PER_SECOND = 4
 
 
-def work(spec: str, folder: str, data: str, place: str, slot: Slot, company: c_int) -> None:
+def work(spec: str, folder: str, data: str, place: str, slot: Slot, concurrent_runs: c_int) -> None:
     """Execute one run and leave everything about it in its folder.
 
     Args:
@@ -40,7 +40,7 @@ def work(spec: str, folder: str, data: str, place: str, slot: Slot, company: c_i
         data: Path of the folder in which data sets lie.
         place: The command's current folder; plugins that the server has loaded may have changed its own.
         slot: What the run may use.
-        company: The most runs that there have been on its device at a time so far, which the engine counts.
+        concurrent_runs: The most runs that there have been on its device at a time so far, which the engine counts.
     """
     # Ctrl-C reaches every process of the terminal; the parent decides what it means for the runs.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -80,7 +80,7 @@ def work(spec: str, folder: str, data: str, place: str, slot: Slot, company: c_i
             outcome="failed",
             message=f"meant for {slot.name}: {error}",
             out_of_memory=shortage_of(error),  # by others, where nothing of it is left for a start
-            environment={"concurrent_runs": str(company.value)},
+            environment={"concurrent_runs": str(concurrent_runs.value)},
         )
         files.as_claimed().finish(result)
         return
@@ -89,7 +89,7 @@ def work(spec: str, folder: str, data: str, place: str, slot: Slot, company: c_i
         device,
         files,
         data=Path(data),
-        company=lambda: company.value,
+        concurrent_runs=lambda: concurrent_runs.value,
         own_process=True,
         stop=stop,
     )

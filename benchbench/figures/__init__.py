@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from benchbench.figures.curves import curves
+from benchbench.figures.figure_data import FigureData, figure_data
 from benchbench.figures.heatmaps import heatmaps
 from benchbench.figures.histograms import histograms
 from benchbench.figures.labels import CURRENCIES
 from benchbench.figures.landscapes import landscapes
-from benchbench.figures.material import Material, materials
 from benchbench.figures.pareto import pareto
 from benchbench.figures.spectra import spectra
 from benchbench.figures.sweeps import sweeps
@@ -24,7 +24,7 @@ from benchbench.values import Row, Suite
 
 __all__ = ["CURRENCIES", "KINDS", "Currency", "Figure", "History", "Kind", "figures", "without_history"]
 
-KINDS: Mapping[Kind, Callable[[Material], Sequence[Figure]]] = {
+KINDS: Mapping[Kind, Callable[[FigureData], Sequence[Figure]]] = {
     "curves": curves,
     "histogram": histograms,
     "heatmap": heatmaps,
@@ -68,7 +68,7 @@ def figures(
     Raises:
         BadInputError: There are no data for a wanted kind, or for any, or a metric does not exist.
     """
-    of_workloads = materials(suite, rows, histories, metrics, currency)
+    of_workloads = figure_data(suite, rows, histories, metrics, currency)
     made = {kind: [figure for each in of_workloads for figure in KINDS[kind](each)] for kind in kinds or KINDS}
     problems = [
         Problem(f"nothing to draw: this kind needs {_NEEDS[kind]}", file="--kind", value=kind)

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 from benchbench.figures.averages import spread
+from benchbench.figures.figure_data import FigureData
 from benchbench.figures.labels import metric, number
-from benchbench.figures.material import Material
 from benchbench.figures.sweeps import Point, choices_of, is_numeric, points, rest, text
 from benchbench.figures.values import Axis, MapFigure, Tile
 from benchbench.values import Method, canonical_json
@@ -16,22 +16,22 @@ DIVERGED = "div."
 _FAILED = "failed"
 
 
-def heatmaps(material: Material) -> list[MapFigure]:
+def heatmaps(data: FigureData) -> list[MapFigure]:
     """Return a metric over two swept hyperparameters, a tile for each method and each choice of what else it sweeps."""
-    name = material.final_metric()
+    name = data.final_metric()
     groups: dict[tuple[str, str], dict[str, list[Point]]] = defaultdict(lambda: defaultdict(list))
-    for point in points(material):
+    for point in points(data):
         if len(point.method.swept) >= 2:
             second, first = sorted(point.method.swept, key=_numbers_last(point.method))[-2:]
             groups[first, second][rest(point.method, (first, second))].append(point)
     if name is None:
         return []
-    made = [_figure(material, name, pair, tiles, alone=len(groups) == 1) for pair, tiles in groups.items()]
+    made = [_figure(data, name, pair, tiles, alone=len(groups) == 1) for pair, tiles in groups.items()]
     return [figure for figure in made if figure is not None]
 
 
 def _figure(
-    material: Material, name: str, pair: tuple[str, str], groups: Mapping[str, Sequence[Point]], *, alone: bool
+    data: FigureData, name: str, pair: tuple[str, str], groups: Mapping[str, Sequence[Point]], *, alone: bool
 ) -> MapFigure | None:
     together = [point for group in groups.values() for point in group]
     choices = [{canonical_json(each): text(each) for each in choices_of(together, parameter)} for parameter in pair]
@@ -46,14 +46,14 @@ def _figure(
     return MapFigure(
         kind="heatmap",
         name="" if alone else "-".join(pair),
-        workload=material.workload,
-        title=material.title(metric(name).title),
+        workload=data.workload,
+        title=data.title(metric(name).title),
         form="cells",
         x=x,
         y=y,
         value=Axis(label=metric(name).full_title, low=min(known), high=max(known)),
         tiles=tiles,
-        notes=_notes(material, tiles),
+        notes=_notes(data, tiles),
     )
 
 
@@ -88,9 +88,9 @@ def _cell(point: Point | None, name: str) -> tuple[float | None, str]:
     return values.mean, shown if values.n == len(point.runs.results) else f"{shown}\n(n={values.n})"
 
 
-def _notes(material: Material, tiles: Sequence[Tile]) -> tuple[str, ...]:
+def _notes(data: FigureData, tiles: Sequence[Tile]) -> tuple[str, ...]:
     texts = {each for tile in tiles for row in tile.texts for each in row}
-    notes = ["Mean over seeds; n where it is not that of all."] if len(material.suite.seeds) > 1 else []
+    notes = ["Mean over seeds; n where it is not that of all."] if len(data.suite.seeds) > 1 else []
     notes += [f"Hatched, {DIVERGED}: runs diverged and none finished."] if DIVERGED in texts else []
     return (*notes, *(["Empty: no run."] if "" in texts else []))
 

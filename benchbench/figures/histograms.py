@@ -9,8 +9,8 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from benchbench.figures.figure_data import FigureData, lacking
 from benchbench.figures.labels import number, power_of_ten
-from benchbench.figures.material import Material, lacking
 from benchbench.figures.values import Axis, MapFigure, Tile
 from benchbench.reporting.runs import Runs
 from benchbench.values import Histogram
@@ -22,20 +22,20 @@ _Counts = npt.NDArray[np.float64]
 _MOST_TICKS = 9
 
 
-def histograms(material: Material) -> list[MapFigure]:
+def histograms(data: FigureData) -> list[MapFigure]:
     """Return for each recorded tensor a figure with a tile per method: steps by bins, shares of entries as colours."""
     recorded = dict.fromkeys(
-        name for history in material.all_histories() for record in history.diagnostics for name in record.histograms
+        name for history in data.all_histories() for record in history.diagnostics for name in record.histograms
     )
-    wanted = [name for name in recorded if name in material.metrics] or list(recorded)
-    return [_figure(material, name, alone=len(recorded) == 1) for name in wanted]
+    wanted = [name for name in recorded if name in data.metrics] or list(recorded)
+    return [_figure(data, name, alone=len(recorded) == 1) for name in wanted]
 
 
-def _figure(material: Material, name: str, *, alone: bool) -> MapFigure:
-    edges = _edges(material, name)
+def _figure(data: FigureData, name: str, *, alone: bool) -> MapFigure:
+    edges = _edges(data, name)
     found = {}
-    for _, method, runs in material.styles():
-        records = _summed(material, runs, name, edges)
+    for _, method, runs in data.styles():
+        records = _summed(data, runs, name, edges)
         if records:
             found[method.label] = (records, _remark(runs))
     shares = {label: _shares(records) for label, (records, _) in found.items()}
@@ -52,8 +52,8 @@ def _figure(material: Material, name: str, *, alone: bool) -> MapFigure:
     return MapFigure(
         kind="histogram",
         name="" if alone else name,
-        workload=material.workload,
-        title=material.title(f"Entries of {name.removeprefix('state/')} over training"),
+        workload=data.workload,
+        title=data.title(f"Entries of {name.removeprefix('state/')} over training"),
         form="density",
         x=Axis(label="Optimizer steps"),
         y=Axis(label="Value of an entry", low=first, high=last + 1, ticks=_ticks(edges, first, last)),
@@ -61,35 +61,35 @@ def _figure(material: Material, name: str, *, alone: bool) -> MapFigure:
         tiles=tiles,
         notes=(
             "Bins as recorded, evenly high whatever they span; entries of all seeds together. White: none.",
-            *lacking(material, found),
+            *lacking(data, found),
         ),
     )
 
 
-def _edges(material: Material, name: str) -> tuple[float, ...]:
+def _edges(data: FigureData, name: str) -> tuple[float, ...]:
     """Return the edges that the records of a tensor share: those of the first one."""
     return next(
         record.histograms[name].edges
-        for history in material.all_histories()
+        for history in data.all_histories()
         for record in history.diagnostics
         if name in record.histograms
     )
 
 
-def _summed(material: Material, runs: Runs, name: str, edges: Sequence[float]) -> dict[int, _Counts]:
+def _summed(data: FigureData, runs: Runs, name: str, edges: Sequence[float]) -> dict[int, _Counts]:
     """Return the counts of each step, summed over the finished runs or, if there are none, the diverged ones."""
     behind = runs.finished or [run for run in runs.results if run.outcome == "diverged"]
     sums: dict[int, _Counts] = {}
     for run in behind:
-        for step, histogram in _recorded(material, run.key, name).items():
+        for step, histogram in _recorded(data, run.key, name).items():
             if histogram.edges == tuple(edges):
                 counts = np.array(histogram.counts, dtype=np.float64)
                 sums[step] = sums[step] + counts if step in sums else counts
     return dict(sorted(sums.items()))
 
 
-def _recorded(material: Material, key: str, name: str) -> Mapping[int, Histogram]:
-    history = material.histories.get(key)
+def _recorded(data: FigureData, key: str, name: str) -> Mapping[int, Histogram]:
+    history = data.histories.get(key)
     records = history.diagnostics if history else ()
     return {record.step: record.histograms[name] for record in records if name in record.histograms}
 

@@ -7,8 +7,8 @@ import statistics
 from collections.abc import Iterable, Sequence
 
 from benchbench.figures.averages import BAND, Curve
+from benchbench.figures.figure_data import FigureData, lacking
 from benchbench.figures.labels import number
-from benchbench.figures.material import Material, lacking
 from benchbench.figures.values import Axis, LineFigure, MapFigure, Panel, Tile
 from benchbench.tracking.histories import History, Surface
 
@@ -18,19 +18,19 @@ _RISES = 3.0
 """The loss axis ends this many rises of the middle method above the lowest loss."""
 
 
-def landscapes(material: Material) -> list[LineFigure | MapFigure]:
+def landscapes(data: FigureData) -> list[LineFigure | MapFigure]:
     """Return lines of the loss with all methods in one panel, and planes with a tile per method on one scale."""
-    return [*_lines(material), *_planes(material)]
+    return [*_lines(data), *_planes(data)]
 
 
-def _lines(material: Material) -> list[LineFigure]:
+def _lines(data: FigureData) -> list[LineFigure]:
     def points(history: History) -> Curve:
         surface = history.landscape
         if surface is None or len(surface.y) > 1:
             return {}
         return dict(enumerate(zip(surface.x, surface.losses[0], strict=True)))
 
-    series = tuple(each.model_copy(update={"traces": ()}) for each in material.series(points) if each.y)
+    series = tuple(each.model_copy(update={"traces": ()}) for each in data.series(points) if each.y)
     if not series:
         return []
     low, high = _limits([(each.y, each.high) for each in series])
@@ -38,22 +38,22 @@ def _lines(material: Material) -> list[LineFigure]:
         LineFigure(
             kind="landscape",
             name="line",
-            workload=material.workload,
-            title=material.title("Loss around the solution"),
+            workload=data.workload,
+            title=data.title("Loss around the solution"),
             panels=(Panel(x=Axis(label=_DIRECTION), y=Axis(label=_LOSS, low=low, high=high), series=series),),
             notes=(
-                *([BAND] if len(material.suite.seeds) > 1 else []),
+                *([BAND] if len(data.suite.seeds) > 1 else []),
                 *_cut(high, [each.label for each in series if max(each.high) > high]),
-                *lacking(material, [each.label for each in series]),
+                *lacking(data, [each.label for each in series]),
             ),
         )
     ]
 
 
-def _planes(material: Material) -> list[MapFigure]:
+def _planes(data: FigureData) -> list[MapFigure]:
     found: dict[str, Surface] = {}
-    for _, method, runs in material.styles():
-        surfaces = [history.landscape for history in material.left_by(runs).values() if history.landscape is not None]
+    for _, method, runs in data.styles():
+        surfaces = [history.landscape for history in data.left_by(runs).values() if history.landscape is not None]
         planes = [surface for surface in surfaces if len(surface.y) > 1]
         if planes:
             found[method.label] = planes[0]
@@ -74,18 +74,18 @@ def _planes(material: Material) -> list[MapFigure]:
         MapFigure(
             kind="landscape",
             name="plane",
-            workload=material.workload,
-            title=material.title("Loss around the solution"),
+            workload=data.workload,
+            title=data.title("Loss around the solution"),
             form="contours",
             x=Axis(label="First direction"),
             y=Axis(label="Second direction"),
             value=Axis(label=_LOSS, low=low, high=high),
             tiles=tiles,
             notes=(
-                *(["One run of each method, that of its first seed."] if len(material.suite.seeds) > 1 else []),
+                *(["One run of each method, that of its first seed."] if len(data.suite.seeds) > 1 else []),
                 f"Directions are random and filter-normalised; +: the solution{_white(flat.values())}.",
                 *_cut(high, [label for label, losses in flat.items() if max(_finite(losses), default=high) > high]),
-                *lacking(material, found),
+                *lacking(data, found),
             ),
         )
     ]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from benchbench.figures.averages import BARS, spread
+from benchbench.figures.figure_data import FigureData, lacking
 from benchbench.figures.labels import CURRENCIES, axis, scaled, spans_decades
-from benchbench.figures.material import Material, lacking
 from benchbench.figures.values import Axis, LineFigure, Panel, Series
 from benchbench.reporting.currencies import spent
 from benchbench.reporting.metrics import UNKNOWN_DIRECTION, Better, better
@@ -16,19 +16,19 @@ from benchbench.reporting.tuning import not_ranked
 from benchbench.stats import pareto_front
 
 
-def pareto(material: Material) -> list[LineFigure]:
+def pareto(data: FigureData) -> list[LineFigure]:
     """Return a metric after the final epoch against the cost of training, with the front of what nothing beats."""
-    name = material.final_metric()
+    name = data.final_metric()
     if name is None:
         return []
-    found = [_point(material, style, label.label, runs, name) for style, label, runs in material.styles()]
+    found = [_point(data, style, label.label, runs, name) for style, label, runs in data.styles()]
     series = tuple(each for each in found if each is not None)
     if not series:
         return []
-    direction = better(name, all_results(material.runs.values()))
-    compared = [each for each in series if each.label not in not_ranked(material.suite)]
-    x, y = _axes(material, name, series)
-    notes = [BARS] if len(material.suite.seeds) > 1 else []
+    direction = better(name, all_results(data.runs.values()))
+    compared = [each for each in series if each.label not in not_ranked(data.suite)]
+    x, y = _axes(data, name, series)
+    notes = [BARS] if len(data.suite.seeds) > 1 else []
     if direction is None:
         notes.append(f"No front: {name}: {UNKNOWN_DIRECTION}.")
     else:
@@ -36,16 +36,16 @@ def pareto(material: Material) -> list[LineFigure]:
     return [
         LineFigure(
             kind="pareto",
-            workload=material.workload,
-            title=material.title(f"{y.label.partition(' (')[0]} against cost"),
+            workload=data.workload,
+            title=data.title(f"{y.label.partition(' (')[0]} against cost"),
             panels=(Panel(x=x, y=y, series=series, form="points", front=_front(compared, direction)),),
-            notes=(*notes, *lacking(material, [each.label for each in series])),
+            notes=(*notes, *lacking(data, [each.label for each in series])),
         )
     ]
 
 
-def _point(material: Material, style: int, label: str, runs: Runs, name: str) -> Series | None:
-    currency, shown = material.currency or "gc", scaled(name)
+def _point(data: FigureData, style: int, label: str, runs: Runs, name: str) -> Series | None:
+    currency, shown = data.currency or "gc", scaled(name)
     finished = [run for run in runs.finished if name in run.final]
     costs = spread(float(run.epochs) if currency == "epochs" else spent(run.cost, currency) for run in finished)
     quality = spread(shown(run.final[name]) for run in finished)
@@ -65,11 +65,11 @@ def _point(material: Material, style: int, label: str, runs: Runs, name: str) ->
     )
 
 
-def _axes(material: Material, name: str, series: tuple[Series, ...]) -> tuple[Axis, Axis]:
+def _axes(data: FigureData, name: str, series: tuple[Series, ...]) -> tuple[Axis, Axis]:
     costs = [value for each in series for value in (*each.x_low, *each.x_high)]
     return (
         Axis(
-            label=CURRENCIES[material.currency or "gc"],
+            label=CURRENCIES[data.currency or "gc"],
             scale="log" if spans_decades(costs, 1) else "linear",
         ),
         axis(name, [value for each in series for value in (*each.low, *each.high)]),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchbench.figures.material import Material, lacking
+from benchbench.figures.figure_data import FigureData, lacking
 from benchbench.figures.values import Axis, LineFigure, Panel, Series
 from benchbench.tracking.histories import Spectrum
 
@@ -18,11 +18,11 @@ _WIDE = 20.0
 """From this ratio of the widest spectrum to the narrowest one, a linear axis would hide the narrow ones."""
 
 
-def spectra(material: Material) -> list[LineFigure]:
+def spectra(data: FigureData) -> list[LineFigure]:
     """Return the densities of all methods in one panel: of several seeds the mean, on the method's own range."""
     found = []
-    for style, method, runs in material.styles():
-        behind = [history.spectrum for history in material.left_by(runs).values() if history.spectrum is not None]
+    for style, method, runs in data.styles():
+        behind = [history.spectrum for history in data.left_by(runs).values() if history.spectrum is not None]
         finite = [spectrum for spectrum in behind if all(map(math.isfinite, spectrum.values))]
         if finite:
             remark = runs.remark(len(finite), "finite density")
@@ -30,18 +30,18 @@ def spectra(material: Material) -> list[LineFigure]:
     if not found:
         return []
     highest = max(max(each.y) for each in found)
-    several = ["Mean over seeds."] if len(material.suite.seeds) > 1 else []
+    several = ["Mean over seeds."] if len(data.suite.seeds) > 1 else []
     y = Axis(label="Density", scale="log", low=_LOWEST * highest, high=2 * highest)
     return [
         LineFigure(
             kind="spectrum",
-            workload=material.workload,
-            title=material.title("Spectrum of the Hessian"),
+            workload=data.workload,
+            title=data.title("Spectrum of the Hessian"),
             panels=(Panel(x=_axis(found), y=y, series=tuple(found)),),
             notes=(
                 *several,
                 "Stochastic Lanczos quadrature; each line covers the method's own spectrum.",
-                *lacking(material, [each.label for each in found]),
+                *lacking(data, [each.label for each in found]),
             ),
         )
     ]

@@ -9,8 +9,8 @@ from typing import NamedTuple
 from pydantic import JsonValue
 
 from benchbench.figures.averages import BARS, spread
+from benchbench.figures.figure_data import FigureData, values_of
 from benchbench.figures.labels import axis, scaled, spans_decades
-from benchbench.figures.material import Material, values_of
 from benchbench.figures.values import Axis, LineFigure, Panel, Series
 from benchbench.reporting.currencies import GC_PAPER, spent
 from benchbench.reporting.runs import Runs
@@ -28,27 +28,27 @@ class Point(NamedTuple):
     runs: Runs
 
 
-def sweeps(material: Material) -> list[LineFigure]:
+def sweeps(data: FigureData) -> list[LineFigure]:
     """Return metric and cost against each swept number (or word, where nothing else is swept), a line per method.
 
     What else a method sweeps gives it several lines.
     """
-    name = material.final_metric()
-    swept = points(material)
+    name = data.final_metric()
+    swept = points(data)
     names = list(dict.fromkeys(parameter for point in swept for parameter in point.method.swept))
     numeric = [each for each in names if is_numeric(choices_of(swept, each))]
     if name is None or not any(point.runs.finished for point in swept):
         return []
     shown = numeric or names
-    return [_sweep(material, name, parameter, swept, alone=len(shown) == 1) for parameter in shown]
+    return [_sweep(data, name, parameter, swept, alone=len(shown) == 1) for parameter in shown]
 
 
-def points(material: Material) -> list[Point]:
+def points(data: FigureData) -> list[Point]:
     """Return the combinations of all methods that sweep something."""
-    return [Point(*each) for each in material.styles() if each[1].swept]
+    return [Point(*each) for each in data.styles() if each[1].swept]
 
 
-def _sweep(material: Material, name: str, parameter: str, swept: Sequence[Point], *, alone: bool) -> LineFigure:
+def _sweep(data: FigureData, name: str, parameter: str, swept: Sequence[Point], *, alone: bool) -> LineFigure:
     here = [point for point in swept if parameter in point.method.swept]
     choices = choices_of(here, parameter)
     places = _places(choices)
@@ -65,14 +65,14 @@ def _sweep(material: Material, name: str, parameter: str, swept: Sequence[Point]
         return tuple(_series(style, label, placed[label], of) for style, label in enumerate(placed))
 
     quality = series(lambda run: shown(run.final[name]) if name in run.final else None)
-    cost, unit = _cost(material)
+    cost, unit = _cost(data)
     costs = series(cost)
     x = _axis(parameter, choices, places)
     return LineFigure(
         kind="sweep",
         name="" if alone else parameter,
-        workload=material.workload,
-        title=material.title(f"Sweep of {parameter}"),
+        workload=data.workload,
+        title=data.title(f"Sweep of {parameter}"),
         panels=(
             Panel(x=x, y=axis(name, _ends(quality)), series=quality, form="bars"),
             Panel(
@@ -82,7 +82,7 @@ def _sweep(material: Material, name: str, parameter: str, swept: Sequence[Point]
                 form="bars",
             ),
         ),
-        notes=_sweep_notes(material, here, quality, name),
+        notes=_sweep_notes(data, here, quality, name),
     )
 
 
@@ -101,8 +101,8 @@ def _series(style: int, label: str, placed: Mapping[float, Point], of: Callable[
     )
 
 
-def _sweep_notes(material: Material, here: Sequence[Point], lines: Sequence[Series], name: str) -> tuple[str, ...]:
-    notes = [BARS] if len(material.suite.seeds) > 1 else []
+def _sweep_notes(data: FigureData, here: Sequence[Point], lines: Sequence[Series], name: str) -> tuple[str, ...]:
+    notes = [BARS] if len(data.suite.seeds) > 1 else []
     if any(each.lost for each in lines):
         notes.append("×: no run finished.")
     remarks = [
@@ -114,10 +114,10 @@ def _sweep_notes(material: Material, here: Sequence[Point], lines: Sequence[Seri
     return (*notes, *([f"{'; '.join(remarks)}."] if remarks else []))
 
 
-def _cost(material: Material) -> tuple[Callable[[RunResult], float | None], str]:
-    if material.currency == "seconds":
+def _cost(data: FigureData) -> tuple[Callable[[RunResult], float | None], str]:
+    if data.currency == "seconds":
         return lambda run: run.cost.steady_seconds / run.epochs if run.epochs else None, "Time per epoch (s)"
-    if material.currency == "gradients":
+    if data.currency == "gradients":
         return lambda run: run.cost.gradients / run.cost.steps if run.cost.steps else None, "Gradients per step"
     return lambda run: spent(run.cost, "gc") / run.cost.steps if run.cost.steps else None, f"Cost per step, {GC_PAPER}"
 

@@ -10,7 +10,7 @@ from benchbench.figures.labels import axis, scaled, spans_decades
 from benchbench.figures.sweeps import is_numeric, text
 from benchbench.figures.values import Axis, LineFigure, Panel, Series
 from benchbench.stats.best_of import expected_best
-from benchbench.tuning.study import Standing, Trial
+from benchbench.tuning.study import StudyStatus, Trial
 from benchbench.values import canonical_json
 from benchbench.values.prices import unit_name
 
@@ -20,12 +20,12 @@ UNITS = {"gc": "Gradients of training", "seconds": "Training time (s)", "trials"
 _DECADES = 0.9
 
 
-def tuning_figures(standings: Sequence[Standing]) -> list[LineFigure]:
+def tuning_figures(statuses: Sequence[StudyStatus]) -> list[LineFigure]:
     """Return the figures of searches: for each workload the best of k trials, then a figure per hyperparameter."""
-    labels = list(dict.fromkeys(each.study.method for each in standings))
+    labels = list(dict.fromkeys(each.study.method for each in statuses))
     made = []
-    for workload in dict.fromkeys(each.study.workload for each in standings):
-        searches = [each for each in standings if each.study.workload == workload]
+    for workload in dict.fromkeys(each.study.workload for each in statuses):
+        searches = [each for each in statuses if each.study.workload == workload]
         here = [each for each in searches if each.metric]
         if not here:
             continue
@@ -35,7 +35,7 @@ def tuning_figures(standings: Sequence[Standing]) -> list[LineFigure]:
     return made
 
 
-def _best_of(workload: str, labels: Sequence[str], here: Sequence[Standing], lost: Sequence[str]) -> LineFigure:
+def _best_of(workload: str, labels: Sequence[str], here: Sequence[StudyStatus], lost: Sequence[str]) -> LineFigure:
     unit = here[0].study.tuning.budget.counted_in
     label = f"{UNITS[unit]}, {unit_name(here[0].study.tuning.gradient_unit)}" if unit == "gc" else UNITS[unit]
     by_trials = tuple(_curve(labels, each, 1.0) for each in here)
@@ -56,19 +56,19 @@ def _best_of(workload: str, labels: Sequence[str], here: Sequence[Standing], los
     )
 
 
-def _mean_cost(standing: Standing) -> float:
-    spent = standing.spent
-    ended = sum(trial.ended for trial in standing.trials)
-    return (spent.gc if standing.study.tuning.budget.counted_in == "gc" else spent.seconds) / max(ended, 1)
+def _mean_cost(status: StudyStatus) -> float:
+    spent = status.spent
+    ended = sum(trial.ended for trial in status.trials)
+    return (spent.gc if status.study.tuning.budget.counted_in == "gc" else spent.seconds) / max(ended, 1)
 
 
-def _curve(labels: Sequence[str], standing: Standing, cost: float) -> Series:
-    shown, direction = scaled(standing.metric), standing.sign
-    points = expected_best(standing.scores)
+def _curve(labels: Sequence[str], status: StudyStatus, cost: float) -> Series:
+    shown, direction = scaled(status.metric), status.sign
+    points = expected_best(status.scores)
     ends = [sorted((shown(direction * point.low), shown(direction * point.high))) for point in points]
     return Series(
-        style=labels.index(standing.study.method),
-        label=standing.study.method,
+        style=labels.index(status.study.method),
+        label=status.study.method,
         x=tuple(cost * point.k for point in points),
         y=tuple(shown(direction * point.expected) for point in points),
         low=tuple(low for low, _ in ends),
@@ -82,7 +82,7 @@ def _panel(label: str, metric: str, series: tuple[Series, ...]) -> Panel:
     return Panel(x=Axis(label=label), y=axis(metric, values), series=series, form="band")
 
 
-def _sensitivity(workload: str, labels: Sequence[str], here: Sequence[Standing], name: str) -> LineFigure:
+def _sensitivity(workload: str, labels: Sequence[str], here: Sequence[StudyStatus], name: str) -> LineFigure:
     searching = [each for each in here if name in each.study.space]
     tried = [trial.values[name] for each in searching for trial in each.trials if name in trial.values]
     numeric = is_numeric(tried)
@@ -113,9 +113,9 @@ def _each_once(values: Sequence[JsonValue]) -> list[JsonValue]:
     return list({canonical_json(value): value for value in values}.values())
 
 
-def _points(labels: Sequence[str], standing: Standing, name: str, words: Sequence[str]) -> Series:
-    shown = scaled(standing.metric)
-    trials = [trial for trial in standing.trials if trial.ended and name in trial.values]
+def _points(labels: Sequence[str], status: StudyStatus, name: str, words: Sequence[str]) -> Series:
+    shown = scaled(status.metric)
+    trials = [trial for trial in status.trials if trial.ended and name in trial.values]
 
     def place(trial: Trial) -> float:
         value = trial.values[name]
@@ -124,8 +124,8 @@ def _points(labels: Sequence[str], standing: Standing, name: str, words: Sequenc
     found = sorted((place(trial), shown(trial.value)) for trial in trials if trial.value is not None)
     y = tuple(value for _, value in found)
     return Series(
-        style=labels.index(standing.study.method),
-        label=standing.study.method,
+        style=labels.index(status.study.method),
+        label=status.study.method,
         x=tuple(x for x, _ in found),
         y=y,
         low=y,

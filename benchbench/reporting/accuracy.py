@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from benchbench.reporting.metrics import Better, better, describe, figure, headline_metrics
-from benchbench.reporting.results import Place, lay_out
+from benchbench.reporting.results import ResultColumn, lay_out
 from benchbench.reporting.runs import Runs, all_results, best_metrics, count_seeds, final_metrics, gather, titled
 from benchbench.reporting.significance import ranking, significance_note, with_ties
 from benchbench.reporting.table import Cell, Figure, Table
@@ -39,7 +39,7 @@ def best_epoch_table(suite: Suite, rows: Sequence[Row]) -> Table:
     return table.model_copy(update={"notes": (*table.notes, _selection_note(suite, rows))})
 
 
-def places(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> list[Place]:
+def places(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> list[ResultColumn]:
     """Return the columns of a suite: its workloads, with the metrics that it names or that the results hold.
 
     Args:
@@ -52,7 +52,7 @@ def places(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> list[Place]:
     metrics = {workload: _metrics(suite, workload, results[workload]) for workload in suite.workloads}
     alone = len(set(metrics.values())) == 1 and all(len(names) == 1 for names in metrics.values())
     return [
-        Place(
+        ResultColumn(
             workload=workload,
             label=_label(suite.heading(workload).label, () if alone else names),
             group=suite.heading(workload).group,
@@ -123,7 +123,7 @@ def _notes(suite: Suite, runs: Mapping[tuple[str, str], Runs], cells: Mapping[tu
     return [f"{what}; {count_seeds(suite)}{'' if usual else ' unless a cell says otherwise'}."]
 
 
-def _unit_notes(columns: Sequence[Place]) -> list[str]:
+def _unit_notes(columns: Sequence[ResultColumn]) -> list[str]:
     """Return what the headers of columns with different metrics leave unsaid: units, and which way is better."""
     shown: dict[str, dict[Better | None, list[str]]] = {}
     for place in columns:
@@ -144,7 +144,7 @@ def _unit_notes(columns: Sequence[Place]) -> list[str]:
     return [f"{'; '.join(parts)}."]
 
 
-def _baseline_notes(columns: Sequence[Place], runs: Mapping[tuple[str, str], Runs]) -> list[str]:
+def _baseline_notes(columns: Sequence[ResultColumn], runs: Mapping[tuple[str, str], Runs]) -> list[str]:
     """Return what the figures of a column have to beat, where the results hold that."""
     notes = []
     for place in columns:

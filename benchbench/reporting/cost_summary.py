@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from benchbench.reporting.currencies import GC_PAPER
-from benchbench.reporting.results import Place, lay_out
+from benchbench.reporting.results import ResultColumn, lay_out
 from benchbench.reporting.runs import NOTHING, Runs, count_seeds, gather, titled
 from benchbench.reporting.table import Cell, Figure, Table
 from benchbench.reporting.timing import circumstances, comparable_seconds, decimals, timing_notes
@@ -24,9 +24,11 @@ _PRICES: Mapping[str, tuple[Callable[[float, float], float], str]] = {
 def cost_summary_table(suite: Suite, rows: Sequence[Row]) -> Table:
     """Return what a step costs, counted and priced as in the paper, and seconds per epoch on each workload."""
     runs = gather(suite, rows)
-    parts = [Place(workload=_key(part), label=part, group="Cost", metrics=("cost/step",)) for part in _PRICES]
+    parts = [ResultColumn(workload=_key(part), label=part, group="Cost", metrics=("cost/step",)) for part in _PRICES]
     places = [
-        Place(workload=workload, label=heading.label, group=heading.group or "s/epoch", metrics=("cost/seconds",))
+        ResultColumn(
+            workload=workload, label=heading.label, group=heading.group or "s/epoch", metrics=("cost/seconds",)
+        )
         for workload, heading in ((workload, suite.heading(workload)) for workload in suite.workloads)
     ]
     cells = {

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from benchbench.reporting.currencies import GC_PAPER, UNITS_NOTE, Currency, curves
 from benchbench.reporting.metrics import UNKNOWN_DIRECTION, better, describe, figure
-from benchbench.reporting.results import Place, lay_out
+from benchbench.reporting.results import ResultColumn, lay_out
 from benchbench.reporting.runs import Runs, all_results, count_seeds, gather, selection_metric, titled
 from benchbench.reporting.significance import order, significance_note, with_ties
 from benchbench.reporting.table import Cell, Table
@@ -29,7 +29,7 @@ def matched_table(suite: Suite, rows: Sequence[Row]) -> Table:
         rows: What is known of its runs, with what they recorded.
     """
     runs = gather(suite, rows)
-    places: list[Place] = []
+    places: list[ResultColumn] = []
     cells: dict[tuple[str, str], Cell] = {}
     rankings: list[Ranking | None] = []
     left_out: list[str] = []
@@ -54,7 +54,7 @@ def matched_table(suite: Suite, rows: Sequence[Row]) -> Table:
             key = f"{workload}\n{currency}"  # a column of its own; labels have no line breaks
             group = f"{heading}: {describe(name).title}"
             budget = label.format(matched.budget)
-            places.append(Place(workload=key, label=budget, group=group, metrics=(name,), better=(direction,)))
+            places.append(ResultColumn(workload=key, label=budget, group=group, metrics=(name,), better=(direction,)))
             made = {method: _cell(here[method], name, by_seed) for method, by_seed in values.items()}
             cells |= {(key, method): cell for method, cell in with_ties(made, {name: rankings[-1]}).items()}
     notes = [

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from benchbench.reporting.accuracy import places
 from benchbench.reporting.metrics import UNKNOWN_DIRECTION, Better, describe, figure, interval, number
-from benchbench.reporting.results import Place, absence_notes
+from benchbench.reporting.results import ResultColumn, absence_notes
 from benchbench.reporting.runs import NOTHING, Runs, count_seeds, final_metrics, gather, titled
 from benchbench.reporting.significance import best_of, order, significance_note
 from benchbench.reporting.table import Cell, Column, Figure, Table, TableRow
@@ -38,7 +38,7 @@ class Order(Frozen):
         ranking: Places of the methods whose settings were not chosen on test data; `None` where no way is better.
     """
 
-    place: Place
+    place: ResultColumn
     metric: str
     better: Better | None
     ranking: Ranking | None
@@ -108,7 +108,7 @@ def ranking_table(suite: Suite, rows: Sequence[Row]) -> Table:
     )
 
 
-def _where(place: Place, name: str) -> str:
+def _where(place: ResultColumn, name: str) -> str:
     return place.full_label if len(place.metrics) == 1 else f"{place.full_label}: {describe(name).label}"
 
 

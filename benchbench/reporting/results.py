@@ -11,7 +11,7 @@ from benchbench.reporting.table import ABSENT, Cell, Column, Figure, Mark, Table
 from benchbench.values import Frozen, Method
 
 
-class Place(Frozen):
+class ResultColumn(Frozen):
     """A column of results.
 
     Attributes:
@@ -40,7 +40,7 @@ class Place(Frozen):
         return f"{self.group} / {self.label}" if self.group else self.label
 
 
-def by_group(places: Sequence[Place]) -> list[Place]:
+def by_group(places: Sequence[ResultColumn]) -> list[ResultColumn]:
     """Return the places with each group's next to each other, otherwise in their order."""
     groups = list(dict.fromkeys(place.group for place in places))
     return sorted(places, key=lambda place: groups.index(place.group))
@@ -82,7 +82,7 @@ def lay_out(
     name: str,
     title: str,
     methods: Sequence[Method],
-    places: Sequence[Place],
+    places: Sequence[ResultColumn],
     cells: Mapping[tuple[str, str], Cell],
     notes: Sequence[str] = (),
     unranked: frozenset[str] = frozenset(),

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from benchbench.reporting.currencies import GC_FLOPS
 from benchbench.reporting.metrics import better, describe, figure
-from benchbench.reporting.results import Place, lay_out
+from benchbench.reporting.results import ResultColumn, lay_out
 from benchbench.reporting.runs import Runs, all_results, count_seeds, final_metrics, gather, titled
 from benchbench.reporting.significance import ranking, significance_note, with_ties
 from benchbench.reporting.table import Cell, Table
@@ -29,7 +29,7 @@ _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 def sharpness_table(suite: Suite, rows: Sequence[Row]) -> Table:
     """Return the measures of sharpness that the results hold after the final epoch, and what the solutions achieve."""
     runs = gather(suite, rows)
-    places: list[Place] = []
+    places: list[ResultColumn] = []
     cells: dict[tuple[str, str], Cell] = {}
     rankings: list[Ranking | None] = []
     unranked = not_ranked(suite)
@@ -44,7 +44,7 @@ def sharpness_table(suite: Suite, rows: Sequence[Row]) -> Table:
             key = f"{workload}\n{name}"  # a column of its own; labels have no line breaks
             exponent = _exponent(_means(here.values(), name)) if name in _MEASURES else 0
             places.append(
-                Place(
+                ResultColumn(
                     workload=key,
                     label=_label(name, exponent),
                     group=_group(suite, workload, name),

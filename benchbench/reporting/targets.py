@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from benchbench.reporting.currencies import GC_FLOPS, GC_PAPER, Currency, curves
 from benchbench.reporting.metrics import TIME_TO_TARGET, UNKNOWN_DIRECTION, Better, better, figure
-from benchbench.reporting.results import Place, lay_out
+from benchbench.reporting.results import ResultColumn, lay_out
 from benchbench.reporting.runs import Runs, all_results, count_seeds, gather, selection_metric, titled
 from benchbench.reporting.table import Cell, Figure, Table
 from benchbench.reporting.tuning import not_ranked
@@ -37,7 +37,7 @@ def targets_table(suite: Suite, rows: Sequence[Row]) -> Table:
         rows: What is known of its runs, with what they recorded.
     """
     runs = gather(suite, rows)
-    places: list[Place] = []
+    places: list[ResultColumn] = []
     cells: dict[tuple[str, str], Cell] = {}
     notes = [no_target(suite)] if not suite.targets else [_TARGETS_NOTE, f"{count_seeds(suite)}."]
     notes += without_target(suite)
@@ -56,7 +56,9 @@ def targets_table(suite: Suite, rows: Sequence[Row]) -> Table:
             if all(found is None for found in hits.values()):
                 continue
             key = f"{workload}\n{currency}"  # a column of its own; labels have no line breaks
-            places.append(Place(workload=key, label=label, group=heading, metrics=(f"{TIME_TO_TARGET}{currency}",)))
+            places.append(
+                ResultColumn(workload=key, label=label, group=heading, metrics=(f"{TIME_TO_TARGET}{currency}",))
+            )
             for method, found in hits.items():
                 cells[key, method] = _cell(here[method], found)
     title = titled(suite, "Cost at the target")

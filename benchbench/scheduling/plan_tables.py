@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from benchbench.scheduling.plan import PlannedRun
 
 if TYPE_CHECKING:
-    from benchbench.training.estimate import Estimate
+    from benchbench.training.estimate import RunEstimate
 
-Estimates = Mapping[tuple[str, str], "Estimate"]
+Estimates = Mapping[tuple[str, str], "RunEstimate"]
 """Estimate of one run by labels of workload and method."""
 
 Values = dict[str, object]
@@ -35,7 +35,7 @@ def runs(planned: Sequence[PlannedRun]) -> list[Values]:
     ]
 
 
-def standing(planned: Sequence[PlannedRun]) -> list[Values]:
+def status_rows(planned: Sequence[PlannedRun]) -> list[Values]:
     """Return a line per run: whether it is done, in a queue, at work or to be run, and its epochs so far.
 
     Raises:
@@ -45,10 +45,10 @@ def standing(planned: Sequence[PlannedRun]) -> list[Values]:
 
     states = submissions.states([item.folder for item in planned])
     waiting = {folder for folder, state in states.items() if not submissions.is_over(state)}
-    return [_standing(item, states.get(item.folder), item.folder in waiting) for item in planned]
+    return [_status_row(item, states.get(item.folder), item.folder in waiting) for item in planned]
 
 
-def _standing(item: PlannedRun, state: str | None, is_waiting: bool) -> Values:
+def _status_row(item: PlannedRun, state: str | None, is_waiting: bool) -> Values:
     # A run that is done can stand in a queue to be run again.
     submission = item.folder.submission() if state else None
     is_done = item.state == "done" and not is_waiting
@@ -144,7 +144,7 @@ def _to_be_measured(planned: Sequence[PlannedRun]) -> Counter[tuple[str, str]]:
     return found
 
 
-def _sharpness_hours(estimate: Estimate | None, count: int) -> float | None:
+def _sharpness_hours(estimate: RunEstimate | None, count: int) -> float | None:
     if count == 0:
         return 0.0
     if estimate is None or estimate.sharpness_seconds is None:
@@ -165,7 +165,7 @@ def _counts(planned: Sequence[PlannedRun]) -> dict[tuple[str, str], tuple[int, i
     return counts
 
 
-def _cost(estimate: Estimate | None, count: int) -> Values:
+def _cost(estimate: RunEstimate | None, count: int) -> Values:
     if estimate is None:
         return dict.fromkeys(("gradients", "HVPs", "FLOPs", "hours"))
     return {

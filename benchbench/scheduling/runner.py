@@ -269,8 +269,8 @@ class Runner:
             result = RunResult(key=result.key, outcome="crashed", message=message)
             active.folder.finish(result)
         self._show(active)
-        had_company = int(result.environment.get("concurrent_runs", "1")) > 1
-        alone = result.out_of_memory if had_company and not active.alone else ""
+        had_others = int(result.environment.get("concurrent_runs", "1")) > 1
+        alone = result.out_of_memory if had_others and not active.alone else ""
         # Any of the runs can have killed the server: those that have lost two are tried one by one.
         lost_server = FORK_SERVER in result.environment and not active.alone
         if lost_server:

@@ -16,7 +16,7 @@ import torch
 from benchbench.devices import use
 from benchbench.optim.execution.ranks import Ranks
 from benchbench.plugins.names import describe_exception
-from benchbench.training.diagnostics import Recorder
+from benchbench.training.diagnostics import DiagnosticsRecorder
 from benchbench.training.selection import Best
 from benchbench.training.steps import Training
 from benchbench.training.warm_up import WarmUp
@@ -117,7 +117,7 @@ class Progress:
     Attributes:
         training: The run's task and optimizer.
         recorder: What records diagnostics beside its steps, if they are asked for.
-        judged: The split that is evaluated after every epoch.
+        eval_split: The split that is evaluated after every epoch.
         best: The best epoch.
         usage: Time and memory.
         warm_up: Which part of the time is warm-up.
@@ -137,17 +137,19 @@ class Progress:
     ) -> None:
         self.training = Training(spec, device, data, ranks)
         task = self.training.task
-        self.judged = "validation" if spec.protocol == "holdout" else "test"
+        self.eval_split = "validation" if spec.protocol == "holdout" else "test"
         self.best = Best(
-            f"{self.judged}/{task.selection_metric}",
+            f"{self.eval_split}/{task.selection_metric}",
             task.higher_is_better,
-            keep_weights=self.judged != "test" and spec.reads_test,
+            keep_weights=self.eval_split != "test" and spec.reads_test,
         )
         self.usage = Usage(device)
         self._tries_algorithms = spec.execution.cudnn_benchmark and use.is_accelerator(device)
         self.warm_up = WarmUp(self.usage.elapsed, self.training.ledger, self._prepares_by_shape)
         self.recorder = (
-            None if spec.diagnostics is None else Recorder(spec.diagnostics, self.training, self.usage, note=note)
+            None
+            if spec.diagnostics is None
+            else DiagnosticsRecorder(spec.diagnostics, self.training, self.usage, note=note)
         )
         self.records: list[EpochRecord] = []
         self.batches = 0
@@ -207,7 +209,7 @@ class Progress:
 
     def broken_off(self) -> EpochRecord:
         """Return the record of an epoch that a divergence has broken off: its losses and its score are NaN."""
-        unknown = {"train/loss", f"{self.judged}/loss", self.best.metric}
+        unknown = {"train/loss", f"{self.eval_split}/loss", self.best.metric}
         return EpochRecord(epoch=self.epoch, metrics=dict.fromkeys(sorted(unknown), math.nan), cost=self.cost())
 
     def state_dict(self) -> dict[str, Any]:

@@ -79,7 +79,7 @@ class Clock(Protocol):
         ...
 
 
-class Recorder:
+class DiagnosticsRecorder:
     """Makes the steps of a training, and records what a suite asks for beside them.
 
     No number of the training depends on it: it draws from a stream of its own and puts back what it touches. Its time

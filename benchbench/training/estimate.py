@@ -22,7 +22,7 @@ from benchbench.optim.flops import FlopMeter
 from benchbench.optim.ledger import Ledger
 from benchbench.optim.objective import Objective
 from benchbench.plugins import factories as registry
-from benchbench.training.probe import window
+from benchbench.training.operations import window
 from benchbench.training.steps import Training
 from benchbench.values import Cost, RunSpec
 from benchbench.workloads import DATA
@@ -65,14 +65,14 @@ class Work(NamedTuple):
     product: Effort | None
 
 
-class Evaluations(NamedTuple):
+class EvaluationCounts(NamedTuple):
     """What an optimizer asks for in a step, on average."""
 
     gradients: float
     hvps: float
 
 
-class Estimate(NamedTuple):
+class RunEstimate(NamedTuple):
     """What a run will cost.
 
     Attributes:
@@ -87,7 +87,7 @@ class Estimate(NamedTuple):
     sharpness_seconds: float | None = 0.0
 
 
-def of_runs(specs: Mapping[Pair, RunSpec], device: torch.device, data: Path = DATA) -> dict[Pair, Estimate]:
+def of_runs(specs: Mapping[Pair, RunSpec], device: torch.device, data: Path = DATA) -> dict[Pair, RunEstimate]:
     """Estimate one run of each workload and method.
 
     Args:
@@ -152,7 +152,7 @@ def work(spec: RunSpec, device: torch.device, data: Path = DATA, *, products: bo
     return Work(training.task.steps_per_epoch, one, more)
 
 
-def evaluations(spec: RunSpec) -> Evaluations | None:
+def evaluations(spec: RunSpec) -> EvaluationCounts | None:
     """Return what a run's optimizer asks for in a step, found on a problem of a few numbers.
 
     Returns:
@@ -179,10 +179,10 @@ def evaluations(spec: RunSpec) -> Evaluations | None:
     chosen = chosen or (window(hvps, hessian=False) if not any(hvps) else None)
     if not chosen:
         return None
-    return Evaluations(*(sum(counts[i] for i in chosen) / len(chosen) for counts in (gradients, hvps)))
+    return EvaluationCounts(*(sum(counts[i] for i in chosen) / len(chosen) for counts in (gradients, hvps)))
 
 
-def estimate(spec: RunSpec, one: Work, asked: Evaluations) -> Estimate | None:
+def estimate(spec: RunSpec, one: Work, asked: EvaluationCounts) -> RunEstimate | None:
     """Return what a run will cost, from what gradients and products take and how many are asked for.
 
     Returns:
@@ -201,7 +201,7 @@ def estimate(spec: RunSpec, one: Work, asked: Evaluations) -> Estimate | None:
         train_seconds=steps * (asked.gradients * one.gradient.seconds + asked.hvps * product.seconds),
     )
     flops = steps * (asked.gradients * one.gradient.flops + asked.hvps * product.flops)
-    return Estimate(cost, flops, _sharpness_seconds(spec, one))
+    return RunEstimate(cost, flops, _sharpness_seconds(spec, one))
 
 
 def _sharpness_seconds(spec: RunSpec, one: Work) -> float | None:

@@ -21,7 +21,7 @@ from benchbench.plugins import factories as registry
 from benchbench.plugins.names import describe_exception
 from benchbench.runs.folder import RunFolder
 from benchbench.training import backends
-from benchbench.training.keeper import Stopped, never
+from benchbench.training.checkpointer import Stopped, never
 from benchbench.values import Execution, RunResult, RunSpec
 from benchbench.values.sharpness import SharpnessSettings
 from benchbench.values.sharpness.values import PREFIX, RunSharpness

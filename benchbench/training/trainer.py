@@ -24,11 +24,11 @@ from benchbench.plugins.provenance import InstalledCode
 from benchbench.processes import memory
 from benchbench.runs.folder import RunFolder
 from benchbench.runs.presence import present
-from benchbench.training import backends, measurement, probe
+from benchbench.training import backends, measurement, operations
 from benchbench.training.attempt import Progress
+from benchbench.training.checkpointer import Checkpointer, Stopped, never
 from benchbench.training.environment import environment
-from benchbench.training.followers import following
-from benchbench.training.keeper import Keeper, Stopped, never
+from benchbench.training.rank_workers import rank_workers
 from benchbench.training.shortage import shortage_in, shortage_of
 from benchbench.values import EpochRecord, Memory, Metrics, Outcome, RunResult, RunSpec
 from benchbench.workloads import DATA, Task
@@ -54,7 +54,7 @@ def run(
     device: torch.device,
     report: Callable[[EpochRecord], None],
     data: Path = DATA,
-    keeper: Keeper | None = None,
+    checkpointer: Checkpointer | None = None,
     settle: Callable[[RunResult], RunResult] = lambda result: result,
 ) -> RunResult:
     """Train one run to the end of its budget or to its divergence.
@@ -68,7 +68,7 @@ def run(
         device: Where to run it.
         report: Called after every epoch.
         data: The folder in which data sets lie.
-        keeper: Takes up what an earlier attempt has left and keeps this one's progress; without one, nothing is kept.
+        checkpointer: Resumes what an earlier attempt has left, and keeps this one's progress; by default nothing is.
         settle: Completes the result and writes it down, before this process waits for other ranks for the last time.
 
     Returns:
@@ -76,11 +76,11 @@ def run(
 
     Raises:
         RuntimeError: The optimizer never evaluated the objective.
-        Stopped: The keeper was asked to stop the run.
+        Stopped: The checkpointer was asked to stop the run.
         RankEndedError: The process of another rank has ended.
     """
     try:
-        return _run(spec, device, report, data, keeper or Keeper(spec, device), settle)
+        return _run(spec, device, report, data, checkpointer or Checkpointer(spec, device), settle)
     except _BrokenOffError as broken:
         return broken.result
 
@@ -90,16 +90,16 @@ def _run(
     device: torch.device,
     report: Callable[[EpochRecord], None],
     data: Path,
-    keeper: Keeper,
+    checkpointer: Checkpointer,
     settle: Callable[[RunResult], RunResult],
 ) -> RunResult:
     with (
         use.forked_random_state(device),
         backends.configured(spec.execution, device),
-        following(spec, device, data) as followers,
+        rank_workers(spec, device, data) as workers,
         ExitStack() as kept,
     ):
-        progress = keeper.begin(lambda: Progress(spec, device, data, followers.ranks, keeper.note))
+        progress = checkpointer.begin(lambda: Progress(spec, device, data, workers.ranks, checkpointer.note))
         training, task = progress.training, progress.training.task
         kept.enter_context(shared_state_kept(training.optimizer))  # for the next run in this process
         outcome: Outcome = "finished"
@@ -108,17 +108,17 @@ def _run(
         while progress.epoch <= spec.epochs:
             epoch = progress.epoch
             try:
-                with followers.along(epoch, progress.batches, training):
+                with workers.along(epoch, progress.batches, training):
                     batches = progress.remaining(task.batches(epoch))
                     with progress.usage.measured():
                         for batch in batches:
                             progress.step(batch)
-                            keeper.after_step(progress)
+                            checkpointer.after_step(progress)
 
                 with stepping.evaluating(training.optimizer):
                     metrics = {
                         "train/loss": progress.loss_sum.item() / task.steps_per_epoch,
-                        **training.evaluate(progress.judged),
+                        **training.evaluate(progress.eval_split),
                         **{f"schedule/{key}": value for key, value in training.schedules.values().items()},
                     }
                     record = EpochRecord(epoch=epoch, metrics=metrics, cost=progress.cost())
@@ -131,11 +131,11 @@ def _run(
                     raise _BrokenOffError(settle(_broken_off(spec.key, progress, message, report))) from error
                 raise
             report(record)
-            if not all(math.isfinite(metrics[name]) for name in ("train/loss", f"{progress.judged}/loss")):
+            if not all(math.isfinite(metrics[name]) for name in ("train/loss", f"{progress.eval_split}/loss")):
                 outcome, message = "diverged", f"loss not finite in epoch {epoch}"
                 break
-            keeper.after_epoch(progress)
-        final, at_best = _tested(progress, keeper)
+            checkpointer.after_epoch(progress)
+        final, at_best = _tested(progress, checkpointer)
         return settle(_result(spec.key, progress, outcome, message, final, at_best))
 
 
@@ -176,7 +176,7 @@ def _result(
     )
 
 
-def _tested(progress: Progress, keeper: Keeper) -> tuple[EpochRecord, EpochRecord]:
+def _tested(progress: Progress, checkpointer: Checkpointer) -> tuple[EpochRecord, EpochRecord]:
     """Return the last and the best epoch with the metrics of the test split, read now if at all.
 
     They are not read again where they chose the epoch, and never where the spec leaves them alone.
@@ -186,7 +186,7 @@ def _tested(progress: Progress, keeper: Keeper) -> tuple[EpochRecord, EpochRecor
     training, best, last = progress.training, progress.best, progress.records[-1]
     task, chosen = training.task, best.record or last
     with stepping.evaluating(training.optimizer):
-        keeper.keep_weights(progress)
+        checkpointer.keep_weights(progress)
         if not best.weights:
             return last, chosen
         final = _with(last, training.evaluate("test"))
@@ -212,7 +212,7 @@ def run_in_folder(
     folder: RunFolder,
     *,
     data: Path = DATA,
-    company: Callable[[], int] = lambda: 1,
+    concurrent_runs: Callable[[], int] = lambda: 1,
     own_process: bool = False,
     stop: Callable[[], bool] = never,
 ) -> RunResult:
@@ -229,7 +229,7 @@ def run_in_folder(
         device: Where to run it.
         folder: The run's folder, prepared for it.
         data: The folder in which data sets lie.
-        company: Asked at the end how many runs have been on the device at a time, which is recorded beside the times.
+        concurrent_runs: Asked at the end for the most runs that have been on the device at a time; recorded with times.
         own_process: Whether this process does nothing else, so that its memory is the run's.
         stop: Looked at after every step: whether the run shall leave a checkpoint and end as `interrupted`.
     """
@@ -238,7 +238,7 @@ def run_in_folder(
     result = folder.measurable(spec)
     if result is None:
         with present(_place(device)) as at_work:
-            result = _trained(spec, device, folder, data, company, at_work, own_process, stop)
+            result = _trained(spec, device, folder, data, concurrent_runs, at_work, own_process, stop)
     if spec.lacks_sharpness(result):
         result = measurement.with_sharpness(spec, result, device, folder, data, stop)
         folder.finish(result)
@@ -250,20 +250,24 @@ def _trained(
     device: torch.device,
     folder: RunFolder,
     data: Path,
-    company: Callable[[], int],
+    concurrent_runs: Callable[[], int],
     at_work: Callable[[], int],
     own_process: bool,
     stop: Callable[[], bool],
 ) -> RunResult:
-    keeper = Keeper(spec, device, folder, stop, company)
+    checkpointer = Checkpointer(spec, device, folder, stop, concurrent_runs)
 
     def settle(result: RunResult) -> RunResult:
         # Read here already: what is measured later has a peak of its own.
         used = result.memory.model_copy(update={"host_peak": memory.process_peak() if own_process else None})
         code = InstalledCode().of_run(spec) if result.conclusive else None
-        described = {**environment(device, keeper.company(), code or {}), **result.environment, **keeper.account()}
+        described = {
+            **environment(device, checkpointer.concurrent_runs(), code or {}),
+            **result.environment,
+            **checkpointer.account(),
+        }
         # Of the runs on the device, the engine knows its own.
-        if (others := at_work() - company()) > 0:
+        if (others := at_work() - concurrent_runs()) > 0:
             described["other_commands_runs"] = str(others)
         # Should the probe take the process along, this is what remains.
         unmetered = "the process died in the probe" if _is_probed(spec, result) else ""
@@ -274,7 +278,7 @@ def _trained(
         return result
 
     try:
-        result = run(spec, device, folder.append, data, keeper, settle)
+        result = run(spec, device, folder.append, data, checkpointer, settle)
     except Stopped as stopped:
         result = settle(RunResult(key=spec.key, outcome="interrupted", message=str(stopped)))
     except RankEndedError as error:
@@ -291,7 +295,7 @@ def _trained(
         ran_out = shortage_of(error)
         result = settle(RunResult(key=spec.key, outcome="failed", message="\n".join(lines), out_of_memory=ran_out))
     if _is_probed(spec, result):
-        gc_measured, unmetered = probe.gradient_equivalents(spec, device, data, hessian=result.cost.hvps > 0)
+        gc_measured, unmetered = operations.gradient_equivalents(spec, device, data, hessian=result.cost.hvps > 0)
         result = result.model_copy(update={"gc_measured": gc_measured, "unmetered": unmetered})
         folder.finish(result)
     return result

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from benchbench.reporting.metrics import describe
 from benchbench.reporting.table import Cell, Column, Figure, Table, TableRow
 from benchbench.stats.best_of import BestOf, expected_best
-from benchbench.tuning.study import Standing
+from benchbench.tuning.study import StudyStatus
 
 
-def best_of_table(title: str, standings: Sequence[Standing]) -> Table:
+def best_of_table(title: str, statuses: Sequence[StudyStatus]) -> Table:
     """Return the expected best of 1, 2, 4 and so on trials of each search, with 95 % intervals.
 
     Args:
         title: Title of the suite.
-        standings: The searches.
+        statuses: The searches.
     """
-    found = {id(each): expected_best(each.scores) if each.metric else [] for each in standings}
+    found = {id(each): expected_best(each.scores) if each.metric else [] for each in statuses}
     most = max((len(points) for points in found.values()), default=0)
     ks = [1 << i for i in range(most.bit_length())]
     return Table(
@@ -30,21 +30,21 @@ def best_of_table(title: str, standings: Sequence[Standing]) -> Table:
                 headers=(each.study.workload, each.study.method),
                 cells=tuple(_cell(each, found[id(each)], k) for k in ks),
             )
-            for each in standings
+            for each in statuses
         ),
         notes=(
             "Metric after the final epoch on the held-out part of the training data: "
-            f"{', '.join(dict.fromkeys(each.metric for each in standings if each.metric)) or 'none yet'}.",
+            f"{', '.join(dict.fromkeys(each.metric for each in statuses if each.metric)) or 'none yet'}.",
             "In brackets: 95 % interval of the expectation, bootstrap over trials; too narrow where trials are few.",
             "A trial that diverged or broke counts as the worst of its method; –: fewer trials, or none with a value.",
         ),
     )
 
 
-def _cell(standing: Standing, points: Sequence[BestOf], k: int) -> Cell:
+def _cell(status: StudyStatus, points: Sequence[BestOf], k: int) -> Cell:
     if k > len(points):
         return Cell(remark="–")
-    point, metric, direction = points[k - 1], describe(standing.metric), standing.sign
+    point, metric, direction = points[k - 1], describe(status.metric), status.sign
     factor = direction * metric.scale
     low, high = sorted((factor * point.low, factor * point.high))
     value = factor * point.expected

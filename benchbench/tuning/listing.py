@@ -5,31 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchbench.reporting.tuning import finalists_note, over_budget
-from benchbench.tuning.study import Standing
+from benchbench.tuning.study import StudyStatus
 from benchbench.values import canonical_json
 from benchbench.values.prices import ASSUMPTION, unit_name
 
 
-def listing(standings: Sequence[Standing], *, plain: bool = False) -> list[dict[str, object]]:
+def listing(statuses: Sequence[StudyStatus], *, plain: bool = False) -> list[dict[str, object]]:
     """Return a row per search.
 
     Args:
-        standings: The searches.
+        statuses: The searches.
         plain: Whether values shall stand as they are, for programs; otherwise as text, for people.
     """
-    rows = [_row(each) for each in standings]
+    rows = [_row(each) for each in statuses]
     return rows if plain else [{name: _text(value) for name, value in row.items()} for row in rows]
 
 
-def _row(standing: Standing) -> dict[str, object]:
-    study, winner = standing.study, standing.winner
-    spent, finals = standing.spent, standing.finals
+def _row(status: StudyStatus) -> dict[str, object]:
+    study, winner = status.study, status.winner
+    spent, finals = status.spent, status.finals
     unit = unit_name(study.tuning.gradient_unit)
     return {
         "workload": study.workload,
         "method": study.method,
-        "trials": sum(trial.ended for trial in standing.trials),
-        "broken": standing.broken,
+        "trials": sum(trial.ended for trial in status.trials),
+        "broken": status.broken,
         unit: spent.gc,
         "seconds": spent.seconds,
         "over budget": over_budget(study.tuning.budget, spent),
@@ -40,11 +40,11 @@ def _row(standing: Standing) -> dict[str, object]:
     }
 
 
-def remarks(standings: Sequence[Standing]) -> list[str]:
+def remarks(statuses: Sequence[StudyStatus]) -> list[str]:
     """Return what a reader of the listing must know, as sentences."""
-    assumed = [each.study.method for each in standings if each.spent.assumed]
+    assumed = [each.study.method for each in statuses if each.spent.assumed]
     return [
-        *finalists_note([each.finals for each in standings]),
+        *finalists_note([each.finals for each in statuses]),
         *([f"Operations not measured, {ASSUMPTION}: {', '.join(dict.fromkeys(assumed))}."] if assumed else []),
     ]
 

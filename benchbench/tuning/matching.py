@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchbench.training.estimate import Evaluations
-from benchbench.tuning.emission import as_text, renamed, with_files_from
+from benchbench.training.estimate import EvaluationCounts
+from benchbench.tuning.writer import as_text, renamed, with_files_from
 from benchbench.values import RunSpec
 from benchbench.values.prices import ASSUMPTION, counted, unit_name
 
@@ -19,7 +19,7 @@ _IN_EPOCHS = ("milestones", "warmup_epochs")
 """Settings of schedules that count epochs."""
 
 
-def price(asked: Evaluations) -> float:
+def price(asked: EvaluationCounts) -> float:
     """Return what a step costs in GC (FLOPs), of which only the numbers of gradients and products are known."""
     return counted(asked.gradients, asked.hvps, "flops").amount
 

@@ -152,7 +152,7 @@ def total(results: Sequence[RunResult], unit: GradientUnit) -> Spent:
 
 
 @dataclass(frozen=True)
-class Standing:
+class StudyStatus:
     """How far a study is.
 
     Attributes:
@@ -208,13 +208,13 @@ class Standing:
         return sum(trial.ended and trial.value is None for trial in self.trials)
 
 
-def standing(study: Study, known: Known) -> Standing:
+def status_of(study: Study, known: Known) -> StudyStatus:
     """Return how far a study is, given the results that are known."""
     trials = tuple(_trials(study, known))
     if any(not trial.ended for trial in trials):
-        return Standing(study, trials, (), _missing(trials, known))
+        return StudyStatus(study, trials, (), _missing(trials, known))
     finalists = tuple(_finalists(study, trials, known))
-    return Standing(study, trials, finalists, _missing(finalists, known))
+    return StudyStatus(study, trials, finalists, _missing(finalists, known))
 
 
 def _missing(trials: Sequence[Trial], known: Known) -> tuple[RunSpec, ...]:

@@ -11,7 +11,7 @@ from benchbench.runs.folder import RunFolder
 from benchbench.scheduling.plan import plan
 from benchbench.scheduling.runner import Observer, Runner
 from benchbench.tracking import Tracker
-from benchbench.tuning.study import Standing, Study, method_of, standing
+from benchbench.tuning.study import Study, StudyStatus, method_of, status_of
 from benchbench.values import RunResult, RunSpec, Suite, Tuning
 
 _BROKEN = ("failed", "crashed", "timeout")
@@ -50,10 +50,10 @@ class Tuner:
     runs_dir: Path
     known: dict[str, RunResult] = field(default_factory=dict, init=False)
 
-    def standings(self) -> list[Standing]:
+    def statuses(self) -> list[StudyStatus]:
         """Return how far every search is, by what tracking and the disk hold. Runs nothing."""
         while True:
-            now = [standing(study, self.known) for study in self.studies]
+            now = [status_of(study, self.known) for study in self.studies]
             found = self._look_up(spec for each in now for spec in each.pending)
             if not found:
                 return now
@@ -61,7 +61,7 @@ class Tuner:
 
     def run(
         self, engine: Engine, data: Path, observe: Observer, warn: Callable[[str], None] = lambda text: None
-    ) -> list[Standing]:
+    ) -> list[StudyStatus]:
         """Run what the searches need, to their end.
 
         Args:
@@ -74,15 +74,15 @@ class Tuner:
             KeyboardInterrupt: On Ctrl-C or SIGTERM; the same call goes on where it was.
             TrackingLostError: The tracking store has not taken all of it.
         """
-        now = self.standings()
+        now = self.statuses()
         while pending := tuple(spec for each in now for spec in each.pending):
             runner = Runner(self._round(now, pending), engine, self.tracker, self.runs_dir, data, observe, warn=warn)
             runner.run()
             self.known |= {key: self._with_cost(result) for key, result in runner.results.items()}
-            now = self.standings()
+            now = self.statuses()
         return now
 
-    def _round(self, now: Sequence[Standing], pending: tuple[RunSpec, ...]) -> Suite:
+    def _round(self, now: Sequence[StudyStatus], pending: tuple[RunSpec, ...]) -> Suite:
         """Return the next runs as a suite."""
         trials = [(each.study, trial) for each in now for trial in each.trials]
         methods = {method.label: method for method in (method_of(*each) for each in trials)}

@@ -64,7 +64,7 @@ def test_why_nothing_was_measured_reads_back_too(
     write_suite: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unmeasured = None, "no formula for magic"
-    monkeypatch.setattr("benchbench.training.probe.gradient_equivalents", lambda *_, **__: unmeasured)
+    monkeypatch.setattr("benchbench.training.operations.gradient_equivalents", lambda *_, **__: unmeasured)
     [first, *_], _ = run_inline(write_suite(SUITE.replace("seeds", "measure: [flops]\nseeds")))
     assert first.result is not None
     assert (first.result.gc_measured, first.result.unmetered) == (None, "no formula for magic")

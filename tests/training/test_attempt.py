@@ -14,7 +14,7 @@ from benchbench.optim.equality import same
 from benchbench.runs.checkpoint import Checkpoints, load_tensors
 from benchbench.runs.folder import RunFolder
 from benchbench.training import attempt
-from benchbench.training.keeper import Keeper
+from benchbench.training.checkpointer import Checkpointer
 from benchbench.training.trainer import run_in_folder
 from benchbench.values import Component, Cosine, Execution, Plateau, RunResult, RunSpec
 from tests.accelerator import current_device, every_device
@@ -276,7 +276,7 @@ def test_seconds_on_two_models_of_a_device_are_never_added_up(tmp_path: Path, mo
 def test_seconds_beside_other_runs_are_known_after_an_attempt_without_any(tmp_path: Path) -> None:
     chosen, files = small(), RunFolder(tmp_path)
     files.prepare(chosen)
-    run_in_folder(chosen, current_device(), files, company=lambda: 3, stop=stop_after(14))
+    run_in_folder(chosen, current_device(), files, concurrent_runs=lambda: 3, stop=stop_after(14))
     result = perform(tmp_path, chosen)
     assert (result.environment["resumed"], result.environment["concurrent_runs"]) == ("1", "3")
 
@@ -287,13 +287,13 @@ def test_a_checkpoint_is_due_by_time_and_at_the_end_of_an_epoch(
     clock = 0.0
     monkeypatch.setattr(attempt.time, "monotonic", lambda: clock)
     saved: list[int] = []
-    save = Keeper._save
+    save = Checkpointer._save
 
-    def note(keeper: Keeper, progress: attempt.Progress) -> None:
+    def note(checkpointer: Checkpointer, progress: attempt.Progress) -> None:
         saved.append(progress.training.ledger.steps)
-        save(keeper, progress)
+        save(checkpointer, progress)
 
-    monkeypatch.setattr(Keeper, "_save", note)
+    monkeypatch.setattr(Checkpointer, "_save", note)
 
     def tick(seconds: float) -> Callable[[], bool]:
         def look() -> bool:

@@ -22,7 +22,7 @@ from benchbench.runs.folder import RunFolder
 from benchbench.training import diagnostics
 from benchbench.training.attempt import Usage
 from benchbench.training.curvature_change import curvature_change
-from benchbench.training.diagnostics import EDGES, Recorder, distribution, population, state_names
+from benchbench.training.diagnostics import EDGES, DiagnosticsRecorder, distribution, population, state_names
 from benchbench.training.steps import Training
 from benchbench.values import DiagnosticRecord, Diagnostics, RunSpec
 from benchbench.workloads import DATA
@@ -249,7 +249,7 @@ def test_a_run_that_diverges_shows_it(tmp_path: Path) -> None:
 def test_a_recorder_needs_no_folder() -> None:
     training = Training(small("sgd"), CPU, DATA)
     noted: list[DiagnosticRecord] = []
-    recorder = Recorder(asked(1, ("update_norm",)), training, Usage(CPU), note=noted.append)
+    recorder = DiagnosticsRecorder(asked(1, ("update_norm",)), training, Usage(CPU), note=noted.append)
     recorder.step(next(iter(training.task.batches(1))), epoch=1)
     assert noted == recorder.records
     assert noted[0].values["update_norm"] > 0

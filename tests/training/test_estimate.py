@@ -91,7 +91,7 @@ def test_a_product_is_measured_on_the_workload() -> None:
 
 def test_a_run_costs_what_its_gradients_and_products_take() -> None:
     one = estimate.Work(10, estimate.Effort(1e6, 0.001), estimate.Effort(3e6, 0.007))
-    found = estimate.estimate(spec(), one, estimate.Evaluations(2, 0.5))
+    found = estimate.estimate(spec(), one, estimate.EvaluationCounts(2, 0.5))
     assert found is not None
     assert found.cost.train_seconds == pytest.approx(30 * (2 * 0.001 + 0.5 * 0.007))
     assert found.flops == pytest.approx(30 * (2 * 1e6 + 0.5 * 3e6))
@@ -99,7 +99,7 @@ def test_a_run_costs_what_its_gradients_and_products_take() -> None:
 
 def test_measuring_sharpness_is_part_of_the_estimate() -> None:
     one = estimate.Work(10, estimate.Effort(1e6, 0.001), estimate.Effort(3e6, 0.007))
-    asked = estimate.Evaluations(1, 0)
+    asked = estimate.EvaluationCounts(1, 0)
 
     def seconds(**settings: object) -> float | None:
         chosen = spec().asking_for_sharpness(settings)  # type: ignore[arg-type]

@@ -16,8 +16,8 @@ from benchbench.engines.slots import cpu_slots
 from benchbench.optim.execution import ranks as ranks_module
 from benchbench.optim.execution.ranks import Ranks, joined
 from benchbench.runs.folder import RunFolder
-from benchbench.training.followers import following
-from benchbench.training.keeper import Keeper, Stopped, never
+from benchbench.training.checkpointer import Checkpointer, Stopped, never
+from benchbench.training.rank_workers import rank_workers
 from benchbench.training.trainer import run, run_in_folder
 from benchbench.values import Component, EpochRecord, Execution, Plateau, RunResult, RunSpec
 from benchbench.workloads import DATA
@@ -120,8 +120,8 @@ def test_ranks_take_up_a_run_where_it_stopped(tmp_path: Path) -> None:
     steps = iter(range(100))
     folder, records = RunFolder(tmp_path), list[EpochRecord]()
     with pytest.raises(Stopped, match="stopped after 5 steps"):  # in the second epoch; it looks once more before
-        run(of_three, CPU, records.append, keeper=Keeper(of_three, CPU, folder, lambda: next(steps) == 6))
-    run(of_three, CPU, records.append, keeper=Keeper(of_three, CPU, folder, never))
+        run(of_three, CPU, records.append, checkpointer=Checkpointer(of_three, CPU, folder, lambda: next(steps) == 6))
+    run(of_three, CPU, records.append, checkpointer=Checkpointer(of_three, CPU, folder, never))
     assert [record.metrics for record in records] == [record.metrics for record in undisturbed]
     assert len({record.metrics["train/loss"] for record in records}) == 3
 
@@ -130,7 +130,7 @@ def test_ranks_do_not_share_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with (
         pytest.raises(ValueError, match="each of 2 needs a GPU of its own, and there are 1"),
-        following(spec("digits-mlp"), torch.device("cuda"), DATA),
+        rank_workers(spec("digits-mlp"), torch.device("cuda"), DATA),
     ):
         pass
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from benchbench.training.attempt import Progress
 from benchbench.values import RunSpec
 from benchbench.workloads import DATA
-from benchbench.workloads.images import Traits
+from benchbench.workloads.images import DatasetInfo
 from benchbench.workloads.images.streaming import StreamedImages, StreamedSource
 from benchmarks.pretend_cuda import CUDA, PretendCuda
 
@@ -102,9 +102,9 @@ def test_of_sentences_only_the_model_itself_waits(tmp_path: Path) -> None:
 
 def test_streamed_images_are_not_waited_for() -> None:
     images = StreamedImages(_noise, torch.arange(8), torch.zeros(8), resize=8)
-    traits = Traits("made", 2, 3, 6, (0.5,) * 3, (0.2,) * 3, 8, 8, flip=True, streamed=True)
+    info = DatasetInfo("made", 2, 3, 6, (0.5,) * 3, (0.2,) * 3, 8, 8, flip=True, streamed=True)
     with PretendCuda() as cuda:
-        source = StreamedSource(images, traits, CUDA, augment=True, workers=0)
+        source = StreamedSource(images, info, CUDA, augment=True, workers=0)
         batches = source.training(torch.arange(8), 4, torch.Generator())
         with cuda.counted() as counts:
             assert [batch.device for batch in batches] == [CUDA] * 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from benchbench.tuning.study import Standing, Study, standing
+from benchbench.tuning.study import Study, StudyStatus, status_of
 from benchbench.values import Component, Cost, RunResult, RunSpec, Space, Tuning
 
 METRIC = "validation/accuracy"
@@ -30,12 +30,12 @@ def result(spec: RunSpec, value: float, gradients: float = 100, **changes: Any) 
 
 def search(
     one: Study, answer: Callable[[RunSpec], RunResult], at_a_time: int | None = None
-) -> tuple[Standing, list[RunSpec]]:
+) -> tuple[StudyStatus, list[RunSpec]]:
     """Run a search to its end, some of the pending runs at a time; returns also the runs in their order."""
     known: dict[str, RunResult] = {}
     made: list[RunSpec] = []
-    while pending := standing(one, known).pending[:at_a_time]:
+    while pending := status_of(one, known).pending[:at_a_time]:
         assert not {spec.key for spec in pending} & known.keys()
         made += pending
         known |= {spec.key: answer(spec) for spec in pending}
-    return standing(one, known), made
+    return status_of(one, known), made

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from benchbench import suite as suites
 from benchbench.suite import yaml_source
-from benchbench.tuning.emission import as_text, tuned_suite
 from benchbench.tuning.tuner import studies
+from benchbench.tuning.writer import as_text, tuned_suite
 from tests.tuning.searching import result, search
 
 SUITE = """

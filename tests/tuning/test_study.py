@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchbench.tuning.study import standing
+from benchbench.tuning.study import status_of
 from tests.tuning.searching import METRIC, result, search, study
 
 SPACE = {"lr": {"uniform": [0, 1]}}
@@ -127,11 +127,11 @@ def test_a_trial_on_several_seeds_has_the_mean_of_them():
 
 def test_nothing_is_pending_twice_and_trials_wait_for_the_first_cost():
     one = study(SPACE, {"budget": {"gc": 1000}})
-    first = standing(one, {})
+    first = status_of(one, {})
     assert len(first.pending) == 1
     known = {first.pending[0].key: result(first.pending[0], 0.5)}
-    assert len(standing(one, known).pending) == 9
-    assert standing(one, known).trials[0].metric == METRIC
+    assert len(status_of(one, known).pending) == 9
+    assert status_of(one, known).trials[0].metric == METRIC
 
 
 def test_a_broken_trial_scores_as_the_worst_of_the_others():
@@ -149,7 +149,7 @@ def test_there_is_no_winner_before_every_finalist_has_run_on_every_seed():
     end, made = search(one, lambda spec: result(spec, value(spec)))
     assert end.winner is not None
     known = {spec.key: result(spec, value(spec)) for spec in made[:-1]}
-    before = standing(one, known)
+    before = status_of(one, known)
     assert (before.winner, [spec.key for spec in before.pending]) == (None, [made[-1].key])
 
 
@@ -157,11 +157,11 @@ def test_where_costs_differ_the_next_trial_waits_for_those_under_way():
     one = study(SPACE, {"budget": {"gc": 1000}})
     known = {}
     for cost in (50, 150):
-        [first, *_] = standing(one, known).pending
+        [first, *_] = status_of(one, known).pending
         known[first.key] = result(first, value(first), cost)
-    assert len(standing(one, known).pending) == 1  # it may cost anything, and leave no room for another one
+    assert len(status_of(one, known).pending) == 1  # it may cost anything, and leave no room for another one
     even = {
         key: found.model_copy(update={"cost": found.cost.model_copy(update={"gradients": 100})})
         for key, found in known.items()
     }
-    assert len(standing(one, even).pending) == 8
+    assert len(status_of(one, even).pending) == 8

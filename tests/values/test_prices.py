@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchbench.reporting.currencies import spent
-from benchbench.training.estimate import Evaluations
+from benchbench.training.estimate import EvaluationCounts
 from benchbench.tuning.matching import price
 from benchbench.tuning.study import total
 from benchbench.values import Budget, Cost, RunResult, Tuning
@@ -26,7 +26,7 @@ def test_a_product_counts_three_on_paper_and_two_where_operations_are_not_known(
 def test_reports_searches_matching_and_sharpness_price_the_same_step_alike() -> None:
     run = RunResult(key="k", outcome="finished", cost=STEP)
     assert spent(STEP, "gc") == total([run], "paper").gc == 40
-    assert total([run], "flops").gc == 10 * price(Evaluations(1, 1)) == 30
+    assert total([run], "flops").gc == 10 * price(EvaluationCounts(1, 1)) == 30
     assert Measured(forwards=10, gradients=10, hvps=10).gradient_cost.amount == 30
     measured = run.model_copy(update={"gc_measured": 2.98})
     assert spent(STEP, "flops", 2.98) == total([measured], "flops").gc == pytest.approx(29.8)

@@ -16,13 +16,13 @@ from benchbench.plugins.factories import build_workload
 from benchbench.values import Component, Protocol
 from benchbench.workloads import Setup
 from benchbench.workloads.classification import Classification
-from benchbench.workloads.images import Traits
+from benchbench.workloads.images import DatasetInfo
 from benchbench.workloads.images.task import build, stratified_order
 from benchbench.workloads.images.tensors import TensorImages
 from benchbench.workloads.streams import Streams
 
 TRAIN, TEST = 500, 40
-TRAITS = Traits("numbered", 5, 1, 8, (0.0,), (1 / 255,), TRAIN, TEST)
+TRAITS = DatasetInfo("numbered", 5, 1, 8, (0.0,), (1 / 255,), TRAIN, TEST)
 """With these, a pixel stays what it is, from 0 to 255."""
 
 
@@ -34,7 +34,7 @@ def number(images: Tensor) -> list[int]:
 class Numbered:
     """A data set in memory whose images tell their number; that of a test image is at least `TRAIN`."""
 
-    traits = TRAITS
+    info = TRAITS
 
     def missing(self, data: Path) -> None:
         return None

@@ -15,7 +15,7 @@ from benchbench.checks.conformance.trying import Verdict, generators_kept, rando
 from benchbench.optim.equality import same
 from benchbench.plugins import factories as registry
 from benchbench.values import Component
-from benchbench.workloads.images import Dataset, Images, Traits
+from benchbench.workloads.images import Dataset, DatasetInfo, Images
 
 CPU = torch.device("cpu")
 
@@ -32,12 +32,12 @@ class Trial:
     Attributes:
         component: Its target and parameters.
         data: The folder in which its data lie.
-        traits: What it says of itself.
+        info: What it says of itself.
     """
 
     component: Component
     data: Path
-    traits: Traits
+    info: DatasetInfo
 
     @cached_property
     def splits(self) -> tuple[Images, Images]:
@@ -63,7 +63,7 @@ def holds_what_it_says(trial: Trial) -> str:
     Raises:
         BrokenPromiseError: It has others.
     """
-    traits, counts = trial.traits, {"train": trial.traits.train, "test": trial.traits.test}
+    info, counts = trial.info, {"train": trial.info.train, "test": trial.info.test}
     is_counted = hasattr(_made(trial.component), "count")  # what it says is a guess, until its files are counted
     for (name, said), images in zip(counts.items(), trial.splits, strict=True):
         labels = images.labels
@@ -71,9 +71,9 @@ def holds_what_it_says(trial: Trial) -> str:
             raise BrokenPromiseError(f"the labels of its {name} images are no integers of shape (n,)")
         if not len(labels):
             raise BrokenPromiseError(f"it has no {name} images")
-        if int(labels.min()) < 0 or int(labels.max()) >= traits.classes:
+        if int(labels.min()) < 0 or int(labels.max()) >= info.classes:
             found = f"are {int(labels.min())} to {int(labels.max())}"
-            raise BrokenPromiseError(f"the labels of its {name} images {found}, and it says {traits.classes} classes")
+            raise BrokenPromiseError(f"the labels of its {name} images {found}, and it says {info.classes} classes")
         if len(labels) != said and not is_counted:
             raise BrokenPromiseError(f"it says {said} {name} images, and loads {len(labels)}")
     return f"{len(trial.splits[0].labels)} and {len(trial.splits[1].labels)} images"
@@ -85,16 +85,16 @@ def gives_images(trial: Trial) -> str:
     Raises:
         BrokenPromiseError: They are something else.
     """
-    traits = trial.traits
-    shape = (traits.channels, traits.image_size, traits.image_size)
+    info = trial.info
+    shape = (info.channels, info.image_size, info.image_size)
     for images in trial.splits:
         order = torch.arange(len(images.labels)).flip(0)[:_A_FEW]
         taken = images.take(order)
         if not torch.equal(taken.labels, images.labels[order]):
             raise BrokenPromiseError("take(indices) gives other labels than those of the images with these indices")
-        found = torch.cat(list(images.source(traits, CPU, augment=False).chosen(order, 4)))
-        by_taking = torch.cat(list(taken.source(traits, CPU, augment=False).evaluation()))
-        for each in (found, *_augmented(images, traits, order)):
+        found = torch.cat(list(images.source(info, CPU, augment=False).chosen(order, 4)))
+        by_taking = torch.cat(list(taken.source(info, CPU, augment=False).evaluation()))
+        for each in (found, *_augmented(images, info, order)):
             if each.shape[1:] != shape or each.dtype != torch.float32:
                 said = f"float32 of shape (n, {', '.join(map(str, shape))})"
                 raise BrokenPromiseError(f"its batches are {each.dtype} of shape {tuple(each.shape)}, not {said}")
@@ -102,11 +102,11 @@ def gives_images(trial: Trial) -> str:
                 raise BrokenPromiseError("an image has an entry that is not finite")
         if not torch.equal(found, by_taking):
             raise BrokenPromiseError("take(indices) gives other images than those with these indices")
-    return f"{traits.classes} classes, shape {shape}"
+    return f"{info.classes} classes, shape {shape}"
 
 
-def _augmented(images: Images, traits: Traits, order: Tensor) -> list[Tensor]:
-    return list(images.source(traits, CPU, augment=True).training(order, 4, torch.Generator().manual_seed(0)))
+def _augmented(images: Images, info: DatasetInfo, order: Tensor) -> list[Tensor]:
+    return list(images.source(info, CPU, augment=True).training(order, 4, torch.Generator().manual_seed(0)))
 
 
 def repeats_itself(trial: Trial) -> str:
@@ -120,11 +120,11 @@ def repeats_itself(trial: Trial) -> str:
         if not torch.equal(ours.labels, theirs.labels):
             raise BrokenPromiseError(f"its {name} images have other labels when they are loaded again")
         order = torch.arange(len(ours.labels))[:_A_FEW]
-        plain = [list(each.source(trial.traits, CPU, augment=False).chosen(order, 4)) for each in (ours, theirs)]
+        plain = [list(each.source(trial.info, CPU, augment=False).chosen(order, 4)) for each in (ours, theirs)]
         augmented = []
         for noise, each in enumerate((ours, theirs)):
             seed_all(noise)
-            augmented.append(_augmented(each, trial.traits, order))
+            augmented.append(_augmented(each, trial.info, order))
         if not same(*plain):
             raise BrokenPromiseError(f"its {name} images differ when they are loaded again")
         if not same(*augmented):
@@ -140,7 +140,7 @@ def leaves_random_state_alone(trial: Trial) -> str:
     """
     before = random_states()
     train, _ = _made(trial.component).load(trial.data)
-    _augmented(train, trial.traits, torch.arange(len(train.labels))[:_A_FEW])
+    _augmented(train, trial.info, torch.arange(len(train.labels))[:_A_FEW])
     if moved := [name for name, state in random_states().items() if state != before[name]]:
         raise BrokenPromiseError(f"moves the global generator of {' and '.join(moved)}: give it one of its own")
     return ""
@@ -172,7 +172,7 @@ def verdicts(component: Component, data: Path) -> Iterator[Verdict]:
         reason = "its data are missing" if first.grade == "unknown" else "it is no data set"
         yield from (Verdict(promise, "unknown", reason) for promise in PROMISES)
         return
-    trial = Trial(component, data, _made(component).traits)
+    trial = Trial(component, data, _made(component).info)
     for promise, is_kept in PROMISES.items():
         with generators_kept():
             yield verdict(promise, lambda is_kept=is_kept: is_kept(trial))  # type: ignore[misc]
@@ -189,9 +189,9 @@ def _missing(component: Component, data: Path) -> str:
     for name in ("missing", "prepare", "load"):
         if not callable(getattr(made, name, None)):
             raise BrokenPromiseError(f"lacks the method `{name}`")
-    if not isinstance(getattr(made, "traits", None), Traits):
+    if not isinstance(getattr(made, "info", None), DatasetInfo):
         raise BrokenPromiseError(
-            "lacks `traits`: what is known of it without reading it, a benchbench.workloads.images.Traits"
+            "lacks `info`: what is known of it without reading it, a benchbench.workloads.images.DatasetInfo"
         )
     line = made.missing(data)
     if line is not None and not isinstance(line, str):

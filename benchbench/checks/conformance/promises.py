@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchbench.checks.conformance.subject import Quadratic, Subject, Training, classification_loss, quadratic_loss
+from benchbench.checks.conformance.subject import Quadratic, Subject, TrialTraining, classification_loss, quadratic_loss
 from benchbench.plugins.names import describe_exception
 
 _STEPS = 25
@@ -70,13 +70,13 @@ def makes_progress(subject: Subject) -> str:
     return ""
 
 
-def _progress(training: Training) -> tuple[float, float]:
+def _progress(training: TrialTraining) -> tuple[float, float]:
     before = training.mean_loss()
     training.run(_PATIENCE)
     return before, training.mean_loss()
 
 
-def _scale_rate(training: Training, factor: float) -> bool:
+def _scale_rate(training: TrialTraining, factor: float) -> bool:
     """Multiply the learning rate of every group, and return whether there is one."""
     groups = training.optimizer.param_groups
     rates = [group.get("lr") for group in groups]
@@ -181,7 +181,7 @@ def honours_parameter_groups(subject: Subject) -> str:
     return ""
 
 
-def _run_until_moved(training: Training, weights: Tensor) -> None:
+def _run_until_moved(training: TrialTraining, weights: Tensor) -> None:
     """Make three steps, and go on while weights stand still: some methods wait before their first move.
 
     Raises:
@@ -195,7 +195,7 @@ def _run_until_moved(training: Training, weights: Tensor) -> None:
     raise NotApplicableError(f"moves nothing in {_STEPS // 3 * 3} steps")
 
 
-def _in_two_groups(subject: Subject, options: dict[str, Any]) -> tuple[Training, Quadratic]:
+def _in_two_groups(subject: Subject, options: dict[str, Any]) -> tuple[TrialTraining, Quadratic]:
     model = Quadratic(vector=False)
     try:
         training = subject.training(
@@ -296,7 +296,7 @@ def _same(first: Sequence[Tensor], second: Sequence[Tensor]) -> bool:
     return all(torch.equal(p, q) for p, q in zip(first, second, strict=True))
 
 
-def _same_state(first: Training, second: Training) -> bool:
+def _same_state(first: TrialTraining, second: TrialTraining) -> bool:
     ours, theirs = (list(_leaves(each.optimizer.state_dict())) for each in (first, second))
     return len(ours) == len(theirs) and all(
         torch.equal(p, q) if isinstance(p, Tensor) and isinstance(q, Tensor) else p == q

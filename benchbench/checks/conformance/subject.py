@@ -89,7 +89,7 @@ class WatchedObjective(Objective):
 
 
 @dataclass
-class Training:
+class TrialTraining:
     """An optimizer at work on a model; steps go on where they stopped.
 
     Attributes:
@@ -165,17 +165,17 @@ class Subject:
         """Whether gradients keep their graph."""
         return self.undeclared_need or registry.needs_create_graph(self.component, self.declared)
 
-    def on_network(self, *, idle_parts: bool = False) -> Training:
+    def on_network(self, *, idle_parts: bool = False) -> TrialTraining:
         """Return a training of a small network on mini-batches."""
         return self.training(Network(bias=not self.matrices_only, idle_parts=idle_parts), classification_loss)
 
-    def on_quadratic(self) -> Training:
+    def on_quadratic(self) -> TrialTraining:
         """Return a training on the quadratic."""
         return self.training(Quadratic(vector=not self.matrices_only), quadratic_loss)
 
-    def training(self, model: nn.Module, loss: Callable[[nn.Module, int], Tensor], params: Any = None) -> Training:
+    def training(self, model: nn.Module, loss: Callable[[nn.Module, int], Tensor], params: Any = None) -> TrialTraining:
         """Return a training of a model, with these parameter groups if given."""
         params = list(model.parameters()) if params is None else params
         optimizer = registry.build_optimizer(self.component, params, seed=SEED, model=model)
         stepping.training(optimizer)
-        return Training(model, loss, optimizer, self.create_graph)
+        return TrialTraining(model, loss, optimizer, self.create_graph)

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from benchbench.problems import BadInputError, Problem, nearest_name
-from benchbench.reporting.results import Place, lay_out
+from benchbench.reporting.results import ResultColumn, lay_out
 from benchbench.reporting.table import ABSENT, FIGURE_GAP, Cell, Figure, Table
 from benchbench.suite import yaml_source
 from benchbench.values import Frozen, Method
@@ -136,7 +136,7 @@ def cell(text: str, n: int) -> Cell:
 
 def _table(publication: Publication, table: PublishedTable) -> Table:
     places = [
-        Place(workload=f"{position}", label=column.label, group=column.group, metrics=column.metrics)
+        ResultColumn(workload=f"{position}", label=column.label, group=column.group, metrics=column.metrics)
         for position, column in enumerate(table.columns)
     ]
     cells = {

@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Traits:
+class DatasetInfo:
     """What is known of an image data set without reading it.
 
     Attributes:
@@ -78,8 +78,8 @@ class Images(Protocol):
         """Return the images with these indices."""
         ...
 
-    def source(self, traits: Traits, device: torch.device, *, augment: bool) -> Source:
-        """Return the images on their way to `device`, augmented in training as the traits say if `augment` is set."""
+    def source(self, info: DatasetInfo, device: torch.device, *, augment: bool) -> Source:
+        """Return the images on their way to `device`, augmented in training if `augment` is set."""
         ...
 
 
@@ -87,11 +87,11 @@ class Dataset(Protocol):
     """An image data set; its factory takes the parameters that a suite may set as keyword-only parameters.
 
     Attributes:
-        traits: What is known of it without reading it.
+        info: What is known of it without reading it.
     """
 
     @property
-    def traits(self) -> Traits: ...  # noqa: D102
+    def info(self) -> DatasetInfo: ...  # noqa: D102
 
     def missing(self, data: Path) -> str | None:
         """Return in one line what is missing or damaged in the data folder, or `None`."""
@@ -116,13 +116,13 @@ class Normalisation:
     The arithmetic is that of torchvision's `ToTensor` and `Normalize`, to the bit.
 
     Args:
-        traits: Mean and deviation of each channel.
+        info: Mean and deviation of each channel.
         device: Where the pixels lie. The constants are put there once: a copy per batch would be waited for.
     """
 
-    def __init__(self, traits: Traits, device: torch.device) -> None:
+    def __init__(self, info: DatasetInfo, device: torch.device) -> None:
         self._mean, self._deviation = (
-            torch.tensor(values, device=device)[:, None, None] for values in (traits.mean, traits.deviation)
+            torch.tensor(values, device=device)[:, None, None] for values in (info.mean, info.deviation)
         )
 
     def __call__(self, pixels: Tensor) -> Tensor:

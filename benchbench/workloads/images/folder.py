@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from benchbench.files import naming
-from benchbench.workloads.images import REMEDIES, Traits
+from benchbench.workloads.images import REMEDIES, DatasetInfo
 from benchbench.workloads.images.streaming import DecodedImages, ImageFiles, Reader, StreamedImages
 
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -27,14 +27,14 @@ class ImageFolder:
 
     Attributes:
         path: The folder; a relative one starts in the data folder.
-        traits: What is known without reading it.
+        info: What is known without reading it.
         resize: Length of the shorter side that images have before the centre is cut out.
         cache: Whether images are read from a file of decoded ones.
         archives: Whether torchvision can unpack ImageNet's archives where the folders are missing.
     """
 
     path: Path
-    traits: Traits
+    info: DatasetInfo
     resize: int
     cache: bool = False
     archives: bool = False
@@ -45,7 +45,7 @@ class ImageFolder:
             return text
         for split in _SPLITS if self.cache else ():
             if not (path := self._cache_file(data, split)).is_file():
-                return f"{self.traits.name} has no cache: no {path}; `benchbench prepare SUITE` writes it"
+                return f"{self.info.name} has no cache: no {path}; `benchbench prepare SUITE` writes it"
         return None
 
     def prepare(self, data: Path) -> None:
@@ -58,7 +58,7 @@ class ImageFolder:
         if self._missing_files(data) and self.archives and any(root.glob("ILSVRC2012_*.tar*")):
             from torchvision.datasets import ImageNet
 
-            print(f"unpacking the archives of {self.traits.name} in {root}", file=sys.stderr)
+            print(f"unpacking the archives of {self.info.name} in {root}", file=sys.stderr)
             for split in _SPLITS:
                 ImageNet(root, split)
         if text := self._missing_files(data):
@@ -71,7 +71,7 @@ class ImageFolder:
 
     def count(self, data: Path) -> int:
         """Return the number of training images: that of ImageNet is known, others are counted."""
-        return self.traits.train if self.archives else len(self._listed(data, "train"))
+        return self.info.train if self.archives else len(self._listed(data, "train"))
 
     def load(self, data: Path) -> tuple[StreamedImages, StreamedImages]:
         """Return the training images and the test images."""
@@ -92,12 +92,12 @@ class ImageFolder:
             how += ", or ImageNet's archives beside them for `benchbench prepare SUITE` to unpack"
         if absent := [split for split in _SPLITS if not (root / split).is_dir()]:
             state = "not there" if len(absent) == len(_SPLITS) else "incomplete"
-            return f"{self.traits.name} is {state}: no {root / absent[0]}; {how}; {REMEDIES}"
+            return f"{self.info.name} is {state}: no {root / absent[0]}; {how}; {REMEDIES}"
         train, test = (self._classes(data, split) for split in _SPLITS)
         if train != test:
             return f"{root} has other classes in train than in val: {sorted({*train} ^ {*test})[0]!r} is in one only"
-        if len(train) != self.traits.classes:
-            return f"{root} has {len(train)} classes instead of {self.traits.classes}"
+        if len(train) != self.info.classes:
+            return f"{root} has {len(train)} classes instead of {self.info.classes}"
         return None
 
     def _classes(self, data: Path, split: str) -> list[str]:
@@ -122,7 +122,7 @@ class ImageFolder:
 def _write_cache(path: Path, names: list[str], resize: int) -> None:
     """Write images, resized to a shorter side of `resize` pixels and cut to a square; all of them or nothing."""
     images = StreamedImages(ImageFiles(tuple(names)), torch.arange(len(names)), torch.zeros(len(names)), resize)
-    unscaled = Traits("", 0, 3, resize, (0.0,) * 3, (1 / 255,) * 3, 0, 0)
+    unscaled = DatasetInfo("", 0, 3, resize, (0.0,) * 3, (1 / 255,) * 3, 0, 0)
     unfinished = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         written = np.lib.format.open_memmap(unfinished, "w+", np.uint8, (len(names), 3, resize, resize))
@@ -155,10 +155,10 @@ def image_folder(
         cache: Read from files of decoded images that `benchbench prepare` writes: all images resized to a shorter side
             of `resize` pixels and cut to a square, so training crops differ from those without a cache.
     """
-    traits = Traits(
+    info = DatasetInfo(
         path, classes, 3, image_size, _MEAN, _DEVIATION, 1000 * classes, 50 * classes, flip=True, streamed=True
     )
-    return ImageFolder(Path(path), traits, resize, cache)
+    return ImageFolder(Path(path), info, resize, cache)
 
 
 def imagenet(*, path: str = "imagenet", cache: bool = False) -> ImageFolder:
@@ -172,5 +172,5 @@ def imagenet(*, path: str = "imagenet", cache: bool = False) -> ImageFolder:
         path: The folder with `train/<class>/` and `val/<class>/`; a relative one starts in the data folder.
         cache: Read from files of decoded images, see `image-folder`: 252 GB for the training images.
     """
-    traits = Traits("ImageNet", 1000, 3, 224, _MEAN, _DEVIATION, 1_281_167, 50_000, flip=True, streamed=True)
-    return ImageFolder(Path(path), traits, 256, cache, archives=True)
+    info = DatasetInfo("ImageNet", 1000, 3, 224, _MEAN, _DEVIATION, 1_281_167, 50_000, flip=True, streamed=True)
+    return ImageFolder(Path(path), info, 256, cache, archives=True)

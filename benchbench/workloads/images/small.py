@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from benchbench.workloads.images import REMEDIES, Traits
+from benchbench.workloads.images import REMEDIES, DatasetInfo
 from benchbench.workloads.images.tensors import TensorImages
 
 if TYPE_CHECKING:
@@ -56,16 +56,16 @@ class TorchvisionImages:
 
     Attributes:
         loader: Name of torchvision's class.
-        traits: What is known of it without reading it.
+        info: What is known of it without reading it.
     """
 
     loader: str
-    traits: Traits
+    info: DatasetInfo
 
     def missing(self, data: Path) -> str | None:
         """Return what is missing or damaged."""
         files = self._files(data)
-        name = self.traits.name
+        name = self.info.name
         how = f"`benchbench prepare SUITE` downloads it, {REMEDIES}"
         if absent := [file.path for file in files if not file.path.is_file()]:
             state = "not there" if len(absent) == len(files) else "incomplete"
@@ -82,7 +82,7 @@ class TorchvisionImages:
         """
         if self.missing(data) is None:
             return
-        print(f"downloading {self.traits.name} into {self._root(data)}", file=sys.stderr)
+        print(f"downloading {self.info.name} into {self._root(data)}", file=sys.stderr)
         for file in self._files(data):
             if file.damaged:
                 file.path.unlink()  # torchvision looks at some files' names only
@@ -99,7 +99,7 @@ class TorchvisionImages:
         loaded = self._loaded(data, train=train)
         pixels = torch.as_tensor(loaded.data)
         labels = torch.as_tensor(np.asarray(loaded.labels if self.loader == "SVHN" else loaded.targets))
-        return TensorImages(_channels_first(pixels, self.traits.channels), labels.long())
+        return TensorImages(_channels_first(pixels, self.info.channels), labels.long())
 
     def _loaded(self, data: Path, *, train: bool, download: bool = False) -> Any:
         part: dict[str, Any] = {"train": train}
@@ -144,7 +144,7 @@ def cifar10() -> TorchvisionImages:
     """
     mean, deviation = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
     return TorchvisionImages(
-        "CIFAR10", Traits("CIFAR-10", 10, 3, 32, mean, deviation, 50_000, 10_000, padding=4, flip=True)
+        "CIFAR10", DatasetInfo("CIFAR-10", 10, 3, 32, mean, deviation, 50_000, 10_000, padding=4, flip=True)
     )
 
 
@@ -156,7 +156,7 @@ def cifar100() -> TorchvisionImages:
     """
     mean, deviation = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)
     return TorchvisionImages(
-        "CIFAR100", Traits("CIFAR-100", 100, 3, 32, mean, deviation, 50_000, 10_000, padding=4, flip=True)
+        "CIFAR100", DatasetInfo("CIFAR-100", 100, 3, 32, mean, deviation, 50_000, 10_000, padding=4, flip=True)
     )
 
 
@@ -167,7 +167,7 @@ def svhn() -> TorchvisionImages:
     Cropped from four pixels of zeros on each side, never mirrored. Mean and deviation as commonly used.
     """
     mean, deviation = (0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)
-    return TorchvisionImages("SVHN", Traits("SVHN", 10, 3, 32, mean, deviation, 73_257, 26_032, padding=4))
+    return TorchvisionImages("SVHN", DatasetInfo("SVHN", 10, 3, 32, mean, deviation, 73_257, 26_032, padding=4))
 
 
 def mnist() -> TorchvisionImages:
@@ -197,5 +197,5 @@ def kmnist() -> TorchvisionImages:
     return TorchvisionImages("KMNIST", _like_mnist("KMNIST", 0.1918, 0.3483))
 
 
-def _like_mnist(name: str, mean: float, deviation: float) -> Traits:
-    return Traits(name, 10, 1, 28, (mean,), (deviation,), 60_000, 10_000)
+def _like_mnist(name: str, mean: float, deviation: float) -> DatasetInfo:
+    return DatasetInfo(name, 10, 1, 28, (mean,), (deviation,), 60_000, 10_000)

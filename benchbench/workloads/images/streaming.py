@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as MapDataset
 
 from benchbench.devices import use
-from benchbench.workloads.images import Normalisation, Traits
+from benchbench.workloads.images import DatasetInfo, Normalisation
 
 _EVALUATION_BATCH = 256
 _MOST_WORKERS = 16
@@ -104,19 +104,19 @@ class StreamedSource:
 
     Args:
         images: The images.
-        traits: What is known of the data set.
+        info: What is known of the data set.
         device: Where batches shall lie.
         augment: Whether training images are cropped, resized and mirrored at random.
         workers: Processes that decode; by default as many as torch may use threads, up to 16. They change no number.
     """
 
     def __init__(
-        self, images: StreamedImages, traits: Traits, device: torch.device, augment: bool, workers: int | None = None
+        self, images: StreamedImages, info: DatasetInfo, device: torch.device, augment: bool, workers: int | None = None
     ) -> None:
         self._images = images
-        self._traits = traits
+        self._info = info
         self._device = device
-        self._normalise = Normalisation(traits, device)
+        self._normalise = Normalisation(info, device)
         self._augment = augment
         self._workers = min(_MOST_WORKERS, torch.get_num_threads()) if workers is None else workers
         self._training_order = _Order()
@@ -151,7 +151,7 @@ class StreamedSource:
     def _loader(self, order: _Order, *, augment: bool, persistent_workers: bool = False) -> DataLoader[Tensor]:
         images = self._images
         return DataLoader(
-            _Transformed(images.reader, self._traits.image_size, images.resize, augment),
+            _Transformed(images.reader, self._info.image_size, images.resize, augment),
             batch_sampler=order,
             num_workers=self._workers,
             pin_memory=use.pins_memory(self._device),
@@ -185,6 +185,6 @@ class StreamedImages:
         """Return the images with these indices."""
         return replace(self, positions=self.positions[chosen], labels=self.labels[chosen])
 
-    def source(self, traits: Traits, device: torch.device, *, augment: bool) -> StreamedSource:
+    def source(self, info: DatasetInfo, device: torch.device, *, augment: bool) -> StreamedSource:
         """Return the images on their way to the device."""
-        return StreamedSource(self, traits, device, augment)
+        return StreamedSource(self, info, device, augment)

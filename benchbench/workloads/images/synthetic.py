@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchbench.workloads.images import Normalisation, Traits
+from benchbench.workloads.images import DatasetInfo, Normalisation
 from benchbench.workloads.images.tensors import TensorImages
 from benchbench.workloads.streams import Streams
 from benchbench.workloads.transfer import moved
@@ -30,14 +30,14 @@ _PART = 256
 class _Generator:
     """Computes made-up images on a device."""
 
-    def __init__(self, traits: Traits, device: torch.device) -> None:
-        self._traits = traits
+    def __init__(self, info: DatasetInfo, device: torch.device) -> None:
+        self._info = info
         self._device = device
-        shape = (traits.classes, traits.channels, _COARSE, _COARSE)
+        shape = (info.classes, info.channels, _COARSE, _COARSE)
         patterns = torch.randn(shape, generator=_STREAMS.generator("made-up patterns"))
         self._patterns = (127.5 + _CONTRAST * patterns).to(device)
-        size = 2 * traits.image_size
-        noise = torch.randn((traits.channels, size, size), generator=_STREAMS.generator("made-up noise"))
+        size = 2 * info.image_size
+        noise = torch.randn((info.channels, size, size), generator=_STREAMS.generator("made-up noise"))
         self._noise = (_CONTRAST * noise).to(device)
 
     def pixels(self, indices: Tensor) -> Tensor:
@@ -46,24 +46,24 @@ class _Generator:
         Args:
             indices: Of shape (n,), on the device.
         """
-        size = self._traits.image_size
+        size = self._info.image_size
         channel, row, column = self._noise.stride()
-        shape = (size + 1, size + 1, self._traits.channels, size, size)
+        shape = (size + 1, size + 1, self._info.channels, size, size)
         parts = self._noise.as_strided(shape, (row, column, channel, row, column))
         # Multiplied by primes, so that indices that follow each other get parts that lie apart.
         noise = parts[indices * 7919 % (size + 1), indices * 104729 // (size + 1) % (size + 1)]
-        patterns = self._patterns[indices % self._traits.classes]
+        patterns = self._patterns[indices % self._info.classes]
         return (F.interpolate(patterns, size=(size, size), mode="bilinear") + noise).clamp_(0, 255).to(torch.uint8)
 
 
 class _MadeUpSource:
     """Made-up images, computed batch by batch (`Source`); they are not augmented."""
 
-    def __init__(self, indices: Tensor, traits: Traits, device: torch.device) -> None:
+    def __init__(self, indices: Tensor, info: DatasetInfo, device: torch.device) -> None:
         self._indices = indices
         self._device = device
-        self._normalise = Normalisation(traits, device)
-        self._generator = _Generator(traits, device)
+        self._normalise = Normalisation(info, device)
+        self._generator = _Generator(info, device)
 
     def training(self, order: Tensor, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
         return self._batches(self._indices[order], batch_size)
@@ -96,15 +96,15 @@ class MadeUpImages:
         """Return the images with these indices."""
         return MadeUpImages(self.indices[chosen], self.labels[chosen])
 
-    def source(self, traits: Traits, device: torch.device, *, augment: bool) -> _MadeUpSource:
+    def source(self, info: DatasetInfo, device: torch.device, *, augment: bool) -> _MadeUpSource:
         """Return the images, to be computed batch by batch; they are not augmented."""
-        return _MadeUpSource(self.indices, traits, device)
+        return _MadeUpSource(self.indices, info, device)
 
-    def computed(self, traits: Traits, device: torch.device) -> TensorImages:
+    def computed(self, info: DatasetInfo, device: torch.device) -> TensorImages:
         """Return the images computed, as one tensor on the device."""
-        generator = _Generator(traits, device)
+        generator = _Generator(info, device)
         pixels = torch.empty(
-            (len(self.indices), traits.channels, traits.image_size, traits.image_size), dtype=torch.uint8, device=device
+            (len(self.indices), info.channels, info.image_size, info.image_size), dtype=torch.uint8, device=device
         )
         [indices] = moved([self.indices], device)
         for part, target in zip(torch.split(indices, _PART), torch.split(pixels, _PART), strict=True):
@@ -112,8 +112,8 @@ class MadeUpImages:
         return TensorImages(pixels, self.labels)
 
 
-def made_up(traits: Traits) -> tuple[MadeUpImages, MadeUpImages]:
+def made_up(info: DatasetInfo) -> tuple[MadeUpImages, MadeUpImages]:
     """Return made-up training and test images, as many as the data set has, the classes taking turns."""
-    indices = torch.arange(traits.train + traits.test)
-    images = MadeUpImages(indices, indices % traits.classes)
-    return images.take(indices[: traits.train]), images.take(indices[traits.train :])
+    indices = torch.arange(info.train + info.test)
+    images = MadeUpImages(indices, indices % info.classes)
+    return images.take(indices[: info.train]), images.take(indices[info.train :])

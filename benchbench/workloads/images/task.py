@@ -50,17 +50,17 @@ def build(
             split has more either, so that a rehearsal is short.
     """
     data = dataset()
-    traits = data.traits
-    train, test = made_up(traits) if setup.synthetic else data.load(setup.data)
+    info = data.info
+    train, test = made_up(info) if setup.synthetic else data.load(setup.data)
     kept, held_out = _parts(train.labels, validation if setup.protocol == "holdout" else 0.0, examples)
     if setup.synthetic:
         held_out, test = held_out[:examples], test.take(torch.arange(len(test.labels))[:examples])
-    labels = _with_noise(train.labels[kept], label_noise, noise_over, traits.classes, setup.streams)
+    labels = _with_noise(train.labels[kept], label_noise, noise_over, info.classes, setup.streams)
 
     def labelled(images: Images, labels: Tensor, *, augmented: bool = False) -> Labelled:
-        if isinstance(images, MadeUpImages) and not traits.streamed:
-            images = images.computed(traits, setup.device)
-        return Labelled(images.source(traits, setup.device, augment=augmented), labels)
+        if isinstance(images, MadeUpImages) and not info.streamed:
+            images = images.computed(info, setup.device)
+        return Labelled(images.source(info, setup.device, augment=augmented), labels)
 
     splits = {"test": labelled(test, test.labels)}
     if len(held_out):
@@ -68,7 +68,7 @@ def build(
     wrong = (labels != train.labels[kept]).double().mean().item()
     return Classification(
         setup,
-        model(classes=traits.classes, channels=traits.channels, image_size=traits.image_size),
+        model(classes=info.classes, channels=info.channels, image_size=info.image_size),
         labelled(train.take(kept), labels, augmented=augment is not False),
         splits,
         constants={"wrong_training_labels": wrong} if label_noise else {},
@@ -133,7 +133,7 @@ def _examples(
 ) -> int:
     chosen = dataset()
     counted = None if setup.synthetic else getattr(chosen, "count", None)
-    count: int = chosen.traits.train if counted is None else counted(setup.data)
+    count: int = chosen.info.train if counted is None else counted(setup.data)
     trained = count - (round(count * validation) if setup.protocol == "holdout" else 0)
     return trained if examples is None else min(trained, examples)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchbench.workloads.images import Normalisation, Traits
+from benchbench.workloads.images import DatasetInfo, Normalisation
 from benchbench.workloads.transfer import moved
 
 _EVALUATION_BATCH = 1024
@@ -169,7 +169,7 @@ class TensorImages:
         """Return the images with these indices."""
         return TensorImages(self.pixels[chosen.to(self.pixels.device)], self.labels[chosen])
 
-    def source(self, traits: Traits, device: torch.device, *, augment: bool) -> TensorSource:
+    def source(self, info: DatasetInfo, device: torch.device, *, augment: bool) -> TensorSource:
         """Return the images on the device, padded with zeros as uint8, so that zeros are what is normalised."""
-        crop = RandomCrop(traits.padding, traits.flip) if augment and (traits.padding or traits.flip) else None
-        return TensorSource(self.pixels.to(device), crop, Normalisation(traits, device))
+        crop = RandomCrop(info.padding, info.flip) if augment and (info.padding or info.flip) else None
+        return TensorSource(self.pixels.to(device), crop, Normalisation(info, device))

@@ -42,7 +42,7 @@ def epoch(source: StreamedSource, number: int, seed: int = 0) -> list[Tensor]:
 
 def test_the_number_of_workers_changes_no_image(data: Path) -> None:
     train, _ = things().load(data)
-    alone, two = (StreamedSource(train, things().traits, CPU, augment=True, workers=count) for count in (0, 2))
+    alone, two = (StreamedSource(train, things().info, CPU, augment=True, workers=count) for count in (0, 2))
     before = torch.random.get_rng_state()
     expected = [epoch(alone, 1), epoch(alone, 2)]
     assert torch.equal(torch.random.get_rng_state(), before)
@@ -55,14 +55,14 @@ def test_the_number_of_workers_changes_no_image(data: Path) -> None:
 
 
 def test_an_epoch_that_is_left_early_leaves_the_next_one_as_it_is(data: Path) -> None:
-    source = StreamedSource(things().load(data)[0], things().traits, CPU, augment=True, workers=1)
+    source = StreamedSource(things().load(data)[0], things().info, CPU, augment=True, workers=1)
     whole = epoch(source, 2)
     next(source.training(torch.arange(12), 5, torch.Generator()))
     assert all(torch.equal(a, b) for a, b in zip(epoch(source, 2), whole, strict=True))
 
 
 def test_a_sigterm_for_all_processes_leaves_the_workers_at_work(data: Path) -> None:
-    source = StreamedSource(things().load(data)[0], things().traits, CPU, augment=True, workers=1)
+    source = StreamedSource(things().load(data)[0], things().info, CPU, augment=True, workers=1)
     batches = source.training(torch.arange(12), 1, torch.Generator())
     next(batches)
     [worker] = multiprocessing.active_children()
@@ -73,14 +73,14 @@ def test_a_sigterm_for_all_processes_leaves_the_workers_at_work(data: Path) -> N
 def test_test_images_are_those_of_torchvision(data: Path) -> None:
     dataset = things()
     _, test = dataset.load(data)
-    [shown] = StreamedSource(test, dataset.traits, CPU, augment=True, workers=0).evaluation()
+    [shown] = StreamedSource(test, dataset.info, CPU, augment=True, workers=0).evaluation()
     transform = v2.Compose(
         [
             v2.Resize(20),
             v2.CenterCrop(16),
             v2.ToImage(),
             v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize(list(dataset.traits.mean), list(dataset.traits.deviation)),
+            v2.Normalize(list(dataset.info.mean), list(dataset.info.deviation)),
         ]
     )
     files = sorted((data / "things/val").glob("*/*"))
@@ -101,12 +101,10 @@ def test_a_cache_is_written_whole_and_gives_the_same_test_images(data: Path, mon
     files = sorted((data / "things").glob("cache-*.npy"))
     assert [np.load(path, mmap_mode="r").shape for path in files] == [(12, 3, 20, 20)] * 2
     for cached, plain in zip(dataset.load(data), things().load(data), strict=True):
-        [a], [b] = (
-            StreamedSource(each, dataset.traits, CPU, False, workers=0).evaluation() for each in (cached, plain)
-        )
+        [a], [b] = (StreamedSource(each, dataset.info, CPU, False, workers=0).evaluation() for each in (cached, plain))
         assert torch.equal(a, b)
         assert torch.equal(cached.labels, plain.labels)
-    source = StreamedSource(dataset.load(data)[0], dataset.traits, CPU, True, workers=0)
+    source = StreamedSource(dataset.load(data)[0], dataset.info, CPU, True, workers=0)
     assert epoch(source, 1)[0].shape == (5, 3, 16, 16)
 
 
@@ -134,7 +132,7 @@ def test_what_is_missing_is_said(data: Path, tmp_path: Path) -> None:
 
 
 def test_chosen_images_are_those_of_an_evaluation(data: Path) -> None:
-    source = StreamedSource(things().load(data)[0], things().traits, CPU, augment=True, workers=0)
+    source = StreamedSource(things().load(data)[0], things().info, CPU, augment=True, workers=0)
     every = torch.cat(list(source.evaluation()))
     order = torch.tensor([2, 0, 1])
     batches = list(source.chosen(order, 2))

@@ -35,7 +35,7 @@ def test_the_published_files_are_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     dataset = factory()
-    name, traits = dataset.traits.name, dataset.traits
+    name, info = dataset.info.name, dataset.info
     assert f"{name} is not there: no {tmp_path}" in str(dataset.missing(tmp_path))
     written = write(tmp_path, monkeypatch)
     assert dataset.missing(tmp_path) is None
@@ -43,10 +43,10 @@ def test_the_published_files_are_read(
     training, test = dataset.load(tmp_path)
     assert torch.equal(test.pixels, torch.as_tensor(written))
     assert training.pixels.dtype == torch.uint8
-    assert training.pixels.shape == (train, traits.channels, traits.image_size, traits.image_size)
-    assert test.labels.tolist() == [index % traits.classes for index in range(IMAGES)]
+    assert training.pixels.shape == (train, info.channels, info.image_size, info.image_size)
+    assert test.labels.tolist() == [index % info.classes for index in range(IMAGES)]
     assert len(training.labels) == train
-    assert len(traits.mean) == len(traits.deviation) == traits.channels
+    assert len(info.mean) == len(info.deviation) == info.channels
 
 
 @pytest.mark.parametrize(

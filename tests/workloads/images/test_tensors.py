@@ -10,11 +10,11 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import functional as tv
 
-from benchbench.workloads.images import Traits
+from benchbench.workloads.images import DatasetInfo
 from benchbench.workloads.images.tensors import RandomCrop, TensorImages
 from tests.accelerator import CPU, current_device, every_device
 
-TRAITS = Traits("made", 10, 3, 32, (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010), 0, 0, padding=4, flip=True)
+TRAITS = DatasetInfo("made", 10, 3, 32, (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010), 0, 0, padding=4, flip=True)
 
 
 pytestmark = every_device
@@ -78,9 +78,9 @@ def test_a_batch_has_the_bits_that_its_own_draws_decide_whatever_its_size(
 ) -> None:
     """The reference takes each batch's draws to the images by themselves, and mirrors by the mask."""
     data = images(count, size=5)
-    traits = Traits("made", 10, 3, 5, TRAITS.mean, TRAITS.deviation, 0, 0, padding=padding, flip=flip)
+    info = DatasetInfo("made", 10, 3, 5, TRAITS.mean, TRAITS.deviation, 0, 0, padding=padding, flip=flip)
     order = torch.randperm(count, generator=generator(1))
-    source = data.source(traits, current_device(), augment=True)
+    source = data.source(info, current_device(), augment=True)
     drawing = generator()
     if padding or flip:
         top, left = torch.randint(0, 2 * padding + 1, (2, count), generator=drawing)

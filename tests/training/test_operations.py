@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from benchbench.runs.folder import RunFolder
-from benchbench.training import probe
-from benchbench.training.probe import LONGEST_WAIT, PLAIN_STEPS, gradient_equivalents, window
+from benchbench.training import operations
+from benchbench.training.operations import LONGEST_WAIT, PLAIN_STEPS, gradient_equivalents, window
 from benchbench.training.trainer import run, run_in_folder
 from benchbench.values import Component, Execution, RunResult, RunSpec
 from tests.conftest import STUBS
@@ -162,7 +162,7 @@ def test_a_death_in_the_probe_costs_no_result(tmp_path: Path, monkeypatch: pytes
     def die(*_: Any, **__: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(probe, "gradient_equivalents", die)
+    monkeypatch.setattr(operations, "gradient_equivalents", die)
     folder = RunFolder(tmp_path)
     chosen = spec("sgd", lr=0.1, measure=("flops",))
     folder.prepare(chosen)

@@ -58,7 +58,7 @@ class _Follower:
     orders: Connection
 
 
-class Followers:
+class RankWorkers:
     """The other ranks of a run, none if it has only one.
 
     Attributes:
@@ -152,7 +152,7 @@ class Followers:
 
 
 @contextmanager
-def following(spec: RunSpec, device: torch.device, data: Path) -> Iterator[Followers]:
+def rank_workers(spec: RunSpec, device: torch.device, data: Path) -> Iterator[RankWorkers]:
     """Start the other ranks of a run, which set up the same training meanwhile, and end them afterwards.
 
     What the run has given must be on the disk before the end of this context, where ranks wait for each other.
@@ -172,7 +172,7 @@ def following(spec: RunSpec, device: torch.device, data: Path) -> Iterator[Follo
     """
     size = spec.execution.ranks
     if size == 1:
-        yield Followers(None, device, Path(), [])
+        yield RankWorkers(None, device, Path(), [])
         return
     if (reason := use.lacks(device, "ranks")) is not None:
         raise ValueError(f"ranks: {reason}")
@@ -188,12 +188,12 @@ def following(spec: RunSpec, device: torch.device, data: Path) -> Iterator[Follo
         }
         started = [_start(spec, data, _Place(rank, devices[rank], share, str(folder))) for rank in places]
         torch.set_num_threads(share)
-        followers = Followers(Ranks(0, size), device, folder, started)
+        workers = RankWorkers(Ranks(0, size), device, folder, started)
         try:
-            with followers.leaving():
-                yield followers
+            with workers.leaving():
+                yield workers
         finally:
-            followers.end()
+            workers.end()
             torch.set_num_threads(threads)
 
 
@@ -239,7 +239,7 @@ def follow(spec: str, data: str, place: _Place, orders: Connection) -> None:
                 training.schedules.scores = epoch.scores
                 for batch in islice(training.task.batches(epoch.number), epoch.done, None):
                     training.step(batch)
-                # Rank 0 is judged now. Showing its weights and putting them back may cost rounding.
+                # Rank 0 is evaluated now. Showing its weights and putting them back may cost rounding.
                 with stepping.evaluating(training.optimizer):
                     pass
 

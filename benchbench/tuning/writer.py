@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from benchbench.plugin_files import FILE_TARGET
 from benchbench.suite.yaml_nodes import PATTERNS, TAG
-from benchbench.tuning.study import Standing
+from benchbench.tuning.study import StudyStatus
 from benchbench.values import Tuned
 
 _NAME = re.compile(r"\w([\w .-]*\w)?")
@@ -24,26 +24,26 @@ _DIGITS = 8
 """Significant digits of what was measured."""
 
 
-def provenance(standing: Standing, *, version: str, date: str) -> Tuned:
+def provenance(status: StudyStatus, *, version: str, date: str) -> Tuned:
     """Return how the settings of a study's winner were chosen.
 
     Args:
-        standing: A study that has come to a winner.
+        status: A study that has come to a winner.
         version: Version of benchbench.
         date: The day, as `YYYY-MM-DD`.
     """
-    winner, tuning = standing.winner, standing.study.tuning
+    winner, tuning = status.winner, status.study.tuning
     assert winner is not None
     return Tuned(
         budget=tuning.budget.model_copy(update={"unit": tuning.gradient_unit if tuning.budget.gc else None}),
-        trials=standing.spent,
-        broken=standing.broken,
-        finals=standing.finals,
+        trials=status.spent,
+        broken=status.broken,
+        finals=status.finals,
         sampler=tuning.sampler,
         seed=tuning.seed,
         seeds=tuning.seeds,
         finalist_seeds=tuning.finalists.seeds,
-        space=dict(standing.study.space),
+        space=dict(status.study.space),
         chosen=winner.values,
         metric=winner.metric,
         value=winner.value,
@@ -53,14 +53,14 @@ def provenance(standing: Standing, *, version: str, date: str) -> Tuned:
 
 
 def tuned_suite(
-    data: Mapping[str, Any], folder: Path, standings: Sequence[Standing], out: Path, *, version: str, date: str
+    data: Mapping[str, Any], folder: Path, statuses: Sequence[StudyStatus], out: Path, *, version: str, date: str
 ) -> str:
     """Return the text of a suite file with the chosen values in the place of the search spaces.
 
     Args:
         data: The content of the suite's file.
         folder: Where that file lies; files that it names are found from there.
-        standings: What the searches have come to, a winner each.
+        statuses: What the searches have come to, a winner each.
         out: Where the text will be written.
         version: Version of benchbench.
         date: The day, as `YYYY-MM-DD`.
@@ -69,8 +69,8 @@ def tuned_suite(
     content.pop("tuning", None)
     for entry in (content.get("defaults", {}).get("methods", {}), *content["methods"].values()):
         _without_search(entry)
-    for standing in standings:
-        _choose(content, standing, provenance(standing, version=version, date=date))
+    for status in statuses:
+        _choose(content, status, provenance(status, version=version, date=date))
     name = str(content["name"])
     content["name"] = renamed(name, out, "tuned")
     content.setdefault("tables", ["accuracy", "cost"])
@@ -97,9 +97,9 @@ def _without_search(entry: dict[str, Any]) -> None:
         override.pop("search", None)
 
 
-def _choose(content: dict[str, Any], standing: Standing, tuned: Tuned) -> None:
+def _choose(content: dict[str, Any], status: StudyStatus, tuned: Tuned) -> None:
     """Write what was chosen: into the method where there is but one workload, else into its override for this one."""
-    study = standing.study
+    study = status.study
     entry = content["methods"][study.method]
     alone = len(content["workloads"]) == 1 and study.workload not in entry.get("overrides", {})
     target = entry if alone else entry.setdefault("overrides", {}).setdefault(study.workload, {})

@@ -17,7 +17,7 @@ from benchbench.values import Method, Row, RunResult, Suite
 
 
 @dataclass(frozen=True)
-class Material:
+class FigureData:
     """What the figures of one workload are made of.
 
     Attributes:
@@ -79,13 +79,13 @@ class Material:
         return next((name for name in (*self.metrics, *named, *usual) if name in held), None)
 
 
-def materials(
+def figure_data(
     suite: Suite,
     rows: Sequence[Row],
     histories: Mapping[str, History],
     metrics: Sequence[str] = (),
     currency: Currency | None = None,
-) -> list[Material]:
+) -> list[FigureData]:
     """Return what the figures of each workload of a suite are made of.
 
     Args:
@@ -100,7 +100,7 @@ def materials(
     """
     runs = gather(suite, rows)
     made = [
-        Material(
+        FigureData(
             suite=suite,
             workload=workload,
             runs={method.label: runs[workload, method.label] for method in suite.methods},
@@ -114,17 +114,17 @@ def materials(
     return made
 
 
-def lacking(material: Material, shown: Iterable[str]) -> list[str]:
+def lacking(data: FigureData, shown: Iterable[str]) -> list[str]:
     """Return a note that says which methods a figure does not show, and why, or nothing.
 
     Args:
-        material: What the figure is made of.
+        data: What the figure is made of.
         shown: Labels of the methods that it shows.
     """
     reasons: dict[str, list[str]] = defaultdict(list)
-    for method in material.suite.methods:
+    for method in data.suite.methods:
         if method.label not in set(shown):
-            reasons[material.runs[method.label].absence("such data")].append(method.label)
+            reasons[data.runs[method.label].absence("such data")].append(method.label)
     if not reasons:
         return []
     parts = [f"{', '.join(methods)}: {reason}" for reason, methods in reasons.items()]
@@ -137,9 +137,9 @@ def values_of(runs: Runs, of: Callable[[RunResult], float | None]) -> list[float
     return [value for value in found if value is not None]
 
 
-def _check_metrics(metrics: Sequence[str], made: Sequence[Material]) -> None:
-    known = {name for material in made for runs in material.runs.values() for run in runs.results for name in run.final}
-    for history in (history for material in made for history in material.all_histories()):
+def _check_metrics(metrics: Sequence[str], made: Sequence[FigureData]) -> None:
+    known = {name for data in made for runs in data.runs.values() for run in runs.results for name in run.final}
+    for history in (history for data in made for history in data.all_histories()):
         known |= {name for record in history.epochs for name in record.metrics}
         known |= {name for record in history.diagnostics for name in record.values}
     problems = [

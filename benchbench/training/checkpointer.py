@@ -36,7 +36,7 @@ def never() -> bool:
     return False
 
 
-class Keeper:
+class Checkpointer:
     """Keeps an attempt's progress in the run's folder, and stops it there when it is asked to.
 
     Args:
@@ -44,7 +44,7 @@ class Keeper:
         device: Where it trains.
         folder: The run's folder; without one nothing is kept.
         stop: Looked at after every step: whether the run shall stop.
-        company: Asked how many runs have been on the device at a time in this attempt.
+        concurrent_runs: Asked how many runs have been on the device at a time in this attempt.
     """
 
     def __init__(
@@ -53,15 +53,15 @@ class Keeper:
         device: torch.device,
         folder: RunFolder | None = None,
         stop: Callable[[], bool] = never,
-        company: Callable[[], int] = lambda: 1,
+        concurrent_runs: Callable[[], int] = lambda: 1,
     ) -> None:
         self._device = device
         self._spec = spec
         self._folder = folder
         self._stop = stop
         self._interval = 60 * spec.checkpoint_minutes
-        self._company = company
-        self._earlier_company = 1
+        self._concurrent_runs = concurrent_runs
+        self._earlier_concurrent_runs = 1
         self._saved_at = time.monotonic()
         self._tried = False
         self._refused = False
@@ -82,9 +82,9 @@ class Keeper:
             "benchbench": own_version(),
         }
 
-    def company(self) -> int:
+    def concurrent_runs(self) -> int:
         """Return the most runs that there have been on the device at a time, in earlier attempts too."""
-        return max(self._company(), self._earlier_company)
+        return max(self._concurrent_runs(), self._earlier_concurrent_runs)
 
     def begin(self, fresh: Callable[[], Progress]) -> Progress:
         """Return the progress of the newest checkpoint that can be used, or else that of a run that begins.
@@ -115,7 +115,7 @@ class Keeper:
             except Exception as error:  # noqa: BLE001 - whatever is in the file, and what foreign code makes of it
                 self._remark(f"checkpoint {path.name} is not used: {_reason(error)}")
             else:
-                self._earlier_company = content["company"]
+                self._earlier_concurrent_runs = content["concurrent_runs"]
                 self._folder.rewind(progress.records, progress.recorder.records if progress.recorder else ())
                 return progress
         if files:
@@ -186,7 +186,11 @@ class Keeper:
     def _write(self, checkpoints: Checkpoints, progress: Progress) -> None:
         steps = progress.training.ledger.steps
         try:
-            content = {"made_for": self._made_for, "company": self.company(), "progress": progress.state_dict()}
+            content = {
+                "made_for": self._made_for,
+                "concurrent_runs": self.concurrent_runs(),
+                "progress": progress.state_dict(),
+            }
             path = checkpoints.save(steps, content)
             if not self._tried:
                 resumption.check(self._spec, progress.training, checkpoints.load(path)["progress"]["training"])
