@@ -83,7 +83,7 @@ class InlineEngine:
             torch.set_num_threads(threads)
         if stop():
             raise KeyboardInterrupt
-        if result.outcome == "interrupted" and job.spec.timeout is not None and job.folder.held:
+        if result.outcome == "interrupted" and job.spec.timeout is not None:
             message = f"stopped after {job.spec.timeout:g} s: {result.message}"
             result = result.model_copy(update={"outcome": "timeout", "message": message})
             job.folder.finish(result)
