@@ -11,7 +11,6 @@ from ctypes import c_int
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerProcess
-from pathlib import Path
 from typing import Any
 
 from benchbench.engines import FORK_SERVER, EngineError, Job
@@ -204,7 +203,7 @@ def _process(job: Job, slot: Slot, concurrent_runs: c_int, preload: Sequence[str
     Raises:
         EngineError: Its successors are killed as well.
     """
-    paths = str(job.folder.path.absolute()), str(job.data.absolute()), str(Path.cwd())
+    paths = str(job.folder.path.absolute()), str(job.data.absolute())  # a plugin may change the current folder
     arguments = (job.spec.model_dump_json(), *paths, slot, concurrent_runs)
     for _ in range(_STARTS):
         start_server(preload)

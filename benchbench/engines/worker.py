@@ -31,14 +31,13 @@ _KEPT = 64 * 1024
 _LOOKS_PER_SECOND = 4
 
 
-def work(spec: str, folder: str, data: str, place: str, slot: Slot, concurrent_runs: c_int) -> None:
+def work(spec: str, folder: str, data: str, slot: Slot, concurrent_runs: c_int) -> None:
     """Execute one run and leave everything about it in its folder.
 
     Args:
         spec: The run's spec as JSON.
         folder: Path of the run's folder.
         data: Path of the folder in which data sets lie.
-        place: The command's current folder; plugins that the server has loaded may have changed its own.
         slot: What the run may use.
         concurrent_runs: The most runs that there have been on its device at a time so far, which the engine counts.
     """
@@ -51,7 +50,6 @@ def work(spec: str, folder: str, data: str, place: str, slot: Slot, concurrent_r
     for name in _NOT_FOR_RUNS:
         os.environ.pop(name, None)
     os.environ.update(slot.environment)
-    os.chdir(place)
     files = RunFolder(Path(folder))
     run = RunSpec.model_validate_json(spec)
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,7 +14,6 @@ from benchbench.engines import EngineError, Job, create, local
 from benchbench.engines.local import LocalEngine
 from benchbench.engines.memory import room
 from benchbench.engines.slots import Placement, Slot, cpu_slots
-from benchbench.execution.processes import stop_fork_server
 from benchbench.runs.folder import RunFolder
 from benchbench.values import Component, Execution, RunResult, RunSpec
 from tests.conftest import STUBS, STUBS_DIGEST, wait_for
@@ -269,26 +267,3 @@ def test_memory_is_free_again_when_a_run_has_ended(tmp_path: Path) -> None:
     assert len(engine._running) == 2
     assert runs[2].folder.path.exists()
     engine.stop(at_once=True)
-
-
-def test_a_plugin_that_moves_the_server_away_takes_no_run_along(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Folders and files that are named from the command's folder are found there by every run."""
-    (tmp_path / "wanderer.py").write_text("import os\nos.chdir('/')\n")
-    shutil.copy(STUBS, tmp_path / "stub.py")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    stop_fork_server()
-    here = job(Path("runs"), "line")
-    workload = here.spec.workload.model_copy(update={"target": "stub.py:line"})
-    spec = here.spec.model_copy(update={"workload": workload})
-    moved = Job(spec, RunFolder(Path("runs") / spec.key), Path("data"))
-    engine = LocalEngine(cpu_slots(1, cores=1), preload=["wanderer"])
-    try:
-        [result] = execute(engine, [moved]).values()
-    finally:
-        engine.stop()
-        stop_fork_server()  # without that module
-    assert result.outcome == "finished", result.message
-    assert len(moved.folder.records()) == 2
