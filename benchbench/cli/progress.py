@@ -138,7 +138,7 @@ def _summary(metrics: Metrics) -> str:
     split = "validation/" if any(name.startswith("validation/") for name in metrics) else "test/"
     named = {name.removeprefix(split): value for name, value in metrics.items() if name.startswith(split)}
     shown = {name: value for name, value in named.items() if name != "loss"} or named
-    return ", ".join(f"{name} {value:.4g}" for name, value in shown.items())
+    return printable(", ".join(f"{name} {value:.4g}" for name, value in shown.items()))
 
 
 def _unmeasured(result: RunResult) -> str:

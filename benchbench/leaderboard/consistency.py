@@ -24,6 +24,9 @@ from benchbench.values import Cost, EpochRecord, Metrics, Protocol, RunResult, R
 LARGEST_COUNT = 2**53
 """Counts beyond this are not exact in the floating-point numbers that tables are made of."""
 
+_ROUNDING = 1e-12
+"""What sums of the same floating-point numbers differ in at most, as a share."""
+
 _READ_AT_THE_END: dict[Protocol, tuple[str, ...]] = {"holdout": ("test/",), "paper": ()}
 """How the names of metrics begin that are read once, after the training."""
 
@@ -174,10 +177,17 @@ def _wrong_costs(result: RunResult, records: Sequence[EpochRecord]) -> Iterator[
             yield f"epoch {record.epoch} has {steps} steps and epoch 1 has {each}"
         if not steps and result.outcome == "finished":
             yield f"epoch {record.epoch} has no steps"
+        if _seconds(record.cost) < _seconds(before) * (1 - _ROUNDING):
+            yield f"epoch {record.epoch} ends before it begins: at {_seconds(record.cost)} s of training"
         for name, least in (("forwards", steps), ("gradients", steps), ("hvps", 0)):
             more = getattr(record.cost, name) - getattr(before, name)
             if more < least:
                 yield f"{more} {name} in the {steps} steps of epoch {record.epoch}"
+
+
+def _seconds(cost: Cost) -> float:
+    """Return the time of training so far; how much of it was warm-up is told better with every epoch."""
+    return cost.train_seconds + (cost.warm_up_seconds or 0.0)
 
 
 def _wrong_outcome(spec: RunSpec, result: RunResult, records: Sequence[EpochRecord]) -> Iterator[str]:

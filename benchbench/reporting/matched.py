@@ -10,6 +10,7 @@ from benchbench.reporting.results import ResultColumn, lay_out
 from benchbench.reporting.runs import Runs, all_results, count_seeds, gather, selection_metric, titled
 from benchbench.reporting.significance import order, significance_note, with_ties
 from benchbench.reporting.table import Cell, Table
+from benchbench.reporting.targets import HISTORY
 from benchbench.reporting.tuning import not_ranked
 from benchbench.stats import Evaluation, Ranking, metric_within
 from benchbench.values import Frozen, Row, Suite
@@ -125,6 +126,10 @@ def _within(runs: Runs, found: Mapping[int, list[Evaluation]], budget: float) ->
 
 def _cell(runs: Runs, name: str, by_seed: Mapping[int, float | None]) -> Cell:
     values = [value for value in by_seed.values() if value is not None]
+    finished = [records for run, records in zip(runs.results, runs.records, strict=True) if run.outcome == "finished"]
+    lost = sum(not any(name in record.metrics for record in records) for records in finished)
+    late = len(finished) - len(values) - lost
+    lacking = " or ".join([*([HISTORY] if lost else []), *([_EVALUATION] if late else [])])
     if not values:
-        return Cell(reason=runs.absence(_EVALUATION))
-    return Cell(figures=(figure(name, values),), remark=runs.remark(len(values), _EVALUATION))
+        return Cell(reason=runs.absence(lacking))
+    return Cell(figures=(figure(name, values),), remark=runs.remark(len(values), lacking))

@@ -30,6 +30,8 @@ _DEFAULT_URI = f"{_SQLITE}mlflow.db"
 """MLflow's own default: a file in the current folder."""
 _DATABASE_SERVERS = ("postgresql", "mysql", "mssql")
 _PAGE = 1000
+_ASIDE = "(raised as a result of "
+"""What SQLAlchemy may put in a line of its own before what has happened."""
 _SETTINGS = {
     # Its own patience is minutes, in which no run would be started; folders can wait for a store that is away.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
@@ -78,6 +80,8 @@ class Store:
 
         for noisy in ("mlflow", "alembic"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
+        # It prints the traceback of every error that it raises; `reporting` says them in a line.
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
         for name, value in _SETTINGS.items():
             os.environ.setdefault(name, value)
         try:
@@ -162,7 +166,8 @@ class Store:
             raise self._unusable(error) from error
 
     def _unusable(self, error: Exception, *, opening: bool = False) -> TrackingError:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
+        said = str(error).strip().splitlines()
+        lines = [line for line in said if not line.startswith(_ASIDE)] or [type(error).__name__]
         fault = fault_of(error)
         if opening and fault == "run":  # there is none yet
             fault = "store"

@@ -17,6 +17,7 @@ from benchbench.cli import app
 from benchbench.cli.progress import ProgressDisplay
 from benchbench.scheduling.runner import Event
 from benchbench.suite import load
+from benchbench.values import RunResult
 from tests.conftest import benchbench
 
 SHARED = (
@@ -173,6 +174,20 @@ def test_a_store_that_is_not_there_is_named(workplace: Path) -> None:
         shown = CliRunner().invoke(app, [command, "digits", "--tracking-uri", "sqlite:////no/where.db"])
         assert shown.stderr == "there is no tracking store yet: sqlite:////no/where.db\n"
     assert CliRunner().invoke(app, ["status", "digits"]).stderr == ""
+
+
+def test_names_of_metrics_are_shown_and_not_printed(capsys: pytest.CaptureFixture) -> None:
+    spec = load("digits").specs[0]
+    names = ("loss\nerror: forged", "\u202egnp.exe", "red\x1b[31m", "\x00")
+    metrics = {f"validation/{name}": 0.5 for name in names}
+    result = RunResult(key=spec.key, outcome="finished", final=metrics)
+    with ProgressDisplay() as display:
+        for event in (Event("planned", spec), Event("started", spec), Event("ended", spec, result=result)):
+            display.show(event)
+    said = capsys.readouterr().err
+    assert not [sign for sign in "\u202e\x1b\x00" if sign in said]
+    assert not [line for line in said.splitlines() if line.startswith("error:")]
+    assert "\\u202egnp.exe 0.5" in said
 
 
 def test_a_terminal_without_a_cursor_gets_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:

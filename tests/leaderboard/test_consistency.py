@@ -185,6 +185,10 @@ FORGERIES: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "no steps at all": (counts(steps=0, forwards=0, gradients=0, hvps=0, warm_up_steps=0), "epoch 1 has no steps"),
     "more warm-up than steps": (counts(warm_up_steps=99), "a cost is negative or not finite"),
     "a negative cost": (counts(hvps=-3), "a cost is negative or not finite"),
+    "an epoch that ends before it begins": (
+        lambda run: run["records"][0]["cost"].update(train_seconds=1e6),
+        "epoch 2 ends before it begins",
+    ),
     "a cost without end": (lambda run: run["records"][0]["cost"].update(train_seconds=math.inf), "a cost is negative"),
     "a count beyond all numbers": (counts(hvps=3 * 10**40), "a cost is negative or not finite"),
     "a loss that overflows": (everywhere("test/loss", 1e308), "test/loss cannot be 1e+308"),

@@ -80,6 +80,23 @@ def test_what_diverged_has_no_result_at_equal_cost():
     assert any("diverged (1)" in note and "dear" in note for note in table.notes)
 
 
+def test_a_history_that_is_lost_is_not_taken_for_evaluations_that_came_too_late():
+    lost = run("dear", 1, [0.9, 0.9]).model_copy(update={"records": ()})
+    late = run("dear", 2, [0.9, 0.9])
+    slow = [
+        record.model_copy(update={"cost": record.cost.model_copy(update={"train_seconds": 9.0 * record.epoch})})
+        for record in late.records
+    ]
+    late = late.model_copy(update={"records": tuple(slow)})
+    rows = [*(run("cheap", seed, [0.5, 0.6]) for seed in range(3)), run("dear", 0, [0.9, 0.9]), lost, late]
+    shown = texts(only_table(suite(TWO, seeds=(0, 1, 2), tables=("matched",)), rows))["dear"]
+    assert shown["20 steps"].endswith("(n=2; 1 without a history)")
+    assert shown["2 s"].endswith("(n=1; 2 without a history or an evaluation in time)")
+    gone = [made.model_copy(update={"records": ()}) if made.spec.method == "dear" else made for made in rows]
+    noted = only_table(suite(TWO, seeds=(0, 1, 2), tables=("matched",)), gone).notes
+    assert any("without a history (3)" in note and "dear" in note for note in noted)
+
+
 def test_without_records_there_is_nothing_at_equal_cost():
     made = run("cheap", 0, [0.5]).model_copy(update={"records": ()})
     table = only_table(suite(TWO, seeds=(0,), tables=("matched",)), [made])

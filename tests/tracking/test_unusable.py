@@ -115,6 +115,23 @@ def test_moving_a_damaged_store_away_loses_what_the_line_says_and_no_more(
     assert sqlite3.connect(store).execute("SELECT count(*) FROM tags WHERE key = 'benchbench.key'").fetchone() == (2,)
 
 
+def test_a_store_that_is_emptied_meanwhile_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    store = Store(f"sqlite:///{tmp_path}/mlflow.db")
+    experiment = store.experiment("lines")
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        database.execute("DROP TABLE runs")
+    capfd.readouterr()
+    with (
+        pytest.raises(
+            TrackingError, match=r"cannot be used: \(sqlite3.OperationalError\) no such table: runs$"
+        ) as raised,
+        store.reporting(),
+    ):
+        store.client.create_run(experiment)
+    assert raised.value.fault == "store"
+    assert "Traceback" not in "".join(capfd.readouterr())
+
+
 @pytest.mark.parametrize("uri", ["file:///nowhere/mlruns", "nonsense://host/store"])
 def test_a_kind_of_store_that_mlflow_does_not_work_with_cannot_be_used(
     uri: str, workplace: Path, write_suite: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
