@@ -92,9 +92,9 @@ def test_what_a_gpu_is_asked_works_on_an_accelerator() -> None:
     [
         [
             "tests/optim/test_objective.py",
-            "tests/second_order",
+            "tests/optim/second_order",
             "tests/optim/execution/test_parts.py",
-            "tests/datasets",
+            "tests/workloads/images",
         ],
         [
             "tests/test_optimizers.py",
