@@ -4,7 +4,18 @@ from benchbench.api.folders import DATA, RUNS_DIR
 from benchbench.api.leaderboards import export_bundle, submission
 from benchbench.api.optimizers import check as check_component
 from benchbench.api.optimizers import check_optimizer
-from benchbench.api.results import Figures, compare, export, figures, plot, report, results, rows, workloads_left_out
+from benchbench.api.results import (
+    Figures,
+    compare,
+    damaged,
+    export,
+    figures,
+    plot,
+    report,
+    results,
+    rows,
+    workloads_left_out,
+)
 from benchbench.api.running import collect, estimates, find_run, measure, plan, run, status
 from benchbench.api.suites import check, load_suite, missing_data, prepare, remarks
 from benchbench.api.tuning import tune, tuning_state, write_matched, write_tuned
@@ -18,6 +29,7 @@ __all__ = [
     "check_optimizer",
     "collect",
     "compare",
+    "damaged",
     "estimates",
     "export",
     "export_bundle",

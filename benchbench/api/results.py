@@ -54,6 +54,18 @@ def rows(suite: Suite, *, tracking_uri: str | None = None, runs_dir: Path | None
     return rows_of(suite, found, tracker, runs_dir)
 
 
+def damaged(rows: Sequence[Row], runs_dir: Path | None = None) -> list[str]:
+    """Return what is wrong with the files of runs whose result cannot be read any more, a line each.
+
+    Args:
+        rows: What is known of runs.
+        runs_dir: Folder of the runs' files (default: `.benchbench/runs`).
+    """
+    without = [row for row in rows if row.result is not None and not row.result.conclusive]
+    folders = [RunFolder((runs_dir or RUNS_DIR) / row.spec.key) for row in without]
+    return [line for folder in folders if folder.result() is None for line in folder.lost()]
+
+
 def results(
     suite: Suite,
     *,
@@ -146,12 +158,13 @@ def compare(
     return comparison(loaded, rows(loaded, tracking_uri=tracking_uri), found, best_epoch=best_epoch)
 
 
-def export(suite: Suite | str | Path, *, tracking_uri: str | None = None) -> list[Record]:
+def export(suite: Suite | str | Path, *, tracking_uri: str | None = None, runs_dir: Path | None = None) -> list[Record]:
     """Return every result of a suite: one record per method, workload, seed and metric.
 
     Args:
         suite: A loaded suite, or what `load_suite` takes.
         tracking_uri: MLflow store (default: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the current folder).
+        runs_dir: Folder of the runs' files (default: `.benchbench/runs`).
 
     Raises:
         BadInputError: The suite cannot be used.
@@ -160,7 +173,7 @@ def export(suite: Suite | str | Path, *, tracking_uri: str | None = None) -> lis
     from benchbench.reporting.exchange import records
 
     loaded = suite if isinstance(suite, Suite) else load_suite(suite, thorough=False)
-    return records(loaded, rows(loaded, tracking_uri=tracking_uri))
+    return records(loaded, rows(loaded, tracking_uri=tracking_uri, runs_dir=runs_dir))
 
 
 @dataclass(frozen=True)

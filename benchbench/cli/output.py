@@ -15,6 +15,8 @@ import typer
 from benchbench.cli.options import Format
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from benchbench.reporting.table import Table
     from benchbench.values import Row, Suite
 
@@ -114,3 +116,12 @@ def note_missing_store(tracking_uri: str | None) -> None:
     store = Store(tracking_uri)
     if store.is_new:
         typer.echo(f"there is no tracking store yet: {without_passwords(store.uri)}", err=True)
+
+
+def note_damage(rows: Sequence[Row], runs_dir: Path | None) -> None:
+    """Say on standard error which runs have no result because their files are not what they have written."""
+    from benchbench import api
+    from benchbench.problems import printable
+
+    for line in api.damaged(rows, runs_dir):
+        typer.echo(f"warning: {printable(line)}; `benchbench run` repeats the run", err=True)

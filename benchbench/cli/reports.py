@@ -11,7 +11,7 @@ import typer
 
 from benchbench.cli import completion, options
 from benchbench.cli.errors import errors_as_lines
-from benchbench.cli.output import note_missing_store, print_results, print_tables
+from benchbench.cli.output import note_damage, note_missing_store, print_results, print_tables
 from benchbench.problems import BadInputError, Problem
 
 _PUBLICATION = "Published tables that come along, e.g. sassha-paper, or a YAML file of that form."
@@ -76,6 +76,7 @@ def report(
             api.results(suite, imported=imported, tracking_uri=tracking_uri, runs_dir=runs_dir) for suite in loaded
         ]
         left_out = api.workloads_left_out(loaded, imported)
+        note_damage([row for _, rows in results for row in rows], runs_dir)
         print_results([suite for suite, _ in results], [rows for _, rows in results], form)
     for workload in left_out:
         typer.echo(f"imported results left out: no suite has the workload {workload}", err=True)
@@ -242,7 +243,9 @@ def export(
             said = {"tuning": tuning, "by": by, "contact": contact, "licence": licence}
             api.export_bundle(loaded, bundle, said, date=date, tracking_uri=tracking_uri, runs_dir=runs_dir)
             return
-        records = api.export(loaded, tracking_uri=tracking_uri)
+        rows = api.rows(loaded, tracking_uri=tracking_uri, runs_dir=runs_dir)
+        note_damage(rows, runs_dir)
+        records = exchange.records(loaded, rows)
     typer.echo(exchange.to_json(records) if form is ExportFormat.json else exchange.to_csv(records))
 
 

@@ -190,6 +190,8 @@ def plan(
         typer.echo(f"missing data: {problem}", err=True)
     for remark in remarks:
         typer.echo(f"warning: {remark}", err=True)
+    for line in [line for item in planned if not item.settled for line in item.lost]:
+        typer.echo(f"warning: {line}; the run is repeated", err=True)
 
 
 def prepare(

@@ -74,6 +74,23 @@ def test_every_format_is_printed(ran: Path) -> None:
     ]
 
 
+def test_results_that_cannot_be_believed_are_named(ran: Path, tmp_path: Path) -> None:
+    runs = Path(".benchbench/runs").rename(tmp_path / "elsewhere")
+    key = api.load_suite(ran).specs[0].key
+    there = ("--runs-dir", runs, "--tracking-uri", f"sqlite:///{tmp_path}/none.db")
+    for command in ("report", "export", "plan"):
+        assert "warning" not in call(command, ran, *there).stderr
+    whole = (runs / key / "result.json").read_text(encoding="utf-8")
+    (runs / key / "result.json").write_text(whole.replace("0.", "1.", 1))
+    for command in ("report", "export", "plan"):
+        shown = call(command, ran, *there)
+        assert shown.exit_code == 0
+        assert f"warning: {runs / key}/result.json is damaged or was changed" in shown.stderr
+    told = api.export(ran, tracking_uri=str(there[3]), runs_dir=runs)
+    assert {record.outcome for record in told if record.seed == 0} == {"failed"}
+    assert {record.outcome for record in told if record.seed == 1} == {"finished"}
+
+
 def test_several_suites_get_tables_of_their_own_and_joint_ones(ran: Path, write_suite: Callable[..., Path]) -> None:
     other = write_suite(
         SUITE.replace("NAME", "second").replace("LABEL", "other line").replace("epochs: 2", "epochs: 3"), "second.yaml"
