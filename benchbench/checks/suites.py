@@ -107,13 +107,12 @@ def problems(suite: Suite, data: Path | None = DATA, *, may_be_missing: bool = F
     """
     if found := _unchosen(suite):
         return found
-    optimizers: dict[str, list[RunSpec]] = {}
+    optimizers: dict[str, dict[str, RunSpec]] = {}  # one run per workload, whatever its seed
     workloads: dict[str, RunSpec] = {}
     for spec in suite.specs:
         workloads.setdefault(spec.workload_label, spec)
-        if spec.seed == suite.seeds[0]:
-            content = [spec.method, spec.optimizer.model_dump(mode="json"), list(spec.schedule)]
-            optimizers.setdefault(canonical_json(content), []).append(spec)
+        content = [spec.method, spec.optimizer.model_dump(mode="json"), list(spec.schedule)]
+        optimizers.setdefault(canonical_json(content), {}).setdefault(spec.workload_label, spec)
     for spec in workloads.values():
         subject = Subject("workload", spec.workload, suite.origin, "", spec.workload_label)
         own = parameter_problems(subject) or _synthetic_problems(subject, spec)
@@ -128,7 +127,8 @@ def problems(suite: Suite, data: Path | None = DATA, *, may_be_missing: bool = F
             set_up[spec.workload_label] = model_of(spec, data or DATA)
         return set_up.get(spec.workload_label)
 
-    for specs in optimizers.values():
+    alike = [[*of_workloads.values()] for of_workloads in optimizers.values()]
+    for specs in alike:
         subject = Subject.of_optimizer(specs[0], suite.origin)
         own = parameter_problems(subject) or optimizer_problems(subject, specs[0], functools.partial(model, specs[0]))
         if not own and usable and rejects_parameter_shapes(subject):
@@ -141,7 +141,7 @@ def problems(suite: Suite, data: Path | None = DATA, *, may_be_missing: bool = F
         found += own
     for spec in suite.specs:
         found += [each for each in execution_problems(spec, suite.origin) if each not in found]
-    found += diagnostics_problems(suite, [specs[0] for specs in optimizers.values()])
+    found += diagnostics_problems(suite, [specs[0] for specs in alike])
     if not found and data is not None:
         found += trial_problems(_with_data(suite, data), data)
     return in_order(found)

@@ -102,7 +102,7 @@ class ProgressDisplay:
     def _stop(self) -> None:
         if not self._stopping:
             self._stopping = True
-            self._console.print("[yellow]stopping: runs leave a checkpoint first; Ctrl-C again ends them at once[/]")
+            self._console.print("[yellow]stopping: runs leave a checkpoint first; Ctrl-C now ends them at once[/]")
 
     def _end(self, spec: RunSpec, result: RunResult) -> None:
         self._ended += 1

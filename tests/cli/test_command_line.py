@@ -202,5 +202,5 @@ def test_a_terminal_without_a_cursor_gets_lines(monkeypatch: pytest.MonkeyPatch,
         display.show(Event("stopping", spec))
     assert capsys.readouterr().err.splitlines() == [
         "[0/1] SGD · digits-resnet8 · seed 0: started",
-        "stopping: runs leave a checkpoint first; Ctrl-C again ends them at once",
+        "stopping: runs leave a checkpoint first; Ctrl-C now ends them at once",
     ]

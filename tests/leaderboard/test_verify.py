@@ -157,3 +157,18 @@ def test_problems_of_the_suite_stop_it_before_any_run(claim: Submission, tmp_pat
     wrong = Submission("made", claim.suite.model_copy(update={"specs": specs}), runs)
     with pytest.raises(BadInputError, match="Invalid learning rate"):
         list(verifying.verify(wrong, specs[:1], tmp_path, 0.0))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("target", ["sgdd", " os:system"])
+def test_what_is_not_installed_is_said_whichever_seed_is_drawn(
+    seed: int, target: str, claim: Submission, tmp_path: Path
+) -> None:
+    specs = [
+        spec.model_copy(update={"optimizer": Component(target=target, parameters={"lr": 0.1})})
+        for spec in claim.suite.specs
+    ]
+    renamed = {spec.key: claim.runs[before.key] for spec, before in zip(specs, claim.suite.specs, strict=True)}
+    made = Submission("made", claim.suite.model_copy(update={"specs": tuple(specs)}), renamed)
+    with pytest.raises(BadInputError, match=r"unknown optimizer|is no name"):
+        next(verifying.verify(made, [specs[seed]], tmp_path, 0.05))
