@@ -79,6 +79,7 @@ def sharpness(
     only: options.Only = [],
     overrides: options.Overrides = [],
     synthetic: options.Synthetic = False,
+    code_from: options.CodeFrom = None,
     as_json: options.Json = False,
     engine: options.Engine = options.EngineName.local,
     slots: options.Slots = None,
@@ -102,12 +103,18 @@ def sharpness(
         if found is None:
             warm_up = engine is options.EngineName.local
             loaded = api.load_suite(
-                what, overrides=overrides, only=only, data=data_dir, synthetic=synthetic, warm_up=warm_up
+                what,
+                overrides=overrides,
+                only=only,
+                data=data_dir,
+                synthetic=synthetic,
+                code_from=code_from,
+                warm_up=warm_up,
             )
         else:
             loaded, folder = found
             runs_dir = folder.path.parent
-            _check_no_part(what, only or overrides or synthetic)
+            _check_no_part(what, only or overrides or synthetic or code_from)
         rows = api.measure(
             loaded,
             changes=_changes(asked, loaded, density=density),
@@ -132,7 +139,7 @@ def _check_no_part(run: str, part: object) -> None:
     from benchbench.problems import BadInputError, Problem
 
     if part:
-        raise BadInputError([Problem("--only, --set and --synthetic are for suites", value=run)])
+        raise BadInputError([Problem("--only, --set, --synthetic and --code-from are for suites", value=run)])
 
 
 def _changes(asked: Mapping[str, JsonValue], suite: Suite, *, density: bool) -> dict[str, JsonValue]:

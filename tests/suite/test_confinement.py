@@ -155,7 +155,7 @@ HOSTILE = [
 @pytest.mark.parametrize("hostile", HOSTILE)
 @pytest.mark.parametrize(
     "command",
-    [["plan"], ["run", "--engine", "inline"], ["run"], ["report", "--synthetic"], ["prepare"]],
+    [["plan"], ["run", "--engine", "inline"], ["run"], ["report", "--synthetic"], ["prepare"], ["sharpness"]],
     ids=" ".join,
 )
 def test_commands_refuse_a_suite_that_names_other_code(
