@@ -42,7 +42,7 @@ def test_a_node_that_dies_is_a_crash_and_the_next_attempt_goes_on_elsewhere(
 ) -> None:
     engine, slow = new_engine("ray"), slow_job(tmp_path)
     engine.submit(slow)
-    wait_for(lambda: engine.poll(0.2) or slow.folder.checkpoints.files(), seconds=120)
+    wait_for(lambda: engine.poll(0.2) or slow.folder.checkpoints.files())
     [worker] = workers_of(slow.spec.key)
     raylet = int(Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1])  # its parent
     [node] = [node for node in ray_cluster.list_all_nodes() if raylet == pid_of_raylet(node)]
@@ -66,7 +66,7 @@ def pid_of_raylet(node: Any) -> int:
 def test_a_worker_that_is_killed_takes_its_run_along(new_engine: Callable[..., Engine], tmp_path: Path) -> None:
     engine, slow = new_engine("ray"), slow_job(tmp_path)
     engine.submit(slow)
-    wait_for(lambda: engine.poll(0.2) or slow.folder.checkpoints.files(), seconds=120)
+    wait_for(lambda: engine.poll(0.2) or slow.folder.checkpoints.files())
     [worker] = workers_of(slow.spec.key)
     os.kill(worker, signal.SIGKILL)
     [result] = wait_for(lambda: engine.poll(0.5))
@@ -158,7 +158,7 @@ def test_a_run_has_the_memory_that_its_suite_states(new_engine: Callable[..., En
     engine = new_engine("ray")
     job = make_job(tmp_path / "runs", "line", memory=1.5, epochs=200, parameters={"pause": 0.05})
     engine.submit(job)
-    wait_for(job.folder.records, seconds=120)
+    wait_for(job.folder.records)
     assert wait_for(lambda: ray.cluster_resources()["memory"] - ray.available_resources()["memory"] == 1.5 * 2**30)
     engine.stop()
 

@@ -43,7 +43,7 @@ def slurm_command(*command: str) -> str:
 
 def job_of(engine: Engine, folder: Any) -> str:
     """Return the name of a run's job, once it has made a checkpoint."""
-    wait_for(lambda: engine.poll(0.2) or folder.checkpoints.files(), seconds=120)
+    wait_for(lambda: engine.poll(0.2) or folder.checkpoints.files())
     submission = folder.submission()
     assert submission is not None
     return submission.job
@@ -82,7 +82,7 @@ def test_a_run_that_is_requeued_goes_on_from_its_checkpoint(new_engine: NewEngin
     if how == "time limit":
         assert "stopped after" in slow.folder.result().message  # which leaves a checkpoint; it was not killed
     begin_again(job)
-    [result] = wait_for(lambda: engine.poll(0.5), seconds=120)
+    [result] = wait_for(lambda: engine.poll(0.5))
     assert result.environment.get("resumed") == "1", result
     assert_as_undisturbed(slow)
 
@@ -103,13 +103,13 @@ def test_a_run_that_is_preempted_goes_on_where_it_was(new_engine: NewEngine, tmp
     engine = new_engine("slurm", options={"partition": "low", "cpus_per_task": cores, "gpus": 0})
     slow = make_job(tmp_path / "runs", "line", epochs=40, parameters={"pause": 0.05})  # without checkpoints of its own
     engine.submit(slow)
-    wait_for(lambda: engine.poll(0.2) or slow.folder.records(), seconds=120)
+    wait_for(lambda: engine.poll(0.2) or slow.folder.records())
     job = slow.folder.submission().job
     slurm_command("sbatch", "--partition=high", f"--cpus-per-task={cores}", "--output=/dev/null", "--wrap=sleep 1")
     wait_for(lambda: "PENDING" in slurm_command("squeue", "-h", "-o", "%T", "-j", job))
     assert "stopped after" in slow.folder.result().message
     begin_again(job)
-    [result] = wait_for(lambda: engine.poll(0.5), seconds=120)
+    [result] = wait_for(lambda: engine.poll(0.5))
     assert result.environment.get("resumed") == "1", result
     assert_as_undisturbed(slow)
 
@@ -151,7 +151,7 @@ def test_a_run_in_the_queue_is_taken_up_by_the_next_engine(new_engine: NewEngine
     second.submit(slow)
     second.poll(0.1)
     assert slow.folder.submission().job == job
-    [result] = wait_for(lambda: second.poll(0.5), seconds=120)
+    [result] = wait_for(lambda: second.poll(0.5))
     assert (result.outcome, "resumed" in result.environment) == ("finished", False)
 
 
@@ -232,7 +232,7 @@ def test_runs_go_on_without_their_command_and_are_collected(workplace: Path, wri
     found = [RunFolder(file.parent).submission() for file in folders]
     assert {each.job for each in found if each} == jobs
     slurm_command("scontrol", "release", *jobs)
-    wait_for(lambda: all(line["state"].startswith("finished") for line in standing()), seconds=120)
+    wait_for(lambda: all(line["state"].startswith("finished") for line in standing()))
     collected = benchbench("collect", path, cwd=workplace)
     assert collected.returncode == 0, collected.stderr
     assert {line["state"] for line in standing()} == {"finished"}
@@ -255,7 +255,7 @@ def test_ctrl_c_takes_the_jobs_out_of_the_queue_with_their_checkpoints(
         stderr=subprocess.PIPE,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no thread holds a lock here
     )
-    wait_for(lambda: list(workplace.glob(".benchbench/runs/*/checkpoints/*.pt")), seconds=120)
+    wait_for(lambda: list(workplace.glob(".benchbench/runs/*/checkpoints/*.pt")))
     parent.send_signal(signal.SIGINT)
     _, errors = parent.communicate(timeout=90)
     assert parent.returncode == 130, errors

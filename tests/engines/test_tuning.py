@@ -24,7 +24,6 @@ workloads:
   line: {workload: "STUBS:line", epochs: 2, batch_size: 8, steps: 4, pause: 0.1}
 methods:
   SGD: {optimizer: sgd, search: {lr: {log_uniform: [1e-3, 1]}}}
-  AdamW: {optimizer: adamw, search: {lr: {log_uniform: [1e-3, 1]}}}
 tables: [accuracy]
 """
 
@@ -46,7 +45,7 @@ def choices(output: str) -> list[Any]:
 def kill_in_the_middle(options: Sequence[str], workplace: Path) -> None:
     """Kill a search once it has the first result."""
     search = subprocess.Popen([str(Path(sys.executable).with_name("benchbench")), *options], cwd=workplace)
-    wait_for(lambda: ended(workplace) or search.poll() is not None, seconds=120)
+    wait_for(lambda: ended(workplace) or search.poll() is not None)
     assert search.poll() is None
     search.kill()
     search.wait()
@@ -58,7 +57,7 @@ def check_end(options: Sequence[str], path: str, workplace: Path) -> None:
     again = benchbench(*options, "--json", cwd=workplace)
     assert again.returncode == 0, again.stderr
     assert before.items() <= ended(workplace).items()
-    assert len(ended(workplace)) == 8
+    assert len(ended(workplace)) == 4
     elsewhere = ["--runs-dir", "other", "--tracking-uri", "sqlite:///other.db"]
     undisturbed = benchbench("tune", path, "--engine", "inline", *elsewhere, "--json", cwd=workplace)
     assert choices(again.stdout) == choices(undisturbed.stdout)
@@ -79,4 +78,4 @@ def test_a_killed_search_on_slurm_finds_its_jobs_again(workplace: Path, write_su
     options = ["tune", path, "--engine", "slurm"]
     kill_in_the_middle(options, workplace)
     check_end(options, path, workplace)
-    assert len(jobs() - before) == 8
+    assert len(jobs() - before) == 4
