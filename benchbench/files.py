@@ -11,7 +11,7 @@ from pathlib import Path
 
 @contextmanager
 def naming(path: Path | str) -> Iterator[None]:
-    """Let errors of the system name this file: of a full disk, most of them do not say where it is.
+    """Add this path to operating system errors that lack one; most errors of a full disk do.
 
     Raises:
         OSError: What was raised inside.

@@ -112,7 +112,7 @@ class Board:
 
 
 class Results:
-    """What has been handed in, as `reporting` sees it.
+    """The submitted results, in the form that `reporting` takes.
 
     Attributes:
         suite: Workloads and methods.

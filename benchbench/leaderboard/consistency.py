@@ -1,4 +1,4 @@
-"""Whether the parts of a submission agree: all that its suite, its epochs and its counts determine, computed again.
+"""Consistency checks of a submission: recomputes whatever its suite, epochs and counts determine.
 
 What they do not determine is a claim that only `verify` can look into: the metrics themselves within their bounds (a
 changed one has to be changed in every place where it is repeated), seconds, memory, operations, the environment, and
@@ -25,10 +25,10 @@ LARGEST_COUNT = 2**53
 """Counts beyond this are not exact in the floating-point numbers that tables are made of."""
 
 _ROUNDING = 1e-12
-"""What sums of the same floating-point numbers differ in at most, as a share."""
+"""Relative tolerance between two sums of the same floating-point numbers."""
 
 _READ_AT_THE_END: dict[Protocol, tuple[str, ...]] = {"holdout": ("test/",), "paper": ()}
-"""How the names of metrics begin that are read once, after the training."""
+"""Prefixes of metrics that are evaluated once, after training."""
 
 
 def problems(suite: Suite, runs: Mapping[str, StoredRun], file: str) -> Iterator[Problem]:
@@ -291,4 +291,4 @@ _SHARED: Mapping[str, Callable[[StoredRun], int | str | None]] = {
     "metric that chooses the best epoch": _selection,
     "what is better": _better,
 }
-"""What is the same for all runs on the same data, as far as a run says it."""
+"""Quantities that must be equal for all runs on the same data, where a run reports them."""

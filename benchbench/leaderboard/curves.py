@@ -1,4 +1,4 @@
-"""What runs measured after every epoch: which metric of it is shown, and what it ends at."""
+"""Training curves of submitted runs: the metric shown, and its final values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the results of a site come from: bundles, folders of bundles, files of results, suites that were run here."""
+"""Sources of a site's results: bundles, folders of bundles, result files, and suites that were run here."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import torch
 
 
 def same(first: Any, second: Any) -> bool:
-    """Whether two trees of tensors and plain values hold the same bits, NaN included, on whatever devices."""
+    """Return whether two trees of tensors and plain values are bit-equal, NaN included, on any devices."""
     if isinstance(first, torch.Tensor):
         return (
             isinstance(second, torch.Tensor)

@@ -1,4 +1,4 @@
-"""What authors of optimizers need: checks of hyperparameters, parameters and gradients, and a base class with them."""
+"""Checks of hyperparameters, parameters and gradients, and a base class for optimizers that applies them."""
 
 from __future__ import annotations
 

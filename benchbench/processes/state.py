@@ -1,4 +1,4 @@
-"""What foreign code may change of the process that it runs in, and the harness relies on."""
+"""Process state that the harness relies on, restored after third-party code has run."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ def _text(file: Path) -> str:
 
 
 class _Target(Frozen):
-    """What AlgoPerf asks for on a workload."""
+    """AlgoPerf's targets for one workload."""
 
     metric: str
     value: float
@@ -144,7 +144,7 @@ _ALGOPERF_BETTER: Mapping[str, str] = {
     **dict.fromkeys(("accuracy", "ssim", "mean_average_precision", "bleu"), "higher"),
     **dict.fromkeys(("loss", "wer", "ppl", "ctc_loss"), "lower"),
 }
-"""Which way AlgoPerf's metrics are better."""
+"""Directions of AlgoPerf's metrics."""
 
 
 def _algoperf_targets(file: Path) -> dict[str, _Target]:

@@ -71,7 +71,7 @@ def matched_table(suite: Suite, rows: Sequence[Row]) -> Table:
 
 
 class AtEqualCost(Frozen):
-    """What the methods on one workload have come to at the same cost.
+    """Results of the methods on one workload at equal cost.
 
     Attributes:
         budget: The largest cost that every finished run with a history has used up.

@@ -35,7 +35,7 @@ class Runs(Frozen):
 
     @property
     def expected(self) -> int:
-        """How many the suite asks for."""
+        """Number of runs that the suite asks for."""
         return len(self.asked)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""How soon each method reaches a target."""
+"""Time and cost to target of each method."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def no_target(suite: Suite) -> str:
 
 
 class Goal(Frozen):
-    """What has to be reached on a workload.
+    """A target to reach on a workload.
 
     Attributes:
         metric: The metric that is evaluated along the runs.

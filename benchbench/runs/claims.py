@@ -55,7 +55,7 @@ class Holder:
 
     @property
     def name(self) -> str:
-        """What tells this command from all others, of this folder and of others."""
+        """Unique identifier of this command."""
         return f"{identity(self._folder.parent)}/{self._token}"
 
     def has_outlived(self, name: str) -> bool:

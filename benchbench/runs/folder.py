@@ -106,7 +106,7 @@ class RunFolder:
         return self.path / "submitted.json"
 
     def submission(self) -> Submission | None:
-        """Return where the run was handed over to, or `None` if nobody else answers for it.
+        """Return the external scheduler's job for the run, or `None` if there is none.
 
         Raises:
             DamagedError: That cannot be known any more.
@@ -263,7 +263,7 @@ class RunFolder:
         return {file.name: digest_of(file) for file in summed_up if file.is_file()}
 
     def _is_whole(self, path: Path) -> bool:
-        """Whether a file is the one that the result sums up, as far as there is a result."""
+        """Return whether a file has the digest that the result records, if there is a result."""
         written = self._written_result()
         return written is None or written[1].get(path.name) == _digest(path)
 

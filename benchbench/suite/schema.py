@@ -116,7 +116,7 @@ _OF_THE_ENGINE = (
     *("array", "chdir", "error", "export", "export-file", "get-user-env", "input", "job-name", "nodes", "ntasks"),
     *("ntasks-per-node", "open-mode", "output", "parsable", "signal", "test-only", "wait", "wrap"),
 )
-"""What is executed, with which environment and files, and how `sbatch` answers: no requests for resources."""
+"""Options of `sbatch` that request no resources: the command, its environment and files, and the output format."""
 
 Label = Annotated[str, AfterValidator(check_label)]
 Target = Annotated[str, Field(min_length=1, max_length=4096)]
