@@ -36,8 +36,8 @@ REPOSITORY = Path(__file__).parent.parent
 # The runs of other tests, or of other people, are no company for those of this process.
 os.environ[PRESENCE_DIR] = tempfile.mkdtemp(prefix="presence-")
 
-STUBS = Path(__file__).parent / "stubs.py"
-BREAKERS = Path(__file__).parent / "breakers.py"
+STUBS = Path(__file__).parent / "helpers/stub_plugins.py"
+BROKEN_OPTIMIZERS = STUBS.with_name("broken_optimizers.py")
 STUBS_DIGEST = plugin_files.digest(f"{STUBS}:line", {})
 
 

@@ -22,8 +22,8 @@ from baselines.shampoo import Shampoo
 from baselines.shampoo_grafted import GraftedShampoo
 from baselines.sophia_h import SophiaH
 from sassha import MSASSHA, SASSHA
-from tests import cases
 from tests.accelerator import CPU, current_device, every_device, tolerance
+from tests.helpers import model_cases
 
 pytestmark = every_device
 
@@ -48,7 +48,7 @@ def trajectories(name: str) -> dict[str, list[str]]:
     """Return the losses of the first steps on each case, as hexadecimal numbers."""
     found = {}
     for case_name in ("mlp", "conv_bn", "attention"):
-        case = cases.build(case_name)
+        case = model_cases.build(case_name)
         optimizer = OPTIMIZERS[name](case.model.parameters())
         found[case_name] = [float(optimizer.step(case.loss(t))).hex() for t in range(STEPS)]
     return found

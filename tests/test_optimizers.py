@@ -16,10 +16,10 @@ from torch.optim import Optimizer
 
 from benchbench.optim.ledger import Ledger
 from benchbench.optim.objective import Objective
-from tests import cases
 from tests.accelerator import current_device, every_device, needs, tolerance
-from tests.cases import Case
-from tests.factories import FACTORIES, SECOND_ORDER, every_optimizer, every_second_order_optimizer
+from tests.helpers import model_cases
+from tests.helpers.model_cases import Case
+from tests.helpers.optimizers import FACTORIES, SECOND_ORDER, every_optimizer, every_second_order_optimizer
 
 pytestmark = every_device
 
@@ -37,9 +37,9 @@ def same(first: list[Tensor], second: list[Tensor]) -> bool:
 
 
 @every_optimizer
-@pytest.mark.parametrize("case_name", cases.NAMES)
+@pytest.mark.parametrize("case_name", model_cases.NAMES)
 def test_makes_progress(name: str, case_name: str) -> None:
-    case = cases.build(case_name, batches=1)
+    case = model_cases.build(case_name, batches=1)
     losses = train(case, FACTORIES[name](case.model.parameters(), lr=0.01), range(30))
     # With signed curvature, which may be negative, steps lead uphill, too: here for about every third seed.
     assert (min(losses) if name == "sassha_signed" else losses[-1]) < losses[0]
@@ -49,7 +49,7 @@ def test_makes_progress(name: str, case_name: str) -> None:
 def test_is_deterministic_and_leaves_other_random_streams_alone(name: str) -> None:
     paths = []
     for global_seed in (1, 2):
-        case = cases.build("mlp")
+        case = model_cases.build("mlp")
         optimizer = FACTORIES[name](case.model.parameters(), lr=0.01)
         torch.manual_seed(global_seed)
         state = torch.get_rng_state()
@@ -63,7 +63,7 @@ def test_is_deterministic_and_leaves_other_random_streams_alone(name: str) -> No
 def test_another_seed_draws_other_probes(name: str) -> None:
     paths = []
     for seed in (1, 2):
-        case = cases.build("mlp")
+        case = model_cases.build("mlp")
         train(case, FACTORIES[name](case.model.parameters(), lr=0.01, seed=seed), range(2))
         paths.append(weights(case))
     assert not same(*paths)
@@ -91,7 +91,7 @@ def by_deepcopy(optimizer: Optimizer, _make: Any, case: Case) -> tuple[Case, Opt
 @pytest.mark.parametrize("way", [by_state_dict, by_pickle, by_deepcopy])
 def test_continues_bit_by_bit(name: str, way: Any) -> None:
     """Stopped between two Hessian steps; the probes' seed and the phase must come along."""
-    case = cases.build("conv_bn")
+    case = model_cases.build("conv_bn")
     settings = {"seed": 7} if name in SECOND_ORDER else {}
     optimizer = FACTORIES[name](case.model.parameters(), lr=0.01, **settings)
     train(case, optimizer, range(4))
@@ -103,7 +103,7 @@ def test_continues_bit_by_bit(name: str, way: Any) -> None:
 
 @every_optimizer
 def test_splitting_into_groups_changes_nothing(name: str) -> None:
-    one, many = cases.build("conv_bn"), cases.build("conv_bn")
+    one, many = model_cases.build("conv_bn"), model_cases.build("conv_bn")
     parameters = list(many.model.parameters())
     train(one, FACTORIES[name](one.model.parameters(), lr=0.01), range(12))
     groups = [{"params": parameters[:2]}, {"params": parameters[2:3]}, {"params": parameters[3:]}]
@@ -114,7 +114,7 @@ def test_splitting_into_groups_changes_nothing(name: str) -> None:
 
 @every_optimizer
 def test_groups_have_their_own_hyperparameters(name: str) -> None:
-    case = cases.build("mlp")
+    case = model_cases.build("mlp")
     first, *rest = case.model.parameters()
     start = weights(case)
     train(case, FACTORIES[name]([{"params": [first], "lr": 0.0}, {"params": rest}], lr=0.01), range(3))
@@ -124,7 +124,7 @@ def test_groups_have_their_own_hyperparameters(name: str) -> None:
 
 @every_optimizer
 def test_frozen_and_unused_parameters_stay(name: str) -> None:
-    case = cases.build("frozen_and_unused")
+    case = model_cases.build("frozen_and_unused")
     model = case.model
     model.first.bias.grad = torch.ones_like(model.first.bias)  # left over from before it was frozen
     frozen, unused = model.first.bias.clone(), model.unused.clone()
@@ -135,7 +135,7 @@ def test_frozen_and_unused_parameters_stay(name: str) -> None:
 
 @every_optimizer
 def test_a_parameter_can_be_frozen_on_the_way(name: str) -> None:
-    case = cases.build("mlp")
+    case = model_cases.build("mlp")
     frozen = next(case.model.parameters())
     optimizer = FACTORIES[name](case.model.parameters(), lr=0.01, weight_decay=0.1)
     train(case, optimizer, range(3))
@@ -153,7 +153,7 @@ def test_a_parameter_can_be_frozen_on_the_way(name: str) -> None:
 
 @every_optimizer
 def test_a_group_can_be_added_on_the_way(name: str) -> None:
-    case = cases.build("mlp")
+    case = model_cases.build("mlp")
     parameters = list(case.model.parameters())
     optimizer = FACTORIES[name](parameters[:2], lr=0.01)
     train(case, optimizer, range(4))
@@ -165,7 +165,7 @@ def test_a_group_can_be_added_on_the_way(name: str) -> None:
 
 @every_second_order_optimizer
 def test_an_added_group_begins_with_a_hessian_step(name: str) -> None:
-    case = cases.build("mlp")
+    case = model_cases.build("mlp")
     parameters = list(case.model.parameters())
     optimizer = FACTORIES[name](parameters[:2], lr=0.01, lazy_hessian=5)
     ledger = Ledger()
@@ -181,7 +181,7 @@ def test_an_added_group_begins_with_a_hessian_step(name: str) -> None:
 
 @every_second_order_optimizer
 def test_a_group_uses_the_hessians_of_its_own_interval_only(name: str) -> None:
-    case = cases.build("mlp")
+    case = model_cases.build("mlp")
     often, rarely = case.parameters()[:2], case.parameters()[2:]
     groups = [{"params": often, "lazy_hessian": 1}, {"params": rarely, "lazy_hessian": 4}]
     optimizer = FACTORIES[name](groups, lr=0.01)
@@ -199,7 +199,7 @@ def test_a_group_uses_the_hessians_of_its_own_interval_only(name: str) -> None:
 @every_second_order_optimizer
 def test_a_late_parameter_waits_for_its_first_curvature(name: str) -> None:
     """It is unfrozen before step 3, and the next Hessian step is the 6th."""
-    case = cases.build("mlp")
+    case = model_cases.build("mlp")
     late = next(case.model.parameters())
     late.requires_grad_(False)
     optimizer = FACTORIES[name](case.model.parameters(), lr=0.01, lazy_hessian=5)
@@ -256,7 +256,7 @@ def test_without_any_gradient_nothing_moves(name: str) -> None:
 
 @every_optimizer
 def test_a_schedule_can_stop_everything(name: str) -> None:
-    case = cases.build("mlp")
+    case = model_cases.build("mlp")
     optimizer = FACTORIES[name](case.model.parameters(), lr=0.01)
     scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [2], gamma=0.0)
     for t in range(2):

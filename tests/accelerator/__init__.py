@@ -1,7 +1,7 @@
 """The devices that tests of arithmetic run on, and how exact each of them is.
 
 A module says `pytestmark = every_device`, and each of its tests runs on the CPU and on an accelerator, if there is one.
-The shared cases (`tests.cases`) follow by themselves; other tensors are made on `current_device()`.
+The shared cases (`tests.helpers.model_cases`) follow by themselves; other tensors are made on `current_device()`.
 """
 
 from __future__ import annotations

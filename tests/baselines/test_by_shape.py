@@ -5,18 +5,18 @@ import copy
 import torch
 
 from baselines.by_shape import ByShape
-from tests import cases
 from tests.accelerator import current_device, every_device
+from tests.helpers import model_cases
 
 pytestmark = every_device
 
 
-def by_shape(case: cases.Case, **options: object) -> ByShape:
+def by_shape(case: model_cases.Case, **options: object) -> ByShape:
     settings: dict[str, object] = {"matrices": torch.optim.Muon, "lr": 0.02, "others_options": {"lr": 0.003}}
     return ByShape(case.model.parameters(), **(settings | options))  # type: ignore[arg-type]
 
 
-def train(case: cases.Case, optimizer: ByShape, steps: range) -> None:
+def train(case: model_cases.Case, optimizer: ByShape, steps: range) -> None:
     for step in steps:
         loss = case.loss(step)
 
@@ -29,12 +29,12 @@ def train(case: cases.Case, optimizer: ByShape, steps: range) -> None:
         optimizer.step(closure)
 
 
-def weights(case: cases.Case) -> list[torch.Tensor]:
+def weights(case: model_cases.Case) -> list[torch.Tensor]:
     return [p.detach().clone() for p in case.model.parameters()]
 
 
 def test_each_kind_of_parameter_has_its_optimizer() -> None:
-    case = cases.build("conv_bn")
+    case = model_cases.build("conv_bn")
     optimizer = by_shape(case, matrices_group={"flag": True})
     parts = optimizer.parts
     assert {type(part) for part in parts.values()} == {torch.optim.Muon, torch.optim.AdamW}
@@ -44,7 +44,7 @@ def test_each_kind_of_parameter_has_its_optimizer() -> None:
 
 
 def test_it_equals_the_two_apart() -> None:
-    case, other = cases.build("mlp"), cases.build("mlp")
+    case, other = model_cases.build("mlp"), model_cases.build("mlp")
     train(case, by_shape(case), range(5))
     parameters = list(other.model.parameters())
     muon = torch.optim.Muon([p for p in parameters if p.dim() == 2], lr=0.02)
@@ -58,7 +58,7 @@ def test_it_equals_the_two_apart() -> None:
 
 
 def test_a_schedule_reaches_both_and_a_state_continues_bit_by_bit() -> None:
-    case = cases.build("mlp")
+    case = model_cases.build("mlp")
     optimizer = by_shape(case)
     train(case, optimizer, range(3))
     other = case.copy()

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from baselines.sam import SAM
-from tests import cases
 from tests.accelerator import every_device
-from tests.cases import Case, Oracle, assert_same_path
+from tests.helpers import model_cases
+from tests.helpers.model_cases import Case, Oracle, assert_same_path
 
 pytestmark = every_device
 
@@ -52,10 +52,10 @@ def adamw(case: Case, *, rho: float, adaptive: bool, lr: float, weight_decay: fl
     return x
 
 
-@pytest.mark.parametrize("name", cases.NAMES)
+@pytest.mark.parametrize("name", model_cases.NAMES)
 @pytest.mark.parametrize("adaptive", [False, True])
 def test_over_sgd(name: str, adaptive: bool) -> None:
-    case = cases.build(name)
+    case = model_cases.build(name)
     settings: dict[str, Any] = {
         "rho": 0.2,
         "adaptive": adaptive,
@@ -69,9 +69,9 @@ def test_over_sgd(name: str, adaptive: bool) -> None:
     assert_same_path(used, expected)
 
 
-@pytest.mark.parametrize("name", cases.NAMES)
+@pytest.mark.parametrize("name", model_cases.NAMES)
 def test_over_adamw(name: str) -> None:
-    case = cases.build(name)
+    case = model_cases.build(name)
     # With the usual eps of 1e-8 Adam would blow up the rounding errors in gradients that are zero (of
     # attention's key biases).
     settings: dict[str, Any] = {"rho": 0.1, "adaptive": False, "lr": 0.01, "weight_decay": 0.1, "eps": 1e-3}
@@ -87,7 +87,7 @@ def run(case: Case, optimizer: torch.optim.Optimizer) -> None:
 
 
 def test_without_a_radius_it_is_the_base() -> None:
-    case = cases.build("mlp")
+    case = model_cases.build("mlp")
     plain = case.copy()
     sam = SAM(case.model.parameters(), torch.optim.Adam, rho=0.0, lr=0.02)
     adam = torch.optim.Adam(plain.model.parameters(), lr=0.02)
@@ -100,7 +100,7 @@ def test_without_a_radius_it_is_the_base() -> None:
 
 
 def test_a_base_that_evaluates_often_gets_a_sharpness_aware_gradient_each_time() -> None:
-    case = cases.build("mlp")
+    case = model_cases.build("mlp")
     before = case.loss()().item()
     optimizer = SAM(case.model.parameters(), torch.optim.LBFGS, lr=0.5, max_iter=4, rho=0.01)
     loss = optimizer.step(case.loss())
@@ -110,7 +110,7 @@ def test_a_base_that_evaluates_often_gets_a_sharpness_aware_gradient_each_time()
 
 @pytest.mark.parametrize("reload", [False, True])
 def test_schedulers_and_groups_reach_the_base(reload: bool) -> None:
-    case = cases.build("mlp")
+    case = model_cases.build("mlp")
     first, second = case.parameters()[:2], case.parameters()[2:]
     optimizer = SAM([{"params": first, "lr": 0.0, "rho": 0.5}], lr=0.1, momentum=0.9)
     optimizer.add_param_group({"params": second})

@@ -12,9 +12,9 @@ from baselines.adahessian import AdaHessian
 from baselines.sophia_h import SophiaH
 from benchbench.optim.ledger import Ledger
 from benchbench.optim.objective import Objective
-from tests import cases
 from tests.accelerator import every_device
-from tests.cases import Case, Oracle, assert_same_path
+from tests.helpers import model_cases
+from tests.helpers.model_cases import Case, Oracle, assert_same_path
 from tests.sassha.test_sassha import signs, weights
 
 pytestmark = every_device
@@ -102,7 +102,7 @@ def check_path(case: Case, optimizer: torch.optim.Optimizer, expected: list[Arra
         assert_same_path(used, expected[t - 1])
 
 
-@pytest.mark.parametrize("name", cases.NAMES)
+@pytest.mark.parametrize("name", model_cases.NAMES)
 @pytest.mark.parametrize(
     "settings",
     [
@@ -112,12 +112,12 @@ def check_path(case: Case, optimizer: torch.optim.Optimizer, expected: list[Arra
     ],
 )
 def test_adahessian_follows_its_formula(name: str, settings: dict[str, Any]) -> None:
-    case = cases.build(name)
+    case = model_cases.build(name)
     expected = adahessian(case, **settings)
     check_path(case, AdaHessian(case.model.parameters(), **settings), expected)
 
 
-@pytest.mark.parametrize("name", cases.NAMES)
+@pytest.mark.parametrize("name", model_cases.NAMES)
 @pytest.mark.parametrize(
     "settings",
     [
@@ -126,7 +126,7 @@ def test_adahessian_follows_its_formula(name: str, settings: dict[str, Any]) -> 
     ],
 )
 def test_sophia_h_follows_its_formula(name: str, settings: dict[str, Any]) -> None:
-    case = cases.build(name)
+    case = model_cases.build(name)
     expected = sophia_h(case, **settings)
     check_path(case, SophiaH(case.model.parameters(), **settings), expected)
 
@@ -144,7 +144,7 @@ def test_sophia_h_clips_and_takes_the_sign_where_the_curvature_is_not_positive()
 @pytest.mark.parametrize("optimizer_class", [AdaHessian, SophiaH])
 @pytest.mark.parametrize("k", [1, 3])
 def test_hessians_come_at_t_1_and_every_k_steps(optimizer_class: Any, k: int) -> None:
-    case = cases.build("mlp")
+    case = model_cases.build("mlp")
     optimizer = optimizer_class(case.model.parameters(), lazy_hessian=k)
     ledger = Ledger()
     asked = []

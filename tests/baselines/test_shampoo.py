@@ -11,9 +11,9 @@ import torch
 from baselines.matrix_roots import inverse_root
 from baselines.shampoo import Shampoo
 from baselines.shampoo_grafted import GraftedShampoo
-from tests import cases
 from tests.accelerator import current_device, every_device, needs, tolerance
-from tests.cases import Case, Oracle, assert_same_path
+from tests.helpers import model_cases
+from tests.helpers.model_cases import Case, Oracle, assert_same_path
 
 pytestmark = every_device
 
@@ -100,7 +100,7 @@ def grafted(
     return x
 
 
-@pytest.mark.parametrize("name", cases.NAMES)
+@pytest.mark.parametrize("name", model_cases.NAMES)
 @pytest.mark.parametrize(
     "settings",
     [
@@ -109,7 +109,7 @@ def grafted(
     ],
 )
 def test_the_papers_shampoo_follows_its_formula(name: str, settings: dict[str, Any]) -> None:
-    case = cases.build(name)
+    case = model_cases.build(name)
     expected = shampoo(case, **settings)
     used = case.used()
     optimizer = Shampoo(case.model.parameters(), **settings)
@@ -118,7 +118,7 @@ def test_the_papers_shampoo_follows_its_formula(name: str, settings: dict[str, A
     assert_same_path(used, expected)
 
 
-@pytest.mark.parametrize("name", cases.NAMES)
+@pytest.mark.parametrize("name", model_cases.NAMES)
 @pytest.mark.parametrize(
     "settings",
     [
@@ -128,7 +128,7 @@ def test_the_papers_shampoo_follows_its_formula(name: str, settings: dict[str, A
     ],
 )
 def test_grafted_shampoo_follows_its_formula(name: str, settings: dict[str, Any]) -> None:
-    case = cases.build(name)
+    case = model_cases.build(name)
     expected = grafted(case, **settings)
     used = case.used()
     optimizer = GraftedShampoo(case.model.parameters(), **settings)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.checks.named import CODE, SUITE, Write
+from tests.checks.suite_with_code import CODE, SUITE, Write
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import torch
 from benchbench.checks import conformance
 from benchbench.checks.conformance import PROMISES, WORKS, nan, verdicts
 from benchbench.values import Component
-from tests.conftest import BREAKERS
+from tests.conftest import BROKEN_OPTIMIZERS
 
 BUILT_IN = [
     "sassha:SASSHA",
@@ -76,7 +76,7 @@ def test_our_own_survive_nan(target: str) -> None:
     ],
 )
 def test_a_broken_promise_is_one_line(name: str, promise: str) -> None:
-    failed = [each for each, grade in grades(f"{BREAKERS}:{name}").items() if grade == "FAIL"]
+    failed = [each for each, grade in grades(f"{BROKEN_OPTIMIZERS}:{name}").items() if grade == "FAIL"]
     assert failed == [promise]
 
 
@@ -84,13 +84,13 @@ def test_a_broken_promise_is_one_line(name: str, promise: str) -> None:
 @pytest.mark.parametrize(
     ("target", "promise", "grade"),
     [
-        (f"{BREAKERS}:DrawsFromTorch", "leaves other random streams alone", "differs"),
-        (f"{BREAKERS}:DeafToGroups", "honours parameter groups", "differs"),
+        (f"{BROKEN_OPTIMIZERS}:DrawsFromTorch", "leaves other random streams alone", "differs"),
+        (f"{BROKEN_OPTIMIZERS}:DeafToGroups", "honours parameter groups", "differs"),
         ("schedulefree:SGDScheduleFree", "honours parameter groups", "ok"),
         ("schedulefree:RAdamScheduleFree", "honours parameter groups", "ok"),  # its first steps move nothing
         ("pytorch_optimizer:RAdam", "tolerates frozen and unused parameters", "ok"),  # likewise
         ("pytorch_optimizer:Prodigy", "honours parameter groups", "differs"),
-        (f"{BREAKERS}:TooFast", "makes progress on a quadratic and on a small network", "unknown"),
+        (f"{BROKEN_OPTIMIZERS}:TooFast", "makes progress on a quadratic and on a small network", "unknown"),
     ],
 )
 def test_a_method_that_is_made_otherwise_is_not_broken(target: str, promise: str, grade: str) -> None:
@@ -111,14 +111,14 @@ def test_a_method_that_is_made_otherwise_is_not_broken(target: str, promise: str
 )
 def test_harm_done_by_nan_is_one_line(name: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nan, "TIMEOUT", 60.0 if name != "Hanging" else 15.0)
-    found = list(verdicts(Component(target=f"{BREAKERS}:{name}")))
+    found = list(verdicts(Component(target=f"{BROKEN_OPTIMIZERS}:{name}")))
     assert [each.promise for each in found if each.grade == "FAIL"] == [NAN]
     assert message in found[-1].reason
 
 
 @pytest.mark.slow
 def test_refusing_is_allowed() -> None:
-    target = f"{BREAKERS}:Refusing"
+    target = f"{BROKEN_OPTIMIZERS}:Refusing"
     found = {each.promise: each for each in verdicts(Component(target=target))}
     assert not [each for each in found.values() if each.grade == "FAIL"]
     assert "matrices alone" in found[WORKS].reason
@@ -128,11 +128,11 @@ def test_refusing_is_allowed() -> None:
 
 @pytest.mark.usefixtures("without_processes")
 def test_a_declared_need_is_no_broken_promise() -> None:
-    assert "FAIL" not in grades(f"{BREAKERS}:SilentNeed", create_graph=True).values()
+    assert "FAIL" not in grades(f"{BROKEN_OPTIMIZERS}:SilentNeed", create_graph=True).values()
 
 
 def test_one_that_makes_no_steps_is_checked_no_further() -> None:
-    found = list(verdicts(Component(target=f"{BREAKERS}:Idle")))
+    found = list(verdicts(Component(target=f"{BROKEN_OPTIMIZERS}:Idle")))
     assert (found[0].promise, found[0].grade) == (WORKS, "FAIL")
     assert "did not call the objective" in found[0].reason
     assert {each.grade for each in found[1:]} == {"unknown"}
@@ -146,5 +146,5 @@ def test_the_report_leaves_global_generators_alone(draw: Callable[[], float]) ->
     expected = draw()
     torch.manual_seed(1)
     random.seed(1)
-    grades(f"{BREAKERS}:DrawsFromPython")
+    grades(f"{BROKEN_OPTIMIZERS}:DrawsFromPython")
     assert draw() == expected

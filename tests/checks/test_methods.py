@@ -7,7 +7,7 @@ import warnings
 import pytest
 import torch
 
-from tests.checks.named import Write, problems
+from tests.checks.suite_with_code import Write, problems
 
 
 @pytest.mark.parametrize(

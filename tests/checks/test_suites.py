@@ -8,7 +8,7 @@ import pytest
 
 from benchbench import checks
 from benchbench.problems import BadInputError
-from tests.checks.named import Write, problems
+from tests.checks.suite_with_code import Write, problems
 
 
 def test_a_good_suite_has_no_problems(write: Write) -> None:

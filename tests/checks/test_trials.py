@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from benchbench.cli import app
 
-TASKS = Path(__file__).with_name("broken_tasks.py")
+TASKS = Path(__file__).with_name("broken_workloads.py")
 
 BROKEN = {
     "undirected": "lacks `higher_is_better`: the direction of its selection metric: True if more is better, False if",

@@ -9,7 +9,7 @@ import pytest
 from benchbench import checks
 from benchbench import suite as suites
 from benchbench.problems import BadInputError
-from tests.checks.named import Write, problems
+from tests.checks.suite_with_code import Write, problems
 
 
 @pytest.mark.parametrize(

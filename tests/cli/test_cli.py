@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from benchbench.cli import app
-from tests.conftest import BREAKERS, benchbench
+from tests.conftest import BROKEN_OPTIMIZERS, benchbench
 
 SUITE = """
 name: lines
@@ -247,11 +247,11 @@ def test_check_prints_a_line_per_promise_and_fails_when_one_is_broken() -> None:
     kept = call("check", "sgd", "--set", "lr=0.1", "--set", "momentum=0.9")
     assert kept.exit_code == 0, kept.output
     assert {line.split()[0] for line in kept.stdout.splitlines()} == {"ok", "unknown"}
-    broken = call("check", f"{BREAKERS}:Climbing")
+    broken = call("check", f"{BROKEN_OPTIMIZERS}:Climbing")
     assert broken.exit_code == 1
     [line] = [line for line in broken.stdout.splitlines() if line.startswith("FAIL")]
     assert "makes progress" in line
-    verdicts = json.loads(call("check", f"{BREAKERS}:SilentNeed", "--create-graph", "--json").stdout)
+    verdicts = json.loads(call("check", f"{BROKEN_OPTIMIZERS}:SilentNeed", "--create-graph", "--json").stdout)
     assert {"promise", "grade", "reason"} == set(verdicts[0])
     assert "FAIL" not in {verdict["grade"] for verdict in verdicts}
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 import benchbench
 from benchbench import api
 from benchbench.cli import app
-from tests.lines import run_inline
+from tests.helpers.line_suite import run_inline
 
 SUITE = """
 name: NAME

@@ -16,13 +16,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchbench.curvature import LossSurface
 from benchbench.optim.execution.buffers import ModelBuffers
-from tests import cases
 from tests.accelerator import CPU, current_device, needs
+from tests.helpers import model_cases
 
 SIZES = (8, 5, 2)
 """Sizes of the batches of every model's surface."""
 
-MODELS = [(name, False) for name in cases.NAMES] + [("conv_bn", True)]
+MODELS = [(name, False) for name in model_cases.NAMES] + [("conv_bn", True)]
 """The shared cases, and whether they are in training mode: it makes a difference to batch norm only."""
 
 every_model = pytest.mark.parametrize(("name", "training"), MODELS)
@@ -33,7 +33,7 @@ class Solution:
     """A model with batches of different sizes."""
 
     model: nn.Module
-    batches: list[cases.Batch]
+    batches: list[model_cases.Batch]
 
     def surface(self, **options: Any) -> LossSurface:
         return LossSurface(
@@ -45,14 +45,14 @@ class Solution:
             **options,
         )
 
-    def loss(self, batch: cases.Batch) -> Tensor:
+    def loss(self, batch: model_cases.Batch) -> Tensor:
         inputs, targets = batch
         return F.cross_entropy(self.model(inputs), targets)
 
 
 def solution(name: str, *, training: bool = False) -> Solution:
     """Return one of the shared cases; its batch norm has running statistics that are not those of the data."""
-    case = cases.build(name)
+    case = model_cases.build(name)
     for index, buffer in enumerate(case.model.buffers()):
         if buffer.is_floating_point():
             generator = torch.Generator().manual_seed(index)

@@ -10,9 +10,9 @@ from pydantic import ValidationError
 
 from benchbench.curvature import Settings, Sharpness, measure
 from benchbench.values.sharpness.settings import DensitySettings, EigenvalueSettings, TraceSettings
-from tests import cases
 from tests.accelerator import every_device, tolerance
 from tests.curvature.surfaces import Solution, dense, quadratic, solution, symmetric
+from tests.helpers import model_cases
 
 pytestmark = every_device
 
@@ -45,7 +45,7 @@ def test_is_reproducible_and_leaves_nothing_behind(settings: Settings) -> None:
     assert all(p.grad is None for p in found.model.parameters())
 
 
-@pytest.mark.parametrize("name", cases.NAMES)
+@pytest.mark.parametrize("name", model_cases.NAMES)
 def test_says_what_was_measured(name: str) -> None:
     found = solution(name)
     exact = dense(name)
@@ -77,7 +77,7 @@ def test_float32_is_measured_and_said_to_be() -> None:
 
 
 def cost(batches: int, trace_products: int, draws: int = 10) -> tuple[int, int, int]:
-    case = cases.build("mlp", batches=batches)
+    case = model_cases.build("mlp", batches=batches)
     settings = Settings.model_validate(
         {
             "eigenvalues": {"tolerance": 1e-300, "max_iterations": 6},

@@ -11,9 +11,9 @@ from torch.utils.data import DataLoader, TensorDataset
 from benchbench.curvature import LossSurface
 from benchbench.optim.execution.buffers import ModelBuffers
 from benchbench.optim.ledger import Ledger
-from tests import cases
 from tests.accelerator import current_device, every_device, tolerance
 from tests.curvature.surfaces import SIZES, dense, every_model, quadratic, solution, symmetric
+from tests.helpers import model_cases
 
 pytestmark = every_device
 
@@ -120,7 +120,7 @@ def test_weights_come_back_when_the_loss_fails() -> None:
     found = solution("conv_bn", training=True)
     before = {key: tensor.clone() for key, tensor in found.model.state_dict().items()}
 
-    def fail(_batch: cases.Batch) -> torch.Tensor:
+    def fail(_batch: model_cases.Batch) -> torch.Tensor:
         raise KeyboardInterrupt
 
     surface = LossSurface(
@@ -138,7 +138,7 @@ def test_data_parallel_ranks_see_the_surface_of_all_data() -> None:
     whole, vectors = found.surface(), random_vectors(found.surface(), 2)
     sent: list[list[torch.Tensor]] = []
 
-    def share(batches: list[cases.Batch], all_reduce: object) -> LossSurface:
+    def share(batches: list[model_cases.Batch], all_reduce: object) -> LossSurface:
         return LossSurface(
             found.model.parameters(),
             lambda: batches,

@@ -12,11 +12,11 @@ import pytest
 from benchbench import api
 from benchbench.values import Row
 from tests.conftest import STUBS
-from tests.lines import SUITE, tracked
+from tests.helpers.line_suite import SUITE, tracked
 
 FOUR_SEEDS = SUITE.replace("seeds: [0, 1]", "seeds: [0, 1, 2, 3]")
 
-MISBEHAVING = Path(__file__).with_name("misbehaving.py")
+MISBEHAVING = Path(__file__).with_name("misbehaving_workloads.py")
 
 TRIALS = int(os.environ.get("BENCHBENCH_FAULT_TRIALS", "6"))
 """How often processes are killed at random moments; each trial has a seed of its own."""

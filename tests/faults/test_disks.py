@@ -17,7 +17,7 @@ from benchbench.runs.folder import RunFolder
 from benchbench.workloads.images import folder
 from tests.conftest import benchbench
 from tests.faults.conftest import MISBEHAVING, numbers
-from tests.lines import SUITE, kinds, mlflow_client, run_inline, tracked
+from tests.helpers.line_suite import SUITE, kinds, mlflow_client, run_inline, tracked
 
 Check = Callable[[Path], None]
 

@@ -22,7 +22,7 @@ from benchbench.scheduling.runner import Event
 from tests.conftest import benchbench, processes_where, wait_for
 from tests.engines.conftest import make_job
 from tests.faults.conftest import MISBEHAVING, TRIALS
-from tests.lines import SLOW, SUITE, kill_midway, kinds, start, tracked
+from tests.helpers.line_suite import SLOW, SUITE, kill_midway, kinds, start, tracked
 
 QUICK = SLOW.replace("pause: 0.1", "pause: 0.02")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import wait_for
-from tests.lines import SLOW
+from tests.helpers.line_suite import SLOW
 
 ON_A_MACHINE = """
 import functools, sys

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import wait_for
-from tests.lines import SUITE, processes, start, tracked
+from tests.helpers.line_suite import SUITE, processes, start, tracked
 
 RUNS = int(os.environ.get("BENCHBENCH_FAULT_RUNS", "40"))
 

@@ -23,7 +23,7 @@ from benchbench.values import RunResult
 from tests.conftest import benchbench, processes_where, wait_for
 from tests.engines.conftest import make_job
 from tests.faults.conftest import MISBEHAVING
-from tests.lines import SUITE, kinds, run_inline, tracked
+from tests.helpers.line_suite import SUITE, kinds, run_inline, tracked
 
 ONE = SUITE.replace("seeds: [0, 1]", "seeds: [0]").replace("  AdamW: {optimizer: adamw, lr: 0.01}\n", "")
 

@@ -14,7 +14,7 @@ from benchbench import api
 from benchbench.engines import worker
 from benchbench.values import RunResult
 from tests.faults.conftest import MISBEHAVING
-from tests.lines import SUITE, run_inline
+from tests.helpers.line_suite import SUITE, run_inline
 
 BESIDE = SUITE.replace("workloads:", 'workloads:\n  other: {workload: "BAD", epochs: 2, batch_size: 8}')
 

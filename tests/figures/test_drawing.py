@@ -22,15 +22,15 @@ from benchbench.figures.drawing.lines import style
 from benchbench.figures.drawing.styles import PALETTE
 from benchbench.figures.values import Figure
 from benchbench.values import Suite
-from tests.figures import made
+from tests.helpers import synthetic_histories as synthetic
 
 SWEEPS = [
-    *made.swept("100%_|$", {"rho": [0.05, 0.1, 0.15, 0.2], "lr": [0.01, 0.1, 1.0]}),
-    *made.swept(made.NASTY[6], {"rho": [0.05, 0.1], "lr": [0.01, 0.1]}),
+    *synthetic.swept("100%_|$", {"rho": [0.05, 0.1, 0.15, 0.2], "lr": [0.01, 0.1, 1.0]}),
+    *synthetic.swept(synthetic.NASTY[6], {"rho": [0.05, 0.1], "lr": [0.01, 0.1]}),
 ]
 INTERVALS = [
-    *made.swept("SASSHA", {"interval": [1, 2, 5, 10, 20, 50, 100], "mode": ["steps", "updates"]}),
-    *made.swept("words", {"a name with $ in it": ["<b>", "a long value of several words", "$x$", "__"]}),
+    *synthetic.swept("SASSHA", {"interval": [1, 2, 5, 10, 20, 50, 100], "mode": ["steps", "updates"]}),
+    *synthetic.swept("words", {"a name with $ in it": ["<b>", "a long value of several words", "$x$", "__"]}),
 ]
 
 
@@ -70,22 +70,24 @@ def assert_readable(drawing: Drawing) -> None:
 
 
 def of_all_kinds(suite: Suite, **options: Any) -> list[Figure]:
-    rows, histories = made.everything(suite, **options)
+    rows, histories = synthetic.everything(suite, **options)
     return figures(suite, rows, histories)
 
 
 CASES = {
-    "one": (made.suite(made.plain(["Alone"]), seeds=(0,)), {}),
-    "eight": (made.suite(made.plain(made.LABELS)), {"diverging": ("Shampoo", "AdamW")}),
-    "planes": (made.suite(made.plain(made.LABELS[:4])), {"plane": True}),
-    "many": (made.suite(made.plain([f"method {i}" for i in range(15)]), seeds=(0, 1)), {}),
+    "one": (synthetic.suite(synthetic.plain(["Alone"]), seeds=(0,)), {}),
+    "eight": (synthetic.suite(synthetic.plain(synthetic.LABELS)), {"diverging": ("Shampoo", "AdamW")}),
+    "planes": (synthetic.suite(synthetic.plain(synthetic.LABELS[:4])), {"plane": True}),
+    "many": (synthetic.suite(synthetic.plain([f"method {i}" for i in range(15)]), seeds=(0, 1)), {}),
     "nasty": (
-        made.suite(made.plain(made.NASTY), workload="$x$ <b>&</b> 100%", seeds=(0, 1), title="A $long$ title " * 12),
-        {"diverging": (made.NASTY[0], made.NASTY[6])},
+        synthetic.suite(
+            synthetic.plain(synthetic.NASTY), workload="$x$ <b>&</b> 100%", seeds=(0, 1), title="A $long$ title " * 12
+        ),
+        {"diverging": (synthetic.NASTY[0], synthetic.NASTY[6])},
     ),
-    "nasty planes": (made.suite(made.plain(made.NASTY[:8]), seeds=(0,)), {"plane": True}),
-    "sweeps": (made.suite(SWEEPS, seeds=(0, 1)), {"diverging": (SWEEPS[0].label, SWEEPS[3].label)}),
-    "intervals": (made.suite(INTERVALS, seeds=(0, 1)), {"diverging": (INTERVALS[0].label,)}),
+    "nasty planes": (synthetic.suite(synthetic.plain(synthetic.NASTY[:8]), seeds=(0,)), {"plane": True}),
+    "sweeps": (synthetic.suite(SWEEPS, seeds=(0, 1)), {"diverging": (SWEEPS[0].label, SWEEPS[3].label)}),
+    "intervals": (synthetic.suite(INTERVALS, seeds=(0, 1)), {"diverging": (INTERVALS[0].label,)}),
 }
 
 
@@ -97,13 +99,13 @@ def test_no_text_touches_another_one_or_leaves_the_page(case: str) -> None:
 
 
 def test_what_users_write_is_shown_as_it_is() -> None:
-    suite = made.suite(made.plain(made.NASTY[:6]), seeds=(0,))
-    rows, histories = made.everything(suite)
+    suite = synthetic.suite(synthetic.plain(synthetic.NASTY[:6]), seeds=(0,))
+    rows, histories = synthetic.everything(suite)
     (content, _) = figures(suite, rows, histories, kinds=["curves"])
     drawing = draw(content)
     (legend,) = drawing.legends
     shown = [text.get_text() for text in legend.get_texts()]
-    assert shown == [*made.NASTY[:5], "line\\nbreak\\x1b[31m"]
+    assert shown == [*synthetic.NASTY[:5], "line\\nbreak\\x1b[31m"]
     assert not any(artist.get_parse_math() for artist in drawing.findobj(Text) if isinstance(artist, Text))
 
 
@@ -113,8 +115,8 @@ def test_methods_are_told_apart_without_colours_and_keep_their_looks() -> None:
     assert len({look.colour for look in looks[:8]}) == 8
     luminances = [0.2126 * r + 0.7152 * g + 0.0722 * b for r, g, b in map(to_rgb, PALETTE)]
     assert max(luminances) < 0.7  # nothing is lost on white paper
-    suite = made.suite(made.plain(["A", "B", "C"]))
-    rows, histories = made.everything(suite, diverging=("A",))
+    suite = synthetic.suite(synthetic.plain(["A", "B", "C"]))
+    rows, histories = synthetic.everything(suite, diverging=("A",))
     for content in figures(suite, rows, histories, kinds=["curves", "pareto", "spectrum"]):
         (legend,) = draw(content).legends
         names = [text.get_text().split(" (")[0] for text in legend.get_texts()]
@@ -123,7 +125,7 @@ def test_methods_are_told_apart_without_colours_and_keep_their_looks() -> None:
 
 
 def test_files_are_what_their_names_say_and_always_the_same(tmp_path: Path) -> None:
-    contents = of_all_kinds(made.suite(made.plain(made.NASTY[:3]), workload="../a b", seeds=(0,)))[:3]
+    contents = of_all_kinds(synthetic.suite(synthetic.plain(synthetic.NASTY[:3]), workload="../a b", seeds=(0,)))[:3]
     files = save(contents, "made", tmp_path / "new")
     assert len({path.name for path in files}) == 9
     for path in files:
@@ -143,7 +145,7 @@ def test_files_are_what_their_names_say_and_always_the_same(tmp_path: Path) -> N
 
 
 def test_labels_that_differ_in_unusual_characters_only_get_files_of_their_own(tmp_path: Path) -> None:
-    suites = [made.suite(made.plain(["A"]), workload=label, seeds=(0,)) for label in ("a b", "a/b", "$$")]
+    suites = [synthetic.suite(synthetic.plain(["A"]), workload=label, seeds=(0,)) for label in ("a b", "a/b", "$$")]
     contents = [of_all_kinds(suite)[0] for suite in suites]
     stems = [path.stem for path in save(contents, "made", tmp_path)[::3]]
     assert stems == ["made-curves-a_b", "made-curves-a_b-2", "made-curves-unnamed"]

@@ -19,9 +19,9 @@ from benchbench.figures.values import Figure, Kind, LineFigure, MapFigure
 from benchbench.problems import BadInputError
 from benchbench.tracking.histories import History, Spectrum, Surface
 from benchbench.values import Cost, DiagnosticRecord, EpochRecord, Histogram, Row, Suite
-from tests.figures import made
+from tests.helpers import synthetic_histories as synthetic
 
-TWO = made.suite(made.plain(["A", "B"]))
+TWO = synthetic.suite(synthetic.plain(["A", "B"]))
 
 
 def lines(figures: list[Figure]) -> LineFigure:
@@ -38,7 +38,7 @@ def maps(figures: list[Figure]) -> MapFigure:
 
 def finished(suite: Suite) -> list[Row]:
     """Results with the accuracy 0.9 + 0.01 seed."""
-    return [made.result(spec, 0.9 + 0.01 * spec.seed) for spec in suite.specs]
+    return [synthetic.result(spec, 0.9 + 0.01 * spec.seed) for spec in suite.specs]
 
 
 def test_the_command_offers_every_kind_and_currency() -> None:
@@ -76,7 +76,7 @@ def test_a_trace_ends_before_the_first_value_that_is_not_finite() -> None:
 
 
 def test_curves_show_means_in_the_unit_of_the_axis_and_the_runs_that_diverged() -> None:
-    rows, histories = made.everything(TWO, diverging=("B",))
+    rows, histories = synthetic.everything(TWO, diverging=("B",))
     (training, diagnostics) = figures(TWO, rows, histories, kinds=["curves"])
     assert isinstance(training, LineFigure)
     assert isinstance(diagnostics, LineFigure)
@@ -99,7 +99,7 @@ def test_curves_show_means_in_the_unit_of_the_axis_and_the_runs_that_diverged() 
 
 @pytest.mark.parametrize(("currency", "expected"), [("epochs", 3), ("steps", 30), ("seconds", 4.5), ("gc", 120)])
 def test_training_is_counted_in_any_currency(currency: Currency, expected: float) -> None:
-    suite = made.suite(made.plain(["A"]), seeds=(0, 1))
+    suite = synthetic.suite(synthetic.plain(["A"]), seeds=(0, 1))
     histories = {
         spec.key: History(
             epochs=tuple(
@@ -121,7 +121,7 @@ def test_training_is_counted_in_any_currency(currency: Currency, expected: float
 
 
 def test_metrics_are_chosen_by_name_diagnostics_among_them() -> None:
-    rows, histories = made.everything(TWO)
+    rows, histories = synthetic.everything(TWO)
     training, diagnostics = figures(
         TWO, rows, histories, kinds=["curves"], metrics=["state/hessian/median", "train/loss"]
     )
@@ -145,11 +145,11 @@ def test_an_axis_is_logarithmic_where_positive_values_span_decades() -> None:
 
 
 def test_a_pareto_front_leads_along_the_methods_that_nothing_beats() -> None:
-    suite = made.suite(made.plain(["cheap", "beaten", "dear", "broken"]))
+    suite = synthetic.suite(synthetic.plain(["cheap", "beaten", "dear", "broken"]))
     quality = {"cheap": 0.90, "beaten": 0.89, "dear": 0.95, "broken": math.nan}
     gradients = {"cheap": 1, "beaten": 2, "dear": 3, "broken": 1}
     rows = [
-        made.result(
+        synthetic.result(
             spec,
             quality[spec.method] + 0.01 * (spec.seed - 1),
             "diverged" if spec.method == "broken" else "finished",
@@ -173,12 +173,12 @@ def test_a_pareto_front_leads_along_the_methods_that_nothing_beats() -> None:
 
 def test_a_sweep_has_a_line_per_method_and_per_choice_of_what_else_is_swept() -> None:
     methods = [
-        *made.swept("A", {"interval": [100, 1, 10], "mode": ["steps", "updates"]}),
-        *made.swept("B", {"interval": [1, 10]}),
+        *synthetic.swept("A", {"interval": [100, 1, 10], "mode": ["steps", "updates"]}),
+        *synthetic.swept("B", {"interval": [1, 10]}),
     ]
-    suite = made.suite(methods)
+    suite = synthetic.suite(methods)
     rows = [
-        made.result(
+        synthetic.result(
             spec,
             0.9 + 0.01 * spec.seed,
             "diverged" if spec.method == "B (interval=10)" else "finished",
@@ -200,15 +200,15 @@ def test_a_sweep_has_a_line_per_method_and_per_choice_of_what_else_is_swept() ->
 
 
 def test_words_are_an_axis_where_no_number_is_swept() -> None:
-    suite = made.suite(made.swept("A", {"mode": ["steps", "updates"]}))
+    suite = synthetic.suite(synthetic.swept("A", {"mode": ["steps", "updates"]}))
     panel = lines(figures(suite, finished(suite), {}, kinds=["sweep"])).panels[0]
     assert (panel.x.scale, panel.x.ticks) == ("linear", ((0.0, "steps"), (1.0, "updates")))
 
 
 def test_a_heat_map_has_a_cell_per_combination_and_marks_divergence() -> None:
-    suite = made.suite(made.swept("A", {"rho": [0.1, 0.2], "lr": [1.0, 0.1]}))
+    suite = synthetic.suite(synthetic.swept("A", {"rho": [0.1, 0.2], "lr": [1.0, 0.1]}))
     rows = [
-        made.result(
+        synthetic.result(
             spec,
             0.5 if spec.optimizer.parameters["lr"] == 1.0 else 0.9,
             "diverged" if spec.method == "A (rho=0.2, lr=1.0)" or (spec.seed, spec.method) == (0, "A (rho=0.1, lr=0.1)")
@@ -226,7 +226,7 @@ def test_a_heat_map_has_a_cell_per_combination_and_marks_divergence() -> None:
 
 
 def test_a_density_over_time_adds_up_the_entries_of_all_seeds() -> None:
-    suite = made.suite(made.plain(["A"]), seeds=(0, 1))
+    suite = synthetic.suite(synthetic.plain(["A"]), seeds=(0, 1))
     edges = (-1.0, -0.1, 0.1, 1.0, 10.0)
 
     def record(step: int, *counts: int) -> DiagnosticRecord:
@@ -246,7 +246,7 @@ def test_a_density_over_time_adds_up_the_entries_of_all_seeds() -> None:
 
 
 def test_a_spectrum_is_the_mean_of_the_densities_of_the_seeds() -> None:
-    suite = made.suite(made.plain(["A"]), seeds=(0, 1))
+    suite = synthetic.suite(synthetic.plain(["A"]), seeds=(0, 1))
     grids = [np.linspace(-1, 1, 401), np.linspace(-0.5, 3.5, 401)]
     triangles = [np.maximum(1 - np.abs(grid), 0) for grid in grids]
     histories = {
@@ -264,14 +264,16 @@ def test_a_spectrum_is_the_mean_of_the_densities_of_the_seeds() -> None:
 
 
 def test_spectra_of_very_different_widths_share_a_symmetric_logarithmic_axis() -> None:
-    rows, histories = made.everything(made.suite(made.plain(made.LABELS)))
-    (panel,) = lines(figures(made.suite(made.plain(made.LABELS)), rows, histories, kinds=["spectrum"])).panels
+    rows, histories = synthetic.everything(synthetic.suite(synthetic.plain(synthetic.LABELS)))
+    (panel,) = lines(
+        figures(synthetic.suite(synthetic.plain(synthetic.LABELS)), rows, histories, kinds=["spectrum"])
+    ).panels
     assert panel.x.scale == "symlog"
 
 
 @pytest.mark.parametrize("plane", [False, True])
 def test_landscapes_are_on_one_scale_that_ends_where_the_middle_method_says(plane: bool) -> None:
-    suite = made.suite(made.plain(["flat", "middle", "sharp"]), seeds=(0,))
+    suite = synthetic.suite(synthetic.plain(["flat", "middle", "sharp"]), seeds=(0,))
     y = (-1.0, 0.0, 1.0) if plane else (0.0,)
     histories = {
         spec.key: History(landscape=Surface(x=(-1.0, 0.0, 1.0), y=y, losses=tuple((rise, 0.0, rise) for _ in y)))
@@ -290,7 +292,7 @@ def test_landscapes_are_on_one_scale_that_ends_where_the_middle_method_says(plan
 
 
 def test_every_figure_can_be_written_as_json() -> None:
-    rows, histories = made.everything(TWO, diverging=("B",))
+    rows, histories = synthetic.everything(TWO, diverging=("B",))
     for figure in figures(TWO, rows, histories):
         assert type(figure).model_validate_json(figure.model_dump_json()) == figure
 

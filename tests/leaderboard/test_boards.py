@@ -12,8 +12,8 @@ import pytest
 from benchbench.leaderboard import site
 from benchbench.leaderboard.submission import Declaration, Manifest, StoredRun, Submission
 from benchbench.problems import BadInputError
-from tests.leaderboard.made import scored, shown_boards, stored, submission
-from tests.reporting.hostile import LATIN
+from tests.helpers.synthetic_submissions import scored, shown_boards, stored, submission
+from tests.reporting.hostile_tables import LATIN
 
 
 def test_methods_that_differ_are_ordered_and_the_others_are_tied() -> None:

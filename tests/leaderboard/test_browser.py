@@ -11,7 +11,7 @@ import pytest
 
 from benchbench.leaderboard import site
 from benchbench.leaderboard.submission import Submission
-from tests.leaderboard.made import stored, submission
+from tests.helpers.synthetic_submissions import stored, submission
 
 webdriver = pytest.importorskip("selenium.webdriver")
 from selenium.webdriver.common.by import By  # noqa: E402

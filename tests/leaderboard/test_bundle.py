@@ -19,7 +19,7 @@ from benchbench.leaderboard.submission import Declaration, StoredRun, Submission
 from benchbench.problems import BadInputError
 from benchbench.runs.folder import RunFolder
 from benchbench.values import Row
-from tests.leaderboard.made import submission
+from tests.helpers.synthetic_submissions import submission
 
 DECLARED = Declaration(tuning="three learning rates, on the validation split", by="<b>me</b>")
 

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from benchbench.leaderboard import consistency
 from benchbench.leaderboard.submission import StoredRun, Submission
 from benchbench.values import Cost, EpochRecord, RunResult, RunSpec, Suite
-from tests.reporting import handmade
+from tests.helpers import synthetic_rows as synthetic
 
 SCORES = (0.5, 0.9, 0.7)
 """Validation accuracies of three epochs: the second is the best one."""
@@ -62,7 +62,7 @@ def run_of(spec: RunSpec) -> StoredRun:
 
 
 def made(*, seeds: int = 2) -> Submission:
-    suite = handmade.suite({"A": "Some", "B": "Some"}, ("digits",), tuple(range(seeds)))
+    suite = synthetic.suite({"A": "Some", "B": "Some"}, ("digits",), tuple(range(seeds)))
     specs = tuple(spec.model_copy(update={"epochs": 3}) for spec in suite.specs)
     suite = suite.model_copy(update={"specs": specs, "targets": {"digits": 0.8}})
     return Submission("made", suite, {spec.key: run_of(spec) for spec in specs})

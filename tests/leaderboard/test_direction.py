@@ -9,7 +9,7 @@ from benchbench.leaderboard.boards import Results, left_out
 from benchbench.leaderboard.merge import merge
 from benchbench.leaderboard.submission import StoredRun, Submission
 from benchbench.values import Heading
-from tests.leaderboard.made import scored, shown_boards, submission
+from tests.helpers.synthetic_submissions import scored, shown_boards, submission
 
 
 def renamed(made: Submission, name: str, *, higher_is_better: bool | None, **changes: Any) -> Submission:

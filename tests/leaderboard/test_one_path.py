@@ -17,7 +17,7 @@ from benchbench.leaderboard.merge import merge
 from benchbench.leaderboard.submission import StoredRun, Submission
 from benchbench.stats import mean, sample_std
 from benchbench.values import Heading, Row, Suite
-from tests.leaderboard.made import scored, shown_boards, stored, submission
+from tests.helpers.synthetic_submissions import scored, shown_boards, stored, submission
 
 Cell = tuple[str, float | None]
 """What a cell of the site shows, and the number that it is sorted by."""

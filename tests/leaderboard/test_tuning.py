@@ -8,7 +8,7 @@ from benchbench.leaderboard.bundle import read, write
 from benchbench.leaderboard.site import build
 from benchbench.leaderboard.submission import Declaration, Submission
 from benchbench.values import Budget, Spent, Tuned
-from tests.leaderboard.made import shown_boards, submission
+from tests.helpers.synthetic_submissions import shown_boards, submission
 
 TUNED = Tuned(budget=Budget(gc=900), trials=Spent(runs=9, gc=890), finals=Spent(runs=3, gc=310), sampler="random")
 

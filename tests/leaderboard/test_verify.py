@@ -14,7 +14,7 @@ from benchbench.leaderboard.submission import StoredRun, Submission
 from benchbench.leaderboard.verify import Check
 from benchbench.problems import BadInputError
 from benchbench.values import Component, RunResult, RunSpec
-from tests.leaderboard.made import stored, submission
+from tests.helpers.synthetic_submissions import stored, submission
 
 HERE = {"device": "cpu (x86_64)", "threads": "1", "platform": "Linux", "python": "3.11.7", "torch": "2.14.1"}
 

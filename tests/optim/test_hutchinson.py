@@ -15,16 +15,16 @@ from torch.utils._pytree import tree_leaves
 
 from benchbench.optim.hutchinson import hessian_diagonal, rademacher
 from benchbench.optim.objective import Objective
-from tests import cases
 from tests.accelerator import current_device, every_device, needs, tolerance
-from tests.cases import dense_hessian, flat, to_array
+from tests.helpers import model_cases
+from tests.helpers.model_cases import dense_hessian, flat, to_array
 
 pytestmark = every_device
 
 
-@pytest.mark.parametrize("name", cases.NAMES)
+@pytest.mark.parametrize("name", model_cases.NAMES)
 def test_the_estimate_is_z_times_hz_of_the_dense_hessian(name: str) -> None:
-    case = cases.build(name)
+    case = model_cases.build(name)
     hessian, used = dense_hessian(case), case.used()
     objective = Objective(case.loss(), case.parameters())
     _, diagonal = hessian_diagonal(objective, n_samples=3, seed=4, step=2)
@@ -38,7 +38,7 @@ def test_the_estimate_is_z_times_hz_of_the_dense_hessian(name: str) -> None:
 
 
 def test_the_mean_over_all_probes_is_the_diagonal() -> None:
-    case = cases.build("mlp")
+    case = model_cases.build("mlp")
     hessian = dense_hessian(case)
     objective = Objective(case.loss(), case.parameters())
     _, diagonal = hessian_diagonal(objective, n_samples=1000, seed=0, step=0)
@@ -49,7 +49,7 @@ def test_the_mean_over_all_probes_is_the_diagonal() -> None:
 
 
 def test_agrees_with_curvlinops() -> None:
-    case = cases.build("conv_bn")
+    case = model_cases.build("conv_bn")
     case.model.eval()  # it differentiates functionally, where running statistics must not move
     used = case.used()
     operator = HessianLinearOperator(

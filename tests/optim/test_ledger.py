@@ -20,14 +20,14 @@ from baselines.sophia_h import SophiaH
 from benchbench.optim.ledger import COUNTS, Ledger
 from benchbench.optim.objective import Objective
 from sassha import MSASSHA, SASSHA
-from tests import cases
+from tests.helpers import model_cases
 
 
 def costs(
     make: Callable[[Iterable[nn.Parameter]], Optimizer], *, steps: int = 20, create_graph: bool = False
 ) -> tuple[int, int, int]:
     """Return forwards, gradients and Hessian-vector products of some steps."""
-    case = cases.build("mlp")
+    case = model_cases.build("mlp")
     optimizer = make(case.model.parameters())
     ledger = Ledger()
     for t in range(steps):
@@ -80,7 +80,7 @@ def test_counts_what_optimizers_of_others_ask_for(
 @pytest.mark.parametrize("make", [SGD, AdaHessian, SophiaH, SASSHA, LBFGS])
 def test_being_metered_changes_no_number(make: Any) -> None:
     def weights(metered: bool) -> list[Tensor]:
-        case, ledger = cases.build("conv_bn"), Ledger()
+        case, ledger = model_cases.build("conv_bn"), Ledger()
         optimizer = make(case.model.parameters(), lr=0.05)
         for t in range(5):
             with ledger.metered() if metered else nullcontext():

@@ -13,14 +13,14 @@ from torch.nn import functional as F
 
 from benchbench.optim.execution.buffers import ModelBuffers
 from benchbench.optim.objective import Objective, as_objective
-from tests import cases
 from tests.accelerator import current_device, every_device, needs, tolerance
-from tests.cases import dense_hessian, flat, to_array
+from tests.helpers import model_cases
+from tests.helpers.model_cases import dense_hessian, flat, to_array
 
 pytestmark = every_device
 
 both_evaluations = pytest.mark.parametrize("second_order", [False, True])
-every_case = pytest.mark.parametrize("name", cases.NAMES)
+every_case = pytest.mark.parametrize("name", model_cases.NAMES)
 
 
 def ones(*shape: int) -> Tensor:
@@ -37,7 +37,7 @@ def evaluate(objective: Objective, second_order: bool) -> Tensor:
 @every_case
 @both_evaluations
 def test_leaves_the_gradient_and_returns_the_loss(name: str, second_order: bool) -> None:
-    case = cases.build(name)
+    case = model_cases.build(name)
     expected = torch.autograd.grad(case.loss()(), case.parameters(), allow_unused=True)
     for parameter in case.model.parameters():
         parameter.grad = torch.full_like(parameter, torch.nan)  # what was there before must not matter
@@ -57,7 +57,7 @@ def test_leaves_the_gradient_and_returns_the_loss(name: str, second_order: bool)
 
 @every_case
 def test_products_are_those_of_the_dense_hessian(name: str) -> None:
-    case = cases.build(name)
+    case = model_cases.build(name)
     hessian, used = dense_hessian(case), {id(p) for p in case.used()}
     generator = torch.Generator().manual_seed(1)
     objective = Objective(case.loss(), case.model.parameters())
@@ -96,7 +96,7 @@ def test_gradients_can_be_written_into() -> None:
 
 
 def test_works_where_gradients_are_switched_off() -> None:
-    case = cases.build("mlp")
+    case = model_cases.build("mlp")
     with torch.no_grad():
         loss = Objective(case.loss(), case.parameters())()
         assert not torch.is_grad_enabled()
@@ -107,7 +107,7 @@ def test_works_where_gradients_are_switched_off() -> None:
 
 
 def test_attention_is_differentiated_twice_and_kept_fast_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    case = cases.build("attention")
+    case = model_cases.build("attention")
     chosen = []
     loss = case.loss()
 
@@ -218,7 +218,7 @@ def test_a_frozen_normaliser_keeps_using_its_statistics() -> None:
 
 
 def test_no_hook_is_left_behind() -> None:
-    case = cases.build("conv_bn")
+    case = model_cases.build("conv_bn")
     hooks = nn.modules.module._global_forward_pre_hooks
     before = len(hooks)
     Objective(case.loss(), case.parameters())()
@@ -234,7 +234,7 @@ def test_an_objective_passes_through() -> None:
 
 
 def test_gradients_keep_their_graph_on_request() -> None:
-    case = cases.build("attention")
+    case = model_cases.build("attention")
     objective = Objective(case.loss(), case.parameters(), create_graph=True)
     objective()
     gradients = [p.grad for p in objective.parameters]

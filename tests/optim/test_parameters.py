@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from baselines.sam import SAM
-from tests import cases
-from tests.factories import FACTORIES, every_optimizer, every_second_order_optimizer
+from tests.helpers import model_cases
+from tests.helpers.optimizers import FACTORIES, every_optimizer, every_second_order_optimizer
 
 
 @every_optimizer
 def test_no_closure_is_a_clear_error(name: str) -> None:
-    case = cases.build("mlp")
+    case = model_cases.build("mlp")
     with pytest.raises(TypeError, match=r"step\(lambda: loss_fn\(model\(x\), y\)\)"):
         FACTORIES[name](case.model.parameters()).step()
 
@@ -30,14 +30,14 @@ def test_no_closure_is_a_clear_error(name: str) -> None:
     ],
 )
 def test_a_closure_without_graph_is_a_clear_error(name: str, result: Any, shown: str) -> None:
-    case = cases.build("mlp")
+    case = model_cases.build("mlp")
     with pytest.raises(TypeError, match=shown):
         FACTORIES[name](case.model.parameters()).step(lambda: result(case.loss()()))
 
 
 @every_optimizer
 def test_a_closure_that_differentiates_is_a_clear_error(name: str) -> None:
-    case = cases.build("mlp")
+    case = model_cases.build("mlp")
 
     def loss() -> Tensor:
         value = case.loss()()

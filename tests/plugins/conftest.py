@@ -9,7 +9,7 @@ import pytest
 
 from benchbench.plugins import names as plugins
 from benchbench.plugins.names import Kind
-from tests.plugins.distributions import NAMED, Install
+from tests.plugins.installed_plugins import NAMED, Install
 
 
 @pytest.fixture

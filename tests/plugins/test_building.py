@@ -14,7 +14,7 @@ from benchbench.plugins.names import PluginError
 from benchbench.values import Component
 from benchbench.workloads import Setup
 from benchbench.workloads.streams import Streams
-from tests.plugins.distributions import NAMED, OPTIMIZERS, WORKLOADS, Install
+from tests.plugins.installed_plugins import NAMED, OPTIMIZERS, WORKLOADS, Install
 
 
 def component(target: str, **parameters: Any) -> Component:

@@ -6,7 +6,7 @@ import pytest
 
 from benchbench.plugins.descriptions import describe
 from benchbench.plugins.names import PluginError
-from tests.plugins.distributions import OPTIMIZERS, WORKLOADS, Install
+from tests.plugins.installed_plugins import OPTIMIZERS, WORKLOADS, Install
 
 
 def test_descriptions(install: Install) -> None:

@@ -13,7 +13,7 @@ import torch
 from benchbench import suite as suites
 from benchbench.plugins import factories as registry
 from benchbench.values import Component
-from tests.plugins.distributions import error
+from tests.plugins.installed_plugins import error
 
 SUITE = """\
 name: files

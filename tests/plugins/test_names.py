@@ -10,7 +10,7 @@ import torch
 from benchbench.plugins import factories as registry
 from benchbench.plugins import names as plugins
 from benchbench.plugins.names import Kind
-from tests.plugins.distributions import OPTIMIZERS, Install, error
+from tests.plugins.installed_plugins import OPTIMIZERS, Install, error
 
 
 def test_torch_brings_its_own_optimizers() -> None:

@@ -14,7 +14,7 @@ from benchbench import api
 from benchbench.plugins.provenance import InstalledCode
 from benchbench.values import Component, RunResult, RunSpec
 from tests.conftest import benchbench
-from tests.lines import SUITE, results, run_inline, tracked
+from tests.helpers.line_suite import SUITE, results, run_inline, tracked
 
 Install = Callable[..., None]
 

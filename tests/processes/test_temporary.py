@@ -17,7 +17,7 @@ from benchbench.processes import temporary
 from benchbench.processes.temporary import TemporaryFolder, remove_abandoned, temporary_folder
 from benchbench.tracking import Tracker
 from tests.conftest import benchbench, wait_for
-from tests.lines import SLOW, processes
+from tests.helpers.line_suite import SLOW, processes
 
 
 def killed(code: str, folder: Path) -> None:

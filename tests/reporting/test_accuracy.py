@@ -1,13 +1,13 @@
 import math
 
 import pytest
-from handmade import PAPER, row, rows, suite
 from hypothesis import given
 from hypothesis import strategies as st
 
 from benchbench.reporting.accuracy import accuracy_table, best_epoch_table
 from benchbench.reporting.table import Table
 from benchbench.values import Heading, Row
+from tests.helpers.synthetic_rows import PAPER, row, rows, suite
 
 TWO = {"A": "First", "B": "First"}
 

@@ -1,7 +1,6 @@
 import math
 
 import pytest
-from handmade import row, rows, spec, suite
 
 from benchbench.reporting import joint_tables, published
 from benchbench.reporting.compare import comparison
@@ -9,6 +8,7 @@ from benchbench.reporting.joint import join
 from benchbench.reporting.published import Publication, PublishedColumn, PublishedRow, PublishedTable
 from benchbench.reporting.table import Table
 from benchbench.values import Heading, Suite
+from tests.helpers.synthetic_rows import row, rows, spec, suite
 
 COLUMNS = ["measured", "published", "difference", "z", "verdict"]
 

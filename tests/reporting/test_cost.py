@@ -1,10 +1,10 @@
 import pytest
-from handmade import PAPER, row, suite
 
 from benchbench.reporting.cost import cost_table
 from benchbench.reporting.table import Table
 from benchbench.reporting.terminal import to_terminal
 from benchbench.values import Cost, Memory
+from tests.helpers.synthetic_rows import PAPER, row, suite
 
 TWO = {"A": "First", "B": "Second"}
 

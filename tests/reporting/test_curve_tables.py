@@ -1,7 +1,6 @@
 """Tables that need the whole course of runs: equal cost, cost at a target, score; and quality against cost."""
 
 import pytest
-from handmade import row, suite
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,6 +8,7 @@ from benchbench.reporting import tables
 from benchbench.reporting.table import Table
 from benchbench.stats import Hit, score
 from benchbench.values import Cost, EpochRecord, Row, RunResult, Suite
+from tests.helpers.synthetic_rows import row, suite
 
 METRIC = "validation/accuracy"
 TWO = {"cheap": "", "dear": ""}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from handmade import row, suite
 
 from benchbench.reporting import exchange, tables
 from benchbench.reporting.table import Table
 from benchbench.values import Cost, EpochRecord, Heading, Method, Row, Suite
+from tests.helpers.synthetic_rows import row, suite
 
 ALL = ("accuracy", "targets", "profile", "pareto", "matched", "ranking")
 

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from handmade import spec
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_latex import needs_pdflatex, pages_of
 
 from benchbench.reporting import BUILDERS, joint_tables, to_latex
 from benchbench.reporting.table import Table
 from benchbench.values import Budget, Cost, EpochRecord, Heading, Memory, Method, Row, RunResult, Spent, Suite, Tuned
+from tests.helpers.synthetic_rows import spec
+from tests.reporting.test_latex import needs_pdflatex, pages_of
 
 METRIC = "validation/accuracy"
 TUNED = Tuned(budget=Budget(gc=1e4), trials=Spent(runs=9, gc=9e3, seconds=8.5), sampler="tpe", metric=METRIC, value=0.5)

@@ -4,16 +4,16 @@ import math
 from pathlib import Path
 
 import pytest
-from handmade import row, rows, suite
-from hostile import TEXTS
 from hypothesis import given
 from hypothesis import strategies as st
-from test_curve_tables import run
 
 from benchbench.problems import BadInputError, printable
 from benchbench.reporting import exchange, tables
 from benchbench.reporting.exchange import Record
 from benchbench.suite.schema import check_label
+from tests.helpers.synthetic_rows import row, rows, suite
+from tests.reporting.hostile_tables import TEXTS
+from tests.reporting.test_curve_tables import run
 
 
 def is_label(text: str) -> bool:

@@ -3,14 +3,14 @@ import io
 from html.parser import HTMLParser
 
 import pytest
-from hostile import hostile_table
-from hostile import tables as hostile_tables
 from hypothesis import given
 
 from benchbench.problems import printable
 from benchbench.reporting import html_page, to_csv, to_html
 from benchbench.reporting.csv_text import COLUMNS, as_written
 from benchbench.reporting.table import Cell, Column, Figure, Table, TableRow, marks_note
+from tests.reporting.hostile_tables import hostile_table
+from tests.reporting.hostile_tables import tables as hostile_tables
 
 TAGS = {
     "figure",

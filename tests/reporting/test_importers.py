@@ -13,7 +13,7 @@ from benchbench.leaderboard import sources
 from benchbench.problems import BadInputError
 from benchbench.reporting import exchange, tables
 from benchbench.reporting.importers import read_algoperf, read_fob
-from tests.leaderboard.made import scored
+from tests.helpers.synthetic_submissions import scored
 
 HEADER = (
     "accumulated_eval_time,accumulated_logging_time,accumulated_submission_time,global_step,preemption_count,score,"

@@ -1,12 +1,12 @@
 import math
 
 import pytest
-from handmade import row, suite
 
 from benchbench.reporting import tables
 from benchbench.reporting.impossible import without_impossible
 from benchbench.reporting.metrics import impossible
 from benchbench.values import Cost, EpochRecord
+from tests.helpers.synthetic_rows import row, suite
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hostile import TEXTS, hostile_table
-from hostile import tables as hostile_tables
 from hypothesis import given
 
 from benchbench.problems import printable
 from benchbench.reporting import published, to_latex
 from benchbench.reporting.latex import escape
 from benchbench.reporting.table import Cell, Column, Figure, Table, TableRow
+from tests.reporting.hostile_tables import TEXTS, hostile_table
+from tests.reporting.hostile_tables import tables as hostile_tables
 
 COMMANDS = {
     "textbackslash": "\\", "textasciicircum": "^", "textasciitilde": "~", "textless": "<", "textgreater": ">",

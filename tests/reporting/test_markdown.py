@@ -1,6 +1,5 @@
 from itertools import pairwise
 
-from handmade import PAPER, row, rows, suite
 from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -10,6 +9,7 @@ from benchbench.problems import printable
 from benchbench.reporting import tables, to_markdown
 from benchbench.reporting.accuracy import accuracy_table
 from benchbench.reporting.table import Table, marks_note
+from tests.helpers.synthetic_rows import PAPER, row, rows, suite
 
 NASTY = [
     "a|b", "a\\|b", "a\\", "`code`", "*a*", "**b**", "_c_", "__d__", "~~e~~", "<b>", "<script>x</script>",

@@ -1,11 +1,11 @@
 import pytest
-from handmade import row, rows, suite
 from scipy.stats import t as student
-from test_significance import BEST, CLOSE, FAR, SEEDS
 
 from benchbench.reporting import tables
 from benchbench.reporting.table import Table
 from benchbench.values import Heading
+from tests.helpers.synthetic_rows import row, rows, suite
+from tests.reporting.test_significance import BEST, CLOSE, FAR, SEEDS
 
 
 def ranked(methods: dict[str, tuple[float, ...]], *others) -> Table:

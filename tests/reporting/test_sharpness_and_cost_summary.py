@@ -1,9 +1,8 @@
-from handmade import row, suite
-
 from benchbench.reporting.cost_summary import cost_summary_table
 from benchbench.reporting.sharpness import sharpness_table
 from benchbench.reporting.table import Table
 from benchbench.values import Cost, Heading, Row
+from tests.helpers.synthetic_rows import row, suite
 
 
 def texts(table: Table, method: str) -> list[str]:

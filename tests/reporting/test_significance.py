@@ -1,7 +1,6 @@
 import re
 
 import pytest
-from handmade import row, rows, suite
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ttest_rel
@@ -9,6 +8,7 @@ from scipy.stats import ttest_rel
 from benchbench.reporting import tables, to_csv, to_html, to_latex, to_markdown, to_terminal
 from benchbench.reporting.accuracy import accuracy_table
 from benchbench.reporting.table import Table
+from tests.helpers.synthetic_rows import row, rows, suite
 
 SEEDS = (0, 1, 2, 3, 4, 5)
 BEST = (0.950, 0.951, 0.949, 0.952, 0.948, 0.950)

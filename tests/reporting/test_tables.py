@@ -2,10 +2,10 @@ import subprocess
 import sys
 
 import pytest
-from handmade import PAPER, row, suite
 
 from benchbench.problems import BadInputError
 from benchbench.reporting import BUILDERS, tables
+from tests.helpers.synthetic_rows import PAPER, row, suite
 
 
 def test_a_suite_gets_the_tables_that_it_names_in_its_order():

@@ -1,7 +1,6 @@
 import re
 
 import pytest
-from handmade import PAPER, row, rows, suite
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -9,6 +8,7 @@ from rich.cells import cell_len
 from benchbench.reporting import tables, to_terminal
 from benchbench.reporting.accuracy import accuracy_table
 from benchbench.reporting.table import Cell, Column, Figure, Table, TableRow
+from tests.helpers.synthetic_rows import PAPER, row, rows, suite
 
 SIX = ("cifar10-resnet20", "cifar10-resnet32", "cifar100-resnet32", "cifar100-wrn", "in-resnet50", "in-vit-s")
 SMALL = Table(

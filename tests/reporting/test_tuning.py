@@ -1,10 +1,9 @@
 """The cost of tuning, and rows whose settings were chosen on test data."""
 
-from handmade import row, spec
-
 from benchbench.reporting import tables, to_latex, to_markdown
 from benchbench.reporting.tuning import not_ranked
 from benchbench.values import Budget, Method, Spent, Suite, Tuned
+from tests.helpers.synthetic_rows import row, spec
 
 TUNED = Tuned(
     budget=Budget(gc=1600, unit="flops"), trials=Spent(runs=16, gc=1590.5, unit="flops", seconds=20.25), broken=2,

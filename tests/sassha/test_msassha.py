@@ -11,9 +11,9 @@ import torch
 from benchbench.optim.ledger import Ledger
 from benchbench.optim.objective import Objective
 from sassha import MSASSHA
-from tests import cases
 from tests.accelerator import current_device, every_device, tolerance
-from tests.cases import Case, Oracle, assert_same_path
+from tests.helpers import model_cases
+from tests.helpers.model_cases import Case, Oracle, assert_same_path
 from tests.sassha.test_sassha import signs
 
 pytestmark = every_device
@@ -61,7 +61,7 @@ def reference(
     return path
 
 
-@pytest.mark.parametrize("name", cases.NAMES)
+@pytest.mark.parametrize("name", model_cases.NAMES)
 @pytest.mark.parametrize(
     "hyperparameters",
     [
@@ -70,7 +70,7 @@ def reference(
     ],
 )
 def test_makes_the_steps_of_the_released_order(name: str, hyperparameters: dict[str, Any]) -> None:
-    case = cases.build(name)
+    case = model_cases.build(name)
     expected = reference(case, **hyperparameters)
     used = case.used()
     optimizer = MSASSHA(case.model.parameters(), **hyperparameters)
@@ -81,7 +81,7 @@ def test_makes_the_steps_of_the_released_order(name: str, hyperparameters: dict[
 
 
 def test_costs_one_gradient_per_step() -> None:
-    case = cases.build("mlp")
+    case = model_cases.build("mlp")
     optimizer = MSASSHA(case.model.parameters(), lazy_hessian=4)
     ledger = Ledger()
     for t in range(1, 11):
@@ -91,7 +91,7 @@ def test_costs_one_gradient_per_step() -> None:
 
 def test_looks_ahead_along_the_descent() -> None:
     """From the second step on the loss is evaluated at x - rho m / ||m||, and the weights come back."""
-    case = cases.build("mlp")
+    case = model_cases.build("mlp")
     optimizer = MSASSHA(case.model.parameters(), lr=0.0, rho=0.3)
     before = [p.detach().clone() for p in case.parameters()]
     optimizer.step(case.loss())

@@ -13,9 +13,9 @@ from benchbench.optim.hutchinson import rademacher
 from benchbench.optim.ledger import Ledger
 from benchbench.optim.objective import Objective
 from sassha import SASSHA
-from tests import cases
 from tests.accelerator import current_device, every_device, needs, tolerance
-from tests.cases import Case, Oracle, assert_same_path
+from tests.helpers import model_cases
+from tests.helpers.model_cases import Case, Oracle, assert_same_path
 
 pytestmark = every_device
 
@@ -100,7 +100,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", cases.NAMES)
+@pytest.mark.parametrize("name", model_cases.NAMES)
 @pytest.mark.parametrize("configuration", ["default", "paper"])
 def test_follows_algorithm_1(name: str, configuration: str) -> None:
     check_path(name, CONFIGURATIONS[configuration])
@@ -112,7 +112,7 @@ def test_follows_the_formula_of_every_switch(configuration: str) -> None:
 
 
 def check_path(name: str, hyperparameters: dict[str, Any]) -> None:
-    case = cases.build(name)
+    case = model_cases.build(name)
     expected = reference(case, **hyperparameters)
     used = case.used()
     optimizer = SASSHA(case.model.parameters(), **hyperparameters)
@@ -122,7 +122,7 @@ def check_path(name: str, hyperparameters: dict[str, Any]) -> None:
 
 
 def test_schedules_of_the_groups_take_effect() -> None:
-    case = cases.build("mlp")
+    case = model_cases.build("mlp")
 
     def lr(t: int) -> float:
         return 0.05 / t
@@ -140,7 +140,7 @@ def test_schedules_of_the_groups_take_effect() -> None:
 
 @pytest.mark.parametrize("k", [1, 2, 10])
 def test_asks_for_a_hessian_at_t_1_and_every_k_steps(k: int) -> None:
-    case = cases.build("mlp")
+    case = model_cases.build("mlp")
     optimizer = SASSHA(case.model.parameters(), lazy_hessian=k, n_samples=2)
     ledger = Ledger()
     asked = []
@@ -182,7 +182,7 @@ def test_the_perturbed_point_does_not_mix_weights_and_activations() -> None:
 
 
 def test_weights_come_back_to_the_last_bit() -> None:
-    case = cases.build("mlp")
+    case = model_cases.build("mlp")
     before = [p.detach().clone() for p in case.parameters()]
     optimizer = SASSHA(case.model.parameters(), lr=0.0, rho=1 / 3)
     seen = []
@@ -198,7 +198,7 @@ def test_weights_come_back_to_the_last_bit() -> None:
 
 
 def test_weights_come_back_when_the_closure_fails() -> None:
-    case = cases.build("mlp")
+    case = model_cases.build("mlp")
     before = [p.detach().clone() for p in case.parameters()]
     calls = []
 
@@ -214,13 +214,13 @@ def test_weights_come_back_when_the_closure_fails() -> None:
 
 
 def test_returns_the_loss_before_the_step() -> None:
-    case = cases.build("mlp")
+    case = model_cases.build("mlp")
     expected = case.loss()().item()
     assert SASSHA(case.model.parameters()).step(case.loss()).item() == expected
 
 
 def test_a_second_order_graph_is_built_on_hessian_steps_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    case = cases.build("mlp")
+    case = model_cases.build("mlp")
     optimizer = SASSHA(case.model.parameters(), lazy_hessian=5)
     with_graph = []
     engine = torch.autograd._engine_run_backward

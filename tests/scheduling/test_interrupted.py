@@ -16,7 +16,18 @@ import pytest
 from benchbench import api
 from benchbench.scheduling.runner import Event
 from tests.conftest import benchbench, wait_for
-from tests.lines import SLOW, SUITE, histories, kill_midway, kinds, processes, results, run_inline, start, tracked
+from tests.helpers.line_suite import (
+    SLOW,
+    SUITE,
+    histories,
+    kill_midway,
+    kinds,
+    processes,
+    results,
+    run_inline,
+    start,
+    tracked,
+)
 
 
 @pytest.fixture

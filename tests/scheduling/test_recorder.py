@@ -23,9 +23,9 @@ from benchbench.scheduling.recorder import TrackingLostError
 from benchbench.tracking import Tracker, TrackingError, without_passwords
 from benchbench.tracking.entities import stored_name
 from benchbench.values import RunResult
-from tests import servers
 from tests.conftest import STUBS, benchbench, wait_for
-from tests.lines import SLOW, SUITE, histories, kinds, run_inline, tracked
+from tests.helpers import servers
+from tests.helpers.line_suite import SLOW, SUITE, histories, kinds, run_inline, tracked
 from tests.tracking.commands import SPEC, Command, active
 from tests.tracking.test_names import VALUES
 

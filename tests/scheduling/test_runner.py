@@ -13,7 +13,7 @@ from benchbench.runs.folder import RunFolder
 from benchbench.scheduling.runner import Event
 from benchbench.values import Memory, Row
 from tests.conftest import STUBS
-from tests.lines import SUITE, kinds, mlflow_client, run_inline, tracked
+from tests.helpers.line_suite import SUITE, kinds, mlflow_client, run_inline, tracked
 
 
 def numbers(rows: list[Row]) -> list[Any]:

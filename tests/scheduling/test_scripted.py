@@ -14,7 +14,7 @@ from benchbench.scheduling import recorder
 from benchbench.scheduling.runner import ATTEMPTS, Event, Runner
 from benchbench.tracking import Tracker, TrackingError
 from benchbench.values import Cost, EpochRecord, RunResult
-from tests.lines import kinds, mlflow_client, tracked
+from tests.helpers.line_suite import kinds, mlflow_client, tracked
 from tests.tracking.commands import SPEC, SUITE, result_of
 
 Act = Callable[[Job], RunResult | None]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.suite.small import Write
+from tests.suite.smallest_suite import Write
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from benchbench import suite as suites
 from benchbench.problems import BadInputError
-from tests.suite.small import SMALL, Write, problems
+from tests.suite.smallest_suite import SMALL, Write, problems
 
 
 def test_values_can_be_set(write: Write) -> None:

@@ -13,7 +13,7 @@ from benchbench import suite as suites
 from benchbench.cli import app
 from benchbench.problems import BadInputError
 from benchbench.values import Component, Space
-from tests.reporting import handmade
+from tests.helpers import synthetic_rows as synthetic
 
 EVIL = """\
 from pathlib import Path
@@ -87,7 +87,7 @@ def write(place: Path, workload: str = "digits-mlp", optimizer: str = "sgd", **p
 @pytest.mark.parametrize("where", ["optimizer", "workload", "parameter", "nested", "list", "choice"])
 def test_other_code_is_refused_wherever_it_is_named(number: int, where: str, place: Path) -> None:
     target = evil_targets(place)[number]
-    suite = handmade.suite({"SGD": "First-order"}, seeds=(0,))
+    suite = synthetic.suite({"SGD": "First-order"}, seeds=(0,))
     [spec] = suite.specs
     optimizer = spec.optimizer
     if where in ("optimizer", "workload"):
@@ -110,10 +110,10 @@ def test_other_code_is_refused_wherever_it_is_named(number: int, where: str, pla
 
 
 def test_nothing_outside_of_the_folder_is_even_read(place: Path) -> None:
-    [spec] = handmade.suite({"SGD": "First-order"}, seeds=(0,)).specs
+    [spec] = synthetic.suite({"SGD": "First-order"}, seeds=(0,)).specs
     for target in ("../missing.py:Opt", "/nowhere/missing.py:Opt", "linked/missing.py:Opt"):
         outside = spec.model_copy(update={"optimizer": Component(target=target)})
-        suite = handmade.suite({"SGD": "First-order"}, seeds=(0,)).model_copy(update={"specs": (outside,)})
+        suite = synthetic.suite({"SGD": "First-order"}, seeds=(0,)).model_copy(update={"specs": (outside,)})
         with pytest.raises(BadInputError, match="leads out of"):
             suites.confined(suite, place)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from benchbench import suite as suites
 from benchbench.problems import BadInputError
 from benchbench.values import Suite
-from tests.suite.small import SMALL, Write, problems
+from tests.suite.smallest_suite import SMALL, Write, problems
 
 
 @pytest.mark.parametrize(

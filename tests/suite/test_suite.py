@@ -12,7 +12,7 @@ import pytest
 from benchbench import suite as suites
 from benchbench.problems import BadInputError
 from benchbench.values import Execution, Linear, MultiStep, RunSpec, Suite
-from tests.suite.small import SMALL, Write, problems
+from tests.suite.smallest_suite import SMALL, Write, problems
 
 
 def one(suite: Suite, method: str, workload: str = "w") -> RunSpec:

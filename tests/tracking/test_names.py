@@ -16,7 +16,7 @@ from benchbench import api
 from benchbench.tracking import Tracker
 from benchbench.tracking.entities import LONGEST_TEXT, result_tags, stored_name, text
 from benchbench.values import Cost, DiagnosticRecord, EpochRecord, RunSpec
-from tests.lines import run_inline, tracked
+from tests.helpers.line_suite import run_inline, tracked
 from tests.tracking.commands import SPEC, Command, active, result_of
 
 NAMES = [

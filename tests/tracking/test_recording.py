@@ -15,8 +15,8 @@ from benchbench.scheduling.recorder import Recorder, TrackingLostError
 from benchbench.tracking import TrackingError
 from benchbench.tracking.errors import Fault
 from benchbench.values import RunResult, RunSpec
-from tests.lines import SUITE as LINES
-from tests.lines import kinds, mlflow_client, run_inline, tracked
+from tests.helpers.line_suite import SUITE as LINES
+from tests.helpers.line_suite import kinds, mlflow_client, run_inline, tracked
 from tests.tracking.commands import SPEC, SUITE, Command, active, result_of
 
 

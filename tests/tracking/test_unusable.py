@@ -26,7 +26,7 @@ from benchbench.runs.folder import RunFolder
 from benchbench.tracking import Store, Tracker, TrackingError
 from benchbench.tracking.errors import Fault, fault_of
 from tests.conftest import benchbench
-from tests.lines import SUITE, kinds, mlflow_client, run_inline, tracked
+from tests.helpers.line_suite import SUITE, kinds, mlflow_client, run_inline, tracked
 from tests.tracking.commands import SUITE as LINES
 
 SMALL = SUITE.replace("[0, 1]", "[0]")

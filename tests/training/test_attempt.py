@@ -125,7 +125,7 @@ def test_the_end_of_a_run_leaves_weights_and_no_checkpoint(tmp_path: Path) -> No
     # The weights are those that the optimizer recommends, at the end and not at the best epoch.
     from benchbench.workloads import Setup
     from benchbench.workloads.streams import Streams
-    from tests.stubs import build_regularised
+    from tests.helpers.stub_plugins import build_regularised
 
     task = build_regularised(Setup(current_device(), 8, Streams(0)))
     task.model.load_state_dict(load_tensors(folder.weights_file))

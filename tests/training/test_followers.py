@@ -21,8 +21,8 @@ from benchbench.training.rank_workers import rank_workers
 from benchbench.training.trainer import run, run_in_folder
 from benchbench.values import Component, EpochRecord, Execution, Plateau, RunResult, RunSpec
 from benchbench.workloads import DATA
-from tests import ranked
 from tests.engines.conftest import execute
+from tests.helpers import rank_training
 
 CPU = torch.device("cpu")
 
@@ -51,14 +51,14 @@ def test_a_run_with_ranks_gives_the_numbers_of_one_process() -> None:
 
 def test_a_dead_rank_ends_the_run(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    result = run_in_folder(spec(f"{ranked.__file__}:deadly"), CPU, folder)
+    result = run_in_folder(spec(f"{rank_training.__file__}:deadly"), CPU, folder)
     assert (result.outcome, result.message) == ("crashed", "the process of another rank has ended; see the log")
 
 
 def executed(name: str, place: Path, **parameters: Any) -> RunResult:
     """Return how a run of a workload of `ranked` ends in a process of its own."""
     engine = LocalEngine(cpu_slots(1, cores=1))
-    workload = Component(target=f"{ranked.__file__}:{name}", parameters=parameters)
+    workload = Component(target=f"{rank_training.__file__}:{name}", parameters=parameters)
     chosen = spec("").model_copy(update={"workload": workload})
     try:
         [result] = execute(engine, [Job(chosen, RunFolder(place / "runs/run"), DATA)], seconds=60).values()
@@ -70,7 +70,7 @@ def executed(name: str, place: Path, **parameters: Any) -> RunResult:
 @pytest.mark.slow
 def test_every_rank_can_have_processes_that_load_its_data(tmp_path: Path) -> None:
     result = executed("loading", tmp_path)
-    assert (result.outcome, result.cost.steps) == ("finished", 2 * len(ranked.SIZES)), result.message
+    assert (result.outcome, result.cost.steps) == ("finished", 2 * len(rank_training.SIZES)), result.message
 
 
 @pytest.mark.slow
@@ -113,7 +113,7 @@ def test_a_rank_that_cannot_be_set_up_ends_the_run(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_ranks_take_up_a_run_where_it_stopped(tmp_path: Path) -> None:
     plateau = {"lr": Plateau(name="plateau", gamma=0.5, patience=0)}
-    of_three = spec(f"{ranked.__file__}:mlp", epochs=3, schedule=plateau)
+    of_three = spec(f"{rank_training.__file__}:mlp", epochs=3, schedule=plateau)
     undisturbed: list[EpochRecord] = []
     run(of_three, CPU, undisturbed.append)
 

@@ -16,9 +16,9 @@ from typer.testing import CliRunner, Result
 from benchbench.cli import app
 from benchbench.runs.folder import RunFolder
 from benchbench.training.trainer import run_in_folder
-from tests import sharp
+from tests.helpers import sharpness_workloads
 
-SHARP = Path(sharp.__file__)
+SHARP = Path(sharpness_workloads.__file__)
 SUITE = f"""
 name: sharp
 seeds: [0]
@@ -65,7 +65,7 @@ def tracked() -> list[Any]:
 def dense(folder: RunFolder) -> tuple[torch.Tensor, torch.Tensor]:
     """Return loss and Hessian of the small workload's solution in float64, from its weights alone."""
     state = {name: value.double() for name, value in torch.load(folder.weights_file).items()}
-    train = sharp.splits()["train"]
+    train = sharpness_workloads.splits()["train"]
 
     def loss(x: torch.Tensor) -> torch.Tensor:
         return F.cross_entropy(train.inputs.double() @ x[:6].view(2, 3).T + x[6:], train.labels)
@@ -205,7 +205,7 @@ def test_batch_norm_has_the_mode_that_is_asked_for_and_dropout_is_off(workplace:
         assert value.surface.batch_norm == mode
         losses[mode] = value.differences.loss
     state = torch.load(only_folder().weights_file)
-    train = sharp.splits()["train"]
+    train = sharpness_workloads.splits()["train"]
     x = (train.inputs.double() - state["0.running_mean"]) / (state["0.running_var"].double() + 1e-5).sqrt()
     x = x * state["0.weight"].double() + state["0.bias"].double()
     expected = F.cross_entropy(x @ state["2.weight"].double().T + state["2.bias"].double(), train.labels)

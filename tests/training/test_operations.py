@@ -17,10 +17,10 @@ from tests.conftest import STUBS
 from tests.training.test_trainer import CLOCKS
 
 CPU = torch.device("cpu")
-METERED = STUBS.with_name("metered.py")
+KNOWN_COST = STUBS.with_name("workloads_of_known_cost.py")
 
 
-def spec(optimizer: str, workload: str = f"{METERED}:conv", **parameters: Any) -> RunSpec:
+def spec(optimizer: str, workload: str = f"{KNOWN_COST}:conv", **parameters: Any) -> RunSpec:
     changes = {name: parameters.pop(name) for name in ("measure", "create_graph", "execution") if name in parameters}
     settings = parameters.pop("workload_parameters", {})
     return RunSpec(
@@ -53,7 +53,7 @@ def spec(optimizer: str, workload: str = f"{METERED}:conv", **parameters: Any) -
 def test_steps_are_worth_what_they_are_on_paper(
     workload: str, optimizer: str, parameters: dict[str, Any], hessian: bool, expected: float
 ) -> None:
-    chosen = spec(optimizer, f"{METERED}:{workload}", **parameters)
+    chosen = spec(optimizer, f"{KNOWN_COST}:{workload}", **parameters)
     found = gradient_equivalents(chosen, CPU, hessian=hessian)
     assert found.unmetered == ""
     assert found.gc == pytest.approx(expected, abs=0.02)
@@ -69,7 +69,7 @@ def test_a_batch_in_parts_costs_what_the_whole_does(optimizer: str, hessian: boo
 @pytest.mark.parametrize("workload", ["conv", "attention"])
 def test_every_product_costs_as_much_as_the_first(workload: str) -> None:
     """Its price is 2 GC, a little more with attention: its second derivative takes 20 products where 18 are 3 GC."""
-    target = f"{METERED}:{workload}"
+    target = f"{KNOWN_COST}:{workload}"
     one, two = (
         gradient_equivalents(spec("adahessian", target, n_samples=samples), CPU, hessian=True).gc for samples in (1, 2)
     )
@@ -92,7 +92,7 @@ def test_an_operation_without_a_formula_is_named() -> None:
 
 
 def test_a_model_without_a_formula_is_not_measured_in_itself() -> None:
-    found = gradient_equivalents(spec("sgd", f"{METERED}:recurrent"), CPU, hessian=False)
+    found = gradient_equivalents(spec("sgd", f"{KNOWN_COST}:recurrent"), CPU, hessian=False)
     assert found.gc is None
     assert found.unmetered.startswith("no formula for ")
     assert "rest" not in found.unmetered

@@ -20,8 +20,8 @@ from benchbench.training.steps import Training
 from benchbench.training.trainer import run
 from benchbench.values import Component, Execution, RunSpec
 from benchbench.workloads import DATA
-from tests import cases
 from tests.accelerator import current_device, every_device, tolerance
+from tests.helpers import model_cases
 
 CPU = torch.device("cpu")
 
@@ -66,7 +66,7 @@ def norm(tensors: list[Tensor]) -> float:
 @pytest.mark.parametrize("second_order", [False, True])
 @pytest.mark.parametrize("name", ["mlp", "frozen_and_unused"])
 def test_gradients_are_scaled_down_and_products_are_not(second_order: bool, name: str) -> None:
-    case = cases.build(name)
+    case = model_cases.build(name)
 
     def evaluated(clip_norm: float | None) -> tuple[list[Tensor | None], list[list[Tensor]]]:
         objective = Objective(case.loss(), case.parameters(), clip_norm=clip_norm)
@@ -86,7 +86,7 @@ def test_gradients_are_scaled_down_and_products_are_not(second_order: bool, name
 
 @every_device
 def test_a_clipped_gradient_keeps_the_derivative_of_the_gradient() -> None:
-    case, ledger = cases.build("mlp"), Ledger()
+    case, ledger = model_cases.build("mlp"), Ledger()
     objective = Objective(case.loss(), case.parameters(), create_graph=True, clip_norm=0.01, ledger=ledger)
     objective()
     found = [p.grad for p in objective.parameters if p.grad is not None]

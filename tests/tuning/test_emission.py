@@ -12,7 +12,7 @@ from benchbench import suite as suites
 from benchbench.suite import yaml_source
 from benchbench.tuning.tuner import studies
 from benchbench.tuning.writer import as_text, tuned_suite
-from tests.tuning.searching import result, search
+from tests.tuning.simulated_search import result, search
 
 SUITE = """
 name: lines

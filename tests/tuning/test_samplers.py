@@ -11,7 +11,7 @@ import pytest
 from benchbench.tuning import samplers
 from benchbench.tuning.samplers import propose
 from benchbench.values import Space, Tuning
-from tests.tuning.searching import result, search, study
+from tests.tuning.simulated_search import result, search, study
 
 SPACE = {"lr": {"log_uniform": [1e-4, 1]}, "beta": {"uniform": [0, 1]}}
 BEST = (0.03, 0.7)

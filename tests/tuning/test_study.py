@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchbench.tuning.study import status_of
-from tests.tuning.searching import METRIC, result, search, study
+from tests.tuning.simulated_search import METRIC, result, search, study
 
 SPACE = {"lr": {"uniform": [0, 1]}}
 

@@ -20,8 +20,8 @@ from benchbench.optim.execution.parts import Part, divide, size
 from benchbench.optim.ledger import Ledger
 from benchbench.optim.objective import Objective
 from sassha import SASSHA
-from tests import cases
 from tests.accelerator import current_device, every_device, tolerance
+from tests.helpers import model_cases
 
 pytestmark = every_device
 
@@ -29,8 +29,8 @@ UNEQUAL = 3
 """Parts of the batches of eight examples below."""
 
 
-def in_parts(case: cases.Case, step: int, parts: int) -> list[Part]:
-    def part(batch: cases.Batch) -> Part:
+def in_parts(case: model_cases.Case, step: int, parts: int) -> list[Part]:
+    def part(batch: model_cases.Batch) -> Part:
         return Part(lambda: F.cross_entropy(case.model(batch[0]), batch[1]), weight=size(batch) / size(whole))
 
     whole = case.batches[step % len(case.batches)]
@@ -65,7 +65,7 @@ METHODS: dict[str, Any] = {
 @pytest.mark.parametrize("name", ["mlp", "attention", "frozen_and_unused"])
 def test_parts_make_the_steps_of_the_whole_batch(method: str, name: str) -> None:
     def train(parts: int) -> tuple[list[Tensor], list[float], Ledger]:
-        case, ledger = cases.build(name), Ledger()
+        case, ledger = model_cases.build(name), Ledger()
         optimizer = METHODS[method](case.parameters())
         losses = []
         for step in range(4):
@@ -91,7 +91,7 @@ def test_parts_make_the_steps_of_the_whole_batch(method: str, name: str) -> None
 
 @pytest.mark.parametrize("first", ["call", "with_hvp"])
 def test_statistics_move_with_every_part_of_the_first_evaluation(first: str) -> None:
-    case = cases.build("conv_bn")
+    case = model_cases.build("conv_bn")
     norm: Any = case.model[1]
     objective = Objective(in_parts(case, 0, UNEQUAL), case.parameters())
     vectors = [[torch.ones_like(p) for p in objective.parameters]]

@@ -13,9 +13,9 @@ from torch.nn import functional as F
 
 from benchbench.optim.execution.precision import LossScaler
 from benchbench.optim.objective import Objective
-from tests import cases
 from tests.conftest import REPOSITORY
-from tests.factories import FACTORIES, every_optimizer
+from tests.helpers import model_cases
+from tests.helpers.optimizers import FACTORIES, every_optimizer
 from tests.optim.second_order import test_functions as functions
 from tests.optim.second_order.cuda_contracts import COMPOSED, RULES, CudaContracts
 
@@ -47,7 +47,7 @@ def test_functions_keep_the_contracts(name: str, for_gpus: bool, monkeypatch: py
 @every_optimizer
 def test_optimizers_keep_the_contracts(name: str, case_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchbench.optim.second_order.batch_norm._SecondDerivative._is_on_cpu", False)
-    case = cases.build(case_name)
+    case = model_cases.build(case_name)
     optimizer = FACTORIES[name](case.model.parameters(), lr=0.01)
     with CudaContracts() as contracts:
         for step in range(4):

@@ -13,9 +13,9 @@ from torch.nn import functional as F
 
 from benchbench.optim.ledger import Ledger, graph_behind
 from benchbench.optim.objective import Objective
-from tests import cases
 from tests.accelerator import current_device, every_device, needs, tolerance
-from tests.cases import Attention, Case, dense_hessian, flat, to_array
+from tests.helpers import model_cases
+from tests.helpers.model_cases import Attention, Case, dense_hessian, flat, to_array
 from tests.optim.second_order.test_routing import hvp
 
 pytestmark = every_device
@@ -56,7 +56,7 @@ def residual() -> Case:
 
 MODELS: dict[str, Callable[[], Case]] = {
     "residual": residual,
-    **{name: lambda name=name: cases.build(name) for name in cases.NAMES},  # type: ignore[misc]
+    **{name: lambda name=name: model_cases.build(name) for name in model_cases.NAMES},  # type: ignore[misc]
 }
 every_model = pytest.mark.parametrize("name", MODELS)
 
@@ -98,7 +98,7 @@ def second_order_nodes(case: Case) -> set[str]:
 
 
 def test_no_slow_formula_is_left_in_the_graph() -> None:
-    names = second_order_nodes(residual()) | second_order_nodes(cases.build("attention"))
+    names = second_order_nodes(residual()) | second_order_nodes(model_cases.build("attention"))
     assert {"_ConvolutionBackwardBackward", "_BatchNormBackwardBackward", "_AttentionBackwardBackward"} <= names
     slow = ("Convolution", "NativeBatchNorm", "NativeLayerNorm", "Softmax", "Addmm", "GeluBackwardB", "Threshold")
     assert not [name for name in names if name.startswith(slow) and name != "ThresholdBackwardBackward0"]
@@ -122,5 +122,5 @@ def test_a_strangers_products_are_still_counted_as_such(name: str, way: str) -> 
 
 def test_attention_block_is_the_one_that_is_routed() -> None:
     """The case table's transformer uses the function that has a route, so the tests above mean something."""
-    assert "_AttentionBackwardBackward" in second_order_nodes(cases.build("attention"))
-    assert isinstance(cases.build("attention").model, Attention)
+    assert "_AttentionBackwardBackward" in second_order_nodes(model_cases.build("attention"))
+    assert isinstance(model_cases.build("attention").model, Attention)

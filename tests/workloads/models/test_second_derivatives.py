@@ -11,7 +11,7 @@ from torch import nn
 
 from benchbench.workloads import models
 from tests.accelerator import current_device, every_device, needs, tolerance
-from tests.cases import Case, dense_hessian, flat, to_array
+from tests.helpers.model_cases import Case, dense_hessian, flat, to_array
 from tests.optim.second_order.test_models import second_order_nodes
 from tests.optim.second_order.test_routing import hvp
 

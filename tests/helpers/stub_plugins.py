@@ -1,4 +1,4 @@
-"""Optimizers and workloads that misbehave, for tests; suites name them as `tests/stubs.py:attribute`."""
+"""Optimizers and workloads that misbehave, for tests, named in suites as `FILE:attribute`."""
 
 from __future__ import annotations
 

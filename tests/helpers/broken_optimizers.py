@@ -1,4 +1,4 @@
-"""Optimizers that each break one promise of the harness; tests name them as `tests/breakers.py:attribute`."""
+"""Optimizers that each break one promise of the harness, named in suites as `FILE:attribute`."""
 
 from __future__ import annotations
 

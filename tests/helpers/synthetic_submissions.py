@@ -5,7 +5,7 @@ from benchbench.leaderboard.merge import merge
 from benchbench.leaderboard.submission import StoredRun, Submission
 from benchbench.reporting.profile import Scores
 from benchbench.values import Cost, EpochRecord, RunResult, RunSpec
-from tests.reporting import handmade
+from tests.helpers import synthetic_rows as synthetic
 
 
 def stored(
@@ -52,7 +52,7 @@ def submission(
     spread: float = 0.001,
 ) -> Submission:
     """Finished runs of methods with the given accuracies, which vary a little with the seed."""
-    suite = handmade.suite(dict.fromkeys(levels, "Some"), workloads, tuple(range(seeds)))
+    suite = synthetic.suite(dict.fromkeys(levels, "Some"), workloads, tuple(range(seeds)))
     runs = {}
     for spec in suite.specs:
         noise = spread * ((spec.seed * 7 + len(spec.method) * 3) % 5 - 2)

@@ -1,4 +1,4 @@
-"""Workloads that misbehave towards their machine; suites name them as `tests/faults/misbehaving.py:attribute`."""
+"""Workloads that misbehave towards their machine, named in suites as `FILE:attribute`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from benchbench.workloads import Setup, Workload
-from tests.stubs import LineTask
+from tests.helpers.stub_plugins import LineTask
 
 
 class Vanishing(LineTask):

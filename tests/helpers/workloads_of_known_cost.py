@@ -1,4 +1,4 @@
-"""Workloads whose cost is known on paper; suites name them as `tests/metered.py:attribute`.
+"""Workloads whose cost is known on paper, named in suites as `FILE:attribute`.
 
 They are so wide that the input layer, which needs no gradient with respect to its input, hardly counts.
 """

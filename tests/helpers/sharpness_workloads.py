@@ -1,4 +1,4 @@
-"""Workloads for tests of sharpness; suites name them as `tests/sharp.py:attribute`."""
+"""Workloads for tests of sharpness, named in suites as `FILE:attribute`."""
 
 from __future__ import annotations
 
