@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from figures import show, time_in_turns
 
+from benchbench.plugins.factories import Factories
 from benchbench.runs.checkpoint import Checkpoints
 from benchbench.training.steps import Training
 from benchbench.values import Component, RunSpec
@@ -34,7 +35,7 @@ def training_of(workload: str) -> Training:
         batch_size=128,
         seed=0,
     )
-    training = Training(spec, CPU, DATA)
+    training = Training(spec, Factories.of(spec), CPU, DATA)
     training.step(next(iter(training.task.batches(1))))
     return training
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from figures import show
 
-from benchbench.plugins import factories as registry
+from benchbench.plugins.factories import Factory
 from benchbench.runs.folder import RunFolder
 from benchbench.training.trainer import run_in_folder
 from benchbench.values import Component, MultiStep, RunSpec
@@ -50,7 +50,7 @@ def bare(spec: RunSpec) -> None:
     """Train as a script would: nothing but torch."""
     streams = Streams(spec.seed)
     torch.manual_seed(streams.seed("init"))
-    task = registry.build_workload(spec.workload, Setup(CPU, spec.batch_size, streams))
+    task = Factory("workload", spec.workload).build_task(Setup(CPU, spec.batch_size, streams))
     optimizer = torch.optim.SGD(task.model.parameters(), lr=0.05, momentum=0.9)
     scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [spec.epochs // 2])
     for epoch in range(1, spec.epochs + 1):

@@ -31,6 +31,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from benchbench.plugins.factories import Factories
 from benchbench.training.steps import Training
 from benchbench.values import RunSpec
 
@@ -386,7 +387,7 @@ def steps_of(spec: RunSpec, steps: int = 13) -> list[StepCounts]:
     """
     found = []
     with PretendCuda() as cuda:
-        training = Training(spec, torch.device("cuda"), Path("data"))
+        training = Training(spec, Factories.of(spec), torch.device("cuda"), Path("data"))
         batches = iter(training.task.batches(1))
         for _ in range(steps):
             before = training.ledger.hvps

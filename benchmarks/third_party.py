@@ -37,6 +37,7 @@ from benchbench.checks import component_problems, conformance
 from benchbench.checks.conformance import Verdict, nan
 from benchbench.checks.conformance.promises import BrokenPromiseError
 from benchbench.checks.conformance.subject import Subject
+from benchbench.plugins.factories import Factories
 from benchbench.plugins.names import describe_exception
 from benchbench.training.trainer import run
 from benchbench.values import Component, RunResult
@@ -183,7 +184,7 @@ def attempt(target: str, folder: Path) -> Attempt:
     records = []
     try:
         [spec] = benchbench.load_suite(path).specs
-        result = run(spec, torch.device("cpu"), records.append)
+        result = run(spec, Factories.of(spec), torch.device("cpu"), records.append)
     except Exception as error:  # noqa: BLE001 - that is the question
         return Attempt(target, settings, None, describe_exception(error).replace(f"{path}:1: ", ""))
     return Attempt(target, settings, result, result.message, records[0].metrics["train/loss"])

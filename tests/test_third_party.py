@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import benchbench
+from benchbench.plugins.factories import Factories
 from benchbench.problems import BadInputError
 from benchbench.training.trainer import run
 from benchbench.values import RunResult
@@ -35,7 +36,7 @@ PAGE = REPOSITORY / "docs" / "third_party.md"
 def train(write_suite: Callable[..., Path]) -> Callable[[str], RunResult]:
     def trained(method: str) -> RunResult:
         [spec] = benchbench.load_suite(write_suite(SUITE.replace("METHOD", method))).specs
-        return run(spec, torch.device("cpu"), lambda record: None)
+        return run(spec, Factories.of(spec), torch.device("cpu"), lambda record: None)
 
     return trained
 

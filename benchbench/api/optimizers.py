@@ -68,19 +68,19 @@ def check(
 
 def _kind_of(target: str) -> Kind:
     """Return what a target is: a workload or a data set where that shows, else an optimizer."""
-    from benchbench.plugins import factories as registry
+    from benchbench.plugins.names import PluginError, plugins, resolve
     from benchbench.plugins.signatures import signature_of
 
     kinds: tuple[Kind, ...] = ("optimizer", "workload", "dataset")
     if ":" not in target:
-        return next((kind for kind in kinds if target in registry.plugins(kind)), "optimizer")
+        return next((kind for kind in kinds if target in plugins(kind)), "optimizer")
     for kind in ("workload", "dataset"):
         try:
-            found = registry.resolve(kind, target)
+            found = resolve(kind, target)
             # A data set's factory has nothing that parameters could be handed to.
             if kind == "workload" or all(each.kind is Parameter.KEYWORD_ONLY for each in signature_of(found).values()):
                 return kind
-        except registry.PluginError:
+        except PluginError:
             continue
     return "optimizer"
 

@@ -127,7 +127,7 @@ def _warm_up(suite: Suite) -> None:
 
 def plugin_modules(specs: Sequence[RunSpec]) -> list[str]:
     """Return the modules of the plugins that the specs name, for engines that load them once for all runs."""
-    from benchbench.plugins.factories import module_of
+    from benchbench.plugins.names import module_of
 
     optimizers = dict.fromkeys(spec.optimizer.target for spec in specs)
     workloads = dict.fromkeys(spec.workload.target for spec in specs)

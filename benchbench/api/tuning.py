@@ -123,13 +123,14 @@ def write_matched(path: str | Path, suite: Suite, out: Path, *, overrides: Seque
     Raises:
         BadInputError: What a method takes cannot be found out, it is swept, or the file cannot be written.
     """
+    from benchbench.plugins.factories import Factory
     from benchbench.training.estimate import evaluations
     from benchbench.tuning.matching import matched_suite, price
 
     specs: dict[tuple[str, str], RunSpec] = {}
     for spec in suite.specs:
         specs.setdefault((spec.workload_label, spec.method), spec)
-    asked = {pair: evaluations(spec) for pair, spec in specs.items()}
+    asked = {pair: evaluations(Factory("optimizer", spec.optimizer), spec.create_graph) for pair, spec in specs.items()}
     problems = [suite.origin.find(method=each.label, name="sweep") for each in suite.methods if each.swept]
     found = [place.problem("a swept method has no epochs of its own: list its combinations") for place in problems]
     found += [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -16,7 +17,7 @@ from benchbench.optim import stepping
 from benchbench.optim.execution.shared_state import shared_state_kept
 from benchbench.optim.ledger import Ledger
 from benchbench.optim.objective import Objective
-from benchbench.plugins import factories as registry
+from benchbench.plugins.factories import Factory
 from benchbench.problems import Problem, nearest_name
 from benchbench.suite.validation import value_text
 from benchbench.training import coverage, diagnostics
@@ -36,8 +37,9 @@ def names_in_state(spec: RunSpec, origin: Origin) -> set[str] | None:
 
     def names() -> set[str]:
         model = _of_shapes((2, 2))
-        create_graph = registry.needs_create_graph(spec.optimizer, spec.create_graph)
-        optimizer, _ = _constructed(Subject.of_optimizer(spec, origin), model)
+        subject = Subject.of_optimizer(spec, origin)
+        create_graph = subject.factory.needs_graph(spec.create_graph)
+        optimizer, _ = _constructed(subject, model)
         assert isinstance(optimizer, torch.optim.Optimizer)
         stepping.training(optimizer)
         for _ in range(_FIRST_STEPS):
@@ -75,7 +77,7 @@ def optimizer_problems(
         message = f"{target} gives no torch.optim.Optimizer"
         return [subject.place(subject.kind).problem(message, value_text(type(optimizer).__name__))]
     found = list(_unschedulable(subject, optimizer, spec.schedule))
-    if _lacks_graph(optimizer, model, registry.needs_create_graph(spec.optimizer, spec.create_graph)):
+    if _lacks_graph(optimizer, model, subject.factory.needs_graph(spec.create_graph)):
         message = f"{target} differentiates gradients itself: set `create_graph: true`"
         found.append(subject.place(subject.kind).problem(message))
     return found
@@ -84,9 +86,9 @@ def optimizer_problems(
 def uncalled(subject: Subject, spec: RunSpec) -> list[Problem]:
     """Return which methods of an optimizer no step calls, although a training loop may be meant to."""
     model = _of_shapes((2, 2))
-    create_graph = registry.needs_create_graph(spec.optimizer, spec.create_graph)
+    create_graph = subject.factory.needs_graph(spec.create_graph)
     names = uncalled_methods(
-        lambda: registry.build_optimizer(subject.component, list(model.parameters()), seed=_SEED, model=model),
+        lambda: subject.factory.build_optimizer(list(model.parameters()), seed=_SEED, model=model),
         lambda optimizer: _step(optimizer, model, create_graph),
     )
     if not names:
@@ -103,9 +105,7 @@ def _of_shapes(*shapes: tuple[int, ...]) -> torch.nn.Module:
 
 
 def _constructed(subject: Subject, model: torch.nn.Module) -> tuple[object, str]:
-    def build(params: object) -> object:
-        return registry.build_optimizer(subject.component, params, seed=_SEED, model=model)
-
+    build = partial(subject.factory.build_optimizer, seed=_SEED, model=model)
     optimizer, text = called(lambda: build(list(model.parameters())))
     if text:
         # An optimizer that wants to be told something about each group fails on tensors in ways that explain nothing.
@@ -184,7 +184,7 @@ def workload_problems(subject: Subject, spec: RunSpec, model: torch.nn.Module) -
 def model_of(spec: RunSpec, data: Path) -> torch.nn.Module | None:
     """Return the model of a run's workload, or `None` where it cannot be set up, which the run itself reports."""
     setup = Setup(torch.device("cpu"), spec.batch_size, Streams(spec.seed), spec.protocol, data, spec.synthetic)
-    model, _ = called(lambda: registry.build_workload(spec.workload, setup).model)
+    model, _ = called(lambda: Factory("workload", spec.workload).build_task(setup).model)
     return model if isinstance(model, torch.nn.Module) else None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchbench.checks.optimizers import names_in_state
-from benchbench.plugins import factories as registry
+from benchbench.plugins.factories import Factory
 from benchbench.plugins.names import PluginError
 from benchbench.problems import Problem, nearest_name
 from benchbench.suite.validation import value_text
@@ -65,7 +65,7 @@ def _wrong_ranks(spec: RunSpec) -> str:
     if ranks * accumulate > spec.batch_size:
         return f"a batch of {spec.batch_size} examples has no {accumulate} parts for each of {ranks} ranks"
     try:
-        create_graph = registry.needs_create_graph(spec.optimizer, spec.create_graph)
+        create_graph = Factory("optimizer", spec.optimizer).needs_graph(spec.create_graph)
     except PluginError:  # reported with the optimizer itself
         return ""
     return "gradients that are summed over ranks have no graph, which `create_graph` asks for" if create_graph else ""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from inspect import Parameter
 
 from pydantic import JsonValue
 
-from benchbench.plugins import factories as registry
+from benchbench.plugins.factories import SEED, Factory, convert, is_open, named_component
 from benchbench.plugins.names import Kind, PluginError
 from benchbench.plugins.signatures import named_kind
 from benchbench.problems import Place, Problem, nearest_name
@@ -47,8 +48,17 @@ class Subject:
         Raises:
             ValueError: The parameter's value names nothing.
         """
-        component = registry.named(kind, self.given[name])
+        component = named_component(kind, self.given[name])
         return Subject(kind, component, self.origin, self.method, self.workload, name)
+
+    @cached_property
+    def factory(self) -> Factory:
+        """The component, resolved.
+
+        Raises:
+            PluginError: It cannot be found.
+        """
+        return Factory(self.kind, self.component)
 
     @property
     def given(self) -> dict[str, JsonValue]:
@@ -59,21 +69,20 @@ class Subject:
 def parameter_problems(subject: Subject) -> list[Problem]:
     """Return what is wrong with a component's target and, by its signature, with its parameters."""
     try:
-        factory = registry.resolve(subject.kind, subject.component.target)
+        factory = subject.factory
     except PluginError as error:
         # A model stands in `model`, or in `name` below it; the latter has a place only where it is written.
         where = "name" if subject.parameter else subject.kind
         return [subject.place(where).problem(error.message, nearest=error.nearest)]
-    own = _wrong_types(subject, registry.parameters(subject.kind, factory))
     try:
-        allowed = registry.parameters(subject.kind, factory, subject.given)
-    except ValueError:  # the base of a wrapper, which `own` has a problem with
-        return own
+        allowed = factory.parameters
+    except ValueError:  # the base of a wrapper, which is among its own parameters
+        return _wrong_types(subject, factory.own_parameters)
     return [*_unknown(subject, allowed), *_wrong_types(subject, allowed), *_unset(subject, allowed)]
 
 
 def _unknown(subject: Subject, allowed: Mapping[str, Parameter]) -> list[Problem]:
-    if registry.is_open(allowed):
+    if is_open(allowed):
         return []
     # A key of the suite itself that is misspelt ends up among the parameters.
     entries: dict[Kind, list[str]] = {
@@ -98,7 +107,7 @@ def _wrong_types(subject: Subject, allowed: Mapping[str, Parameter]) -> list[Pro
             if kind := named_kind(allowed[name]):
                 found += parameter_problems(subject.named(kind, name))
             else:
-                registry.convert(allowed[name], value)
+                convert(allowed[name], value)
         except PluginError as error:
             found.append(subject.place(name).problem(error.message, nearest=error.nearest))
         except ValueError as error:
@@ -115,7 +124,7 @@ def _unset(subject: Subject, allowed: Mapping[str, Parameter]) -> list[Problem]:
     return [
         subject.place().problem(f"{subject.component.target} needs the parameter {name!r}")
         for name in needed
-        if name not in subject.given and name != registry.SEED
+        if name not in subject.given and name != SEED
     ]
 
 

@@ -20,8 +20,7 @@ from benchbench.checks.optimizers import (
 from benchbench.checks.runs import diagnostics_problems, execution_problems
 from benchbench.checks.subjects import Subject, parameter_problems
 from benchbench.checks.workloads import trial_problems
-from benchbench.plugins import factories as registry
-from benchbench.plugins.names import PluginError
+from benchbench.plugins.names import PluginError, resolve
 from benchbench.problems import BadInputError, Problem, in_order
 from benchbench.values import RunSpec, Suite, canonical_json
 from benchbench.workloads import DATA
@@ -87,7 +86,7 @@ def with_synthetic_data(suite: Suite) -> Suite:
 
 def _makes_up_data(target: str) -> bool:
     try:
-        return bool(registry.resolve("workload", target).synthetic)
+        return bool(resolve("workload", target).synthetic)
     except PluginError:  # reported with the workload itself
         return False
 
@@ -188,7 +187,7 @@ def prepare(suite: Suite, data: Path) -> Iterator[str]:
     if found := [problem for subject in subjects for problem in parameter_problems(subject)]:
         raise BadInputError(in_order(found))
     for subject in subjects:
-        _, text = called(functools.partial(_workload_call, subject, "prepare", data))
+        _, text = called(functools.partial(subject.factory.call, "prepare", data))
         if text:
             raise BadInputError([subject.place().problem(f"data cannot be prepared: {text}")])
         yield subject.workload
@@ -204,20 +203,14 @@ def _unchosen(suite: Suite) -> list[Problem]:
     return []
 
 
-def _workload_call(subject: Subject, name: str, data: Path) -> object:
-    workload = registry.resolve(subject.kind, subject.component.target)
-    keywords = registry.arguments(registry.parameters(subject.kind, workload), subject.given)
-    return getattr(workload, name)(data, **keywords)
-
-
 def _synthetic_problems(subject: Subject, spec: RunSpec) -> list[Problem]:
-    if not spec.synthetic or _makes_up_data(subject.component.target):
+    if not spec.synthetic or subject.factory.code.synthetic:
         return []
     return [subject.place("synthetic").problem(f"{subject.component.target} cannot make up its data", "true")]
 
 
 def _missing_data(subject: Subject, data: Path) -> list[Problem]:
-    missing, text = called(functools.partial(_workload_call, subject, "missing", data))
+    missing, text = called(functools.partial(subject.factory.call, "missing", data))
     if text:
         return [subject.place().problem(f"cannot be checked for missing data: {text}")]
     return [subject.place().problem(str(missing))] if missing else []

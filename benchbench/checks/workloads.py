@@ -10,10 +10,9 @@ import torch
 from benchbench.checks.conformance import workloads as conformance
 from benchbench.checks.foreign_code import called
 from benchbench.checks.subjects import Subject
-from benchbench.plugins import factories as registry
-from benchbench.plugins.names import Kind, plugins
+from benchbench.plugins.names import plugins
 from benchbench.problems import Problem
-from benchbench.values import Component, RunSpec, Suite
+from benchbench.values import RunSpec, Suite
 from benchbench.workloads import Setup
 from benchbench.workloads.streams import Streams
 
@@ -35,15 +34,15 @@ def trial_problems(suite: Suite, data: Path) -> list[Problem]:
     found: list[Problem] = []
     tried: dict[str, set[str]] = {}
     for spec in suite.specs:
-        if not registry.resolve("workload", spec.workload.target).trial:
+        subject = Subject("workload", spec.workload, suite.origin, spec.method, spec.workload_label)
+        if not subject.factory.code.trial:
             continue
         known, sizes = tried.setdefault(spec.workload_label, set()), _sizes(spec)
         if sizes in known:
             continue
-        only_sizes = bool(known) or _is_ours(spec.workload)
+        only_sizes = bool(known) or _is_ours(subject)
         known.add(sizes)
-        subject = Subject("workload", spec.workload, suite.origin, spec.method, spec.workload_label)
-        examples = _examples(spec, data)
+        examples = _examples(subject, spec, data)
         if spec.execution.drop_last and examples is not None and examples < spec.batch_size:
             message = f"{examples} training examples make no batch of {spec.batch_size}"
             found.append(subject.place("drop_last").problem(message, "true"))
@@ -73,33 +72,14 @@ def _broken(subject: Subject, spec: RunSpec, data: Path, *, only_sizes: bool) ->
             yield place.problem(f"{spec.workload.target}: {verdict.reason}{remedy}")
 
 
-def _is_ours(component: Component) -> bool:
+def _is_ours(subject: Subject) -> bool:
     """Return whether a workload, and all that it names, come with benchbench."""
-    kinds: tuple[Kind, ...] = ("model", "dataset")
-    named = [(kind, _named(component.parameters[kind])) for kind in kinds if kind in component.parameters]
-    return _owner("workload", component.target) == _OURS and all(
-        _owner(kind, name) == _OURS for kind, name in named if name
-    )
+    found = [plugins(kind).get(name) for kind, name in subject.factory.plugins()]
+    return all(plugin is not None and plugin.distribution == _OURS for plugin in found)
 
 
-def _named(value: object) -> str:
-    value = value.get("name") if isinstance(value, dict) else value
-    return value if isinstance(value, str) else ""
-
-
-def _owner(kind: Kind, target: str) -> str:
-    found = plugins(kind).get(target)
-    return found.distribution if found is not None else ""
-
-
-def _examples(spec: RunSpec, data: Path) -> int | None:
+def _examples(subject: Subject, spec: RunSpec, data: Path) -> int | None:
     """Return the number of training examples where it is known without reading the data."""
     setup = Setup(torch.device("cpu"), spec.batch_size, Streams(spec.seed), spec.protocol, data, spec.synthetic)
-
-    def examples() -> object:
-        workload = registry.resolve("workload", spec.workload.target)
-        keywords = registry.arguments(registry.parameters("workload", workload), spec.workload.parameters)
-        return workload.examples(setup, **keywords)
-
-    count, _ = called(examples)
+    count, _ = called(lambda: subject.factory.call("examples", setup))
     return count if isinstance(count, int) else None

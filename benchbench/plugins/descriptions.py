@@ -7,9 +7,10 @@ import typing
 from dataclasses import dataclass
 from inspect import Parameter
 
-from benchbench.plugins.factories import parameters, type_text
+from benchbench.plugins.factories import Factory, type_text
 from benchbench.plugins.names import Kind, Plugin, PluginError, find, plugins, resolve
 from benchbench.problems import nearest_name
+from benchbench.values import Component
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,14 @@ def describe(name: str) -> Description:
     """
     kind = _kind_of(name)
     plugin = Plugin(name, kind, name, "", "") if ":" in name else find(kind, name)
-    found = resolve(kind, name)
+    factory = Factory(kind, Component(target=name))
     texts = [
-        ParameterText(each, type_text(parameter), _default_text(parameter))
-        for each, parameter in parameters(kind, found).items()
+        ParameterText(
+            each, type_text(parameter), None if parameter.default is Parameter.empty else repr(parameter.default)
+        )
+        for each, parameter in factory.parameters.items()
     ]
-    doc = inspect.getdoc(found.build if kind == "workload" else found) or ""
+    doc = inspect.getdoc(factory.code.build if kind == "workload" else factory.code) or ""
     return Description(plugin, doc, tuple(texts))
 
 
@@ -73,7 +76,3 @@ def _kind_of(name: str) -> Kind:
             return kind
     names = [each for kind in kinds for each in known[kind]]
     raise PluginError(f"unknown optimizer, workload, model or data set {name!r}", nearest_name(name, names))
-
-
-def _default_text(parameter: Parameter) -> str | None:
-    return None if parameter.default is Parameter.empty else repr(parameter.default)

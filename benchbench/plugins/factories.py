@@ -1,4 +1,4 @@
-"""From the components of a spec to optimizers and tasks, and what a suite may say about them."""
+"""Factories: components of a spec, resolved, and what a suite may say about them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import operator
 import types
 import typing
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from inspect import Parameter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError
 
 from benchbench import plugin_files
-from benchbench.plugins.names import Kind, Plugin, PluginError, module_of, plugins, resolve, status
+from benchbench.plugins.names import Kind, PluginError, resolve
 from benchbench.plugins.signatures import filled_by_harness, named_kind, signature_of, wants_optimizer
 from benchbench.processes.state import process_state_kept
-from benchbench.suite.schema import MethodEntry
-from benchbench.values import Component
+from benchbench.values import Component, RunSpec
 
 if TYPE_CHECKING:
     import torch
@@ -28,133 +28,176 @@ if TYPE_CHECKING:
     from benchbench.workloads import Setup, Task
 
 
-__all__ = ["Kind", "Plugin", "PluginError", "module_of", "plugins", "resolve", "status"]
-
 SEED = "seed"
 """The parameter through which an optimizer that draws random numbers gets the run's seed."""
 
-_KEYS = frozenset(MethodEntry.model_fields)
+# fmt: off
+METHOD_KEYS = frozenset({
+    "accumulate", "autocast", "autocast_evaluation", "batch_norm", "category", "channels_last", "clip_norm",
+    "compile", "create_graph", "cudnn_benchmark", "deterministic", "drop_last", "epochs", "leave_out", "memory",
+    "optimizer", "overrides", "ranks", "schedule", "search", "sweep", "tf32", "tuned", "tuned_on",
+})
+# fmt: on
 """Keys of a method in a suite; a parameter of such a name is written with an underscore behind it."""
 
 
-def build_optimizer(
-    component: Component, params: Any, *, seed: int, model: torch.nn.Module | None = None
-) -> torch.optim.Optimizer:
-    """Build an optimizer over `params`.
+class Factory:
+    """A component whose target is resolved: says what a suite may set, and builds.
 
     Args:
-        component: The optimizer and its hyperparameters.
-        params: What it optimizes: tensors or parameter groups. The factory gets them as a list, and those of each group
-            too, so it may walk over them as often as it likes.
-        seed: Given to a factory that has a parameter `seed`, unless the suite sets it.
-        model: Given to a factory that has a parameter annotated as `torch.nn.Module`.
-
-    Returns:
-        The optimizer.
+        kind: What it builds.
+        component: The target, and the parameters that the suite sets.
 
     Raises:
-        PluginError: Its factory cannot be found, or a file that it comes from has changed.
+        PluginError: The target cannot be found, or a file of the component has changed since the suite was read.
+
+    Attributes:
+        kind: What it builds.
+        component: The target, and the parameters that the suite sets.
+        code: What the target names: a callable or, for a workload, a `Workload`.
     """
-    _check_unchanged(component)
-    factory = resolve("optimizer", component.target)
-    allowed = parameters("optimizer", factory, component.parameters)
-    keywords = arguments(allowed, component.parameters)
-    if SEED in allowed:
-        keywords.setdefault(SEED, seed)
-    signature = signature_of(factory)
-    filled = filled_by_harness(signature)
-    keywords |= filled.keywords(_listed(params), model)
-    # In the first place the name does not matter, and need not be usable.
-    first = [keywords.pop(name) for name in list(signature)[:1] if name == filled.params]
-    with process_state_kept():
-        return factory(*first, **keywords)  # type: ignore[no-any-return]
+
+    def __init__(self, kind: Kind, component: Component) -> None:
+        _check_unchanged(component)
+        self.kind: Kind = kind
+        self.component = component
+        self.code: Any = resolve(kind, component.target)
+
+    @cached_property
+    def parameters(self) -> dict[str, Parameter]:
+        """What a suite may set, by name; annotations are evaluated as far as they can be.
+
+        One of kind `VAR_KEYWORD` means that any other name is allowed as well. A wrapper passes on the parameters of
+        the optimizer that the suite chooses. Parameters of a model without a default are not for a suite to set: the
+        workload fills them.
+
+        Raises:
+            PluginError: The base of a wrapper cannot be found.
+        """
+        if self.kind == "optimizer":
+            return _with_bases(self.own_parameters, self.component.parameters)
+        return self.own_parameters
+
+    @cached_property
+    def own_parameters(self) -> dict[str, Parameter]:
+        """What a suite may set, apart from what a wrapper passes on."""
+        if self.kind == "optimizer":
+            return _own(self.code)
+        return {
+            name: parameter
+            for name, parameter in signature_of(self.code.build if self.kind == "workload" else self.code).items()
+            if parameter.kind is Parameter.VAR_KEYWORD
+            or (
+                parameter.kind is Parameter.KEYWORD_ONLY
+                and (self.kind != "model" or parameter.default is not Parameter.empty)
+            )
+        }
+
+    @cached_property
+    def named(self) -> dict[str, Factory]:
+        """The plugins that the suite names in parameters marked with `Named`.
+
+        Raises:
+            PluginError: One of them cannot be found.
+            ValueError: A value names nothing.
+        """
+        kinds = {name: named_kind(parameter) for name, parameter in self.parameters.items()}
+        return {
+            name: Factory(kind, named_component(kind, value))
+            for name, value in self.component.parameters.items()
+            if (kind := kinds.get(name)) is not None
+        }
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the suite's values as the code wants them (see `convert`), by its own names of parameters."""
+        return {
+            self.parameters[name].name if name in self.parameters else name: self._argument(name, value)
+            for name, value in self.component.parameters.items()
+        }
+
+    def _argument(self, name: str, value: JsonValue) -> object:
+        if name in self.named:
+            return functools.partial(self.named[name].code, **self.named[name].arguments())
+        return convert(self.parameters[name], value) if name in self.parameters else value
+
+    def plugins(self) -> Iterator[tuple[Kind, str]]:
+        """Yield the kind and the target of the component and of all plugins that its parameters name."""
+        yield self.kind, self.component.target
+        for name, value in self.component.parameters.items():
+            if name in self.named:
+                yield from self.named[name].plugins()
+            elif name in self.parameters and wants_optimizer(self.parameters[name]) and isinstance(value, str):
+                yield "optimizer", value
+
+    def needs_graph(self, declared: bool | None = None) -> bool:
+        """Return whether gradients must keep their graph, because an optimizer differentiates them itself.
+
+        The suite's word (`declared`) counts first, then an attribute `create_graph` of the optimizer or, for a wrapper,
+        of the one that it wraps.
+        """
+        if declared is not None:
+            return declared
+        codes = [self.code, *_bases(self.own_parameters, self.component.parameters)]
+        return any(getattr(each, "create_graph", False) is True for each in codes)
+
+    def build_optimizer(
+        self, params: Iterable[Any], *, seed: int, model: torch.nn.Module | None = None
+    ) -> torch.optim.Optimizer:
+        """Build an optimizer over `params`.
+
+        Args:
+            params: What it optimizes: tensors or parameter groups. The code gets them as a list, and those of each
+                group too, so it may walk over them as often as it likes.
+            seed: Given to code that has a parameter `seed`, unless the suite sets it.
+            model: Given to code that has a parameter annotated as `torch.nn.Module`.
+        """
+        keywords = self.arguments()
+        if SEED in self.parameters:
+            keywords.setdefault(SEED, seed)
+        listed = [
+            {**each, "params": list(each["params"])}
+            if isinstance(each, dict) and isinstance(each.get("params"), Iterator)
+            else each
+            for each in params
+        ]
+        signature = signature_of(self.code)
+        filled = filled_by_harness(signature)
+        keywords |= filled.keywords(listed, model)
+        # In the first place the name does not matter, and need not be usable.
+        first = [keywords.pop(name) for name in list(signature)[:1] if name == filled.params]
+        with process_state_kept():
+            return self.code(*first, **keywords)  # type: ignore[no-any-return]
+
+    def build_task(self, setup: Setup) -> Task:
+        """Return a workload, set up for a run."""
+        return self.call("build", setup)  # type: ignore[no-any-return]
+
+    def call(self, method: str, subject: object) -> Any:
+        """Return what a method of a workload gives for a run's set-up or a folder of data."""
+        with process_state_kept():
+            return getattr(self.code, method)(subject, **self.arguments())
 
 
-def _listed(params: Iterable[Any]) -> list[Any]:
-    return [
-        {**each, "params": list(each["params"])}
-        if isinstance(each, dict) and isinstance(each.get("params"), Iterator)
-        else each
-        for each in params
-    ]
+class Factories(NamedTuple):
+    """The factories of a run, and whether gradients must keep their graph for its optimizer."""
 
+    workload: Factory
+    optimizer: Factory
+    create_graph: bool
 
-def build_workload(component: Component, setup: Setup) -> Task:
-    """Return a workload, set up for a run.
+    @classmethod
+    def of(cls, spec: RunSpec) -> Factories:
+        """Resolve what a spec names.
 
-    Raises:
-        PluginError: The workload cannot be found, or a file that it comes from has changed.
-    """
-    _check_unchanged(component)
-    workload = resolve("workload", component.target)
-    allowed = parameters("workload", workload)
-    with process_state_kept():
-        return workload.build(setup, **arguments(allowed, component.parameters))  # type: ignore[no-any-return]
-
-
-def _check_unchanged(component: Component) -> None:
-    """Keep a run that has waited from training with other code than the one that its key stands for.
-
-    Raises:
-        PluginError: A file that the component names, or one next to it that it imports, is not what it was.
-    """
-    if component.digest is None:
-        return
-    try:
-        now = plugin_files.digest(component.target, component.parameters)
-    except plugin_files.UnreadableError as error:
-        raise PluginError(str(error)) from None
-    if now != component.digest:
-        raise PluginError(
-            f"{component.target}: its file, or one that this imports, has changed since the suite was read: "
-            "start the command again"
-        )
-
-
-def needs_create_graph(component: Component, declared: bool | None = None) -> bool:
-    """Return whether gradients must keep their graph, because an optimizer differentiates them itself.
-
-    The suite's word (`declared`) counts first, then an attribute `create_graph` of the factory or, for a
-    wrapper, of the optimizer that it wraps.
-    """
-    if declared is not None:
-        return declared
-    factory = resolve("optimizer", component.target)
-    factories = [factory, *_bases(_own(factory), component.parameters)]
-    return any(getattr(each, "create_graph", False) is True for each in factories)
-
-
-def parameters(
-    kind: Kind,
-    factory: Any,
-    given: Mapping[str, JsonValue] | None = None,
-) -> dict[str, Parameter]:
-    """Return what a suite may set, annotations evaluated as far as they can be.
-
-    Args:
-        kind: What the factory is.
-        factory: The factory of an optimizer, a model or a data set, or a `Workload`. Parameters of a model without a
-            default are not for a suite to set: the workload fills them.
-        given: What the suite sets: a wrapper passes on the parameters of the optimizer chosen here.
-
-    Returns:
-        Parameters by name. One of kind `VAR_KEYWORD` means that any other name is allowed as well.
-
-    Raises:
-        PluginError: The base of a wrapper cannot be found.
-    """
-    if kind == "optimizer":
-        return _with_bases(_own(factory), given or {})
-    return {
-        name: parameter
-        for name, parameter in signature_of(factory.build if kind == "workload" else factory).items()
-        if parameter.kind in (Parameter.KEYWORD_ONLY, Parameter.VAR_KEYWORD)
-        and not (kind == "model" and parameter.kind is Parameter.KEYWORD_ONLY and parameter.default is Parameter.empty)
-    }
+        Raises:
+            PluginError: It cannot be found, or a file that it comes from has changed since the suite was read.
+        """
+        optimizer = Factory("optimizer", spec.optimizer)
+        return cls(Factory("workload", spec.workload), optimizer, optimizer.needs_graph(spec.create_graph))
 
 
 def convert(parameter: Parameter, value: JsonValue) -> object:
-    """Return a suite's value as its factory wants it: a list as a tuple, the name of a plugin as the plugin.
+    """Return a suite's value as its factory wants it: a list as a tuple, the name of an optimizer as its class.
 
     Types are taken strictly, but an integer may stand for a float. An annotation that cannot be used accepts
     anything.
@@ -170,8 +213,6 @@ def convert(parameter: Parameter, value: JsonValue) -> object:
         ValueError: The value has the wrong type.
         PluginError: There is no such plugin.
     """
-    if kind := named_kind(parameter):
-        return _filled(kind, named(kind, value))
     if wants_optimizer(parameter):
         if value is None or not isinstance(value, str):
             raise ValueError("must be the name of an optimizer")
@@ -189,7 +230,7 @@ def convert(parameter: Parameter, value: JsonValue) -> object:
     return value if isinstance(converted, Iterator) else converted
 
 
-def named(kind: Kind, value: JsonValue) -> Component:
+def named_component(kind: Kind, value: JsonValue) -> Component:
     """Return the plugin that a suite names in a parameter, and the parameters that it gives it.
 
     Args:
@@ -208,42 +249,12 @@ def named(kind: Kind, value: JsonValue) -> Component:
     return Component(target=name, parameters={key: each for key, each in content.items() if key != "name"})
 
 
-def plugins_named(kind: Kind, component: Component) -> Iterator[tuple[Kind, str]]:
-    """Yield the kind and the target of a component and of all plugins that its parameters name.
-
-    Raises:
-        PluginError: One of them cannot be found.
-    """
-    yield kind, component.target
-    allowed = parameters(kind, resolve(kind, component.target), component.parameters)
-    for name, value in component.parameters.items():
-        parameter = allowed.get(name)
-        if parameter is None:
-            continue
-        if of_kind := named_kind(parameter):
-            yield from plugins_named(of_kind, named(of_kind, value))
-        elif wants_optimizer(parameter) and isinstance(value, str):
-            yield "optimizer", value
-
-
-def _filled(kind: Kind, component: Component) -> Callable[..., Any]:
-    """Return the factory of a model or a data set with the suite's parameters filled in."""
-    factory = resolve(kind, component.target)
-    return functools.partial(factory, **arguments(parameters(kind, factory), component.parameters))
-
-
 def _requirement(parameter: Parameter, error: ValidationError) -> str:
     """Return what a value must be: its type or, where that is right, what else pydantic asks for."""
     [first, *others] = error.errors()
     if others or not hasattr(parameter.annotation, "__metadata__") or first["type"].endswith("_type"):
         return f"must be {type_text(parameter)}"
     return first["msg"].replace("Input should be", "must be")
-
-
-def arguments(allowed: Mapping[str, Parameter], given: Mapping[str, JsonValue]) -> dict[str, Any]:
-    """Return a suite's values as their factory wants them (see `convert`), by the factory's own names."""
-    known = {allowed[name].name: convert(allowed[name], value) for name, value in given.items() if name in allowed}
-    return known | {name: value for name, value in given.items() if name not in allowed}
 
 
 def is_open(allowed: Mapping[str, Parameter]) -> bool:
@@ -298,12 +309,31 @@ def _new_adapter(annotation: Any) -> TypeAdapter[object] | None:
             return None
 
 
+def _check_unchanged(component: Component) -> None:
+    """Keep a run that has waited from training with other code than the one that its key stands for.
+
+    Raises:
+        PluginError: A file that the component names, or one next to it that it imports, is not what it was.
+    """
+    if component.digest is None:
+        return
+    try:
+        now = plugin_files.digest(component.target, component.parameters)
+    except plugin_files.UnreadableError as error:
+        raise PluginError(str(error)) from None
+    if now != component.digest:
+        raise PluginError(
+            f"{component.target}: its file, or one that this imports, has changed since the suite was read: "
+            "start the command again"
+        )
+
+
 def _own(factory: Any) -> dict[str, Parameter]:
     """Return what a suite may set of an optimizer, apart from what a wrapper passes on."""
     signature = signature_of(factory)
     filled = filled_by_harness(signature).keywords(None, None)
     return {
-        f"{name}_" if name in _KEYS else name: parameter
+        f"{name}_" if name in METHOD_KEYS else name: parameter
         for name, parameter in signature.items()
         if name not in filled and parameter.kind not in (Parameter.POSITIONAL_ONLY, Parameter.VAR_POSITIONAL)
     }
@@ -327,5 +357,5 @@ def _with_bases(own: dict[str, Parameter], given: Mapping[str, JsonValue]) -> di
     passed_on = {name: value for name, value in given.items() if name not in own}
     allowed = {name: parameter for name, parameter in own.items() if name != "**"}
     for base in bases:
-        allowed = {**allowed, **parameters("optimizer", base, passed_on), **allowed}
+        allowed = {**allowed, **_with_bases(_own(base), passed_on), **allowed}
     return allowed

@@ -10,9 +10,9 @@ from importlib.metadata import Distribution, distribution, entry_points, package
 from pathlib import Path
 from typing import cast
 
-from benchbench.plugins.factories import plugins_named
+from benchbench.plugins.factories import Factories
 from benchbench.plugins.names import Kind, module_of
-from benchbench.values import RunResult, RunSpec
+from benchbench.values import RunResult
 
 
 class InstalledCode:
@@ -21,18 +21,15 @@ class InstalledCode:
     def __init__(self) -> None:
         self._versions: dict[tuple[Kind, str], str | None] = {}
 
-    def of_run(self, spec: RunSpec) -> dict[str, str]:
+    def of_run(self, factories: Factories) -> dict[str, str]:
         """Return the code that a run is made of: a version for each plugin that its spec names.
 
         The version is that of the plugin's distribution (`optimizer adamw` is `torch 2.14.1`). Where the module is not
         one that the distribution has installed (an editable install, a folder on the path), a hash of the sources of
         its top-level package is added, for there the version says little. Plugins in files are left out: their
         content is part of the run's key.
-
-        Raises:
-            PluginError: A plugin cannot be found.
         """
-        named = [*plugins_named("workload", spec.workload), *plugins_named("optimizer", spec.optimizer)]
+        named = [plugin for factory in (factories.workload, factories.optimizer) for plugin in factory.plugins()]
         found = {f"{kind} {name}": self._version(kind, name, "torch") for kind, name in named}
         return {plugin: version for plugin, version in found.items() if version is not None}
 

@@ -15,6 +15,7 @@ import torch
 
 from benchbench.devices import use
 from benchbench.optim.execution.ranks import Ranks
+from benchbench.plugins.factories import Factories
 from benchbench.plugins.names import describe_exception
 from benchbench.training.diagnostics import DiagnosticsRecorder
 from benchbench.training.selection import Best
@@ -109,6 +110,7 @@ class Progress:
 
     Args:
         spec: What to run.
+        factories: Those of its workload and its optimizer.
         device: Where to run it.
         data: The folder in which data sets lie.
         ranks: This process among those that share every batch; `None` if it is the only one.
@@ -130,12 +132,13 @@ class Progress:
     def __init__(
         self,
         spec: RunSpec,
+        factories: Factories,
         device: torch.device,
         data: Path,
         ranks: Ranks | None,
         note: Callable[[DiagnosticRecord], None],
     ) -> None:
-        self.training = Training(spec, device, data, ranks)
+        self.training = Training(spec, factories, device, data, ranks)
         task = self.training.task
         self.eval_split = "validation" if spec.protocol == "holdout" else "test"
         self.best = Best(

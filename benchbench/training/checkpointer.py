@@ -193,7 +193,7 @@ class Checkpointer:
             }
             path = checkpoints.save(steps, content)
             if not self._tried:
-                resumption.check(self._spec, progress.training, checkpoints.load(path)["progress"]["training"])
+                resumption.check(progress.training, checkpoints.load(path)["progress"]["training"])
         except resumption.NotTriedError as error:
             text = "whether this run can be resumed could not be tried, so it begins anew when it is interrupted"
             self._refuse(checkpoints, f"{text}: {error}")

@@ -21,7 +21,7 @@ from benchbench.optim.execution.parts import divide, size
 from benchbench.optim.flops import FlopMeter
 from benchbench.optim.ledger import Ledger
 from benchbench.optim.objective import Objective
-from benchbench.plugins import factories as registry
+from benchbench.plugins.factories import Factories, Factory
 from benchbench.training.operations import window
 from benchbench.training.steps import Training
 from benchbench.values import Cost, RunSpec
@@ -99,7 +99,8 @@ def of_runs(specs: Mapping[Pair, RunSpec], device: torch.device, data: Path = DA
         The estimates. One is missing where the workload cannot be set up, or where the optimizer does not run on a
         problem of a few numbers.
     """
-    asked = {pair: evaluations(spec) for pair, spec in specs.items()}
+    factories = {pair: Factories.of(spec) for pair, spec in specs.items()}
+    asked = {pair: evaluations(factories[pair].optimizer, spec.create_graph) for pair, spec in specs.items()}
     alike: dict[tuple[str, str], list[Pair]] = defaultdict(list)
     for pair, spec in specs.items():
         if asked[pair] is not None:
@@ -108,7 +109,7 @@ def of_runs(specs: Mapping[Pair, RunSpec], device: torch.device, data: Path = DA
     for pairs in alike.values():
         products = any(each.hvps for pair in pairs if (each := asked[pair]) is not None)
         products |= any("sharpness" in specs[pair].measure for pair in pairs)
-        one = work(specs[pairs[0]], device, data, products=products)
+        one = work(specs[pairs[0]], factories[pairs[0]], device, data, products=products)
         for pair in pairs:
             made = estimate(specs[pair], one, each) if one is not None and (each := asked[pair]) is not None else None
             if made is not None:
@@ -116,11 +117,14 @@ def of_runs(specs: Mapping[Pair, RunSpec], device: torch.device, data: Path = DA
     return {pair: found[pair] for pair in specs if pair in found}
 
 
-def work(spec: RunSpec, device: torch.device, data: Path = DATA, *, products: bool = True) -> Work | None:
+def work(
+    spec: RunSpec, factories: Factories, device: torch.device, data: Path = DATA, *, products: bool = True
+) -> Work | None:
     """Measure a gradient of a run's workload and a product, on made-up data where the workload can make them up.
 
     Args:
         spec: A run of the workload.
+        factories: Those of its workload and its optimizer.
         device: Where to measure it.
         data: The folder in which data sets lie.
         products: Whether products are asked for.
@@ -128,10 +132,10 @@ def work(spec: RunSpec, device: torch.device, data: Path = DATA, *, products: bo
     Returns:
         What it takes, or `None` when the workload cannot be set up.
     """
-    made_up = bool(registry.resolve("workload", spec.workload.target).synthetic)
+    made_up = bool(factories.workload.code.synthetic)
     with use.forked_random_state(device):
         try:
-            training = Training(spec.model_copy(update={"synthetic": made_up}), device, data)
+            training = Training(spec.model_copy(update={"synthetic": made_up}), factories, device, data)
         except Exception:  # noqa: BLE001 - foreign code, data may be missing
             return None
         batch = next(iter(training.task.batches(1)))
@@ -152,18 +156,22 @@ def work(spec: RunSpec, device: torch.device, data: Path = DATA, *, products: bo
     return Work(training.task.steps_per_epoch, one, more)
 
 
-def evaluations(spec: RunSpec) -> EvaluationCounts | None:
-    """Return what a run's optimizer asks for in a step, found on a problem of a few numbers.
+def evaluations(factory: Factory, declared: bool | None = None) -> EvaluationCounts | None:
+    """Return what an optimizer asks for in a step, found on a problem of a few numbers.
+
+    Args:
+        factory: Its factory.
+        declared: Whether it differentiates gradients itself; `None` leaves it to its own declaration.
 
     Returns:
         The averages over two Hessian periods, or `None` when the optimizer does not run on that problem.
     """
     model = nn.ParameterList([nn.Parameter(torch.full((2, 2), 0.5))])
     parameters = list(model.parameters())
-    create_graph = registry.needs_create_graph(spec.optimizer, spec.create_graph)
+    create_graph = factory.needs_graph(declared)
     ledger, hvps, gradients = Ledger(), list[int](), list[int]()
     try:
-        optimizer = registry.build_optimizer(spec.optimizer, parameters, seed=0, model=model)
+        optimizer = factory.build_optimizer(parameters, seed=0, model=model)
         stepping.training(optimizer)
         while (chosen := window(hvps, hessian=True)) is None:
             before = ledger.gradients, ledger.hvps

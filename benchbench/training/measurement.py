@@ -17,7 +17,7 @@ from benchbench.devices import use
 from benchbench.files import remove
 from benchbench.optim.execution import parts
 from benchbench.optim.execution.buffers import ModelBuffers, normalizers_of
-from benchbench.plugins import factories as registry
+from benchbench.plugins.factories import Factory
 from benchbench.plugins.names import describe_exception
 from benchbench.runs.folder import RunFolder
 from benchbench.training import backends
@@ -121,7 +121,7 @@ def _solution(spec: RunSpec, device: torch.device, folder: RunFolder, data: Path
     settings, streams = spec.sharpness, Streams(spec.seed)
     streams.reseed_global("init", 0, device)
     setup = Setup(device, settings.batch_size or spec.batch_size, streams, spec.protocol, data, spec.synthetic)
-    task = registry.build_workload(spec.workload, setup)
+    task = Factory("workload", spec.workload).build_task(setup)
     task.model.load_state_dict(weights)
     task.model.to(getattr(torch, settings.dtype))
     set_mode(task.model, settings)

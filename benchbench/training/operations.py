@@ -15,6 +15,7 @@ from torch.utils import _pytree
 
 from benchbench.devices import use
 from benchbench.optim.flops import FlopMeter
+from benchbench.plugins.factories import Factories
 from benchbench.plugins.names import describe_exception
 from benchbench.training.steps import Training
 from benchbench.values import RunSpec
@@ -43,7 +44,9 @@ class _Step(NamedTuple):
     shapes: tuple[Any, ...]
 
 
-def gradient_equivalents(spec: RunSpec, device: torch.device, data: Path = DATA, *, hessian: bool) -> Measured:
+def gradient_equivalents(
+    spec: RunSpec, factories: Factories, device: torch.device, data: Path = DATA, *, hessian: bool
+) -> Measured:
     """Measure how many gradients of its workload a step of an optimizer is worth, by floating-point operations.
 
     A copy of the run is set up anew and makes its first steps. From the first Hessian-vector product on, their
@@ -52,6 +55,7 @@ def gradient_equivalents(spec: RunSpec, device: torch.device, data: Path = DATA,
 
     Args:
         spec: The run.
+        factories: Those of its workload and its optimizer.
         device: Where to set it up.
         data: The folder in which data sets lie.
         hessian: Whether the run has had Hessian-vector products, so that they have to be waited for.
@@ -66,7 +70,7 @@ def gradient_equivalents(spec: RunSpec, device: torch.device, data: Path = DATA,
             # Eager, for the operations inside compiled code are not seen; they are the same. Alone, for the ranks share
             # the operations of one process.
             plain = spec.execution.model_copy(update={"compile": False, "ranks": 1})
-            training = Training(spec.model_copy(update={"execution": plain}), device, data)
+            training = Training(spec.model_copy(update={"execution": plain}), factories, device, data)
             gc = _measure(training, step, gradient, hessian)
     except Exception as error:  # noqa: BLE001 - foreign code, and the run itself has long succeeded
         traceback.print_exc()

@@ -20,6 +20,7 @@ import torch
 from benchbench.devices import use
 from benchbench.optim import stepping
 from benchbench.optim.execution.ranks import LEAVE_SECONDS, RankEndedError, Ranks, joined
+from benchbench.plugins.factories import Factories
 from benchbench.processes.children import die_with_parent, no_main_module, start_fork_server
 from benchbench.processes.temporary import temporary_folder
 from benchbench.runs.checkpoint import load_tensors, save_tensors
@@ -229,7 +230,7 @@ def follow(spec: str, data: str, place: _Place, orders: Connection) -> None:
     use.make_current(device)
     ranks = Ranks(place.rank, run.execution.ranks)
     with backends.configured(run.execution, device):
-        training = Training(run, device, Path(data), ranks)
+        training = Training(run, Factories.of(run), device, Path(data), ranks)
         orders.send(place.rank)
         orders.recv()
         if (state := Path(place.folder, _STATE)).exists():

@@ -17,11 +17,9 @@ from benchbench.optim.execution.shared_state import shared_state_kept
 from benchbench.optim.ledger import Ledger
 from benchbench.optim.objective import Objective
 from benchbench.optim.state import optimizers_in
-from benchbench.plugins import factories as registry
 from benchbench.plugins.names import describe_exception
 from benchbench.training.shortage import shortage_of
 from benchbench.training.steps import Training
-from benchbench.values import RunSpec
 
 _STEPS = 12
 """Steps that both copies make: one more interval of the optimizers that do something in every tenth step."""
@@ -35,14 +33,13 @@ class NotTriedError(Exception):
     """Resuming cannot be tried; the message says why."""
 
 
-def check(spec: RunSpec, training: Training, state: Mapping[str, Any]) -> None:
+def check(training: Training, state: Mapping[str, Any]) -> None:
     """Make the same steps with a copy of an optimizer and a new one that has loaded its state.
 
     The loss of these steps is the sum of the squared parameters, so they cost little. Nothing of the training changes.
 
     Args:
-        spec: The run.
-        training: Its training, with the optimizer as it is.
+        training: A training, with the optimizer as it is.
         state: The state of the training, as it was read from a checkpoint.
 
     Raises:
@@ -50,18 +47,17 @@ def check(spec: RunSpec, training: Training, state: Mapping[str, Any]) -> None:
         NotTriedError: The optimizer cannot be copied, or does not step on such a loss.
     """
     device = training.parameters[0].device
-    create_graph = registry.needs_create_graph(spec.optimizer, spec.create_graph)
     with use.forked_random_state(device):
         with shared_state_kept(training.optimizer) as changed:
             try:
-                undisturbed = _weights(_copy(training), create_graph)
+                undisturbed = _weights(_copy(training), training.create_graph)
             except Exception as error:
                 raise NotTriedError(describe_exception(error)) from error
             if changed():
                 raise OtherStepsError("a part of the optimizer's state is in globals, class attributes or closures")
         with shared_state_kept(training.optimizer):
             try:
-                resumed = _weights(_loaded(spec, training, state), create_graph)
+                resumed = _weights(_loaded(training, state), training.create_graph)
             except Exception as error:
                 if shortage_of(error):  # of memory for the copies, which says nothing about the optimizer
                     raise NotTriedError(describe_exception(error)) from error
@@ -102,7 +98,7 @@ def _renamed(tree: object, identities: Mapping[int, int]) -> None:
             tree[identities[key]] = tree.pop(key)
 
 
-def _loaded(spec: RunSpec, training: Training, state: Mapping[str, Any]) -> Optimizer:
+def _loaded(training: Training, state: Mapping[str, Any]) -> Optimizer:
     """Return a new optimizer, over a copy of the model, as another attempt would set it up."""
     # Of a parameter's attributes, it has those that the model's author gave it.
     memo: dict[int, Any] = {}
@@ -110,9 +106,7 @@ def _loaded(spec: RunSpec, training: Training, state: Mapping[str, Any]) -> Opti
     for parameter, attributes in zip(model.parameters(), training.attributes, strict=True):
         vars(parameter).update(attributes)
     given = list(getattr(training.task, "parameters", training.task.model.parameters)())
-    seed = training.streams.short_seed("probes")
-    optimizer = registry.build_optimizer(spec.optimizer, copy.deepcopy(given, memo), seed=seed, model=model)
-    stepping.training(optimizer)
+    optimizer = training.build_optimizer(copy.deepcopy(given, memo), model)
     optimizer.load_state_dict(dict(state["optimizer"]))
     return optimizer
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from benchbench.devices import use
 from benchbench.optim import stepping
@@ -24,7 +25,7 @@ from benchbench.optim.execution.synchronised_norm import synchronise
 from benchbench.optim.ledger import Ledger
 from benchbench.optim.objective import Objective
 from benchbench.optim.perturbation import real_entries
-from benchbench.plugins import factories as registry
+from benchbench.plugins.factories import Factories
 from benchbench.training import backends, coverage
 from benchbench.training.schedules import Schedules
 from benchbench.values import Metrics, RunSpec
@@ -40,6 +41,7 @@ class Training:
 
     Args:
         spec: What to run.
+        factories: Those of its workload and its optimizer.
         device: Where to run it.
         data: The folder in which data sets lie.
         ranks: This process among those that share every batch; `None` if it is the only one.
@@ -58,17 +60,21 @@ class Training:
         compiled: The compiled loss, where the spec asks for one.
         ledger: What the steps have cost.
         streams: The run's random streams.
+        create_graph: Whether gradients keep their graph, for an optimizer that differentiates them itself.
     """
 
-    def __init__(self, spec: RunSpec, device: torch.device, data: Path, ranks: Ranks | None = None) -> None:
+    def __init__(
+        self, spec: RunSpec, factories: Factories, device: torch.device, data: Path, ranks: Ranks | None = None
+    ) -> None:
         self._ranks = ranks
+        self._factory = factories.optimizer
         self._execution = spec.execution
         self.streams = Streams(spec.seed)
         self._device = device
         self.streams.reseed_global("init", 0, device)
         drop_last = spec.execution.drop_last
         setup = Setup(device, spec.batch_size, self.streams, spec.protocol, data, spec.synthetic, drop_last)
-        self.task = registry.build_workload(spec.workload, setup)
+        self.task = factories.workload.build_task(setup)
         model = self.task.model
         if spec.execution.channels_last:
             if not use.is_accelerator(device):
@@ -79,12 +85,9 @@ class Training:
         set_training_mode(model)
         self.attributes = [dict(vars(p)) for p in model.parameters()]
         given, trainable = getattr(self.task, "parameters", model.parameters)(), coverage.trainable(model)
-        self.optimizer = registry.build_optimizer(
-            spec.optimizer, given, seed=self.streams.short_seed("probes"), model=model
-        )
+        self.optimizer = self.build_optimizer(given, model)
         for _, fault in coverage.faults(trainable, self.optimizer, spec.leave_out):
             raise ValueError(f"{spec.optimizer.target} {fault}")
-        stepping.training(self.optimizer)
         # Where the loss is compiled, nothing that it was traced with may change, or it is compiled twice.
         self.buffers = ModelBuffers(model.modules(), hide=not spec.execution.compile)
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
@@ -95,12 +98,18 @@ class Training:
             spec.epochs,
             higher_is_better=self.task.higher_is_better,
         )
-        self._create_graph = registry.needs_create_graph(spec.optimizer, spec.create_graph)
+        self.create_graph = factories.create_graph
         self.compiled = CompiledLoss(self.task.loss) if spec.execution.compile else None
         self._dropout = f"dropout/{ranks.rank}" if ranks is not None and ranks.rank else "dropout"
         self._scaler = LossScaler(device) if spec.execution.autocast == "fp16" else None
         self.ledger = Ledger()
         self._latest: Objective | None = None
+
+    def build_optimizer(self, params: Iterable[Any], model: nn.Module) -> Optimizer:
+        """Build the run's optimizer over parameters, or groups of them, of a model."""
+        optimizer = self._factory.build_optimizer(params, seed=self.streams.short_seed("probes"), model=model)
+        stepping.training(optimizer)
+        return optimizer
 
     def step(self, batch: Any, watch: Callable[[], None] | None = None) -> Tensor:
         """Make one step on a batch.
@@ -117,7 +126,7 @@ class Training:
         """
         self.schedules.apply(self.ledger.steps)
         self.reseed()
-        objective = self.objective(batch, ledger=self.ledger, create_graph=self._create_graph, watch=watch)
+        objective = self.objective(batch, ledger=self.ledger, create_graph=self.create_graph, watch=watch)
         self._latest = objective
         with self.ledger.metered():
             loss = stepping.step(self.optimizer, objective)

@@ -20,6 +20,7 @@ from benchbench.optim import state, stepping
 from benchbench.optim.execution.buffers import load_state
 from benchbench.optim.execution.ranks import RankEndedError
 from benchbench.optim.execution.shared_state import shared_state_kept
+from benchbench.plugins.factories import Factories
 from benchbench.plugins.provenance import InstalledCode
 from benchbench.processes import memory
 from benchbench.runs.folder import RunFolder
@@ -51,6 +52,7 @@ class _BrokenOffError(Exception):
 
 def run(
     spec: RunSpec,
+    factories: Factories,
     device: torch.device,
     report: Callable[[EpochRecord], None],
     data: Path = DATA,
@@ -65,6 +67,7 @@ def run(
 
     Args:
         spec: What to run.
+        factories: Those of its workload and its optimizer.
         device: Where to run it.
         report: Called after every epoch.
         data: The folder in which data sets lie.
@@ -80,13 +83,14 @@ def run(
         RankEndedError: The process of another rank has ended.
     """
     try:
-        return _run(spec, device, report, data, checkpointer or Checkpointer(spec, device), settle)
+        return _run(spec, factories, device, report, data, checkpointer or Checkpointer(spec, device), settle)
     except _BrokenOffError as broken:
         return broken.result
 
 
 def _run(
     spec: RunSpec,
+    factories: Factories,
     device: torch.device,
     report: Callable[[EpochRecord], None],
     data: Path,
@@ -99,7 +103,7 @@ def _run(
         rank_workers(spec, device, data) as workers,
         ExitStack() as kept,
     ):
-        progress = checkpointer.begin(lambda: Progress(spec, device, data, workers.ranks, checkpointer.note))
+        progress = checkpointer.begin(lambda: Progress(spec, factories, device, data, workers.ranks, checkpointer.note))
         training, task = progress.training, progress.training.task
         kept.enter_context(shared_state_kept(training.optimizer))  # for the next run in this process
         outcome: Outcome = "finished"
@@ -260,7 +264,7 @@ def _trained(
     def settle(result: RunResult) -> RunResult:
         # Read here already: what is measured later has a peak of its own.
         used = result.memory.model_copy(update={"host_peak": memory.process_peak() if own_process else None})
-        code = InstalledCode().of_run(spec) if result.conclusive else None
+        code = InstalledCode().of_run(factories) if result.conclusive else None
         described = {
             **environment(device, checkpointer.concurrent_runs(), code or {}),
             **result.environment,
@@ -278,7 +282,8 @@ def _trained(
         return result
 
     try:
-        result = run(spec, device, folder.append, data, checkpointer, settle)
+        factories = Factories.of(spec)
+        result = run(spec, factories, device, folder.append, data, checkpointer, settle)
     except Stopped as stopped:
         result = settle(RunResult(key=spec.key, outcome="interrupted", message=str(stopped)))
     except RankEndedError as error:
@@ -295,7 +300,9 @@ def _trained(
         ran_out = shortage_of(error)
         result = settle(RunResult(key=spec.key, outcome="failed", message="\n".join(lines), out_of_memory=ran_out))
     if _is_probed(spec, result):
-        gc_measured, unmetered = operations.gradient_equivalents(spec, device, data, hessian=result.cost.hvps > 0)
+        gc_measured, unmetered = operations.gradient_equivalents(
+            spec, factories, device, data, hessian=result.cost.hvps > 0
+        )
         result = result.model_copy(update={"gc_measured": gc_measured, "unmetered": unmetered})
         folder.finish(result)
     return result

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from benchbench.devices import use
+from benchbench.plugins.factories import Factories
 from benchbench.training.steps import Training
 from benchbench.values import RunSpec
 from benchmarks.pretend_cuda import METHODS
@@ -74,7 +75,8 @@ class Scale:
 
     def training(self, method: str, **changes: Any) -> Steps:
         """Return a training of a run, ready to make steps."""
-        return Steps(Training(self.spec(method, **changes), self.device, DATA))
+        spec = self.spec(method, **changes)
+        return Steps(Training(spec, Factories.of(spec), self.device, DATA))
 
 
 def on(device: torch.device) -> Scale:

@@ -16,7 +16,7 @@ from benchbench import api
 from benchbench.devices import use
 from benchbench.devices.visible import visible
 from benchbench.optim import stepping
-from benchbench.plugins import factories as registry
+from benchbench.plugins.factories import Factories, Factory
 from benchbench.runs.folder import RunFolder
 from benchbench.training import backends
 from benchbench.training.trainer import run, run_in_folder
@@ -79,9 +79,8 @@ def _period(scale: Scale, method: str, execution: dict[str, Any] | None = None) 
 def _bare_period(scale: Scale, method: str) -> Callable[[], None]:
     """Return what makes the steps of a method as a script would, its batches as they come from the same data path."""
     task = scale.training(method).training.task
-    optimizer = registry.build_optimizer(
-        scale.spec(method).optimizer, task.model.parameters(), seed=0, model=task.model
-    )
+    factory = Factory("optimizer", scale.spec(method).optimizer)
+    optimizer = factory.build_optimizer(task.model.parameters(), seed=0, model=task.model)
     source = scale.training(method)
 
     def make() -> None:
@@ -183,7 +182,7 @@ def epochs(scale: Scale, findings: Findings) -> None:
     for method, poster in POSTER_SECONDS.items():
         model = "resnet20" if scale.is_rehearsal else "resnet32"
         spec = scale.spec(method, model=model, examples=scale.epoch_examples, epochs=2)
-        result = run(spec, scale.device, lambda record: None)
+        result = run(spec, Factories.of(spec), scale.device, lambda record: None)
         target = None if scale.is_rehearsal else poster
         findings.figure(f"{method}: seconds per epoch", result.cost.steady_seconds / 2, " s", at_most=target)
         findings.figure(f"{method}: warm-up", result.cost.warm_up_seconds or 0.0, " s")
@@ -242,7 +241,7 @@ def ranks(scale: Scale, findings: Findings) -> None:
     for count in (1, 2):
         execution = {"ranks": count, **({"batch_norm": "synchronised"} if count > 1 else {})}
         spec = scale.spec("sassha", execution=execution, examples=scale.examples, epochs=2)
-        results[count] = run(spec, scale.device, lambda record: None)
+        results[count] = run(spec, Factories.of(spec), scale.device, lambda record: None)
         findings.figure(f"{count} ranks: seconds per epoch", results[count].cost.steady_seconds / 2, " s")
     one, two = (results[count].final["train/loss"] for count in (1, 2))
     findings.figure("training loss with two ranks / with one", two / one, at_most=1.05, at_least=0.95)

@@ -15,6 +15,7 @@ from torch.distributed import distributed_c10d
 from torch.utils.data import DataLoader
 
 from benchbench.optim.execution.ranks import Ranks, joined
+from benchbench.plugins.factories import Factories
 from benchbench.training import rank_workers
 from benchbench.training.steps import Training
 from benchbench.values import Component, Execution, Metrics, RunSpec
@@ -170,7 +171,7 @@ def training(case: str, ranks: Ranks | None) -> Training:
         execution=Execution(**execution, ranks=2),
     )
     with torch.random.fork_rng(devices=[]):
-        return Training(spec, torch.device("cpu"), DATA, ranks)
+        return Training(spec, Factories.of(spec), torch.device("cpu"), DATA, ranks)
 
 
 def trained(case: str, ranks: Ranks | None) -> dict[str, Any]:

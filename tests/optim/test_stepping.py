@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from benchbench.optim import stepping
 from benchbench.optim.ledger import Ledger
 from benchbench.optim.objective import Objective
-from benchbench.plugins import factories as registry
+from benchbench.plugins.factories import Factory
 from benchbench.values import Component
 
 
@@ -208,13 +208,13 @@ def test_factories_may_want_the_model_or_another_optimizer_first(tmp_path: Any) 
 
     def build(name: str, **parameters: Any) -> Any:
         component = Component(target=f"{path}:{name}", parameters=parameters)
-        return registry.build_optimizer(component, model.parameters(), seed=0, model=model)
+        return Factory("optimizer", component).build_optimizer(model.parameters(), seed=0, model=model)
 
     assert build("OfModel", lr=0.5).model is model
     assert build("OfBoth", base="adamw").base is torch.optim.AdamW
     around = build("Around", optimizer_="adamw", lr=0.5, k=2)
     assert type(around.inner) is torch.optim.AdamW
     assert (around.param_groups[0]["lr"], around.k) == (0.5, 2)
-    allowed = registry.parameters("optimizer", registry.resolve("optimizer", f"{path}:Around"))
+    allowed = Factory("optimizer", Component(target=f"{path}:Around")).parameters
     assert "optimizer_" in allowed
     assert not {"params", "optimizer"} & set(allowed)

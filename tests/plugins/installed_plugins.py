@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from benchbench.plugins import factories as registry
-from benchbench.plugins.names import Kind, PluginError
+from benchbench.plugins.names import Kind, PluginError, resolve
 
 Install = Callable[..., None]
 
@@ -84,6 +83,6 @@ mine = Workload(build, trial=False)
 
 def error(kind: Kind, target: str) -> str:
     with pytest.raises(PluginError) as caught:
-        registry.resolve(kind, target)
+        resolve(kind, target)
     assert len(str(caught.value).splitlines()) == 1
     return str(caught.value)

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from benchbench import suite as suites
-from benchbench.plugins import factories as registry
+from benchbench.plugins.factories import Factory
+from benchbench.plugins.names import PluginError, resolve
 from benchbench.values import Component
 from tests.plugins.installed_plugins import error
 
@@ -33,7 +34,7 @@ def write(folder: Path, **files: str) -> str:
 
 
 def result(target: str) -> Any:
-    return registry.resolve("optimizer", target)([])
+    return resolve("optimizer", target)([])
 
 
 def key(folder: Path) -> str:
@@ -46,12 +47,12 @@ def test_a_file_is_a_module_of_its_own(tmp_path: Path) -> None:
     code = "class A:\n    @staticmethod\n    def b(params): return {!r}"
     for folder in ("one", "two"):
         write(tmp_path / folder, main=code.format(folder))
-    first, second = (registry.resolve("optimizer", f"{tmp_path / folder / 'main.py'}:A.b") for folder in ("one", "two"))
+    first, second = (resolve("optimizer", f"{tmp_path / folder / 'main.py'}:A.b") for folder in ("one", "two"))
     assert (first([]), second([])) == ("one", "two")
-    assert registry.resolve("optimizer", f"{tmp_path / 'one' / 'main.py'}:A.b") is first
+    assert resolve("optimizer", f"{tmp_path / 'one' / 'main.py'}:A.b") is first
     assert sys.path == path
     write(tmp_path / "one", main=code.format("new"))  # as long as before, and within the same second
-    assert registry.resolve("optimizer", f"{tmp_path / 'one' / 'main.py'}:A.b")([]) == "new"
+    assert resolve("optimizer", f"{tmp_path / 'one' / 'main.py'}:A.b")([]) == "new"
     assert not list(tmp_path.rglob("__pycache__"))
 
 
@@ -114,7 +115,7 @@ def test_neighbours_of_the_same_name_do_not_disturb_each_other(tmp_path: Path) -
 
 def test_two_files_of_a_folder_share_their_neighbours(tmp_path: Path) -> None:
     target = write(tmp_path, tiny="class Net: pass", main="from tiny import Net\ndef factory(params): return Net")
-    assert registry.resolve("optimizer", f"{tmp_path / 'tiny.py'}:Net") is result(target)
+    assert resolve("optimizer", f"{tmp_path / 'tiny.py'}:Net") is result(target)
 
 
 def test_a_neighbour_wins_over_an_installed_module_but_never_over_torch(tmp_path: Path) -> None:
@@ -139,11 +140,11 @@ def test_a_run_that_has_waited_does_not_train_with_other_code(tmp_path: Path) ->
     key(tmp_path)
     spec = suites.load(tmp_path / "suite.yaml").specs[0]
     weight = [torch.nn.Parameter(torch.ones(2))]
-    assert registry.build_optimizer(spec.optimizer, weight, seed=0).defaults["lr"] == 0.1
+    assert Factory("optimizer", spec.optimizer).build_optimizer(weight, seed=0).defaults["lr"] == 0.1
     write(tmp_path, tiny="lr = 0.2")
-    with pytest.raises(registry.PluginError, match="has changed since the suite was read: start the command again"):
-        registry.build_optimizer(spec.optimizer, weight, seed=0)
-    assert registry.build_optimizer(Component(target=target), weight, seed=0).defaults["lr"] == 0.2
+    with pytest.raises(PluginError, match="has changed since the suite was read: start the command again"):
+        Factory("optimizer", spec.optimizer).build_optimizer(weight, seed=0)
+    assert Factory("optimizer", Component(target=target)).build_optimizer(weight, seed=0).defaults["lr"] == 0.2
 
 
 def test_code_that_has_moved_from_one_neighbour_to_another_is_another_run(tmp_path: Path) -> None:

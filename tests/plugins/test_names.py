@@ -7,7 +7,6 @@ import sys
 import pytest
 import torch
 
-from benchbench.plugins import factories as registry
 from benchbench.plugins import names as plugins
 from benchbench.plugins.names import Kind
 from tests.plugins.installed_plugins import OPTIMIZERS, Install, error
@@ -15,22 +14,22 @@ from tests.plugins.installed_plugins import OPTIMIZERS, Install, error
 
 def test_torch_brings_its_own_optimizers() -> None:
     names = {name.lower() for name in ("SGD", "AdamW", "LBFGS", "RMSprop")}
-    found = registry.plugins("optimizer")
+    found = plugins.plugins("optimizer")
     assert names <= set(found)
     assert "optimizer" not in found
     assert found["adamw"].target == "torch.optim:AdamW"
     assert found["adamw"].distribution == "torch"
     assert found["adamw"].version.partition("+")[0] == torch.__version__.partition("+")[0]
-    assert registry.resolve("optimizer", "AdamW") is torch.optim.AdamW
-    assert registry.resolve("optimizer", "adamw") is torch.optim.AdamW
+    assert plugins.resolve("optimizer", "AdamW") is torch.optim.AdamW
+    assert plugins.resolve("optimizer", "adamw") is torch.optim.AdamW
 
 
 def test_plugins_are_listed_without_their_code(install: Install) -> None:
     install("my-plugin", {"my_optimizer": "my_plugin:Plain [extra]"}, "raise RuntimeError")
-    plugin = registry.plugins("optimizer")["my_optimizer"]
+    plugin = plugins.plugins("optimizer")["my_optimizer"]
     assert plugin == plugins.Plugin("my_optimizer", "optimizer", "my_plugin:Plain", "my-plugin", "1.5")
     assert "my_plugin" not in sys.modules
-    assert "my_optimizer" not in registry.plugins("workload")
+    assert "my_optimizer" not in plugins.plugins("workload")
 
 
 @pytest.mark.parametrize(
@@ -49,9 +48,9 @@ def test_plugins_are_listed_without_their_code(install: Install) -> None:
 def test_a_broken_plugin_harms_nothing_else(install: Install, code: str, message: str) -> None:
     install("broken", {"broken": "broken:Plain"}, code)
     install("good", {"good": "good:Plain"}, OPTIMIZERS)
-    found = registry.plugins("optimizer")
-    assert registry.status(found["good"]) is None
-    status = registry.status(found["broken"])
+    found = plugins.plugins("optimizer")
+    assert plugins.status(found["good"]) is None
+    status = plugins.status(found["broken"])
     assert status is not None
     assert status.startswith(f"module broken cannot be imported: {message}")
     assert error("optimizer", "broken") == status
@@ -60,35 +59,35 @@ def test_a_broken_plugin_harms_nothing_else(install: Install, code: str, message
 def test_an_interrupt_is_no_broken_plugin(install: Install) -> None:
     install("broken", {"broken": "broken:Plain"}, "raise KeyboardInterrupt")
     with pytest.raises(KeyboardInterrupt):
-        registry.resolve("optimizer", "broken")
+        plugins.resolve("optimizer", "broken")
 
 
 def test_a_distribution_that_was_renamed_is_no_rival_of_itself(install: Install) -> None:
     install("before", {"same": "first:Plain"}, OPTIMIZERS)
     install("first", {"same": "first:Plain"}, OPTIMIZERS)
-    plugin = registry.plugins("optimizer")["same"]
+    plugin = plugins.plugins("optimizer")["same"]
     assert plugin.rivals == ()
-    assert registry.status(plugin) is None
+    assert plugins.status(plugin) is None
 
 
 def test_only_torchs_own_names_are_known_in_any_case_of_letters(install: Install) -> None:
     install("first", {"plain": "first:Plain"}, OPTIMIZERS)
-    assert registry.resolve("optimizer", "AdamW") is registry.resolve("optimizer", "adamw")
-    with pytest.raises(registry.PluginError, match=r"unknown optimizer 'Plain'.*did you mean 'plain'"):
-        registry.resolve("optimizer", "Plain")
+    assert plugins.resolve("optimizer", "AdamW") is plugins.resolve("optimizer", "adamw")
+    with pytest.raises(plugins.PluginError, match=r"unknown optimizer 'Plain'.*did you mean 'plain'"):
+        plugins.resolve("optimizer", "Plain")
 
 
 def test_a_collision_names_both_distributions(install: Install) -> None:
     install("first", {"same": "first:Plain", "own": "first:Plain"}, OPTIMIZERS)
     install("second", {"same": "second:Plain"}, OPTIMIZERS)
-    plugin = registry.plugins("optimizer")["same"]
+    plugin = plugins.plugins("optimizer")["same"]
     assert {plugin.distribution, *plugin.rivals} == {"first", "second"}
-    assert "offered by" in (registry.status(plugin) or "")
+    assert "offered by" in (plugins.status(plugin) or "")
     message = error("optimizer", "same")
     assert "first" in message
     assert "second" in message
-    assert registry.status(registry.plugins("optimizer")["own"]) is None
-    assert registry.resolve("optimizer", "second:Plain").__module__ == "second"
+    assert plugins.status(plugins.plugins("optimizer")["own"]) is None
+    assert plugins.resolve("optimizer", "second:Plain").__module__ == "second"
 
 
 def test_nobody_takes_a_name_of_torch(install: Install) -> None:
@@ -111,10 +110,10 @@ def test_unknown_names_and_missing_attributes(install: Install) -> None:
 
 def test_modules_of_targets(install: Install) -> None:
     install("my-plugin", {"my_optimizer": "my_plugin:Plain"}, OPTIMIZERS)
-    assert registry.module_of("optimizer", "my_optimizer") == "my_plugin"
-    assert registry.module_of("optimizer", "some.where:One") == "some.where"
-    assert registry.module_of("optimizer", "some/where.py:One") is None
-    assert registry.module_of("optimizer", "unknown") is None
+    assert plugins.module_of("optimizer", "my_optimizer") == "my_plugin"
+    assert plugins.module_of("optimizer", "some.where:One") == "some.where"
+    assert plugins.module_of("optimizer", "some/where.py:One") is None
+    assert plugins.module_of("optimizer", "unknown") is None
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchbench import api
+from benchbench.plugins.factories import Factories
 from benchbench.plugins.provenance import InstalledCode
 from benchbench.values import Component, RunResult, RunSpec
 from tests.conftest import benchbench
@@ -74,7 +75,7 @@ def spec(optimizer: str) -> RunSpec:
 
 
 def code_of(optimizer: str) -> str:
-    return InstalledCode().of_run(spec(optimizer))[f"optimizer {optimizer}"]
+    return InstalledCode().of_run(Factories.of(spec(optimizer)))[f"optimizer {optimizer}"]
 
 
 def test_an_installed_plugin_is_known_by_its_distribution_and_its_version(install: Install) -> None:
@@ -109,7 +110,7 @@ def test_plugins_that_parameters_name_count_as_well(install: Install) -> None:
     wrapped = spec("sam").model_copy(
         update={"optimizer": Component(target="sam", parameters={"base": "scaled", "rho": 0.1})}
     )
-    assert InstalledCode().of_run(wrapped)["optimizer scaled"] == "scaled 1.0"
+    assert InstalledCode().of_run(Factories.of(wrapped))["optimizer scaled"] == "scaled 1.0"
 
 
 def test_what_is_not_installed_here_or_not_known_has_not_changed() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchbench.plugins import factories as registry
+from benchbench.plugins.factories import Factory
 from benchbench.values import Component
 from tests.strangers.conftest import Command
 
@@ -35,7 +35,7 @@ def test_a_constructor_may_walk_over_its_parameters_twice(command: Command) -> N
 def test_the_parameters_of_a_group_are_a_list_as_well() -> None:
     weights = [torch.nn.Parameter(torch.ones(shape)) for shape in (2, 3)]
     given: list[Any] = [{"params": (each for each in weights), "lr": 0.5}, {"params": iter([])}]
-    optimizer = registry.build_optimizer(Component(target="sgd"), (each for each in given), seed=0)
+    optimizer = Factory("optimizer", Component(target="sgd")).build_optimizer((each for each in given), seed=0)
     assert optimizer.param_groups[0]["params"] == weights
     assert optimizer.param_groups[0]["lr"] == 0.5
 

@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from benchbench.plugins.factories import Factories
 from benchbench.training.steps import Training
-from benchbench.values import Component, Execution, RunSpec
+from benchbench.training.trainer import run
+from benchbench.values import Component, Execution, RunResult, RunSpec
 from benchbench.workloads import DATA, Setup, Workload
 from benchbench.workloads.classification import Split, TensorClassification
 
@@ -48,7 +50,13 @@ def spec(target: str, optimizer: str = "sgd", epochs: int = 1, **parameters: Any
 
 def training(target: str, optimizer: str = "sgd", **parameters: Any) -> Training:
     with torch.random.fork_rng(devices=[]):
-        return Training(spec(target, optimizer, **parameters), CPU, DATA)
+        chosen = spec(target, optimizer, **parameters)
+        return Training(chosen, Factories.of(chosen), CPU, DATA)
+
+
+def trained(chosen: RunSpec, device: torch.device = CPU) -> RunResult:
+    """Return the result of a run that keeps nothing."""
+    return run(chosen, Factories.of(chosen), device, lambda record: None)
 
 
 def here(file: str, name: str) -> str:

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchbench.optim.equality import same
+from benchbench.plugins.factories import Factories
 from benchbench.runs.checkpoint import load_tensors
 from benchbench.runs.folder import RunFolder
 from benchbench.training import diagnostics
@@ -72,7 +73,7 @@ class _Run:
     """A training that is stepped by hand; the weights after every step stay."""
 
     def __init__(self, chosen: RunSpec) -> None:
-        self.training = Training(chosen, CPU, DATA)
+        self.training = Training(chosen, Factories.of(chosen), CPU, DATA)
         self.weights = [_flat(self.training.parameters)]
         self.batches = [batch for epoch in (1, 2, 3) for batch in self.training.task.batches(epoch)]
 
@@ -184,14 +185,14 @@ class _Cubic:
 
 def test_the_curvature_change_of_a_cubic_is_known() -> None:
     """||(diag(x + r u) - diag(x)) z|| / ||diag(x) z|| = r / ||x||, for z has entries +1 and -1 and u has length 1."""
-    training = Training(small(), CPU, DATA)
+    training = Training((chosen := small()), Factories.of(chosen), CPU, DATA)
     training.task.loss = _Cubic(training)  # type: ignore[method-assign]
     found = curvature_change(training, training.parameters, None, radius=0.01)
     assert found.item() == pytest.approx(0.01 / _flat(training.parameters).norm().item(), rel=1e-3)
 
 
 def test_the_curvature_change_leaves_no_trace() -> None:
-    training = Training(small(), CPU, DATA)
+    training = Training((chosen := small()), Factories.of(chosen), CPU, DATA)
     batch = next(iter(training.task.batches(1)))
     training.step(batch)
     before = {name: value.clone() for name, value in training.task.model.state_dict().items()}
@@ -247,7 +248,7 @@ def test_a_run_that_diverges_shows_it(tmp_path: Path) -> None:
 
 
 def test_a_recorder_needs_no_folder() -> None:
-    training = Training(small("sgd"), CPU, DATA)
+    training = Training((chosen := small("sgd")), Factories.of(chosen), CPU, DATA)
     noted: list[DiagnosticRecord] = []
     recorder = DiagnosticsRecorder(asked(1, ("update_norm",)), training, Usage(CPU), note=noted.append)
     recorder.step(next(iter(training.task.batches(1))), epoch=1)

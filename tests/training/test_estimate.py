@@ -7,6 +7,7 @@ import torch
 
 from benchbench.curvature import LossSurface, measure
 from benchbench.optim.execution.buffers import ModelBuffers
+from benchbench.plugins.factories import Factories, Factory
 from benchbench.training import estimate
 from benchbench.training.steps import Training
 from benchbench.values import Component, Execution, RunSpec
@@ -42,26 +43,27 @@ def spec(optimizer: str = "sgd", workload: str = "digits-mlp", **parameters: Any
     ],
 )
 def test_what_a_step_asks_for(optimizer: str, parameters: dict[str, Any], gradients: float, hvps: float) -> None:
-    found = estimate.evaluations(spec(optimizer, **parameters))
+    found = estimate.evaluations(Factory("optimizer", spec(optimizer, **parameters).optimizer))
     assert found == pytest.approx((gradients, hvps))
 
 
 def test_what_a_step_differentiates_by_itself() -> None:
     chosen = spec("pytorch_optimizer:SophiaH", lr=0.1).model_copy(update={"create_graph": True})
-    assert estimate.evaluations(chosen) == pytest.approx((1, 0.1))
+    assert estimate.evaluations(Factory("optimizer", chosen.optimizer), True) == pytest.approx((1, 0.1))
 
 
 def test_an_optimizer_that_does_not_run_has_no_estimate() -> None:
-    assert estimate.evaluations(spec(f"{STUBS}:Idle", lr=0.1)) is None
+    assert estimate.evaluations(Factory("optimizer", spec(f"{STUBS}:Idle", lr=0.1).optimizer)) is None
 
 
 def test_the_counts_are_those_of_the_run() -> None:
     chosen = spec("sassha", lazy_hessian=5)
-    training = Training(chosen, CPU, DATA)
+    training = Training(chosen, Factories.of(chosen), CPU, DATA)
     for epoch in (1, 2, 3):
         for batch in training.task.batches(epoch):
             training.step(batch)
-    one, asked = estimate.work(chosen, CPU), estimate.evaluations(chosen)
+    factories = Factories.of(chosen)
+    one, asked = estimate.work(chosen, factories, CPU), estimate.evaluations(factories.optimizer)
     assert one is not None
     assert asked is not None
     found = estimate.estimate(chosen, one, asked)
@@ -72,7 +74,7 @@ def test_the_counts_are_those_of_the_run() -> None:
 
 
 def test_operations_are_those_of_a_whole_batch() -> None:
-    one = estimate.work(spec(), CPU)
+    one = estimate.work(spec(), Factories.of(spec()), CPU)
     assert one is not None
     # Two layers of 64 x 64 and 64 x 10, multiplied and added for 128 images: forward, and twice that backward, the
     # gradient of the images apart.
@@ -81,7 +83,7 @@ def test_operations_are_those_of_a_whole_batch() -> None:
 
 
 def test_a_product_is_measured_on_the_workload() -> None:
-    one = estimate.work(spec(), CPU)
+    one = estimate.work(spec(), Factories.of(spec()), CPU)
     assert one is not None
     assert one.product is not None
     # For the second layer twice what a gradient takes; for the first, whose images have no gradient, only as much.

@@ -15,6 +15,7 @@ from benchbench.engines.local import LocalEngine
 from benchbench.engines.slots import cpu_slots
 from benchbench.optim.execution import ranks as ranks_module
 from benchbench.optim.execution.ranks import Ranks, joined
+from benchbench.plugins.factories import Factories
 from benchbench.runs.folder import RunFolder
 from benchbench.training.checkpointer import Checkpointer, Stopped, never
 from benchbench.training.rank_workers import rank_workers
@@ -23,6 +24,7 @@ from benchbench.values import Component, EpochRecord, Execution, Plateau, RunRes
 from benchbench.workloads import DATA
 from tests.engines.conftest import execute
 from tests.helpers import rank_training
+from tests.training import small_tasks
 
 CPU = torch.device("cpu")
 
@@ -42,7 +44,7 @@ def spec(workload: str, ranks: int = 2, **changes: Any) -> RunSpec:
 
 
 def test_a_run_with_ranks_gives_the_numbers_of_one_process() -> None:
-    alone, shared = (run(spec("digits-mlp", ranks), CPU, lambda record: None) for ranks in (1, 2))
+    alone, shared = (small_tasks.trained(spec("digits-mlp", ranks)) for ranks in (1, 2))
     assert shared.final == pytest.approx(alone.final, rel=1e-5)
     assert (shared.cost.steps, shared.cost.gradients) == (alone.cost.steps, alone.cost.gradients)
     assert (shared.environment["ranks"], shared.environment["batch_norm"]) == ("2", "local")
@@ -115,13 +117,19 @@ def test_ranks_take_up_a_run_where_it_stopped(tmp_path: Path) -> None:
     plateau = {"lr": Plateau(name="plateau", gamma=0.5, patience=0)}
     of_three = spec(f"{rank_training.__file__}:mlp", epochs=3, schedule=plateau)
     undisturbed: list[EpochRecord] = []
-    run(of_three, CPU, undisturbed.append)
+    run(of_three, Factories.of(of_three), CPU, undisturbed.append)
 
     steps = iter(range(100))
     folder, records = RunFolder(tmp_path), list[EpochRecord]()
     with pytest.raises(Stopped, match="stopped after 5 steps"):  # in the second epoch; it looks once more before
-        run(of_three, CPU, records.append, checkpointer=Checkpointer(of_three, CPU, folder, lambda: next(steps) == 6))
-    run(of_three, CPU, records.append, checkpointer=Checkpointer(of_three, CPU, folder, never))
+        run(
+            of_three,
+            Factories.of(of_three),
+            CPU,
+            records.append,
+            checkpointer=Checkpointer(of_three, CPU, folder, lambda: next(steps) == 6),
+        )
+    run(of_three, Factories.of(of_three), CPU, records.append, checkpointer=Checkpointer(of_three, CPU, folder, never))
     assert [record.metrics for record in records] == [record.metrics for record in undisturbed]
     assert len({record.metrics["train/loss"] for record in records}) == 3
 
@@ -138,6 +146,6 @@ def test_ranks_do_not_share_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
 def test_ranks_on_gpus_give_the_numbers_of_one() -> None:
     device = torch.device("cuda")
-    alone, shared = (run(spec("digits-mlp", ranks), device, lambda record: None) for ranks in (1, 2))
+    alone, shared = (small_tasks.trained(spec("digits-mlp", ranks), device) for ranks in (1, 2))
     assert shared.final == pytest.approx(alone.final, rel=1e-4)
     assert shared.environment["ranks"] == "2"

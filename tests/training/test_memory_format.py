@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchbench.plugins.factories import Factories
 from benchbench.training.steps import Training
 from benchbench.workloads import DATA
 from tests.accelerator import current_device, every_device, needs, tolerance
@@ -59,7 +60,7 @@ def test_in_double_precision_the_memory_format_changes_nothing(optimizer: str) -
     for channels_last in (False, True):
         chosen = spec("digits-resnet8", optimizer, channels_last=channels_last)
         with torch.random.fork_rng(devices=[]):
-            made = Training(chosen, current_device(), DATA)
+            made = Training(chosen, Factories.of(chosen), current_device(), DATA)
         made.task.model.double()
         for images, labels in islice(made.task.batches(1), 3):
             made.step((images.double(), labels))

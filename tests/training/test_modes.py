@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from benchbench.runs.folder import RunFolder
-from benchbench.training.trainer import run, run_in_folder
+from benchbench.training.trainer import run_in_folder
 from benchbench.values import Metrics
 from benchbench.workloads import evaluation_mode
 from benchbench.workloads.classification import TensorClassification
@@ -80,7 +80,7 @@ careless = small_tasks.workload(
     [("handed_out", "training"), ("frozen", "evaluating"), ("head", "evaluating"), ("stubborn", "evaluating")],
 )
 def test_every_epoch_trains_in_the_same_modes(name: str, mode: str, capsys: pytest.CaptureFixture[str]) -> None:
-    run(small_tasks.spec(here(__file__, name), epochs=3), CPU, lambda record: None)
+    small_tasks.trained(small_tasks.spec(here(__file__, name), epochs=3))
     assert capsys.readouterr().out.split() == [mode] * 9
 
 
@@ -128,7 +128,7 @@ thawing = small_tasks.workload(Thawing)
 
 def test_a_run_goes_on_with_its_modes_and_with_buffers_that_are_not_persistent(tmp_path: Path) -> None:
     chosen = small_tasks.spec(here(__file__, "thawing"), epochs=3)
-    whole = run(chosen, CPU, lambda record: None)
+    whole = small_tasks.trained(chosen)
     folder = RunFolder(tmp_path / "run")
     folder.prepare(chosen)
     steps = iter([False] * 5 + [True])

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 import torch
 
+from benchbench.plugins.factories import Factories
 from benchbench.runs.folder import RunFolder
 from benchbench.training import operations
-from benchbench.training.operations import LONGEST_WAIT, PLAIN_STEPS, gradient_equivalents, window
-from benchbench.training.trainer import run, run_in_folder
+from benchbench.training.operations import LONGEST_WAIT, PLAIN_STEPS, Measured, gradient_equivalents, window
+from benchbench.training.trainer import run_in_folder
 from benchbench.values import Component, Execution, RunResult, RunSpec
 from tests.conftest import STUBS
+from tests.training import small_tasks
 from tests.training.test_trainer import CLOCKS
 
 CPU = torch.device("cpu")
@@ -36,6 +38,10 @@ def spec(optimizer: str, workload: str = f"{KNOWN_COST}:conv", **parameters: Any
     )
 
 
+def measured(chosen: RunSpec, *, hessian: bool) -> Measured:
+    return gradient_equivalents(chosen, Factories.of(chosen), CPU, hessian=hessian)
+
+
 @pytest.mark.parametrize("workload", ["conv", "attention"])
 @pytest.mark.parametrize(
     ("optimizer", "parameters", "hessian", "expected"),
@@ -54,7 +60,7 @@ def test_steps_are_worth_what_they_are_on_paper(
     workload: str, optimizer: str, parameters: dict[str, Any], hessian: bool, expected: float
 ) -> None:
     chosen = spec(optimizer, f"{KNOWN_COST}:{workload}", **parameters)
-    found = gradient_equivalents(chosen, CPU, hessian=hessian)
+    found = measured(chosen, hessian=hessian)
     assert found.unmetered == ""
     assert found.gc == pytest.approx(expected, abs=0.02)
 
@@ -63,16 +69,14 @@ def test_steps_are_worth_what_they_are_on_paper(
 def test_a_batch_in_parts_costs_what_the_whole_does(optimizer: str, hessian: bool, expected: float) -> None:
     parameters = {"lazy_hessian": 1} if hessian else {"lr": 0.1}
     chosen = spec(optimizer, execution=Execution(accumulate=2), **parameters)
-    assert gradient_equivalents(chosen, CPU, hessian=hessian).gc == pytest.approx(expected, abs=0.02)
+    assert measured(chosen, hessian=hessian).gc == pytest.approx(expected, abs=0.02)
 
 
 @pytest.mark.parametrize("workload", ["conv", "attention"])
 def test_every_product_costs_as_much_as_the_first(workload: str) -> None:
     """Its price is 2 GC, a little more with attention: its second derivative takes 20 products where 18 are 3 GC."""
     target = f"{KNOWN_COST}:{workload}"
-    one, two = (
-        gradient_equivalents(spec("adahessian", target, n_samples=samples), CPU, hessian=True).gc for samples in (1, 2)
-    )
+    one, two = (measured(spec("adahessian", target, n_samples=samples), hessian=True).gc for samples in (1, 2))
     assert one is not None
     assert two is not None
     assert two - one == pytest.approx(one - 1, rel=1e-9)
@@ -82,24 +86,24 @@ def test_every_product_costs_as_much_as_the_first(workload: str) -> None:
 def test_optimizers_of_others_are_measured_the_same_way(target: str, expected: float) -> None:
     pytest.importorskip("pytorch_optimizer", reason="the optimizers of others are not installed")
     chosen = spec(f"pytorch_optimizer:{target}", create_graph=True)
-    assert gradient_equivalents(chosen, CPU, hessian=True).gc == pytest.approx(expected, abs=0.02)
+    assert measured(chosen, hessian=True).gc == pytest.approx(expected, abs=0.02)
 
 
 def test_an_operation_without_a_formula_is_named() -> None:
-    found = gradient_equivalents(spec("shampoo"), CPU, hessian=False)
+    found = measured(spec("shampoo"), hessian=False)
     assert found.gc is None
     assert found.unmetered.startswith("no formula for _linalg_eigh (the rest: ")
 
 
 def test_a_model_without_a_formula_is_not_measured_in_itself() -> None:
-    found = gradient_equivalents(spec("sgd", f"{KNOWN_COST}:recurrent"), CPU, hessian=False)
+    found = measured(spec("sgd", f"{KNOWN_COST}:recurrent"), hessian=False)
     assert found.gc is None
     assert found.unmetered.startswith("no formula for ")
     assert "rest" not in found.unmetered
 
 
 def test_an_exception_is_a_reason() -> None:
-    found = gradient_equivalents(spec(f"{STUBS}:Idle", lr=0.1), CPU, hessian=False)
+    found = measured(spec(f"{STUBS}:Idle", lr=0.1), hessian=False)
     assert found.gc is None
     assert found.unmetered.startswith("the probe failed: ")
     assert "did not call the objective" in found.unmetered
@@ -130,7 +134,7 @@ def test_without_a_hessian_some_steps_will_do() -> None:
 
 
 def test_a_period_that_is_too_long_is_a_reason() -> None:
-    found = gradient_equivalents(spec("sophia_h", lazy_hessian=LONGEST_WAIT + 1), CPU, hessian=True)
+    found = measured(spec("sophia_h", lazy_hessian=LONGEST_WAIT + 1), hessian=True)
     assert (found.gc, found.unmetered) == (None, "no two Hessian-vector products within 100 steps of each other")
 
 
@@ -183,4 +187,4 @@ def test_what_is_measured_is_no_part_of_the_key() -> None:
 
 
 def test_run_itself_measures_nothing() -> None:
-    assert run(spec("sgd", lr=0.1, measure=("flops",)), CPU, lambda record: None).gc_measured is None
+    assert small_tasks.trained(spec("sgd", lr=0.1, measure=("flops",))).gc_measured is None

@@ -15,6 +15,7 @@ from benchbench.optim.execution.precision import LossScaler
 from benchbench.optim.execution.ranks import Ranks
 from benchbench.optim.ledger import Ledger
 from benchbench.optim.objective import Objective
+from benchbench.plugins.factories import Factories
 from benchbench.training import backends
 from benchbench.training.steps import Training
 from benchbench.training.trainer import run
@@ -22,6 +23,7 @@ from benchbench.values import Component, Execution, RunSpec
 from benchbench.workloads import DATA
 from tests.accelerator import current_device, every_device, tolerance
 from tests.helpers import model_cases
+from tests.training import small_tasks
 
 CPU = torch.device("cpu")
 
@@ -43,7 +45,8 @@ def spec(workload: str = "digits-mlp", optimizer: str = "sgd", **execution: Any)
 def training(workload: str = "digits-mlp", **execution: Any) -> tuple[Training, Any]:
     """Return a training and its first batch; torch's random state is put back."""
     with torch.random.fork_rng(devices=[]):
-        made = Training(spec(workload, **execution), current_device(), DATA)
+        chosen = spec(workload, **execution)
+        made = Training(chosen, Factories.of(chosen), current_device(), DATA)
     return made, next(made.task.batches(1))
 
 
@@ -199,8 +202,8 @@ def test_scaling_goes_on_from_its_state() -> None:
 @every_device
 @pytest.mark.parametrize(("optimizer", "name"), [("sam", "bf16"), ("sassha", "fp16")])
 def test_a_run_in_half_precision_learns_and_says_so(optimizer: str, name: str) -> None:
-    plain = run(spec(optimizer=optimizer), current_device(), lambda record: None)
-    half = run(spec(optimizer=optimizer, autocast=name), current_device(), lambda record: None)
+    plain = small_tasks.trained(spec(optimizer=optimizer), current_device())
+    half = small_tasks.trained(spec(optimizer=optimizer, autocast=name), current_device())
     assert half.environment["autocast"] == name
     assert "autocast" not in plain.environment
     assert half.final["test/loss"] != plain.final["test/loss"]
@@ -233,9 +236,9 @@ def test_a_run_is_evaluated_in_float32_unless_it_asks_for_its_own_precision() ->
 
 def test_a_result_says_how_the_run_was_evaluated() -> None:
     chosen = spec(autocast="bf16", autocast_evaluation=True, cudnn_benchmark=True)
-    result = run(chosen, CPU, lambda record: None)
+    result = small_tasks.trained(chosen)
     assert (result.environment["autocast_evaluation"], result.environment["cudnn_benchmark"]) == ("True", "True")
-    plain = run(spec(autocast="bf16"), CPU, lambda record: None)
+    plain = small_tasks.trained(spec(autocast="bf16"))
     assert result.final["train/loss"] == plain.final["train/loss"]
     assert result.final["test/loss"] != plain.final["test/loss"]
 
@@ -273,8 +276,10 @@ def test_backends_are_configured_for_a_run_and_put_back(monkeypatch: pytest.Monk
 
 def test_a_run_has_its_backends_and_records_them() -> None:
     seen: list[bool] = []
+    chosen = spec(deterministic=True, accumulate=2)
     result = run(
-        spec(deterministic=True, accumulate=2),
+        chosen,
+        Factories.of(chosen),
         CPU,
         lambda record: seen.append(torch.are_deterministic_algorithms_enabled()),
     )
@@ -289,7 +294,7 @@ def test_a_run_has_its_backends_and_records_them() -> None:
 def dropout_of(rank: int | None) -> list[float]:
     """Return what a rank draws for the dropout of its first step."""
     with torch.random.fork_rng(devices=[]):
-        made = Training(spec(), CPU, DATA, None if rank is None else Ranks(rank, 4))
+        made = Training(spec(), Factories.of(spec()), CPU, DATA, None if rank is None else Ranks(rank, 4))
         made.reseed()
         return torch.rand(4).tolist()
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from benchbench.plugins.factories import Factories
 from benchbench.runs.folder import RunFolder
 from benchbench.training.trainer import run, run_in_folder
 from benchbench.values import Component, EpochRecord, MultiStep, RunResult, RunSpec
@@ -36,7 +37,7 @@ def spec(optimizer: str = "sgd", workload: str = "digits-mlp", epochs: int = 3, 
 
 def train(chosen: RunSpec) -> tuple[RunResult, list[EpochRecord]]:
     records: list[EpochRecord] = []
-    return run(chosen, current_device(), records.append), records
+    return run(chosen, Factories.of(chosen), current_device(), records.append), records
 
 
 def numbers(result: RunResult) -> dict[str, Any]:

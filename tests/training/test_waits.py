@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchbench.plugins.factories import Factories
 from benchbench.training.attempt import Progress
 from benchbench.values import RunSpec
 from benchbench.workloads import DATA
@@ -59,7 +60,7 @@ def waits(chosen: RunSpec, steps: int = 2, data: Path = DATA) -> list[Counter[st
     """
     found = []
     with PretendCuda() as cuda:
-        progress = Progress(chosen, CUDA, data, None, lambda record: None)
+        progress = Progress(chosen, Factories.of(chosen), CUDA, data, None, lambda record: None)
         batches = progress.training.task.batches(1)
         for _ in range(4):
             progress.step(next(batches))

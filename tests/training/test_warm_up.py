@@ -10,6 +10,7 @@ from torch import Tensor
 
 from benchbench.optim.ledger import Ledger
 from benchbench.optim.objective import Objective
+from benchbench.plugins.factories import Factories
 from benchbench.training.attempt import Progress
 from benchbench.training.warm_up import LONGEST_WAIT, WarmUp
 from benchbench.values import Cost, Execution
@@ -168,7 +169,7 @@ def test_training_and_warm_up_are_the_time_of_the_loop(optimizer: str, monkeypat
 
 def test_a_compiled_loss_that_failed_is_not_compiled_for_other_shapes() -> None:
     chosen = spec(execution=Execution(compile=True))
-    progress = Progress(chosen, CPU, DATA, None, lambda record: None)
+    progress = Progress(chosen, Factories.of(chosen), CPU, DATA, None, lambda record: None)
     assert progress.training.compiled is not None
     assert progress._prepares_by_shape()
     progress.training.compiled.failure = "cannot be compiled"

@@ -12,7 +12,7 @@ import torch
 from pydantic import JsonValue
 from torch import Tensor, nn
 
-from benchbench.plugins.factories import build_workload
+from benchbench.plugins.factories import Factory
 from benchbench.values import Component, Protocol
 from benchbench.workloads import Setup
 from benchbench.workloads.classification import Classification
@@ -202,7 +202,7 @@ def synthetic(dataset: str, examples: int) -> Classification:
     setup = Setup(torch.device("cpu"), 16, Streams(0), synthetic=True)
     parameters: dict[str, JsonValue] = {"dataset": dataset, "model": {"name": "convnet"}, "examples": examples}
     component = Component(target="image-classification", parameters=parameters)
-    return cast("Classification", build_workload(component, setup))
+    return cast("Classification", Factory("workload", component).build_task(setup))
 
 
 @pytest.mark.parametrize(

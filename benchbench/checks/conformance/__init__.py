@@ -11,6 +11,7 @@ from benchbench.checks.conformance.nan import survives_nan
 from benchbench.checks.conformance.subject import Subject
 from benchbench.checks.conformance.trying import Grade, Verdict, generators_kept, verdict
 from benchbench.optim import stepping
+from benchbench.plugins.factories import Factory
 from benchbench.plugins.names import describe_exception
 from benchbench.problems import printable
 from benchbench.values import Component
@@ -45,7 +46,7 @@ def verdicts(component: Component, *, create_graph: bool | None = None) -> Itera
     """
     try:
         with generators_kept():
-            subject = _tried(Subject(component, create_graph))
+            subject = _tried(Subject(Factory("optimizer", component), create_graph))
     except Exception as error:  # noqa: BLE001 - foreign code
         yield Verdict(WORKS, "FAIL", printable(describe_exception(error)))
         yield from (Verdict(promise, "unknown", "it makes no steps") for promise in PROMISES)

@@ -13,7 +13,7 @@ from torch import Tensor
 from benchbench.checks.conformance.promises import BrokenPromiseError, NotApplicableError
 from benchbench.checks.conformance.trying import Verdict, generators_kept, random_states, seed_all, verdict
 from benchbench.optim.equality import same
-from benchbench.plugins import factories as registry
+from benchbench.plugins.factories import Factory
 from benchbench.values import Component
 from benchbench.workloads.images import Dataset, DatasetInfo, Images
 
@@ -52,8 +52,8 @@ class Trial:
 
 
 def _made(component: Component) -> Dataset:
-    factory = registry.resolve("dataset", component.target)
-    made: Dataset = factory(**registry.arguments(registry.parameters("dataset", factory), component.parameters))
+    factory = Factory("dataset", component)
+    made: Dataset = factory.code(**factory.arguments())
     return made
 
 

@@ -9,12 +9,12 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import asdict
 
 import torch
 
 from benchbench.checks.conformance.promises import BrokenPromiseError
 from benchbench.checks.conformance.subject import Subject
+from benchbench.plugins.factories import Factory
 from benchbench.plugins.names import describe_exception
 from benchbench.values import Component
 
@@ -28,7 +28,7 @@ def survives_nan(subject: Subject) -> str:
     Raises:
         BrokenPromiseError: The process hangs or dies, or a fresh optimizer fails in it.
     """
-    content = asdict(subject) | {"component": subject.component.model_dump(mode="json")}
+    content = [subject.factory.component.model_dump(mode="json"), subject.create_graph, subject.matrices_only]
     path = os.pathsep.join(entry for entry in sys.path if entry)
     try:
         done = subprocess.run(
@@ -52,8 +52,9 @@ def survives_nan(subject: Subject) -> str:
 
 def main() -> int:
     """Try the optimizer that standard input names; the last line printed says what happened."""
-    content = json.load(sys.stdin)
-    answer, works = trial(Subject(**content | {"component": Component(**content["component"])}))
+    component, create_graph, matrices_only = json.load(sys.stdin)
+    factory = Factory("optimizer", Component(**component))
+    answer, works = trial(Subject(factory, create_graph, matrices_only=matrices_only))
     print(answer)
     return 0 if works else 1
 

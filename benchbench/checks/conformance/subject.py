@@ -13,8 +13,7 @@ from torch.nn import functional as F
 from benchbench.optim import stepping
 from benchbench.optim.ledger import Ledger
 from benchbench.optim.objective import Objective, Vectors
-from benchbench.plugins import factories as registry
-from benchbench.values import Component
+from benchbench.plugins.factories import Factory
 
 SEED = 4_000_000_007
 """Runs seed optimizers with any 32 bits: one that takes fewer is to be noticed here."""
@@ -149,13 +148,13 @@ class Subject:
     """The optimizer that is checked.
 
     Attributes:
-        component: Its target and hyperparameters.
+        factory: Its factory.
         declared: Whether it differentiates gradients itself; `None` leaves it to its own declaration.
         undeclared_need: It does so, and nothing has declared it: known once it has been tried.
         matrices_only: It refuses parameters that are no matrices, so it is checked on matrices alone.
     """
 
-    component: Component
+    factory: Factory
     declared: bool | None = None
     undeclared_need: bool = False
     matrices_only: bool = False
@@ -163,7 +162,7 @@ class Subject:
     @property
     def create_graph(self) -> bool:
         """Whether gradients keep their graph."""
-        return self.undeclared_need or registry.needs_create_graph(self.component, self.declared)
+        return self.undeclared_need or self.factory.needs_graph(self.declared)
 
     def on_network(self, *, idle_parts: bool = False) -> TrialTraining:
         """Return a training of a small network on mini-batches."""
@@ -176,6 +175,6 @@ class Subject:
     def training(self, model: nn.Module, loss: Callable[[nn.Module, int], Tensor], params: Any = None) -> TrialTraining:
         """Return a training of a model, with these parameter groups if given."""
         params = list(model.parameters()) if params is None else params
-        optimizer = registry.build_optimizer(self.component, params, seed=SEED, model=model)
+        optimizer = self.factory.build_optimizer(params, seed=SEED, model=model)
         stepping.training(optimizer)
         return TrialTraining(model, loss, optimizer, self.create_graph)

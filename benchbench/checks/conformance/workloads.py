@@ -24,7 +24,7 @@ from benchbench.optim.equality import same
 from benchbench.optim.execution import parts
 from benchbench.optim.execution.buffers import ModelBuffers, load_state, state_of
 from benchbench.optim.objective import Objective
-from benchbench.plugins import factories as registry
+from benchbench.plugins.factories import Factory
 from benchbench.plugins.names import describe_exception
 from benchbench.problems import printable
 from benchbench.values import RunSpec
@@ -108,7 +108,7 @@ class Trial:
         streams.reseed_global("init", 0, CPU)
         drop_last = spec.execution.drop_last
         setup = Setup(CPU, spec.batch_size, streams, spec.protocol, self._data, spec.synthetic, drop_last)
-        return registry.build_workload(spec.workload, setup)
+        return Factory("workload", spec.workload).build_task(setup)
 
     @cached_property
     def batch(self) -> Any:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from benchbench.optim.execution.compilation import CompiledLoss
+from benchbench.plugins.factories import Factories
 from benchbench.training.trainer import run
 from benchbench.values import Component, Execution, RunSpec
 from tests.conftest import STUBS
@@ -29,7 +30,7 @@ def spec(**changes: Any) -> RunSpec:
 
 def final(chosen: RunSpec) -> tuple[dict[str, float], dict[str, str], int]:
     """Return the final losses (rounding can flip an example of the accuracies), what was compiled, the gradients."""
-    result = run(chosen, torch.device("cpu"), lambda record: None)
+    result = run(chosen, Factories.of(chosen), torch.device("cpu"), lambda record: None)
     assert result.outcome == "finished"
     losses = {name: value for name, value in result.final.items() if name.endswith("/loss")}
     return losses, result.environment, result.cost.gradients

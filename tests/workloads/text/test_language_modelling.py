@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from benchbench import suite as suites
 from benchbench.cli import app
+from benchbench.plugins.factories import Factories
 from benchbench.training.steps import Training
 from benchbench.values import Component, Cost, Execution, Piecewise, RunSpec
 from benchbench.workloads import Setup
@@ -247,7 +248,8 @@ def test_a_batch_in_parts_gives_the_steps_of_the_whole(tmp_path: Path) -> None:
     trained = []
     with torch.random.fork_rng(devices=[]):
         for parts in (1, 3):
-            training = Training(curved(0.0, accumulate=parts, clip_norm=0.5), CPU, tmp_path)
+            chosen = curved(0.0, accumulate=parts, clip_norm=0.5)
+            training = Training(chosen, Factories.of(chosen), CPU, tmp_path)
             training.task.model.double()
             for batch in training.task.batches(1):
                 training.step(batch)
