@@ -103,7 +103,7 @@ def figure_data(
         FigureData(
             suite=suite,
             workload=workload,
-            runs={method.label: runs[workload, method.label] for method in suite.methods},
+            runs=runs[workload],
             histories=histories,
             metrics=tuple(dict.fromkeys(metrics)),
             currency=currency,

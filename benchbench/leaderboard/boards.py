@@ -18,8 +18,9 @@ from benchbench.reporting.matched import at_equal_cost
 from benchbench.reporting.metrics import UNKNOWN_DIRECTION, Better, better, figure, interval
 from benchbench.reporting.pareto import mean_cost, pareto
 from benchbench.reporting.profile import Scores, scores
-from benchbench.reporting.ranking import Order, interval_text, is_whole, letters, orders
-from benchbench.reporting.runs import NOTHING, Runs, all_results, final_metrics, gather
+from benchbench.reporting.ranking import Order, interval_text, letters, orders
+from benchbench.reporting.runs import Runs, all_results, final_metrics, gather
+from benchbench.reporting.table import NOTHING
 from benchbench.reporting.targets import Goal, goals
 from benchbench.reporting.tuning import not_ranked
 from benchbench.stats import MINIMUM_N, Ranking, mean
@@ -189,7 +190,7 @@ def _row(entry: Entry) -> Row:
 def _board(results: Results, order: Order, better_: Better, ranking: Ranking) -> Board:
     suite, workload, metric = results.suite, order.place.workload, order.metric
     methods = {method.label: method for method in suite.methods}
-    here = {label: results.runs[workload, label] for label in methods if results.runs[workload, label].asked}
+    here = {label: runs for label, runs in results.runs[workload].items() if runs.asked}
     entries = {method: results.entries_of(workload, method) for method in here}
     curve = curve_metric(metric, here.values())
     costs = {method: _costs(runs) for method, runs in here.items()}
@@ -260,7 +261,7 @@ def _line(
     tuned = method.tuned.get(workload)
     values = runs.by_seed(final_metrics, metric).values()
     known = [value for value in values if value is not None and math.isfinite(value)]
-    shown = figure(metric, known) if is_whole(runs, metric) else None
+    shown = figure(metric, known) if runs.is_whole(metric) else None
     found = interval(metric, known) if shown else "n < 2"
     return Line(
         method=method.label,

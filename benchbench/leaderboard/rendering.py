@@ -10,7 +10,7 @@ from benchbench.leaderboard.boards import Board
 from benchbench.problems import printable
 from benchbench.reporting.html import template_environment
 from benchbench.reporting.metrics import describe, shown
-from benchbench.reporting.runs import NOTHING
+from benchbench.reporting.table import NOTHING, amount_text
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -46,10 +46,8 @@ def block(text: str) -> Markup:
 
 
 def amount(value: float) -> str:
-    """Return a cost: whole numbers as such, small ones with three digits, a dash for one that was not measured."""
-    if math.isnan(value):
-        return NOTHING
-    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
+    """Return a cost as text, a dash for one that was not measured."""
+    return NOTHING if math.isnan(value) else amount_text(value)
 
 
 def _metric_value(value: float, metric: str) -> str:

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from benchbench.problems import BadInputError, Problem, nearest_name
 from benchbench.reporting.accuracy import accuracy_table, best_epoch_table
-from benchbench.reporting.cost import cost_table
-from benchbench.reporting.cost_summary import cost_summary_table
+from benchbench.reporting.cost import cost_summary_table, cost_table
 from benchbench.reporting.csv_text import to_csv
 from benchbench.reporting.html import html_page, to_html
 from benchbench.reporting.impossible import without_impossible

@@ -6,14 +6,23 @@ from collections.abc import Callable, Mapping, Sequence
 
 from benchbench.reporting.metrics import Better, better, describe, figure, headline_metrics
 from benchbench.reporting.results import ResultColumn, lay_out
-from benchbench.reporting.runs import Runs, all_results, best_metrics, count_seeds, final_metrics, gather, titled
+from benchbench.reporting.runs import (
+    MEAN_AND_STD,
+    Runs,
+    SuiteRuns,
+    all_results,
+    all_runs,
+    best_metrics,
+    count_seeds,
+    final_metrics,
+    gather,
+    titled,
+)
 from benchbench.reporting.significance import ranking, significance_note, with_ties
-from benchbench.reporting.table import Cell, Figure, Table
+from benchbench.reporting.table import NOTHING, Cell, Figure, Table
 from benchbench.reporting.tuning import not_ranked
 from benchbench.stats import Ranking
 from benchbench.values import Metrics, Row, RunResult, Suite
-
-_USUAL = "test/accuracy"
 
 _DIRECTIONS: Mapping[Better | None, str] = {
     "higher": "higher is better",
@@ -36,25 +45,30 @@ def accuracy_table(suite: Suite, rows: Sequence[Row]) -> Table:
 def best_epoch_table(suite: Suite, rows: Sequence[Row]) -> Table:
     """Return test results after the epoch that did best by the selection metric of the suite's protocol."""
     table = _table(suite, rows, "best-epoch accuracy", "after the best epoch", best_metrics)
-    return table.model_copy(update={"notes": (*table.notes, _selection_note(suite, rows))})
+    metrics = sorted({run.selection_metric for run in all_results(all_runs(gather(suite, rows)))} - {""})
+    by = f"by {' or '.join(metrics)} " if metrics else ""
+    protocols = list(dict.fromkeys(spec.protocol for spec in suite.specs)) or [suite.protocol]
+    note = " ".join(f"The best epoch of a run is chosen {by}{_SELECTED_ON[protocol]}" for protocol in protocols)
+    return table.model_copy(update={"notes": (*table.notes, note)})
 
 
-def places(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> list[ResultColumn]:
-    """Return the columns of a suite: its workloads, with the metrics that it names or that the results hold.
-
-    Args:
-        suite: The suite.
-        runs: Its runs by workload and method.
-    """
-    results = {
-        workload: all_results(runs[workload, each.label] for each in suite.methods) for workload in suite.workloads
+def places(suite: Suite, runs: SuiteRuns) -> list[ResultColumn]:
+    """Return the columns of a suite: its workloads, with the metrics that it names or that the results hold."""
+    results = {workload: all_results(here.values()) for workload, here in runs.items()}
+    metrics = {
+        workload: suite.heading(workload).metrics or headline_metrics(found) or ("test/accuracy",)
+        for workload, found in results.items()
     }
-    metrics = {workload: _metrics(suite, workload, results[workload]) for workload in suite.workloads}
     alone = len(set(metrics.values())) == 1 and all(len(names) == 1 for names in metrics.values())
     return [
         ResultColumn(
             workload=workload,
-            label=_label(suite.heading(workload).label, () if alone else names),
+            label=" ".join(
+                [
+                    suite.heading(workload).label,
+                    *([] if alone else [" / ".join(describe(name).label for name in names)]),
+                ]
+            ),
             group=suite.heading(workload).group,
             metrics=names,
             better=tuple(better(name, results[workload]) for name in names),
@@ -63,20 +77,25 @@ def places(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> list[ResultCol
     ]
 
 
-def cell(runs: Runs, names: Sequence[str], metrics: Callable[[RunResult], Metrics]) -> Cell:
+def cell(
+    runs: Runs, names: Sequence[str], metrics: Callable[[RunResult], Metrics] = final_metrics, *, scale: float = 1.0
+) -> Cell:
     """Return the cell of one method on one workload.
 
     Args:
         runs: The method's runs there.
         names: The metrics to show.
         metrics: Which metrics of a result count: those after the final or after the best epoch.
+        scale: What values are multiplied with beside the metric's own scale.
     """
-    values = {name: [metrics(run)[name] for run in runs.finished if name in metrics(run)] for name in names}
+    values = {name: runs.values(name, metrics) for name in names}
     lacking = " and ".join(name for name, found in values.items() if len(found) < len(runs.finished))
     if not any(values.values()):
         return Cell(reason=runs.absence(lacking))
     return Cell(
-        figures=tuple(figure(name, found) if found else Figure(value="–") for name, found in values.items()),
+        figures=tuple(
+            figure(name, found, scale=scale) if found else Figure(value=NOTHING) for name, found in values.items()
+        ),
         remark=runs.remark(min(map(len, values.values())), lacking),
     )
 
@@ -88,39 +107,28 @@ def _table(suite: Suite, rows: Sequence[Row], name: str, when: str, metrics: Cal
     rankings: list[Ranking | None] = []
     unranked = not_ranked(suite)
     for place in columns:
-        here = {method.label: runs[place.workload, method.label] for method in suite.methods}
-        compared = {method: of_method for method, of_method in here.items() if method not in unranked}
-        orders = {name: ranking(compared, metrics, name) for name in place.metrics}
+        here = runs[place.workload]
+        orders = {name: ranking(here, metrics, name, unranked) for name in place.metrics}
         found = {method: cell(of_method, place.metrics, metrics) for method, of_method in here.items()}
         cells |= {(place.workload, method): tied for method, tied in with_ties(found, orders).items()}
         rankings += orders.values()
     shown = {name for place in columns for name in place.metrics}
     what = describe(shown.pop()).full_title if len(shown) == 1 else "Test results"
     table = lay_out(name, titled(suite, f"{what} {when}"), suite.methods, columns, cells, unranked=unranked)
+    if any(cell.figures for cell in cells.values()):
+        seeds = f"{MEAN_AND_STD if len(suite.seeds) > 1 else 'One run each'}; {count_seeds(suite)}"
+        usual = all(figure.n == runs[w][m].usual for (w, m), cell in cells.items() for figure in cell.figures)
+        stated = [f"{seeds}{'' if usual else ' unless a cell says otherwise'}."]
+    else:
+        stated = []
     notes = (
-        *_notes(suite, runs, cells),
+        *stated,
         *_unit_notes(columns),
         *_baseline_notes(columns, runs),
         *significance_note(rankings),
         *table.notes,
     )
     return table.model_copy(update={"notes": notes})
-
-
-def _metrics(suite: Suite, workload: str, results: Sequence[RunResult]) -> tuple[str, ...]:
-    return suite.heading(workload).metrics or headline_metrics(results) or (_USUAL,)
-
-
-def _label(workload: str, metrics: Sequence[str]) -> str:
-    return f"{workload} {' / '.join(describe(name).label for name in metrics)}" if metrics else workload
-
-
-def _notes(suite: Suite, runs: Mapping[tuple[str, str], Runs], cells: Mapping[tuple[str, str], Cell]) -> list[str]:
-    if not any(cell.figures for cell in cells.values()):
-        return []
-    what = "Mean ± sample standard deviation (ddof = 1)" if len(suite.seeds) > 1 else "One run each"
-    usual = all(figure.n == runs[place].usual for place, cell in cells.items() for figure in cell.figures)
-    return [f"{what}; {count_seeds(suite)}{'' if usual else ' unless a cell says otherwise'}."]
 
 
 def _unit_notes(columns: Sequence[ResultColumn]) -> list[str]:
@@ -144,25 +152,14 @@ def _unit_notes(columns: Sequence[ResultColumn]) -> list[str]:
     return [f"{'; '.join(parts)}."]
 
 
-def _baseline_notes(columns: Sequence[ResultColumn], runs: Mapping[tuple[str, str], Runs]) -> list[str]:
+def _baseline_notes(columns: Sequence[ResultColumn], runs: SuiteRuns) -> list[str]:
     """Return what the figures of a column have to beat, where the results hold that."""
     notes = []
     for place in columns:
-        finals = [
-            run.final for (workload, _), here in runs.items() if workload == place.workload for run in here.finished
-        ]
         for name in filter(None, (describe(shown).baseline for shown in place.metrics)):
-            values = [final[name] for final in finals if name in final]
+            values = [value for here in runs[place.workload].values() for value in here.values(name)]
             if values:
                 spread = figure(name, values)
                 text = spread.value if min(values) == max(values) else spread.text
                 notes.append(f"To be beaten in {place.full_label}: {describe(name).title.lower()}, {text}.")
     return notes
-
-
-def _selection_note(suite: Suite, rows: Sequence[Row]) -> str:
-    results = [result for runs in gather(suite, rows).values() for result in runs.results]
-    metrics = sorted({result.selection_metric for result in results} - {""})
-    by = f"by {' or '.join(metrics)} " if metrics else ""
-    protocols = list(dict.fromkeys(spec.protocol for spec in suite.specs)) or [suite.protocol]
-    return " ".join(f"The best epoch of a run is chosen {by}{_SELECTED_ON[protocol]}" for protocol in protocols)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from benchbench.reporting.impossible import without_impossible
 from benchbench.reporting.metrics import describe, figure
 from benchbench.reporting.published import Publication, PublishedColumn, PublishedRow, PublishedTable, cell
 from benchbench.reporting.results import absence_notes
-from benchbench.reporting.runs import NOTHING, Runs, count_seeds, gather, titled
-from benchbench.reporting.table import Cell, Column, Figure, Table, TableRow
-from benchbench.values import Frozen, Row, RunResult, Suite
+from benchbench.reporting.runs import (
+    MEAN_AND_STD,
+    best_metrics,
+    count_seeds,
+    final_metrics,
+    gather,
+    titled,
+)
+from benchbench.reporting.table import BLANK, Cell, Column, Figure, Table, TableRow, number_cell
+from benchbench.values import Frozen, Row, Suite
 
 AGREEMENT = 2.0
 """Standard errors of the difference within which two means are said to agree."""
@@ -51,12 +58,14 @@ def comparison(suite: Suite, rows: Sequence[Row], publication: Publication, *, b
     for pair in pairs:
         if pair.workload is None:
             continue
-        here = runs[pair.workload, pair.method] if pair.method else None
-        measured = _measured(here, pair, best_epoch=best_epoch)
+        here = runs[pair.workload][pair.method] if pair.method else None
+        values = here.values(pair.metric, best_metrics if best_epoch else final_metrics) if here else []
+        measured = figure(pair.metric, values, scale=pair.column.scale) if values else None
         if measured is None and here is not None:
             reasons[pair.row.method, _place(pair)] = here.absence(pair.metric)
         lines.append(_line(pair, measured, asked=here is not None))
     methods = list(dict.fromkeys(line.headers[2] for line in lines))
+    tables = {pair.table.name: pair.table for pair in pairs if pair.workload is not None}
     when = "best" if best_epoch else "final"
     return Table(
         name="comparison",
@@ -67,7 +76,7 @@ def comparison(suite: Suite, rows: Sequence[Row], publication: Publication, *, b
         notes=(
             *_notes(suite, publication),
             *left_out,
-            *_published_notes(pairs),
+            *(f"{name}: {note}" for name, table in tables.items() for note in table.notes),
             *absence_notes(reasons, methods, dict.fromkeys((line.headers[1] for line in lines), "")),
             *_unmatched(suite, publication, pairs),
         ),
@@ -78,7 +87,8 @@ def _pairs(suite: Suite, publication: Publication) -> Iterator[_Pair]:
     """Yield every published figure of a metric that results can hold."""
     for table in publication.tables:
         for position, column in enumerate(table.columns):
-            workload = _match(suite, column)
+            places = ((workload, {workload, suite.heading(workload).full_label}) for workload in suite.workloads)
+            workload = next((workload for workload, labels in places if labels & column.names), None)
             for number, metric in enumerate(column.metrics):
                 if metric.startswith("cost/"):
                     continue  # times belong to a device, and counts are no matter of statistics
@@ -95,25 +105,9 @@ def _pairs(suite: Suite, publication: Publication) -> Iterator[_Pair]:
                     )
 
 
-def _match(suite: Suite, column: PublishedColumn) -> str | None:
-    """Return the workload of the suite that a column is about, by its label or by group and label."""
-    for workload in suite.workloads:
-        if {workload, suite.heading(workload).full_label} & column.names:
-            return workload
-    return None
-
-
 def _method(suite: Suite, publication: Publication, name: str) -> str | None:
     labels = {name, *publication.methods.get(name, ())}
     return next((method.label for method in suite.methods if method.label in labels), None)
-
-
-def _measured(runs: Runs | None, pair: _Pair, *, best_epoch: bool) -> Figure | None:
-    def metrics(result: RunResult) -> Mapping[str, float]:
-        return result.best if best_epoch else result.final
-
-    values = [metrics(run)[pair.metric] for run in runs.finished if pair.metric in metrics(run)] if runs else []
-    return figure(pair.metric, values, scale=pair.column.scale) if values else None
 
 
 def _line(pair: _Pair, measured: Figure | None, *, asked: bool) -> TableRow:
@@ -122,8 +116,7 @@ def _line(pair: _Pair, measured: Figure | None, *, asked: bool) -> TableRow:
     cells = (
         _cell(measured) if measured or not asked else Cell(reason="not run"),
         _cell(published),
-        Cell(remark=NOTHING) if difference is None else _cell(_signed(difference)),
-        Cell(remark=NOTHING) if z is None else _cell(_signed(z)),
+        *(BLANK if value is None else number_cell(f"{value:+.2f}", value) for value in (difference, z)),
         Cell(remark=_verdict(measured, published, difference, z)),
     )
     return TableRow(headers=(pair.table.name, _place(pair), pair.row.method), cells=cells)
@@ -158,27 +151,17 @@ def _verdict(measured: Figure | None, published: Figure | None, difference: floa
 
 
 def _cell(shown: Figure | None) -> Cell:
-    return Cell(figures=(shown,)) if shown else Cell(remark=NOTHING)
-
-
-def _signed(value: float) -> Figure:
-    return Figure(value=f"{value:+.2f}", mean=value)
+    return Cell(figures=(shown,)) if shown else BLANK
 
 
 def _notes(suite: Suite, publication: Publication) -> tuple[str, ...]:
     return (
         f"Published: {publication.source.rstrip('.')}. {publication.n_note}".strip(),
-        f"Mean ± sample standard deviation (ddof = 1); measured: {count_seeds(suite)}; published: n = {publication.n}.",
+        f"{MEAN_AND_STD}; measured: {count_seeds(suite)}; published: n = {publication.n}.",
         "z: measured minus published over the standard error of the difference, sqrt(s²/n + t²/k) with standard "
         f"deviations s and t of n and k runs; within {AGREEMENT:g} counts as agreement.",
         f"Protocol of the measured runs: {suite.protocol}.",
     )
-
-
-def _published_notes(pairs: Sequence[_Pair]) -> list[str]:
-    """Return what has to be known about the published tables that were compared with."""
-    tables = {pair.table.name: pair.table for pair in pairs if pair.workload is not None}
-    return [f"{name}: {note}" for name, table in tables.items() for note in table.notes]
 
 
 def _unmatched(suite: Suite, publication: Publication, pairs: Sequence[_Pair]) -> list[str]:

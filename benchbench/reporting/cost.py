@@ -1,14 +1,14 @@
-"""What each method costs per step and per epoch, in the shape of the paper's Table 4."""
+"""What training costs: counted, measured and timed, and what the paper's Table 4 shows of it."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from benchbench.reporting.currencies import GC_FLOPS, GC_PAPER
-from benchbench.reporting.results import absence_notes, by_category, method_table
-from benchbench.reporting.runs import NOTHING, Runs, count_seeds, gather, titled
-from benchbench.reporting.table import Cell, Column, Figure, Table
+from benchbench.reporting.results import ResultColumn, absence_notes, by_category, lay_out, method_table
+from benchbench.reporting.runs import Runs, SuiteRuns, all_runs, count_seeds, gather, titled
+from benchbench.reporting.table import BLANK, NOTHING, Cell, Column, Table, number_cell
 from benchbench.reporting.timing import (
     circumstances,
     comparable_seconds,
@@ -18,14 +18,17 @@ from benchbench.reporting.timing import (
     warm_up_notes,
     warm_up_seconds,
 )
-from benchbench.stats import Summary
 from benchbench.values import Row, RunResult, Suite
 from benchbench.values.prices import PAPER_PER_HVP, counted
 
 _WARM_UP = "warm-up s"
-_COLUMNS = ("grads", "HVPs", GC_PAPER, GC_FLOPS, "s/epoch", "relative", _WARM_UP, "device MB", "host MB", "state")
-_ONLY_WITH_DATA = {GC_FLOPS, _WARM_UP, "device MB", "host MB", "state"}
-_UNKNOWN = Cell(remark=NOTHING)
+_MEMORY_NOTES = {
+    "device MB": "device MB: most memory of tensors while training.",
+    "host MB": "host MB: most resident memory of a run's process, interpreter, libraries and data included.",
+    "state": "state: memory of the optimizer's state at the end, relative to the parameters.",
+}
+_COLUMNS = ("grads", "HVPs", GC_PAPER, GC_FLOPS, "s/epoch", "relative", _WARM_UP, *_MEMORY_NOTES)
+_ONLY_WITH_DATA = {GC_FLOPS, _WARM_UP, *_MEMORY_NOTES}
 _MB = 10**6
 
 
@@ -33,15 +36,13 @@ def cost_table(suite: Suite, rows: Sequence[Row]) -> Table:
     """Return counts per step, their price by two conventions, seconds per epoch, and memory."""
     methods = by_category(suite.methods)
     runs = gather(suite, rows)
-    found = {
-        workload: _workload_cells(
-            {method.label: runs[workload, method.label] for method in methods},
-            _reference(suite, {method.label: runs[workload, method.label] for method in methods}),
-            mixed_devices=suite.mixed_devices,
-        )
-        for workload in suite.workloads
-    }
-    columns = _shown_columns([cells for here in found.values() for cells in here.values()])
+    found = {workload: _workload_cells(suite, here) for workload, here in runs.items()}
+    columns = [
+        column
+        for column in _COLUMNS
+        if column not in _ONLY_WITH_DATA
+        or any(cells[column] != BLANK for of_methods in found.values() for cells in of_methods.values())
+    ]
     return method_table(
         "cost",
         titled(suite, "Cost of training"),
@@ -55,39 +56,46 @@ def cost_table(suite: Suite, rows: Sequence[Row]) -> Table:
     )
 
 
-def _shown_columns(all_cells: Sequence[Mapping[str, Cell]]) -> list[str]:
-    """Return the columns to show: what nothing is known about is left out."""
-    return [
-        column
-        for column in _COLUMNS
-        if column not in _ONLY_WITH_DATA or any(cells[column] != _UNKNOWN for cells in all_cells)
-    ]
-
-
 def _reference(suite: Suite, runs: Mapping[str, Runs]) -> str:
     """Return the method that seconds are given relative to: the first one of the suite that has any."""
     seconds = comparable_seconds(runs, mixed_devices=suite.mixed_devices)
-    labels = [method.label for method in suite.methods]
-    return next((label for label in labels if (found := seconds[label]) and found.mean > 0), labels[0])
+    return next((label for label, found in seconds.items() if found and found.mean > 0), suite.methods[0].label)
 
 
-def _workload_cells(runs: Mapping[str, Runs], reference: str, *, mixed_devices: bool) -> dict[str, dict[str, Cell]]:
-    """Return the cells of each method on one workload; seconds are also given relative to `reference`."""
+def _workload_cells(suite: Suite, runs: Mapping[str, Runs]) -> dict[str, dict[str, Cell]]:
+    """Return the cells of each method on one workload."""
     marks = circumstances(runs)
-    seconds = comparable_seconds(runs, mixed_devices=mixed_devices)
-    places = decimals(summary.mean for summary in seconds.values() if summary)
-    first_steps = {method: warm_up_seconds(here) for method, here in runs.items() if seconds[method]}
-    return {
-        method: dict.fromkeys(_COLUMNS, _UNKNOWN)
-        | _count_cells(here)
-        | _measured_cells(here)
-        | _remarked(
-            _time_cells(seconds[method], seconds[reference], places) | _warm_up_cells(first_steps.get(method)),
-            marks.get(method, ""),
-        )
-        | _memory_cells(here)
-        for method, here in runs.items()
-    }
+    seconds = comparable_seconds(runs, mixed_devices=suite.mixed_devices)
+    base = seconds[_reference(suite, runs)]
+    places = decimals(seconds.values())
+    cells = {}
+    for method, here in runs.items():
+        of_method = dict.fromkeys(_COLUMNS, BLANK) | _count_cells(here) | _memory_cells(here)
+        for run in _probed(here)[:1]:
+            measured = run.gc_measured
+            of_method[GC_FLOPS] = (
+                Cell(remark="unmetered") if measured is None else number_cell(f"{measured:.2f}", measured, n=1)
+            )
+        times = {"s/epoch": (seconds[method], places)}
+        if seconds[method] and (warm_up := warm_up_seconds(here)):
+            times[_WARM_UP] = (warm_up, decimals([warm_up]))
+        remark = marks.get(method, "")
+        for column, (summary, digits) in times.items():
+            if summary:
+                text = f"{summary.mean:.{digits}f}"
+                of_method[column] = number_cell(text, summary.mean, std=summary.std, n=summary.n, remark=remark)
+        if (summary := seconds[method]) and base and base.mean > 0:
+            ratio = summary.mean / base.mean
+            of_method["relative"] = number_cell(f"{ratio:.2f}x", ratio, n=summary.n, remark=remark)
+        cells[method] = of_method
+    return cells
+
+
+def _counts(finished: Sequence[RunResult]) -> tuple[float, float] | None:
+    """Return gradients and Hessian-vector products of runs, `None` where they were not counted."""
+    if not all(run.cost.is_counted for run in finished):
+        return None
+    return sum(run.cost.gradients for run in finished), sum(run.cost.hvps for run in finished)
 
 
 def _count_cells(runs: Runs) -> dict[str, Cell]:
@@ -96,47 +104,17 @@ def _count_cells(runs: Runs) -> dict[str, Cell]:
     steps = sum(run.cost.steps for run in finished)
     if not steps:
         return {} if finished else {"grads": Cell(reason=runs.absence())}
-    if not all(run.cost.is_counted for run in finished):
+    if (counts := _counts(finished)) is None:
         return {}
-    gradients = sum(run.cost.gradients for run in finished)
-    hvps = sum(run.cost.hvps for run in finished)
-    totals = {"grads": gradients, "HVPs": hvps, GC_PAPER: counted(gradients, hvps, "paper").amount}
-    return {column: _cell(total / steps, f"{total / steps:.2f}", n=len(finished)) for column, total in totals.items()}
-
-
-def _measured_cells(runs: Runs) -> dict[str, Cell]:
-    """Return the gradient equivalents of the run that was probed, usually that of the first seed."""
-    for run in _probed(runs):
-        if run.gc_measured is None:
-            return {GC_FLOPS: Cell(remark="unmetered")}
-        return {GC_FLOPS: _cell(run.gc_measured, f"{run.gc_measured:.2f}", n=1)}
-    return {}
+    totals = {"grads": counts[0], "HVPs": counts[1], GC_PAPER: counted(*counts, "paper").amount}
+    return {
+        column: number_cell(f"{total / steps:.2f}", total / steps, n=len(finished)) for column, total in totals.items()
+    }
 
 
 def _probed(runs: Runs) -> list[RunResult]:
+    """Return the runs whose operations were measured, or could not be: usually that of the first seed."""
     return [run for run in runs.results if run.gc_measured is not None or run.unmetered]
-
-
-def _time_cells(seconds: Summary | None, base: Summary | None, places: int) -> dict[str, Cell]:
-    """Return seconds per epoch, and how many times those of `base` they are."""
-    if seconds is None:
-        return {}
-    cells = {"s/epoch": _cell(seconds.mean, f"{seconds.mean:.{places}f}", std=seconds.std, n=seconds.n)}
-    if base is not None and base.mean > 0:
-        ratio = seconds.mean / base.mean
-        cells["relative"] = _cell(ratio, f"{ratio:.2f}x", n=seconds.n)
-    return cells
-
-
-def _remarked(cells: Mapping[str, Cell], remark: str) -> dict[str, Cell]:
-    return {column: cell.model_copy(update={"remark": remark}) for column, cell in cells.items()}
-
-
-def _warm_up_cells(seconds: Summary | None) -> dict[str, Cell]:
-    """Return seconds of warm-up per run."""
-    if seconds is None:
-        return {}
-    return {_WARM_UP: _cell(seconds.mean, f"{seconds.mean:.{decimals([seconds.mean])}f}", std=seconds.std, n=seconds.n)}
 
 
 def _memory_cells(runs: Runs) -> dict[str, Cell]:
@@ -147,21 +125,17 @@ def _memory_cells(runs: Runs) -> dict[str, Cell]:
         "host MB": [memory.host_peak for memory in held if memory.host_peak is not None],
     }
     cells = {
-        column: _cell(max(found) / _MB, f"{max(found) / _MB:,.0f}", n=len(found))
+        column: number_cell(f"{max(found) / _MB:,.0f}", max(found) / _MB, n=len(found))
         for column, found in peaks.items()
         if found
     }
     states = [memory.state / memory.parameters for memory in held if memory.state is not None and memory.parameters]
     if states:
-        cells["state"] = _cell(max(states), f"{max(states):.2f}x", n=len(states))
+        cells["state"] = number_cell(f"{max(states):.2f}x", max(states), n=len(states))
     return cells
 
 
-def _cell(mean: float, value: str, *, std: float | None = None, n: int) -> Cell:
-    return Cell(figures=(Figure(value=value, mean=mean, std=std, n=n),))
-
-
-def _notes(suite: Suite, runs: Mapping[tuple[str, str], Runs], columns: Sequence[str]) -> tuple[str, ...]:
+def _notes(suite: Suite, runs: SuiteRuns, columns: Sequence[str]) -> tuple[str, ...]:
     notes = [
         "grads, HVPs: gradients and Hessian-vector products per step, counted: totals of all seeds divided by their "
         "steps.",
@@ -170,10 +144,18 @@ def _notes(suite: Suite, runs: Mapping[tuple[str, str], Runs], columns: Sequence
     if GC_FLOPS in columns:
         notes += [
             f"{GC_FLOPS}: measured floating-point operations of a step over those of one gradient.",
-            *_reasons(suite, runs),
+            *_unmetered(suite, runs),
         ]
-    finished = [run for here in runs.values() for run in here.finished]
-    notes += _absences(suite, runs)
+    headings = {workload: suite.heading(workload) for workload in runs}
+    reasons = {
+        (method, headings[workload].full_label): each.absence()
+        for workload, here in runs.items()
+        for method, each in here.items()
+        if not each.finished
+    }
+    groups = {heading.full_label: heading.group for heading in headings.values()}
+    notes += absence_notes(reasons, [method.label for method in by_category(suite.methods)], groups)
+    finished = [run for here in all_runs(runs) for run in here.finished]
     if not finished:
         return tuple(notes)
     notes.append(
@@ -190,13 +172,12 @@ def _notes(suite: Suite, runs: Mapping[tuple[str, str], Runs], columns: Sequence
     return (*notes, *device_notes(suite, runs), _numbers_of_runs(suite, runs))
 
 
-def _references(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> str:
+def _references(suite: Suite, runs: SuiteRuns) -> str:
     """Return the method that seconds are relative to: the first, or on some workloads another one in its place."""
     first = suite.methods[0].label
     others = defaultdict(list)
-    for workload in suite.workloads:
-        used = _reference(suite, {method.label: runs[workload, method.label] for method in suite.methods})
-        if used != first:
+    for workload, here in runs.items():
+        if (used := _reference(suite, here)) != first:
             others[used].append(suite.heading(workload).full_label)
     parts = [f"to {used} on {', '.join(places)}, where {first} has no seconds" for used, places in others.items()]
     if parts and sum(map(len, others.values())) == len(suite.workloads):
@@ -204,44 +185,82 @@ def _references(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> str:
     return ", ".join([first, *parts])
 
 
-def _absences(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> list[str]:
-    headings = {workload: suite.heading(workload) for workload in suite.workloads}
-    reasons = {
-        (method, headings[workload].full_label): here.absence()
-        for (workload, method), here in runs.items()
-        if not here.finished
-    }
-    groups = {heading.full_label: heading.group for heading in headings.values()}
-    return absence_notes(reasons, [method.label for method in by_category(suite.methods)], groups)
-
-
-_MEMORY_NOTES = {
-    "device MB": "device MB: most memory of tensors while training.",
-    "host MB": "host MB: most resident memory of a run's process, interpreter, libraries and data included.",
-    "state": "state: memory of the optimizer's state at the end, relative to the parameters.",
-}
-
-
-def _reasons(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> list[str]:
+def _unmetered(suite: Suite, runs: SuiteRuns) -> list[str]:
     """Return why figures are missing, methods and workloads with the same reason together."""
     lacking = defaultdict(list)
-    for (workload, method), here in runs.items():
-        for run in _probed(here)[:1]:
-            if run.gc_measured is None:
-                place = method if len(suite.workloads) == 1 else f"{method} on {suite.heading(workload).full_label}"
-                lacking[run.unmetered].append(place)
+    for workload, here in runs.items():
+        for method, of_method in here.items():
+            for run in _probed(of_method)[:1]:
+                if run.gc_measured is None:
+                    place = method if len(runs) == 1 else f"{method} on {suite.heading(workload).full_label}"
+                    lacking[run.unmetered].append(place)
     return [f"Unmetered: {', '.join(places)}: {reason}." for reason, places in lacking.items()]
 
 
-def _numbers_of_runs(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> str:
+def _numbers_of_runs(suite: Suite, runs: SuiteRuns) -> str:
     """Return how many runs the figures rest on; the cells are too narrow to say it there."""
     workloads = defaultdict(list)
-    for (workload, method), here in runs.items():
-        n = len(here.finished)
-        if n and (remark := here.remark(n)):
-            workloads[f"{method} {remark}"].append(suite.heading(workload).full_label)
+    for workload, here in runs.items():
+        for method, of_method in here.items():
+            n = len(of_method.finished)
+            if n and (remark := of_method.remark(n)):
+                workloads[f"{method} {remark}"].append(suite.heading(workload).full_label)
     exceptions = [
-        what if len(places) == len(suite.workloads) else f"{what} on {', '.join(places)}"
-        for what, places in workloads.items()
+        what if len(places) == len(runs) else f"{what} on {', '.join(places)}" for what, places in workloads.items()
     ]
     return f"{count_seeds(suite)}{' except for ' if exceptions else ''}{'; '.join(exceptions)}."
+
+
+_PRICES: Mapping[str, tuple[Callable[[float, float], float], str]] = {
+    "Descent": (lambda gradients, hvps: min(gradients, 1.0), "GC"),
+    "Sharpness": (lambda gradients, hvps: max(gradients - 1.0, 0.0), "GC"),
+    "Hessian": (lambda gradients, hvps: hvps, "HVP"),
+    "Total": (lambda gradients, hvps: counted(gradients, hvps, "paper").amount, GC_PAPER),
+}
+"""The parts of a step's cost, from its gradients and Hessian-vector products."""
+
+
+def cost_summary_table(suite: Suite, rows: Sequence[Row]) -> Table:
+    """Return what a step costs, counted and priced as in the paper, and seconds per epoch on each workload."""
+    runs = gather(suite, rows)
+    # Keys of columns beside the workloads, whose labels have no line breaks.
+    keys = {part: f"\n{part}" for part in _PRICES}
+    columns = [ResultColumn(workload=keys[part], label=part, group="Cost", metrics=("cost/step",)) for part in _PRICES]
+    cells = {
+        (keys[part], method.label): _price(part, [here[method.label] for here in runs.values()])
+        for part in _PRICES
+        for method in suite.methods
+    }
+    for workload, here in runs.items():
+        heading = suite.heading(workload)
+        group = heading.group or "s/epoch"
+        columns.append(ResultColumn(workload=workload, label=heading.label, group=group, metrics=("cost/seconds",)))
+        cells |= {
+            (workload, method): of_method["s/epoch"]
+            if of_method["s/epoch"] != BLANK
+            else Cell(reason=here[method].absence("seconds"))
+            for method, of_method in _workload_cells(suite, here).items()
+        }
+    finished = [run for here in all_runs(runs) for run in here.finished]
+    notes = (
+        "Cost per step, counted: Descent is one gradient, Sharpness all others; 1 GC is a gradient computation, "
+        f"1 HVP counts {PAPER_PER_HVP} GC in the total, as in the paper.",
+        f"Other columns: seconds of training per epoch, evaluation left out, mean over seeds; {count_seeds(suite)}.",
+        *([*sharing_note(finished), *device_notes(suite, runs)] if finished else []),
+    )
+    title = titled(suite, "Cost per step and epoch")
+    return lay_out("cost-summary", title, suite.methods, columns, cells, notes)
+
+
+def _price(part: str, runs: Iterable[Runs]) -> Cell:
+    """Return a part of a method's cost, as a range where its steps have other counts on other workloads."""
+    price, unit = _PRICES[part]
+    prices = []
+    for here in runs:
+        steps = sum(run.cost.steps for run in here.finished)
+        if steps and (counts := _counts(here.finished)):
+            prices.append(price(counts[0] / steps, counts[1] / steps))
+    shown = list(dict.fromkeys(f"{round(value, 2):.4g}" for value in sorted(prices)))
+    if len(shown) == 1:
+        return number_cell(f"{shown[0]} {unit}", prices[0])
+    return Cell(remark=f"{shown[0]} to {shown[-1]} {unit}" if shown else NOTHING)

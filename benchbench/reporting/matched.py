@@ -7,7 +7,15 @@ from collections.abc import Mapping, Sequence
 from benchbench.reporting.currencies import GC_PAPER, UNITS_NOTE, Currency, curves
 from benchbench.reporting.metrics import UNKNOWN_DIRECTION, better, describe, figure
 from benchbench.reporting.results import ResultColumn, lay_out
-from benchbench.reporting.runs import Runs, all_results, count_seeds, gather, selection_metric, titled
+from benchbench.reporting.runs import (
+    MEAN_AND_STD,
+    Runs,
+    all_results,
+    count_seeds,
+    gather,
+    selection_metric,
+    titled,
+)
 from benchbench.reporting.significance import order, significance_note, with_ties
 from benchbench.reporting.table import Cell, Table
 from benchbench.reporting.targets import HISTORY
@@ -36,7 +44,7 @@ def matched_table(suite: Suite, rows: Sequence[Row]) -> Table:
     left_out: list[str] = []
     unranked = not_ranked(suite)
     for workload in suite.workloads:
-        here = {method.label: runs[workload, method.label] for method in suite.methods}
+        here = runs[workload]
         name = selection_metric(here.values())
         direction = better(name, all_results(here.values()))
         heading = suite.heading(workload).full_label
@@ -60,7 +68,7 @@ def matched_table(suite: Suite, rows: Sequence[Row]) -> Table:
             cells |= {(key, method): cell for method, cell in with_ties(made, {name: rankings[-1]}).items()}
     notes = [
         _NOTE,
-        f"Mean ± sample standard deviation (ddof = 1); {count_seeds(suite)} unless a cell says otherwise.",
+        f"{MEAN_AND_STD}; {count_seeds(suite)} unless a cell says otherwise.",
         *significance_note(rankings),
         *left_out,
     ]

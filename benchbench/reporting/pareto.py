@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from benchbench.reporting.accuracy import places
+from benchbench.reporting.accuracy import cell, places
 from benchbench.reporting.currencies import GC_PAPER, UNITS_NOTE, Currency, spent
-from benchbench.reporting.metrics import UNKNOWN_DIRECTION, Better, describe, figure
+from benchbench.reporting.metrics import UNKNOWN_DIRECTION, Better, describe
 from benchbench.reporting.results import absence_notes, by_category, method_table
-from benchbench.reporting.runs import NOTHING, Runs, count_seeds, gather, titled
-from benchbench.reporting.table import Cell, Column, Figure, Table
+from benchbench.reporting.runs import MEAN_AND_STD, Runs, count_seeds, gather, titled
+from benchbench.reporting.table import BLANK, Cell, Column, Table, number_cell
 from benchbench.reporting.tuning import not_ranked
 from benchbench.stats import mean, pareto_front
 from benchbench.values import Row, Suite
@@ -33,19 +33,23 @@ def pareto_table(suite: Suite, rows: Sequence[Row]) -> Table:
         name, direction = place.metrics[0], place.directions[0]
         if direction is None:
             left_out.append(f"No front in {suite.heading(place.workload).full_label}: {name}: {UNKNOWN_DIRECTION}.")
-        here = {method.label: runs[place.workload, method.label] for method in methods}
+        here = runs[place.workload]
         columns.append(Column(label=describe(name).label, group=place.full_label))
         groups[place.full_label] = place.group
-        for method, found in here.items():
-            quality = _quality(found, name)
-            cells[method].append(quality)
+        for method, of_method in cells.items():
+            quality = cell(here[method], [name])
+            of_method.append(quality)
             reasons |= {(method, place.full_label): quality.reason} if quality.reason else {}
         for currency, label in _CURRENCIES.items():
             columns += [Column(label=label, group=place.full_label), Column(label="front", group=place.full_label)]
             compared = {method: found for method, found in here.items() if method not in unranked}
             front = pareto(compared, name, currency, direction)
             for method, found in here.items():
-                cells[method] += [_cost(found, currency), Cell(remark=_ON_FRONT if method in front else NOTHING)]
+                cost, n = mean_cost(found, currency), len(found.finished)
+                cells[method] += [
+                    BLANK if cost is None else number_cell(f"{cost:,.4g}", cost, n=n),
+                    Cell(remark=_ON_FRONT) if method in front else BLANK,
+                ]
     return method_table(
         "pareto",
         titled(suite, "Quality against cost"),
@@ -53,27 +57,13 @@ def pareto_table(suite: Suite, rows: Sequence[Row]) -> Table:
         columns,
         cells,
         (
-            f"Mean ± sample standard deviation (ddof = 1) after the final epoch; {count_seeds(suite)} unless a cell "
+            f"{MEAN_AND_STD} after the final epoch; {count_seeds(suite)} unless a cell "
             f"says otherwise. {GC_PAPER}, seconds: means of whole runs. {UNITS_NOTE}",
             f"{_ON_FRONT}: no other method is at least as good at no more cost. Only methods whose runs all finished.",
             *left_out,
             *absence_notes(reasons, list(cells), groups),
         ),
     )
-
-
-def _quality(runs: Runs, name: str) -> Cell:
-    values = [run.final[name] for run in runs.finished if name in run.final]
-    if not values:
-        return Cell(reason=runs.absence(name))
-    return Cell(figures=(figure(name, values),), remark=runs.remark(len(values), name))
-
-
-def _cost(runs: Runs, currency: Currency) -> Cell:
-    cost = mean_cost(runs, currency)
-    if cost is None:
-        return Cell(remark=NOTHING)
-    return Cell(figures=(Figure(value=f"{cost:,.4g}", mean=cost, n=len(runs.finished)),))
 
 
 def mean_cost(runs: Runs, currency: Currency) -> float | None:
@@ -93,7 +83,7 @@ def pareto(runs: Mapping[str, Runs], name: str, currency: Currency, better: Bett
     """
     points = {}
     for method, here in runs.items():
-        values = [run.final[name] for run in here.finished if name in run.final]
+        values = here.values(name)
         cost = mean_cost(here, currency)
         if better and cost is not None and len(values) == here.expected:
             points[method] = (cost, mean(values))

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from benchbench.reporting.currencies import Currency
 from benchbench.reporting.results import absence_notes, by_category, method_table
-from benchbench.reporting.runs import Runs, count_seeds, gather, titled
-from benchbench.reporting.table import Cell, Column, Figure, Table
+from benchbench.reporting.runs import SuiteRuns, all_runs, count_seeds, gather, titled
+from benchbench.reporting.table import Cell, Column, Table, number_cell
 from benchbench.reporting.targets import (
     HISTORY,
     LABELS,
@@ -40,9 +40,7 @@ class Scores(Frozen):
     notes: tuple[str, ...]
 
 
-def scores(
-    suite: Suite, runs: Mapping[tuple[str, str], Runs], known: Mapping[str, Goal], currencies: Sequence[Currency]
-) -> Scores:
+def scores(suite: Suite, runs: SuiteRuns, known: Mapping[str, Goal], currencies: Sequence[Currency]) -> Scores:
     """Return the scores of the methods that were run on all workloads with a target.
 
     Every seed is a study of one trial, but where results say which study they are a trial of. A method that was not run
@@ -59,11 +57,11 @@ def scores(
     lost, fewer = [], []
     unscored = dict.fromkeys(unranked, CHOSEN_ON_TEST)
     for method in (each.label for each in suite.methods if each.label not in unranked):
-        missing = [workload for workload in known if not runs[workload, method].results]
+        missing = [workload for workload in known if not runs[workload][method].results]
         if missing:
             unscored[method] = f"not run on {', '.join(suite.heading(workload).full_label for workload in missing)}"
         for workload in known:
-            here = runs[workload, method]
+            here = runs[workload][method]
             where = f"{method} on {suite.heading(workload).full_label}"
             if without_history(here, known[workload].metric):
                 lost.append(where)
@@ -80,7 +78,7 @@ def scores(
         if hits is not None:
             found[currency] = tuple(each for each in score(hits, held_out) if each.submission not in unscored)
     notes = [f"Scores rest on fewer seeds than asked for: {', '.join(fewer)}."] if fewer else []
-    is_probed = any(run.gc_measured is not None for here in runs.values() for run in here.results)
+    is_probed = any(run.gc_measured is not None for here in all_runs(runs) for run in here.results)
     notes += [
         f"No score in {LABELS[currency]}: not measured for every method."
         for currency in currencies
@@ -90,14 +88,14 @@ def scores(
 
 
 def _all_hits(
-    suite: Suite, runs: Mapping[tuple[str, str], Runs], known: Mapping[str, Goal], currency: Currency
+    suite: Suite, runs: SuiteRuns, known: Mapping[str, Goal], currency: Currency
 ) -> dict[tuple[str, str, int, int], Hit | None] | None:
     """Return the hits of all seeds, or `None` if the cost of some run was not measured in the currency."""
     found: dict[tuple[str, str, int, int], Hit | None] = {}
     unranked = not_ranked(suite)
     for workload, goal in known.items():
         for method in (each.label for each in suite.methods if each.label not in unranked):
-            here = runs[workload, method]
+            here = runs[workload][method]
             hits = hits_by_seed(here, goal, currency)
             if hits is None and here.results:
                 return None
@@ -131,7 +129,7 @@ def profile_table(suite: Suite, rows: Sequence[Row]) -> Table:
         columns += [Column(label=f"within {tau:g}x", group=LABELS[currency]) for tau in _TAUS]
         values = {each.submission: (each.score, *of_taus[each.submission]) for each in scored}
         for method, cells in shares.items():
-            shown = [Cell(figures=(Figure(value=f"{value:.2f}", mean=value),)) for value in values.get(method, ())]
+            shown = [number_cell(f"{value:.2f}", value) for value in values.get(method, ())]
             cells.extend(shown or [Cell(reason=found.unscored[method])] * (1 + len(_TAUS)))
     unscored = {(method, ""): cell.reason for method, cells in shares.items() for cell in cells if cell.reason}
     return method_table(

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 from benchbench.reporting.accuracy import places
 from benchbench.reporting.metrics import UNKNOWN_DIRECTION, Better, describe, figure, interval, number
 from benchbench.reporting.results import ResultColumn, absence_notes
-from benchbench.reporting.runs import NOTHING, Runs, count_seeds, final_metrics, gather, titled
+from benchbench.reporting.runs import Runs, SuiteRuns, count_seeds, final_metrics, gather, titled
 from benchbench.reporting.significance import best_of, order, significance_note
-from benchbench.reporting.table import Cell, Column, Figure, Table, TableRow
+from benchbench.reporting.table import BLANK, NOTHING, Cell, Column, Table, TableRow, number_cell
 from benchbench.reporting.tuning import CHOSEN_ON_TEST, tuned_on_test
 from benchbench.stats import (
     RankedMethod,
     Ranking,
-    Withheld,
     cohens_dz,
     hedges_g,
     pair_by_seed,
@@ -44,17 +42,12 @@ class Order(Frozen):
     ranking: Ranking | None
 
 
-def orders(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> list[Order]:
-    """Return the order of the methods by workload and metric, in the order of the suite.
-
-    Args:
-        suite: The suite.
-        runs: Its runs by workload and method.
-    """
+def orders(suite: Suite, runs: SuiteRuns) -> list[Order]:
+    """Return the order of the methods by workload and metric, in the order of the suite."""
     compared = [method.label for method in suite.methods if not tuned_on_test(suite, method)]
     found = []
     for place in places(suite, runs):
-        here = {method: runs[place.workload, method] for method in compared}
+        here = {method: runs[place.workload][method] for method in compared}
         for name, direction in zip(place.metrics, place.directions, strict=True):
             values = {method: each.by_seed(final_metrics, name) for method, each in here.items() if each.results}
             ranking = order(direction, values)
@@ -75,8 +68,8 @@ def ranking_table(suite: Suite, rows: Sequence[Row]) -> Table:
     on_test = {method.label for method in suite.methods if tuned_on_test(suite, method)}
     for each_order in orders(suite, runs):
         place, name, found = each_order.place, each_order.metric, each_order.ranking
-        here = {method.label: runs[place.workload, method.label] for method in suite.methods}
-        where = _where(place, name)
+        here = runs[place.workload]
+        where = place.full_label if len(place.metrics) == 1 else f"{place.full_label}: {describe(name).label}"
         if found is None:
             left_out.append(f"Left out: {suite.heading(place.workload).full_label}: {name}: {UNKNOWN_DIRECTION}.")
             continue
@@ -85,8 +78,8 @@ def ranking_table(suite: Suite, rows: Sequence[Row]) -> Table:
         unranked = [method for method in here if method not in {each.name for each in found.methods}]
         reasons |= {
             (method, where): CHOSEN_ON_TEST
-            if method in on_test and is_whole(here[method], name)
-            else _unranked(here[method], name)
+            if method in on_test and here[method].is_whole(name)
+            else f"no place without all seeds: {here[method].absence(name, len(_values(name, here[method])))}"
             for method in unranked
         }
         lines += [
@@ -108,25 +101,11 @@ def ranking_table(suite: Suite, rows: Sequence[Row]) -> Table:
     )
 
 
-def _where(place: ResultColumn, name: str) -> str:
-    return place.full_label if len(place.metrics) == 1 else f"{place.full_label}: {describe(name).label}"
-
-
-def _unranked(runs: Runs, name: str) -> str:
-    return f"no place without all seeds: {runs.absence(name, len(_values(name, runs)))}"
-
-
-def is_whole(runs: Runs, name: str) -> bool:
-    """Return whether every seed that was asked for gave a number."""
-    values = _values(name, runs).values()
-    return bool(values) and len(values) == runs.expected and all(map(math.isfinite, values))
-
-
 def _unplaced(name: str, runs: Runs, reason: str) -> tuple[Cell, ...]:
     """Return the cells of a method without a place; where it has lost no seed, with what it has come to."""
     values = list(_values(name, runs).values())
-    cells = [Cell(reason=reason), *[Cell(remark=NOTHING)] * (len(_COLUMNS) - 1)]
-    if is_whole(runs, name):
+    cells = [Cell(reason=reason), *[BLANK] * (len(_COLUMNS) - 1)]
+    if runs.is_whole(name):
         cells[2:4] = Cell(figures=(figure(name, values),)), Cell(remark=interval_text(name, values))
     return tuple(cells)
 
@@ -148,29 +127,27 @@ def _against_best(name: str, runs: Mapping[str, Runs], found: Ranking, method: R
     best = best_of(found)
     pair = next((each for each in found.pairs if best and {best.name, method.name} == {each.first, each.second}), None)
     if best is None or pair is None:
-        return (Cell(remark=NOTHING),) * 4
+        return (BLANK,) * 4
     own, others = _values(name, runs[method.name]), _values(name, runs[best.name])
     shared = pair_by_seed(own, others)
     paired = pair.comparison.test != "Welch t"
     effect = cohens_dz(shared) if paired else hedges_g(own.values(), others.values())
     differences = shared.differences if paired else (method.mean - best.mean,)
-    needed = paired_seeds_needed if paired else unpaired_seeds_needed
+    shown, p = figure(name, differences), pair.corrected_p
+    signed = shown.value if shown.value.startswith("-") else f"+{shown.value}"
+    needed = (
+        None if isinstance(effect, str) else (paired_seeds_needed if paired else unpaired_seeds_needed)(abs(effect))
+    )
     return (
-        Cell(figures=(_signed(figure(name, differences)),)),
-        _p_value(pair.corrected_p),
-        Cell(remark=effect)
-        if isinstance(effect, str)
-        else Cell(figures=(Figure(value=f"{effect:+.2f}", mean=effect),)),
-        Cell(remark=NOTHING if isinstance(effect, str) else _count(needed(abs(effect)))),
+        Cell(figures=(shown.model_copy(update={"value": signed}),)),
+        Cell(remark=p) if isinstance(p, str) else number_cell("< 0.001" if p < 0.001 else f"{p:.3f}", p),
+        Cell(remark=effect) if isinstance(effect, str) else number_cell(f"{effect:+.2f}", effect),
+        BLANK if isinstance(effect, str) else Cell(remark=f"> {MOST_SEEDS}" if needed is None else str(needed)),
     )
 
 
 def _values(name: str, runs: Runs) -> dict[int, float]:
     return {seed: value for seed, value in runs.by_seed(final_metrics, name).items() if value is not None}
-
-
-def _signed(shown: Figure) -> Figure:
-    return shown if shown.value.startswith("-") else shown.model_copy(update={"value": f"+{shown.value}"})
 
 
 def interval_text(name: str, values: Sequence[float]) -> str:
@@ -182,27 +159,16 @@ def interval_text(name: str, values: Sequence[float]) -> str:
     return f"{low} to {high}"
 
 
-def _p_value(p: float | Withheld) -> Cell:
-    if isinstance(p, str):
-        return Cell(remark=p)
-    return Cell(figures=(Figure(value="< 0.001" if p < 0.001 else f"{p:.3f}", mean=p),))
-
-
-def _count(seeds: int | None) -> str:
-    return f"> {MOST_SEEDS}" if seeds is None else str(seeds)
-
-
 def letters(method: RankedMethod) -> str:
     """Return the letters of a method's tie groups: a, b, ..., z, aa, ab, ... for 1, 2, ..."""
-    return " ".join(map(_letter, method.groups))
-
-
-def _letter(group: int) -> str:
-    letters = ""
-    while group:
-        group, place = divmod(group - 1, 26)
-        letters = chr(ord("a") + place) + letters
-    return letters
+    names = []
+    for group in method.groups:
+        name, rest = "", group
+        while rest:
+            rest, place = divmod(rest - 1, 26)
+            name = chr(ord("a") + place) + name
+        names.append(name)
+    return " ".join(names)
 
 
 def _notes(suite: Suite, rankings: Sequence[Ranking], lines: Sequence[TableRow]) -> list[str]:

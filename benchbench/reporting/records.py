@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from itertools import permutations
 
 from benchbench.problems import BadInputError, Problem
 from benchbench.reporting.metrics import figure
-from benchbench.reporting.ranking import is_whole
-from benchbench.reporting.runs import NOTHING, Runs, final_metrics, gather, titled
-from benchbench.reporting.table import Cell, Column, Figure, Table, TableRow
+from benchbench.reporting.runs import Runs, gather, titled
+from benchbench.reporting.table import BLANK, Cell, Column, Table, TableRow, number_cell
 from benchbench.reporting.targets import Goal, goals
 from benchbench.stats import Withheld, z_against_target, z_between
 from benchbench.values import Frozen, Row, Suite
@@ -52,7 +50,7 @@ def record_tables(suite: Suite, rows: Sequence[Row], rule: RecordRule) -> list[T
     attempts: list[TableRow] = []
     pairs: list[TableRow] = []
     for workload, goal in known.items():
-        here = {method.label: runs[workload, method.label] for method in suite.methods}
+        here = runs[workload]
         heading = suite.heading(workload).full_label
         attempts += [
             TableRow(headers=(heading, method), cells=_attempt(each, goal, rule))
@@ -92,31 +90,30 @@ def record_tables(suite: Suite, rows: Sequence[Row], rule: RecordRule) -> list[T
     ]
 
 
-def _values(runs: Runs, goal: Goal) -> list[float]:
-    return [value for value in runs.by_seed(final_metrics, goal.metric).values() if value is not None]
-
-
 def _steps(runs: Runs) -> list[int]:
     return sorted({run.cost.steps for run in runs.results})
 
 
 def _obstacle(runs: Runs, goal: Goal) -> str:
     """Return why a method cannot be tested, or an empty text."""
-    if not is_whole(runs, goal.metric):
-        return f"not all runs: {runs.absence(goal.metric, len(_values(runs, goal)))}"
+    if not runs.is_whole(goal.metric):
+        return f"not all runs: {runs.absence(goal.metric, len(runs.values(goal.metric)))}"
     return "" if len(_steps(runs)) == 1 else f"runs end at different steps: {', '.join(map(str, _steps(runs)))}"
 
 
 def _attempt(runs: Runs, goal: Goal, rule: RecordRule) -> tuple[Cell, ...]:
     if obstacle := _obstacle(runs, goal):
-        return (*[Cell(remark=NOTHING)] * 6, Cell(remark=obstacle))
-    values = _values(runs, goal)
+        return (*[BLANK] * 6, Cell(remark=obstacle))
+    values = runs.values(goal.metric)
     test = z_against_target(values, goal.value, rule.sigma, lower_is_better=goal.better == "lower")
     assert not isinstance(test.z, str)
+    shown = figure("", values)
+    # With the five decimals that such losses are compared in.
+    mean, spread = f"{test.mean:.5f}", "" if shown.std is None else f"{shown.std:.5f}"
     return (
-        _number(len(values), str(len(values))),
-        _number(_steps(runs)[0], f"{_steps(runs)[0]:,}"),
-        Cell(figures=(_precise(values),)),
+        number_cell(str(len(values)), len(values)),
+        number_cell(f"{_steps(runs)[0]:,}", _steps(runs)[0]),
+        Cell(figures=(shown.model_copy(update={"value": mean, "spread": spread}),)),
         *_tested(test.z, test.p, rule, "reached", "not shown"),
     )
 
@@ -130,8 +127,8 @@ def _pairs(heading: str, runs: Mapping[str, Runs], goal: Goal, rule: RecordRule)
         if fewer and rule.per_step is None:
             continue
         found = z_between(
-            _values(one, goal),
-            _values(two, goal),
+            one.values(goal.metric),
+            two.values(goal.metric),
             rule.sigma,
             lower_is_better=goal.better == "lower",
             head_start=(rule.per_step or 0.0) * fewer,
@@ -140,8 +137,8 @@ def _pairs(heading: str, runs: Mapping[str, Runs], goal: Goal, rule: RecordRule)
         assert found.difference is not None
         if found.statistic > 0 or (found.statistic == 0 and first < second):
             cells = (
-                _number(found.difference, f"{found.difference:+.5f}"),
-                _number(fewer, f"{fewer:,}"),
+                number_cell(f"{found.difference:+.5f}", found.difference),
+                number_cell(f"{fewer:,}", fewer),
                 *_tested(found.statistic, found.p, rule, "better", "not shown"),
             )
             rows.append(TableRow(headers=(heading, first, second), cells=cells))
@@ -153,20 +150,8 @@ def _tested(z: float, p: float | Withheld, rule: RecordRule, yes: str, no: str) 
     # To the resolution of results with twelve digits: 0.004 as the sum of other numbers is 0.004.
     is_enough = margin >= rule.margin * (1 - 1e-12)
     return (
-        _number(margin, f"{margin:.5f}"),
-        _number(z, f"{z:.2f}"),
-        Cell(remark=p) if isinstance(p, str) else _number(p, "< 0.0001" if p < 0.0001 else f"{p:.4f}"),
+        number_cell(f"{margin:.5f}", margin),
+        number_cell(f"{z:.2f}", z),
+        Cell(remark=p) if isinstance(p, str) else number_cell("< 0.0001" if p < 0.0001 else f"{p:.4f}", p),
         Cell(remark=yes if is_enough else no),
     )
-
-
-def _precise(values: Sequence[float]) -> Figure:
-    """Return mean and standard deviation with the five decimals that such losses are compared in."""
-    shown = figure("", values)
-    mean = shown.mean if shown.mean is not None else math.nan
-    spread = "" if shown.std is None else f"{shown.std:.5f}"
-    return shown.model_copy(update={"value": f"{mean:.5f}", "spread": spread})
-
-
-def _number(value: float, text: str) -> Cell:
-    return Cell(figures=(Figure(value=text, mean=value),))

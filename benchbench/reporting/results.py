@@ -8,24 +8,20 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from benchbench.reporting.metrics import Better, describe
 from benchbench.reporting.table import ABSENT, Cell, Column, Figure, Mark, Table, TableRow
-from benchbench.values import Frozen, Method
+from benchbench.values import ColumnLabel, Method
 
 
-class ResultColumn(Frozen):
+class ResultColumn(ColumnLabel):
     """A column of results.
 
     Attributes:
         workload: Label of the workload in the suite.
-        label: Header of the column.
-        group: Header above it, or empty.
         metrics: The metrics whose figures its cells show, in their order.
         better: Which way each of them is better on the workload, `None` where that is not known; empty: what is known
             of them in general.
     """
 
     workload: str
-    label: str
-    group: str = ""
     metrics: tuple[str, ...]
     better: tuple[Better | None, ...] = ()
 
@@ -33,17 +29,6 @@ class ResultColumn(Frozen):
     def directions(self) -> tuple[Better | None, ...]:
         """Direction in which each metric is better."""
         return self.better or tuple(describe(name).better for name in self.metrics)
-
-    @property
-    def full_label(self) -> str:
-        """The header with its group."""
-        return f"{self.group} / {self.label}" if self.group else self.label
-
-
-def by_group(places: Sequence[ResultColumn]) -> list[ResultColumn]:
-    """Return the places with each group's next to each other, otherwise in their order."""
-    groups = list(dict.fromkeys(place.group for place in places))
-    return sorted(places, key=lambda place: groups.index(place.group))
 
 
 def by_category(methods: Sequence[Method]) -> list[Method]:
@@ -99,7 +84,8 @@ def lay_out(
             is added.
         unranked: Methods that are compared with no other one.
     """
-    methods, places = by_category(methods), by_group(places)
+    methods, groups = by_category(methods), list(dict.fromkeys(place.group for place in places))
+    places = sorted(places, key=lambda place: groups.index(place.group))
     columns = tuple(Column(label=place.label, group=place.group) for place in places)
     compared = [method.label for method in methods if method.label not in unranked]
     rows: dict[str, list[Cell]] = {method.label: [] for method in methods}
@@ -114,8 +100,8 @@ def lay_out(
         for place, cell in zip(places, of_method, strict=True)
         if cell.reason
     }
-    groups = {place.full_label: place.group for place in places}
-    below = (*notes, *_thin_bests(columns, rows), *absence_notes(reasons, list(rows), groups))
+    of_places = {place.full_label: place.group for place in places}
+    below = (*notes, *_thin_bests(columns, rows), *absence_notes(reasons, list(rows), of_places))
     return method_table(name, title, methods, columns, rows, below)
 
 
@@ -174,7 +160,10 @@ def _marked(cells: Sequence[Cell], directions: Sequence[Better | None]) -> list[
         cell.model_copy(
             update={
                 "figures": tuple(
-                    figure.model_copy(update={"marks": _joined(marks[i][row], figure.marks)})
+                    # What shows the same number as the best is not tied with it but equal.
+                    figure.model_copy(
+                        update={"marks": marks[i][row] if "best" in marks[i][row] else marks[i][row] + figure.marks}
+                    )
                     for i, figure in enumerate(cell.figures)
                 )
             }
@@ -187,17 +176,10 @@ def _marks(figures: Sequence[Figure | None], better: Better | None) -> list[tupl
     """Return the marks of each figure; what shows the same number counts as equal."""
     if better is None:
         return [()] * len(figures)
-    shown = [_number(figure) for figure in figures]
+    shown = [
+        math.nan if figure is None or figure.mean is None else float(figure.value.replace(",", ""))
+        for figure in figures
+    ]
     ranked = sorted({value for value in shown if math.isfinite(value)}, reverse=better == "higher")
     marks: dict[float, tuple[Mark, ...]] = dict(zip(ranked, (("best",), ("second",)), strict=False))
     return [marks.get(value, ()) for value in shown]
-
-
-def _joined(own: tuple[Mark, ...], known: tuple[Mark, ...]) -> tuple[Mark, ...]:
-    """Return the marks of a figure; what shows the same number as the best is not tied with it but equal."""
-    return own if "best" in own else own + known
-
-
-def _number(figure: Figure | None) -> float:
-    """Return the number that is shown, NaN where there is none."""
-    return math.nan if figure is None or figure.mean is None else float(figure.value.replace(",", ""))

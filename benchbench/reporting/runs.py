@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 
 from benchbench.values import EpochRecord, Frozen, Metrics, Outcome, Row, RunResult, RunSpec, Suite
 
 _UNFINISHED: tuple[Outcome, ...] = ("failed", "crashed", "timeout", "interrupted", "diverged")
-
-NOTHING = "–"
-"""Stands where there is nothing to show."""
 
 
 class Runs(Frozen):
@@ -42,6 +40,21 @@ class Runs(Frozen):
     def finished(self) -> list[RunResult]:
         """The results that a figure can be made of."""
         return [result for result in self.results if result.outcome == "finished"]
+
+    def values(self, name: str, metrics: Callable[[RunResult], Metrics] | None = None) -> list[float]:
+        """Return the values of a metric in the finished runs that have it.
+
+        Args:
+            name: The metric.
+            metrics: Which metrics of a result count; by default those after the final epoch.
+        """
+        found = map(metrics or final_metrics, self.finished)
+        return [each[name] for each in found if name in each]
+
+    def is_whole(self, name: str) -> bool:
+        """Return whether every seed that was asked for gave a number after the final epoch."""
+        values = self.by_seed(final_metrics, name).values()
+        return 0 < len(values) == self.expected and all(each is not None and math.isfinite(each) for each in values)
 
     def by_seed(self, metrics: Callable[[RunResult], Metrics], name: str) -> dict[int, float | None]:
         """Return the values of a metric by seed, `None` for a run that broke, diverged, is missing or is without it.
@@ -93,6 +106,13 @@ class Runs(Frozen):
         return [(what, count) for what, count in losses.items() if count]
 
 
+MEAN_AND_STD = "Mean ± sample standard deviation (ddof = 1)"
+"""Begins the note on figures with a spread."""
+
+SuiteRuns = Mapping[str, Mapping[str, Runs]]
+"""The runs of a suite by label of the workload and label of the method, both in the suite's order."""
+
+
 def final_metrics(result: RunResult) -> Metrics:
     """Return the metrics after the final epoch."""
     return result.final
@@ -106,6 +126,11 @@ def best_metrics(result: RunResult) -> Metrics:
 def all_results(runs: Iterable[Runs]) -> list[RunResult]:
     """Return the results of several methods as one list."""
     return [run for here in runs for run in here.results]
+
+
+def all_runs(runs: SuiteRuns) -> list[Runs]:
+    """Return the runs of all workloads as one list."""
+    return [here for of_workload in runs.values() for here in of_workload.values()]
 
 
 def selection_metric(all_runs: Iterable[Runs]) -> str:
@@ -133,32 +158,36 @@ def _usual(suite: Suite) -> dict[str, int]:
     return {workload: min(n, len(suite.seeds)) for workload, n in most.items()}
 
 
-def gather(suite: Suite, rows: Sequence[Row]) -> dict[tuple[str, str], Runs]:
-    """Return the runs of each (workload, method); the suite alone decides which runs belong there."""
+def gather(suite: Suite, rows: Sequence[Row]) -> SuiteRuns:
+    """Return the runs of each workload and method; the suite alone decides which runs belong there."""
     known = {row.spec.key: row for row in rows}
-    specs: dict[tuple[str, str], list[RunSpec]] = {
-        (workload, method.label): [] for workload in suite.workloads for method in suite.methods
+    usual = _usual(suite)
+    specs: dict[str, dict[str, list[RunSpec]]] = {
+        workload: {method.label: [] for method in suite.methods} for workload in suite.workloads
     }
     for spec in suite.specs:
-        specs[spec.workload_label, spec.method].append(spec)
-    usual = _usual(suite)
-    found = {}
-    for place, wanted in specs.items():
+        specs[spec.workload_label][spec.method].append(spec)
+
+    def runs(workload: str, wanted: Sequence[RunSpec]) -> Runs:
         ended = [
             (spec.seed, row.result, row.records, spec.seed if row.study is None else row.study)
             for spec in wanted
             if (row := known.get(spec.key)) is not None and row.result is not None
         ]
         seeds, results, records, studies = zip(*ended, strict=True) if ended else ((), (), (), ())
-        found[place] = Runs(
+        return Runs(
             asked=tuple(spec.seed for spec in wanted),
-            usual=usual[place[0]],
+            usual=usual[workload],
             results=results,
             seeds=seeds,
             records=records,
             studies=studies,
         )
-    return found
+
+    return {
+        workload: {method: runs(workload, wanted) for method, wanted in of_methods.items()}
+        for workload, of_methods in specs.items()
+    }
 
 
 def titled(suite: Suite, what: str) -> str:

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
+from benchbench.reporting.accuracy import cell
 from benchbench.reporting.currencies import GC_FLOPS
 from benchbench.reporting.metrics import better, describe, figure
 from benchbench.reporting.results import ResultColumn, lay_out
@@ -35,8 +36,7 @@ def sharpness_table(suite: Suite, rows: Sequence[Row]) -> Table:
     unranked = not_ranked(suite)
     without: list[str] = []
     for workload in suite.workloads:
-        here = {method.label: runs[workload, method.label] for method in suite.methods}
-        compared = {method: of_method for method, of_method in here.items() if method not in unranked}
+        here = runs[workload]
         results = all_results(here.values())
         if not _columns(here.values()):
             without.append(suite.heading(workload).full_label)
@@ -52,8 +52,8 @@ def sharpness_table(suite: Suite, rows: Sequence[Row]) -> Table:
                     better=(better(name, results),),
                 )
             )
-            rankings.append(ranking(compared, final_metrics, name))
-            found = {method: _cell(of_method, name, exponent) for method, of_method in here.items()}
+            rankings.append(ranking(here, final_metrics, name, unranked))
+            found = {method: cell(of_method, [name], scale=10.0**-exponent) for method, of_method in here.items()}
             cells |= {(key, method): cell for method, cell in with_ties(found, {name: rankings[-1]}).items()}
     notes = [*_notes(suite, rows)] if places else ["No result holds a measure of sharpness."]
     if places and without:
@@ -82,24 +82,13 @@ def _label(name: str, exponent: int) -> str:
 
 
 def _means(runs: Iterable[Runs], name: str) -> list[float]:
-    return [figure(name, found).mean or 0.0 for here in runs if (found := _values(here, name))]
-
-
-def _values(runs: Runs, name: str) -> list[float]:
-    return [run.final[name] for run in runs.finished if name in run.final]
+    return [figure(name, found).mean or 0.0 for here in runs if (found := here.values(name))]
 
 
 def _exponent(means: Sequence[float]) -> int:
     """Return the power of ten that a column is shown in: the smallest of its figures has 0.2 to 200 of them."""
     sizes = [abs(value) for value in means if math.isfinite(value) and value]
     return 3 * math.floor((math.log10(min(sizes)) - math.log10(0.2)) / 3) if sizes else 0
-
-
-def _cell(runs: Runs, name: str, exponent: int) -> Cell:
-    values = _values(runs, name)
-    if not values:
-        return Cell(reason=runs.absence(name))
-    return Cell(figures=(figure(name, values, scale=10.0**-exponent),), remark=runs.remark(len(values), name))
 
 
 def _notes(suite: Suite, rows: Sequence[Row]) -> Iterator[str]:

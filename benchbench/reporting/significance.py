@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 
 from benchbench.reporting.metrics import Better, better
 from benchbench.reporting.runs import Runs, all_results
@@ -14,19 +14,23 @@ ALPHA = 0.05
 """Probability that any two methods of a column are told apart by chance alone."""
 
 
-def ranking(runs: Mapping[str, Runs], metrics: Callable[[RunResult], Metrics], name: str) -> Ranking | None:
+def ranking(
+    runs: Mapping[str, Runs], metrics: Callable[[RunResult], Metrics], name: str, unranked: Set[str]
+) -> Ranking | None:
     """Return the order of methods by a metric, as far as their seeds support one.
 
     Args:
         runs: Runs of each method on one workload.
         metrics: Which metrics of a result count: those after the final or after the best epoch.
         name: The metric.
+        unranked: Methods that are compared with no other one.
 
     Returns:
         The order, or `None` where it is not known which way is better.
     """
-    values = {method: here.by_seed(metrics, name) for method, here in runs.items() if here.results}
-    return order(better(name, all_results(runs.values())), values)
+    compared = {method: here for method, here in runs.items() if method not in unranked}
+    values = {method: here.by_seed(metrics, name) for method, here in compared.items() if here.results}
+    return order(better(name, all_results(compared.values())), values)
 
 
 def order(direction: Better | None, values: Mapping[str, Mapping[int, float | None]]) -> Ranking | None:
@@ -45,7 +49,7 @@ def best_of(found: Ranking) -> RankedMethod | None:
     return min(found.methods, key=lambda method: (sign * method.mean, method.name), default=None)
 
 
-def tied_with_best(found: Ranking | None) -> frozenset[str]:
+def _tied_with_best(found: Ranking | None) -> frozenset[str]:
     """Return the methods that were tested against the one with the best mean and could not be told from it."""
     best = best_of(found) if found else None
     if found is None or best is None:
@@ -66,7 +70,7 @@ def with_ties(cells: Mapping[str, Cell], rankings: Mapping[str, Ranking | None])
         cells: Cell by method.
         rankings: The order of the methods by each metric of the column, in the order of its figures.
     """
-    tied = [tied_with_best(found) for found in rankings.values()]
+    tied = [_tied_with_best(found) for found in rankings.values()]
     return {
         method: cell.model_copy(
             update={

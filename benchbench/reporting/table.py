@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Literal
 
-from benchbench.values import Frozen
+from benchbench.values import ColumnLabel, Frozen
 
 Mark = Literal["best", "second", "tied"]
 """What a figure is singled out for; how that looks is up to the format. `tied`: not separated from the best."""
@@ -16,6 +16,9 @@ TIED = "†"
 
 FIGURE_GAP = " / "
 """Stands between the figures of a cell."""
+
+NOTHING = "–"
+"""Stands where there is nothing to show."""
 
 ABSENT = "*"
 """Stands where there should be a figure and is none: the method did not run there, or came to no result."""
@@ -75,21 +78,30 @@ class Cell(Frozen):
         return f"{FIGURE_GAP.join(figure.text for figure in self.figures)} {self.words}".strip()
 
 
-class Column(Frozen):
-    """A column of cells.
+BLANK = Cell(remark=NOTHING)
+"""A cell that has nothing to show."""
 
-    Attributes:
-        label: Its header.
-        group: Header above it, shared with the neighbours that have the same one, or empty.
+
+def number_cell(text: str, value: float, *, std: float | None = None, n: int | None = None, remark: str = "") -> Cell:
+    """Return a cell with one number.
+
+    Args:
+        text: The number as it is shown.
+        value: The number itself, in the unit that is shown.
+        std: Its sample standard deviation, which is not shown.
+        n: Number of runs it rests on.
+        remark: What has to be said about it.
     """
+    return Cell(figures=(Figure(value=text, mean=value, std=std, n=n),), remark=remark)
 
-    label: str
-    group: str = ""
 
-    @property
-    def full_label(self) -> str:
-        """The header with its group."""
-        return f"{self.group} / {self.label}" if self.group else self.label
+def amount_text(amount: float) -> str:
+    """Return an amount, such as a cost, as text: whole from a hundred on, else in three significant digits."""
+    return f"{amount:,.0f}" if amount >= 100 else f"{amount:.3g}"
+
+
+class Column(ColumnLabel):
+    """A column of cells."""
 
 
 class TableRow(Frozen):
@@ -161,5 +173,4 @@ def marks_note(table: Table, **looks: str) -> list[str]:
 
 def shown_headers(block: Sequence[TableRow]) -> list[tuple[str, ...]]:
     """Return the row headers of a block with the shared ones left blank after its first row."""
-    blanks = ("",) * (len(block[0].headers) - 1)
-    return [block[0].headers, *((*blanks, row.headers[-1]) for row in block[1:])]
+    return [row.headers if row is block[0] else (*[""] * (len(row.headers) - 1), row.headers[-1]) for row in block]

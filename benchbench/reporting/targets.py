@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from benchbench.reporting.currencies import GC_FLOPS, GC_PAPER, Currency, curves
 from benchbench.reporting.metrics import TIME_TO_TARGET, UNKNOWN_DIRECTION, Better, better, figure
 from benchbench.reporting.results import ResultColumn, lay_out
-from benchbench.reporting.runs import Runs, all_results, count_seeds, gather, selection_metric, titled
-from benchbench.reporting.table import Cell, Figure, Table
+from benchbench.reporting.runs import Runs, SuiteRuns, all_results, count_seeds, gather, selection_metric, titled
+from benchbench.reporting.table import Cell, Table, amount_text, number_cell
 from benchbench.reporting.tuning import not_ranked
 from benchbench.stats import Hit, time_to_target
 from benchbench.values import Frozen, Row, RunResult, Suite
@@ -43,7 +43,7 @@ def targets_table(suite: Suite, rows: Sequence[Row]) -> Table:
     notes += without_target(suite)
     known, reasons = goals(suite, runs)
     for workload in suite.targets:
-        here = {method.label: runs[workload, method.label] for method in suite.methods}
+        here = runs[workload]
         heading = suite.heading(workload).full_label
         if workload in reasons:
             notes.append(f"Left out: {heading}: {reasons[workload]}.")
@@ -96,16 +96,11 @@ class Goal(Frozen):
     value: float
 
 
-def goals(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> tuple[dict[str, Goal], dict[str, str]]:
-    """Return the targets that a suite names, by workload, and why those of other workloads cannot be used.
-
-    Args:
-        suite: The suite.
-        runs: Its runs by workload and method.
-    """
+def goals(suite: Suite, runs: SuiteRuns) -> tuple[dict[str, Goal], dict[str, str]]:
+    """Return the targets that a suite names, by workload, and why those of other workloads cannot be used."""
     found, reasons = {}, {}
     for workload, target in suite.targets.items():
-        here = [runs[workload, method.label] for method in suite.methods]
+        here = runs[workload].values()
         name = selection_metric(here)
         direction = better(name, all_results(here))
         if not name:
@@ -163,8 +158,4 @@ def _cell(runs: Runs, hits: Mapping[int, Hit | None] | None) -> Cell:
     if not math.isfinite(median):
         return Cell(reason=f"target reached by {share}")
     remark = "" if reached == runs.expected else f"({share})"
-    return Cell(figures=(Figure(value=_amount(median), mean=median, n=len(costs)),), remark=remark)
-
-
-def _amount(cost: float) -> str:
-    return f"{cost:,.0f}" if cost >= 100 else f"{cost:.3g}"
+    return number_cell(amount_text(median), median, n=len(costs), remark=remark)

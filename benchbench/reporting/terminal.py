@@ -140,7 +140,7 @@ def _grid(table: Table, columns: Sequence[Sequence[str]]) -> str:
     """Return the lines from the header down; `columns` are texts with their label first."""
     lines: list[list[str] | str] = [[*map(printable, table.headers), *(column[0] for column in columns)]]
     position = 1
-    for block in table.blocks:
+    for block in table.blocks or [[]]:
         lines.append(SEPARATING_LINE)
         for names in shown_headers(block):
             lines.append([*map(printable, names), *(column[position] for column in columns)])

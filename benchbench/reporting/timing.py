@@ -5,18 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from benchbench.reporting.runs import Runs
+from benchbench.reporting.runs import Runs, SuiteRuns, all_runs
 from benchbench.stats import Summary, summarize
 from benchbench.values import RunResult, Suite
 
 
-def _seconds_per_epoch(runs: Runs) -> Summary | None:
-    """Return what is known of the seconds of training per epoch, evaluation left out.
-
-    Runs that shared a GPU have waited for each other: their seconds do not count.
-    """
-    seconds = [run.cost.steady_seconds / run.epochs for run in runs.finished if run.epochs and not _is_packed(run)]
-    return summarize(seconds) if seconds else None
+def _timed(runs: Runs) -> list[RunResult]:
+    """Return the finished runs whose seconds count: those that shared a GPU have waited for each other."""
+    return [run for run in runs.finished if run.epochs and not _is_packed(run)]
 
 
 def warm_up_seconds(runs: Runs) -> Summary | None:
@@ -27,14 +23,15 @@ def warm_up_seconds(runs: Runs) -> Summary | None:
 
 
 def comparable_seconds(runs: Mapping[str, Runs], *, mixed_devices: bool) -> dict[str, Summary | None]:
-    """Return the seconds per epoch of each method on one workload.
+    """Return the seconds of training per epoch of each method on one workload, evaluation left out.
 
     Args:
         runs: The runs, by method.
         mixed_devices: Whether there are seconds where devices differ, too.
     """
     comparable = mixed_devices or len(_devices(runs.values())) <= 1
-    return {method: _seconds_per_epoch(here) if comparable else None for method, here in runs.items()}
+    seconds = {method: [run.cost.steady_seconds / run.epochs for run in _timed(here)] for method, here in runs.items()}
+    return {method: summarize(found) if found and comparable else None for method, found in seconds.items()}
 
 
 def _is_packed(run: RunResult) -> bool:
@@ -70,13 +67,9 @@ def circumstances(runs: Mapping[str, Runs]) -> dict[str, str]:
     return remarks
 
 
-def _timed(runs: Runs) -> list[RunResult]:
-    return [run for run in runs.finished if run.epochs and not _is_packed(run)]
-
-
-def decimals(seconds: Iterable[float]) -> int:
-    """Return how many decimals show three digits of the smallest number: two at least, as in the paper."""
-    smallest = min((value for value in seconds if value > 0), default=1.0)
+def decimals(seconds: Iterable[Summary | None]) -> int:
+    """Return how many decimals show three digits of the smallest mean: two at least, as in the paper."""
+    smallest = min((summary.mean for summary in seconds if summary and summary.mean > 0), default=1.0)
     return min(max(2, 2 - math.floor(math.log10(smallest))), 6)
 
 
@@ -88,48 +81,38 @@ def _device(run: RunResult) -> str:
     return run.environment.get("device", "unknown")
 
 
-def timing_notes(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> list[str]:
-    """Return what a reader of seconds must know: devices, and whether runs shared them."""
-    finished = [run for here in runs.values() for run in here.finished]
-    return [*sharing_note(finished), *device_notes(suite, runs)] if finished else []
-
-
 def warm_up_notes(finished: Sequence[RunResult]) -> list[str]:
     """Return what became of the first steps in seconds of training, where that is not the usual."""
-    untold = sum(run.cost.warm_up_seconds is None for run in finished)
-    paced = sum(0 < run.cost.warm_up_steps < run.cost.steps for run in finished)
-    lost = sum(run.cost.is_all_warm_up for run in finished)
-    return [
-        *([f"Warm-up is part of the seconds of {untold} runs: it was not told apart in them."] if untold else []),
-        *(
-            [f"{paced} runs have first steps of a kind that did not come again: counted as the others' mean."]
-            if paced
-            else []
+    notes = {
+        "Warm-up is part of the seconds of {} runs: it was not told apart in them.": sum(
+            run.cost.warm_up_seconds is None for run in finished
         ),
-        *([f"Every step of {lost} runs was a first one of its kind: their seconds include warm-up."] if lost else []),
-    ]
+        "{} runs have first steps of a kind that did not come again: counted as the others' mean.": sum(
+            0 < run.cost.warm_up_steps < run.cost.steps for run in finished
+        ),
+        "Every step of {} runs was a first one of its kind: their seconds include warm-up.": sum(
+            run.cost.is_all_warm_up for run in finished
+        ),
+    }
+    return [note.format(count) for note, count in notes.items() if count]
 
 
 def sharing_note(finished: Sequence[RunResult]) -> list[str]:
     """Return how many of the finished runs shared a device with others, if any did."""
     packed = sum(map(_is_packed, finished))
-    notes = [f"{packed} runs shared a GPU with others: their seconds are left out."] if packed else []
     most = max((_company(run) for run in finished if not _is_packed(run)), default=1)
     return [
-        *notes,
+        *([f"{packed} runs shared a GPU with others: their seconds are left out."] if packed else []),
         *([f"Up to {most} runs shared the machine at a time: seconds are only indicative."] if most > 1 else []),
     ]
 
 
-def device_notes(suite: Suite, runs: Mapping[tuple[str, str], Runs]) -> list[str]:
+def device_notes(suite: Suite, runs: SuiteRuns) -> list[str]:
     """Return what the runs were made on, and where seconds are missing because it was not the same."""
-    devices = _devices(runs.values())
+    devices = _devices(all_runs(runs))
     if len(devices) == 1:
         return [f"Device: {devices[0]}."]
-    by_workload = {
-        suite.heading(workload).full_label: _devices(here for (place, _), here in runs.items() if place == workload)
-        for workload in suite.workloads
-    }
+    by_workload = {suite.heading(workload).full_label: _devices(here.values()) for workload, here in runs.items()}
     listed = "; ".join(f"{label} on {' and '.join(names)}" for label, names in by_workload.items() if names)
     notes = [f"Devices: {listed}."]
     mixed = [workload for workload, names in by_workload.items() if len(names) > 1]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from benchbench.reporting.metrics import figure
 from benchbench.reporting.results import by_category, method_table
-from benchbench.reporting.runs import NOTHING, titled
-from benchbench.reporting.table import Cell, Column, Figure, Table
+from benchbench.reporting.runs import titled
+from benchbench.reporting.table import BLANK, Cell, Column, Table, amount_text, number_cell
 from benchbench.values import Budget, Method, Row, Spent, Suite, Tuned
 from benchbench.values.prices import ASSUMPTION, unit_name
 
@@ -39,8 +39,8 @@ def tuning_table(suite: Suite, rows: Sequence[Row]) -> Table:
 
 def _cells(tuned: Tuned | None) -> list[Cell]:
     if tuned is None:
-        return [Cell(remark=NOTHING)] * len(_COLUMNS)
-    value = Cell(remark=NOTHING) if tuned.value is None else Cell(figures=(figure(tuned.metric, [tuned.value]),))
+        return [BLANK] * len(_COLUMNS)
+    value = BLANK if tuned.value is None else Cell(figures=(figure(tuned.metric, [tuned.value]),))
     trials, finals = tuned.trials, tuned.finals
     over = over_budget(tuned.budget, trials)
     return [
@@ -55,8 +55,7 @@ def _cells(tuned: Tuned | None) -> list[Cell]:
 
 
 def _number(value: float, unit: str = "", remark: str = "") -> Cell:
-    text = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-    return Cell(figures=(Figure(value=f"{text} {unit}".rstrip(), mean=value),), remark=remark)
+    return number_cell(f"{amount_text(value)} {unit}".rstrip(), value, remark=remark)
 
 
 def budget_text(tuned: Tuned) -> str:

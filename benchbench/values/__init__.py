@@ -16,12 +16,13 @@ from benchbench.values.results import (
 )
 from benchbench.values.schedules import Constant, Cosine, Linear, MultiStep, Piecewise, Plateau, Polynomial, Schedule
 from benchbench.values.specs import Component, DiagnosticName, Diagnostics, Execution, Measurement, Protocol, RunSpec
-from benchbench.values.suites import Heading, Method, Origin, Row, Suite
+from benchbench.values.suites import ColumnLabel, Heading, Method, Origin, Row, Suite
 from benchbench.values.tuning import Budget, Finalists, Space, Spent, Tuned, Tuning
 
 __all__ = [
     "CONCLUSIVE",
     "Budget",
+    "ColumnLabel",
     "Component",
     "Constant",
     "Cosine",

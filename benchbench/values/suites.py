@@ -36,23 +36,31 @@ class Method(Frozen):
     tuned_on: Literal["validation", "test"] | None = None
 
 
-class Heading(Frozen):
-    """A column of the tables: what a workload is called there.
+class ColumnLabel(Frozen):
+    """The header of a column.
 
     Attributes:
-        label: Header of the column.
+        label: The header itself.
         group: Header above it, shared with the neighbours that have the same one, or empty.
-        metrics: Metrics to show; empty: what the results hold.
     """
 
     label: str
     group: str = ""
-    metrics: tuple[str, ...] = ()
 
     @property
     def full_label(self) -> str:
         """The header with its group."""
         return f"{self.group} / {self.label}" if self.group else self.label
+
+
+class Heading(ColumnLabel):
+    """A column of the tables: what a workload is called there.
+
+    Attributes:
+        metrics: Metrics to show; empty: what the results hold.
+    """
+
+    metrics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-from benchbench.reporting.cost_summary import cost_summary_table
+from benchbench.reporting.cost import cost_summary_table
 from benchbench.reporting.sharpness import sharpness_table
 from benchbench.reporting.table import Table
 from benchbench.values import Cost, Heading, Row

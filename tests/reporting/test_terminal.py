@@ -53,6 +53,14 @@ def test_the_whole_of_a_small_table():
     ]
 
 
+@pytest.mark.parametrize("width", [None, 80])
+@pytest.mark.parametrize("group", ["", "G"])
+def test_a_table_without_rows_is_its_header(group: str, width: int | None) -> None:
+    empty = Table(name="t", title="Title", headers=("Method",), columns=(Column(label="x", group=group),), rows=())
+    header = ["Method  x", "──────  ─"]
+    assert [line for line in to_terminal(empty, color=False, width=width).splitlines() if line][-2:] == header
+
+
 def test_color_is_bold_type_instead_of_raised_digits():
     text = to_terminal(SMALL, color=True, width=80)
     assert "\x1b[1m100.00 ±  0.25\x1b[0m (n=2)" in text

@@ -12,24 +12,20 @@ from benchbench.problems import BadInputError, Problem, nearest_name
 from benchbench.reporting.results import ResultColumn, lay_out
 from benchbench.reporting.table import ABSENT, FIGURE_GAP, Cell, Figure, Table
 from benchbench.suite import yaml_source
-from benchbench.values import Frozen, Method
+from benchbench.values import ColumnLabel, Frozen, Method
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?")
 
 
-class PublishedColumn(Frozen):
+class PublishedColumn(ColumnLabel):
     """A column of a published table.
 
     Attributes:
-        label: Its header.
-        group: Header above it, or empty.
         metrics: What its cells show: one metric per figure.
         scale: What a measured value (after the metric's own scale) is multiplied with to be in the column's unit.
         aliases: Other names of its workload in suites.
     """
 
-    label: str
-    group: str = ""
     metrics: tuple[str, ...]
     scale: float = 1.0
     aliases: tuple[str, ...] = ()
@@ -40,11 +36,6 @@ class PublishedColumn(Frozen):
         if not self.group:
             return {self.label, *self.aliases}
         return {self.full_label, f"{self.group} {self.label}", *self.aliases}
-
-    @property
-    def full_label(self) -> str:
-        """The header with its group."""
-        return f"{self.group} / {self.label}" if self.group else self.label
 
 
 class PublishedRow(Frozen):
