@@ -14,12 +14,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from benchbench.api import compare, export, load_suite, measure, plot, report, run
+    from benchbench.api import Workspace, compare, export, load_suite, measure, plot, report, run
     from benchbench.problems import BadInputError
     from benchbench.reporting import to_csv, to_html, to_latex, to_markdown, to_terminal
 
 __all__ = [
     "BadInputError",
+    "Workspace",
     "compare",
     "export",
     "load_suite",
@@ -36,6 +37,7 @@ __all__ = [
 
 _HOMES = {
     "BadInputError": "benchbench.problems",
+    "Workspace": "benchbench.api",
     "compare": "benchbench.api",
     "export": "benchbench.api",
     "load_suite": "benchbench.api",

@@ -25,7 +25,6 @@ from benchbench import api
 from benchbench.reporting import tables, to_markdown
 from benchbench.scheduling.plan import plan
 from benchbench.scheduling.runner import Runner
-from benchbench.tracking import Tracker
 from benchbench.values import RunSpec
 
 RUNS, SLOTS = 200, 2
@@ -53,9 +52,9 @@ def makespan(engine: str = "local", target: float = 1.10) -> None:
     with tempfile.TemporaryDirectory() as name:
         path, bound = sleeping_suite(Path(name))
         suite = api.load_suite(path)
-        api.rows(suite, tracking_uri=store(name))  # the store's first migration takes seconds, once
+        api.rows(suite, workspace=workspace(name))  # the store's first migration takes seconds, once
         started = time.perf_counter()
-        rows = api.run(suite, engine=engine, slots=SLOTS, tracking_uri=store(name), runs_dir=Path(name, "runs"))
+        rows = api.run(suite, engine=engine, slots=SLOTS, workspace=workspace(name))
         seconds = time.perf_counter() - started
         assert all(row.complete for row in rows)
     what = f"makespan of {RUNS} runs of 0.2 to 3 s on {SLOTS} slots / the lower bound, {engine}"
@@ -77,7 +76,7 @@ def packing() -> None:
             suite = api.load_suite(path, overrides=overrides)
             shutil.copy(migrated_store(), Path(name, "mlflow.db"))
             started = time.perf_counter()
-            api.run(suite, slots=slots, tracking_uri=store(name), runs_dir=Path(name, "runs"))
+            api.run(suite, slots=slots, workspace=workspace(name))
             seconds[slots].append(time.perf_counter() - started)
     del seconds[1][0]  # in which the fork server has begun to load torch
     gain = sum(seconds[1]) / sum(seconds[2])
@@ -126,11 +125,11 @@ def reading() -> None:
     with tempfile.TemporaryDirectory() as name:
         fill(Path(name), suite.specs)
         started = time.perf_counter()
-        planned = plan(suite.specs, Tracker(store(name)), Path(name, "runs"))
+        planned = plan(suite.specs, workspace(name).tracker(), Path(name, "runs"))
         show("plan of 10,000 runs", time.perf_counter() - started, " s", at_most=5)
         assert all(item.settled for item in planned)
         started = time.perf_counter()
-        text = "\n".join(map(to_markdown, tables(suite, api.rows(suite, tracking_uri=store(name)))))
+        text = "\n".join(map(to_markdown, tables(suite, api.rows(suite, workspace=workspace(name)))))
         show("report of 10,000 runs", time.perf_counter() - started, " s", at_most=5)
         assert "n = 100" in text
 
@@ -138,12 +137,13 @@ def reading() -> None:
 def pretend_runner(lengths: list[float], engine: PretendEngine, folder: Path) -> Runner:
     """Return a runner of runs that only wait."""
     shutil.copy(migrated_store(), folder / "mlflow.db")
-    return Runner(suite_of(lengths), engine, Tracker(store(str(folder))), folder / "runs", folder, lambda event: None)
+    place = workspace(str(folder))
+    return Runner(suite_of(lengths), engine, place.tracker(), place.runs_dir, folder, lambda event: None)
 
 
-def store(folder: str) -> str:
-    """Return the URI of a store in a folder."""
-    return f"sqlite:///{folder}/mlflow.db"
+def workspace(folder: str) -> api.Workspace:
+    """Return a workspace in a folder of its own."""
+    return api.Workspace(f"sqlite:///{folder}/mlflow.db", Path(folder, "runs"))
 
 
 _MIGRATED: list[Path] = []
@@ -153,7 +153,7 @@ def migrated_store() -> Path:
     """Return an empty store; its migrations take seconds."""
     if not _MIGRATED:
         folder = tempfile.mkdtemp()
-        Tracker(store(folder)).begin_invocation(suite_of([0.0]), "none", "")
+        workspace(folder).tracker().begin_invocation(suite_of([0.0]), "none", "")
         _MIGRATED.append(Path(folder, "mlflow.db"))
     return _MIGRATED[0]
 

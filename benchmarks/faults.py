@@ -227,8 +227,8 @@ def found_in(bench: Bench) -> dict[str, Any]:
         from benchbench.tracking.histories import read_histories
 
         uri = f"sqlite:///{bench.store}"
-        suite = api.load_suite("suite.yaml", thorough=False)
-        rows = api.rows(suite, tracking_uri=uri, runs_dir=bench.runs)
+        suite = api.load_suite("suite.yaml")
+        rows = api.rows(suite, workspace=api.Workspace(uri, bench.runs))
         results = {row.spec.key: row.result for row in rows if row.result is not None and row.result.conclusive}
         histories = read_histories(results, bench.runs, Tracker(uri))
         client = MlflowClient(uri)

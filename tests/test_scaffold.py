@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchbench import checks, scaffold
+from benchbench import api, scaffold
 from benchbench.plugins.names import Kind
 from benchbench.problems import BadInputError
 from tests.cli.test_cli import call
@@ -43,7 +43,7 @@ def test_the_skeleton_can_be_run_at_once(kind: Kind, tmp_path: Path, monkeypatch
     texts = [path.read_text() for path in folder.rglob("*") if path.is_file()]
     assert not [text for text in texts if "$" in text]
     monkeypatch.chdir(folder)
-    assert checks.load("suite.yaml").specs
+    api.check(api.load_suite("suite.yaml"))
 
 
 @pytest.mark.parametrize("name", ["class", "Upper", "1st", "a b", "../up", "a--b", "", "torch", "sgd", "taken"])

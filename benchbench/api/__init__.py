@@ -1,6 +1,5 @@
 """What the command line does, as functions: load a suite, run it, read its results back as tables."""
 
-from benchbench.api.folders import DATA, RUNS_DIR
 from benchbench.api.leaderboards import export_bundle, submission
 from benchbench.api.optimizers import check as check_component
 from benchbench.api.optimizers import check_optimizer
@@ -19,11 +18,11 @@ from benchbench.api.results import (
 from benchbench.api.running import collect, estimates, find_run, measure, plan, run, status
 from benchbench.api.suites import check, load_suite, missing_data, prepare, remarks
 from benchbench.api.tuning import tune, tuning_state, write_matched, write_tuned
+from benchbench.api.workspace import Workspace
 
 __all__ = [
-    "DATA",
-    "RUNS_DIR",
     "Figures",
+    "Workspace",
     "check",
     "check_component",
     "check_optimizer",

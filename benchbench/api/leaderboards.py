@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchbench.api.folders import RUNS_DIR
 from benchbench.api.results import rows_of
+from benchbench.api.workspace import HERE, Workspace
 from benchbench.values import Suite
 
 if TYPE_CHECKING:
@@ -21,8 +21,7 @@ def export_bundle(
     declaration: Mapping[str, str],
     *,
     date: str | None = None,
-    tracking_uri: str | None = None,
-    runs_dir: Path | None = None,
+    workspace: Workspace = HERE,
 ) -> None:
     """Write the results of a suite as a bundle for a leaderboard.
 
@@ -31,8 +30,7 @@ def export_bundle(
         path: The zip file to write.
         declaration: What is declared: `tuning` (how the hyperparameters were chosen), `by`, `contact`, `licence`.
         date: The day to state (default: today).
-        tracking_uri: MLflow store (default: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the current folder).
-        runs_dir: Folder of the runs' files (default: `.benchbench/runs`).
+        workspace: Where results are tracked and runs leave their files.
 
     Raises:
         BadInputError: A run has no result, or the declaration lacks something.
@@ -41,38 +39,36 @@ def export_bundle(
     from benchbench.leaderboard import bundle
 
     bundle.write(
-        submission(suite, tracking_uri=tracking_uri, runs_dir=runs_dir),
+        submission(suite, workspace=workspace),
         bundle.declare(declaration),
         date or datetime.date.today().isoformat(),
         path,
     )
 
 
-def submission(suite: Suite, *, tracking_uri: str | None = None, runs_dir: Path | None = None) -> Submission:
+def submission(suite: Suite, *, workspace: Workspace = HERE) -> Submission:
     """Return the results of a suite as they can be handed in to a leaderboard.
 
     Args:
         suite: The suite.
-        tracking_uri: MLflow store (default: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the current folder).
-        runs_dir: Folder of the runs' files (default: `.benchbench/runs`).
+        workspace: Where results are tracked and runs leave their files.
 
     Raises:
         BadInputError: A path of this machine is part of what identifies a run.
         TrackingError: The tracking store cannot be read.
     """
     from benchbench.leaderboard import collect
-    from benchbench.tracking import Tracker
     from benchbench.tracking.histories import read_histories
 
-    tracker = Tracker(tracking_uri)
+    tracker = workspace.tracker()
     keys = [spec.key for spec in suite.specs]
     found = tracker.results(keys)
     ended = {key: result for key, result in found.items() if result.conclusive}
-    histories = read_histories(ended, runs_dir or RUNS_DIR, tracker)
+    histories = read_histories(ended, workspace.runs_dir, tracker)
     return collect.submission(
         suite,
-        rows_of(suite, found, tracker, runs_dir),
-        runs_dir or RUNS_DIR,
+        rows_of(suite, found, tracker, workspace.runs_dir),
+        workspace.runs_dir,
         tracker.commits(keys),
         {key: history.epochs for key, history in histories.items()},
     )

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from inspect import Parameter
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchbench import suite as suites
-from benchbench.api.folders import DATA
+from benchbench.api.workspace import HERE, Workspace
 from benchbench.problems import BadInputError
 from benchbench.values import Component, RunSpec
 
@@ -23,7 +22,7 @@ def check(
     *,
     create_graph: bool | None = None,
     batch_size: int = 32,
-    data: Path = DATA,
+    workspace: Workspace = HERE,
 ) -> Iterator[Verdict]:
     """Check whether an optimizer, a workload or a data set keeps what the harness relies on.
 
@@ -32,7 +31,7 @@ def check(
         settings: Parameters such as `lr=0.1`.
         create_graph: Whether an optimizer differentiates gradients itself (default: what it declares).
         batch_size: Examples per step of a workload.
-        data: The folder in which data sets lie.
+        workspace: Where data sets are.
 
     Yields:
         One verdict per promise, as soon as it is known.
@@ -51,7 +50,7 @@ def check(
     if found := component_problems(kind, component):
         raise BadInputError(found)
     if kind == "dataset":
-        yield from datasets.verdicts(component, data)
+        yield from datasets.verdicts(component, workspace.data)
         return
     spec = RunSpec(
         suite="check",
@@ -63,7 +62,7 @@ def check(
         batch_size=batch_size,
         seed=0,
     )
-    yield from workloads.verdicts(spec, data)
+    yield from workloads.verdicts(spec, workspace.data)
 
 
 def _kind_of(target: str) -> Kind:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchbench.api.folders import RUNS_DIR
-from benchbench.api.suites import load_suite
+from benchbench.api.suites import as_suite
+from benchbench.api.workspace import HERE, Workspace
 from benchbench.plugins.provenance import InstalledCode
-from benchbench.runs.folder import RunFolder
 from benchbench.values import Row, RunResult, Suite
 
 if TYPE_CHECKING:
@@ -20,30 +19,28 @@ if TYPE_CHECKING:
     from benchbench.tracking import Tracker
 
 
-def rows(suite: Suite, *, tracking_uri: str | None = None, runs_dir: Path | None = None) -> list[Row]:
+def rows(suite: Suite, *, workspace: Workspace = HERE) -> list[Row]:
     """Return a row per run of a suite, with the result that tracking or else the run folder holds.
 
     What the runs recorded after every epoch is there if the suite's tables need it.
 
     Args:
         suite: The suite.
-        tracking_uri: MLflow store (default: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the current folder).
-        runs_dir: Folder of the runs' files (default: `.benchbench/runs`).
+        workspace: Where results are tracked and runs leave their files.
 
     Raises:
         TrackingError: The tracking store cannot be read.
     """
     from benchbench.scheduling.plan import saying_what_is_on_disk
-    from benchbench.tracking import Tracker
 
-    tracker = Tracker(tracking_uri)
+    tracker = workspace.tracker()
     keys = [spec.key for spec in suite.specs]
-    with saying_what_is_on_disk(keys, runs_dir or RUNS_DIR):
+    with saying_what_is_on_disk(keys, workspace.runs_dir):
         found = tracker.results(keys)
     for spec in suite.specs:
         tracked = found.get(spec.key)
         if tracked is None or not tracked.conclusive:
-            folder = RunFolder((runs_dir or RUNS_DIR) / spec.key)
+            folder = workspace.folder(spec.key)
             on_disk = folder.result()
             if on_disk is None and (lost := folder.lost()):
                 on_disk = RunResult(
@@ -51,18 +48,18 @@ def rows(suite: Suite, *, tracking_uri: str | None = None, runs_dir: Path | None
                 )
             if on_disk is not None and (on_disk.conclusive or tracked is None):
                 found[spec.key] = on_disk
-    return rows_of(suite, found, tracker, runs_dir)
+    return rows_of(suite, found, tracker, workspace.runs_dir)
 
 
-def damaged(rows: Sequence[Row], runs_dir: Path | None = None) -> list[str]:
+def damaged(rows: Sequence[Row], *, workspace: Workspace = HERE) -> list[str]:
     """Return what is wrong with the files of runs whose result cannot be read any more, a line each.
 
     Args:
         rows: What is known of runs.
-        runs_dir: Folder of the runs' files (default: `.benchbench/runs`).
+        workspace: Where runs leave their files.
     """
     without = [row for row in rows if row.result is not None and not row.result.conclusive]
-    folders = [RunFolder((runs_dir or RUNS_DIR) / row.spec.key) for row in without]
+    folders = [workspace.folder(row.spec.key) for row in without]
     return [line for folder in folders if folder.result() is None for line in folder.lost()]
 
 
@@ -70,22 +67,20 @@ def results(
     suite: Suite,
     *,
     imported: Sequence[Path] = (),
-    tracking_uri: str | None = None,
-    runs_dir: Path | None = None,
+    workspace: Workspace = HERE,
 ) -> tuple[Suite, list[Row]]:
     """Return a suite and its rows, with the methods of imported results beside its own.
 
     Args:
         suite: The suite.
         imported: Files that `benchbench export` wrote, or another program in the same form.
-        tracking_uri: MLflow store (default: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the current folder).
-        runs_dir: Folder of the runs' files (default: `.benchbench/runs`).
+        workspace: Where results are tracked and runs leave their files.
 
     Raises:
         BadInputError: A file cannot be used.
         TrackingError: The tracking store cannot be read.
     """
-    known = rows(suite, tracking_uri=tracking_uri, runs_dir=runs_dir)
+    known = rows(suite, workspace=workspace)
     if imported:
         from benchbench.reporting.exchange import read_all, with_imported
 
@@ -110,16 +105,14 @@ def workloads_left_out(suites: Sequence[Suite], imported: Sequence[Path]) -> lis
 def report(
     *suites: Suite | str | Path,
     imported: Sequence[Path] = (),
-    tracking_uri: str | None = None,
-    runs_dir: Path | None = None,
+    workspace: Workspace = HERE,
 ) -> list[Table]:
     """Return the tables of suites, from what tracking holds.
 
     Args:
         *suites: Loaded suites, or what `load_suite` takes; of several, the tables over all of them follow.
         imported: Files of results to show beside the suites' own.
-        tracking_uri: MLflow store (default: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the current folder).
-        runs_dir: Folder of the runs' files (default: `.benchbench/runs`).
+        workspace: Where results are tracked and runs leave their files.
 
     Raises:
         BadInputError: A suite or a file cannot be used.
@@ -127,8 +120,8 @@ def report(
     """
     from benchbench.reporting import joint_tables, tables
 
-    loaded = [suite if isinstance(suite, Suite) else load_suite(suite, thorough=False) for suite in suites]
-    known = [results(suite, imported=imported, tracking_uri=tracking_uri, runs_dir=runs_dir) for suite in loaded]
+    loaded = [as_suite(suite) for suite in suites]
+    known = [results(suite, imported=imported, workspace=workspace) for suite in loaded]
     of_each = [table for suite, found in known for table in tables(suite, found)]
     if len(known) == 1:
         return of_each
@@ -136,7 +129,7 @@ def report(
 
 
 def compare(
-    suite: Suite | str | Path, publication: str, *, best_epoch: bool = False, tracking_uri: str | None = None
+    suite: Suite | str | Path, publication: str, *, best_epoch: bool = False, workspace: Workspace = HERE
 ) -> Table:
     """Return measured results beside published ones, with a verdict for each.
 
@@ -144,7 +137,7 @@ def compare(
         suite: A loaded suite, or what `load_suite` takes.
         publication: Name of published tables that come along, or a YAML file of that form.
         best_epoch: Whether results after the best epoch count, instead of those after the final one.
-        tracking_uri: MLflow store (default: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the current folder).
+        workspace: Where results are tracked and runs leave their files.
 
     Raises:
         BadInputError: The suite cannot be used, or there is no such publication.
@@ -153,18 +146,17 @@ def compare(
     from benchbench.reporting import published
     from benchbench.reporting.compare import comparison
 
-    loaded = suite if isinstance(suite, Suite) else load_suite(suite, thorough=False)
+    loaded = as_suite(suite)
     found = published.load(publication)
-    return comparison(loaded, rows(loaded, tracking_uri=tracking_uri), found, best_epoch=best_epoch)
+    return comparison(loaded, rows(loaded, workspace=workspace), found, best_epoch=best_epoch)
 
 
-def export(suite: Suite | str | Path, *, tracking_uri: str | None = None, runs_dir: Path | None = None) -> list[Record]:
+def export(suite: Suite | str | Path, *, workspace: Workspace = HERE) -> list[Record]:
     """Return every result of a suite: one record per method, workload, seed and metric.
 
     Args:
         suite: A loaded suite, or what `load_suite` takes.
-        tracking_uri: MLflow store (default: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the current folder).
-        runs_dir: Folder of the runs' files (default: `.benchbench/runs`).
+        workspace: Where results are tracked and runs leave their files.
 
     Raises:
         BadInputError: The suite cannot be used.
@@ -172,8 +164,8 @@ def export(suite: Suite | str | Path, *, tracking_uri: str | None = None, runs_d
     """
     from benchbench.reporting.exchange import records
 
-    loaded = suite if isinstance(suite, Suite) else load_suite(suite, thorough=False)
-    return records(loaded, rows(loaded, tracking_uri=tracking_uri, runs_dir=runs_dir))
+    loaded = as_suite(suite)
+    return records(loaded, rows(loaded, workspace=workspace))
 
 
 @dataclass(frozen=True)
@@ -195,8 +187,7 @@ def figures(
     kinds: Sequence[Kind] = (),
     metrics: Sequence[str] = (),
     currency: Currency | None = None,
-    tracking_uri: str | None = None,
-    runs_dir: Path | None = None,
+    workspace: Workspace = HERE,
 ) -> Figures:
     """Return what the figures of a suite show, as values that can be written as JSON.
 
@@ -205,21 +196,19 @@ def figures(
         kinds: Kinds of figures (default: every kind for which there are data).
         metrics: Metrics to show (default: those that are usual for a kind).
         currency: What training is counted in (default: `epochs` for curves, `gc` for cost).
-        tracking_uri: MLflow store (default: `MLFLOW_TRACKING_URI`, else `mlflow.db` in the current folder).
-        runs_dir: Folder of the runs' files (default: `.benchbench/runs`).
+        workspace: Where results are tracked and runs leave their files.
 
     Raises:
         BadInputError: The suite cannot be used, there is no such metric, or nothing to draw.
         TrackingError: The tracking store cannot be read.
     """
     from benchbench import figures as making
-    from benchbench.tracking import Tracker
     from benchbench.tracking.histories import read_histories
 
-    loaded = suite if isinstance(suite, Suite) else load_suite(suite, thorough=False)
-    known = rows(loaded, tracking_uri=tracking_uri, runs_dir=runs_dir)
+    loaded = as_suite(suite)
+    known = rows(loaded, workspace=workspace)
     ended = {row.spec.key: row.result for row in known if row.result is not None and row.result.conclusive}
-    histories = read_histories(ended, runs_dir or RUNS_DIR, Tracker(tracking_uri))
+    histories = read_histories(ended, workspace.runs_dir, workspace.tracker())
     made = making.figures(loaded, known, histories, kinds=kinds, metrics=metrics, currency=currency)
     return Figures(made, making.without_history(loaded, known, histories))
 
@@ -231,8 +220,7 @@ def plot(
     kinds: Sequence[Kind] = (),
     metrics: Sequence[str] = (),
     currency: Currency | None = None,
-    tracking_uri: str | None = None,
-    runs_dir: Path | None = None,
+    workspace: Workspace = HERE,
 ) -> list[Path]:
     """Draw the figures of a suite as PNG, SVG and PDF, and return the files.
 
@@ -242,8 +230,7 @@ def plot(
         kinds: As in `figures`, like all that follows.
         metrics: Metrics to show.
         currency: What training is counted in.
-        tracking_uri: MLflow store.
-        runs_dir: Folder of the runs' files.
+        workspace: Where results are tracked and runs leave their files.
 
     Raises:
         BadInputError: The suite cannot be used, there is no such metric, or nothing to draw.
@@ -251,21 +238,19 @@ def plot(
     """
     from benchbench.figures.drawing import save
 
-    loaded = suite if isinstance(suite, Suite) else load_suite(suite, thorough=False)
-    found = figures(
-        loaded, kinds=kinds, metrics=metrics, currency=currency, tracking_uri=tracking_uri, runs_dir=runs_dir
-    )
+    loaded = as_suite(suite)
+    found = figures(loaded, kinds=kinds, metrics=metrics, currency=currency, workspace=workspace)
     return save(found.figures, loaded.name, out)
 
 
-def rows_of(suite: Suite, found: Mapping[str, RunResult], tracker: Tracker, runs_dir: Path | None) -> list[Row]:
+def rows_of(suite: Suite, found: Mapping[str, RunResult], tracker: Tracker, runs_dir: Path) -> list[Row]:
     """Return one row per run of a suite, with what runs recorded after every epoch if the suite's tables need it."""
     from benchbench.reporting import FROM_RECORDS
     from benchbench.tracking.histories import read_histories
 
     wanted = found if FROM_RECORDS & set(suite.tables) else {}
     ended = {key: result for key, result in wanted.items() if result.conclusive}
-    histories = read_histories(ended, runs_dir or RUNS_DIR, tracker)
+    histories = read_histories(ended, runs_dir, tracker)
     records = {key: history.epochs for key, history in histories.items()}
     code = InstalledCode()
     return [

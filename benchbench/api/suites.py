@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchbench import suite as suites
-from benchbench.api.folders import DATA
+from benchbench.api.workspace import HERE, Workspace
 from benchbench.problems import BadInputError, Problem
-from benchbench.values import RunSpec, Suite
+from benchbench.values import Suite
 
 
 def load_suite(
@@ -16,69 +16,51 @@ def load_suite(
     *,
     overrides: Sequence[str] = (),
     only: Sequence[str] = (),
-    data: Path | None = DATA,
     synthetic: bool = False,
-    thorough: bool = True,
-    may_be_missing: bool = False,
     code_from: Path | None = None,
-    warm_up: bool = False,
 ) -> Suite:
-    """Load a suite and check it.
+    """Read a suite and spell out its runs. Whether they can be run is checked by what runs them.
 
     Args:
         suite: Path of a YAML file, or the name of a bundled suite.
         overrides: Changes such as `workloads.digits-mlp.epochs=2`.
         only: Selections such as `method=SASSHA,seed=0`.
-        data: The folder in which data sets lie; `None` if they may be missing.
-        synthetic: Whether every workload that can shall make up its data.
-        thorough: Whether to check everything that can be known before its first run starts (which imports the plugins
-            that it names), or its form only.
-        may_be_missing: Whether missing data are no problem; a workload that lacks none is tried.
+        synthetic: Make up the data of every workload that can do so; this imports the workloads' code.
         code_from: For a suite by someone else: the one folder whose files it may name as code, next to registered
             plugins. Without it, a suite may name any code.
-        warm_up: Let the local engine load what the runs will need meanwhile.
 
     Raises:
         BadInputError: The suite cannot be used; carries every problem found.
     """
-    if thorough:
-        from benchbench import checks
-
-        before = _warm_up if warm_up else None
-        return checks.load(
-            suite,
-            overrides=overrides,
-            only=only,
-            data=data,
-            synthetic=synthetic,
-            may_be_missing=may_be_missing,
-            code_from=code_from,
-            before=before,
-        )
-    loaded = suites.load(suite, overrides=overrides)
+    loaded = suites.load(suite, overrides=overrides, only=only)
     if code_from is not None:
         loaded = suites.confined(loaded, code_from)
     if synthetic:
         from benchbench.checks import with_synthetic_data
 
         loaded = with_synthetic_data(loaded)
-    return suites.select(loaded, only) if only else loaded
+    return loaded
 
 
-def check(suite: Suite, *, data: Path | None = DATA) -> None:
-    """Check everything about a suite that can be known before its first run starts.
+def as_suite(suite: Suite | str | Path) -> Suite:
+    """Return a suite that is loaded already as it is, or else load it."""
+    return suite if isinstance(suite, Suite) else load_suite(suite)
+
+
+def check(suite: Suite, *, workspace: Workspace = HERE, may_be_missing: bool = False) -> None:
+    """Check everything about a suite that can be known before its first run starts; this imports its plugins.
 
     Args:
         suite: The suite.
-        data: The folder in which data sets lie; `None` if they may be missing.
+        workspace: Where data sets are.
+        may_be_missing: Accept missing data; a workload that lacks none is tried.
 
     Raises:
         BadInputError: A run could not be set up; carries every problem found.
     """
     from benchbench.checks import problems
 
-    found = problems(suite, data)
-    if found:
+    if found := problems(suite, workspace.data, may_be_missing=may_be_missing):
         raise BadInputError(found)
 
 
@@ -89,12 +71,12 @@ def remarks(suite: Suite) -> list[Problem]:
     return checks.remarks(suite)
 
 
-def prepare(suite: Suite, *, data: Path = DATA) -> Iterator[str]:
+def prepare(suite: Suite, *, workspace: Workspace = HERE) -> Iterator[str]:
     """Download and verify the data of a suite.
 
     Args:
-        suite: The suite, loaded without `thorough`.
-        data: The folder in which data sets lie, or shall lie.
+        suite: The suite.
+        workspace: Where data sets are put.
 
     Yields:
         The label of each workload, once its data is there.
@@ -104,33 +86,16 @@ def prepare(suite: Suite, *, data: Path = DATA) -> Iterator[str]:
     """
     from benchbench.checks import prepare as prepare_workloads
 
-    yield from prepare_workloads(suite, data)
+    yield from prepare_workloads(suite, workspace.data)
 
 
-def missing_data(suite: Suite, *, data: Path = DATA) -> list[Problem]:
-    """Say which data are missing: a line for each workload, with where they were looked for and how to get them.
+def missing_data(suite: Suite, *, workspace: Workspace = HERE) -> list[Problem]:
+    """Return which data are missing: per workload, where they were looked for and how to get them.
 
     Args:
         suite: A suite without problems.
-        data: The folder in which data sets lie.
+        workspace: Where data sets are looked for.
     """
     from benchbench.checks import missing_data as missing
 
-    return missing(suite, data)
-
-
-def _warm_up(suite: Suite) -> None:
-    from benchbench.engines.local import start_server
-
-    start_server(plugin_modules(suite.specs))
-
-
-def plugin_modules(specs: Sequence[RunSpec]) -> list[str]:
-    """Return the modules of the plugins that the specs name, for engines that load them once for all runs."""
-    from benchbench.plugins.names import module_of
-
-    optimizers = dict.fromkeys(spec.optimizer.target for spec in specs)
-    workloads = dict.fromkeys(spec.workload.target for spec in specs)
-    modules = [module_of("optimizer", target) for target in optimizers]
-    modules += [module_of("workload", target) for target in workloads]
-    return [module for module in dict.fromkeys(modules) if module is not None]
+    return missing(suite, workspace.data)

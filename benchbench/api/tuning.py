@@ -6,12 +6,12 @@ import datetime
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from benchbench import suite as suites
-from benchbench.api.engines import engine_of
-from benchbench.api.folders import DATA, RUNS_DIR
+from benchbench.api.engines import EngineOptions, engine_of
 from benchbench.api.suites import check
+from benchbench.api.workspace import HERE, Workspace
 from benchbench.distribution import own_version
 from benchbench.problems import BadInputError, Problem
 from benchbench.values import RunSpec, Suite, Tuning
@@ -26,15 +26,10 @@ def tune(
     suite: Suite,
     *,
     engine: str = "local",
-    slots: int | None = None,
-    devices: Sequence[str] = (),
-    slots_per_device: int = 1,
-    address: str | None = None,
-    tracking_uri: str | None = None,
-    runs_dir: Path | None = None,
-    data: Path = DATA,
+    workspace: Workspace = HERE,
     observe: Observer = lambda event: None,
     warn: Callable[[str], None] = lambda text: None,
+    **options: Unpack[EngineOptions],
 ) -> list[StudyStatus]:
     """Search the hyperparameters of a suite to the end of its budget, and train the best again on other seeds.
 
@@ -42,16 +37,11 @@ def tune(
 
     Args:
         suite: A suite with search spaces and a section `tuning`.
-        engine: As for `run`, like all that follows.
-        slots: Runs at a time.
-        devices: What to use of this machine.
-        slots_per_device: Runs that share a GPU.
-        address: For `ray`: the cluster.
-        tracking_uri: MLflow store.
-        runs_dir: Folder of the runs' files.
-        data: The folder in which data sets lie.
+        engine: As for `run`.
+        workspace: Where results are tracked, runs leave their files, and data sets are.
         observe: Told about everything that happens.
         warn: Told what goes wrong beside the runs, in one line.
+        **options: What the engine may use.
 
     Returns:
         What each search has come to.
@@ -62,29 +52,27 @@ def tune(
         TrackingError: The tracking store cannot be used.
         KeyboardInterrupt: On Ctrl-C or SIGTERM, after everything has been put in order.
     """
-    tuner = _tuner(suite, tracking_uri, runs_dir)
-    samples = _samples(suite, tuner)
-    check(samples, data=data)
-    chosen = engine_of(suite, engine, slots=slots, devices=devices, slots_per_device=slots_per_device, address=address)
+    tuner = _tuner(suite, workspace)
+    check(_samples(suite, tuner), workspace=workspace)
+    chosen = engine_of(suite, engine, **options)
     try:
-        return tuner.run(chosen, data, observe, warn)
+        return tuner.run(chosen, workspace.data, observe, warn)
     finally:
         chosen.stop()
 
 
-def tuning_state(suite: Suite, *, tracking_uri: str | None = None, runs_dir: Path | None = None) -> list[StudyStatus]:
+def tuning_state(suite: Suite, *, workspace: Workspace = HERE) -> list[StudyStatus]:
     """Say how far the searches of a suite are. Runs nothing.
 
     Args:
         suite: A suite with search spaces and a section `tuning`.
-        tracking_uri: MLflow store.
-        runs_dir: Folder of the runs' files.
+        workspace: Where results are tracked and runs leave their files.
 
     Raises:
         BadInputError: The suite cannot be tuned.
         TrackingError: The tracking store cannot be read.
     """
-    return _tuner(suite, tracking_uri, runs_dir).statuses()
+    return _tuner(suite, workspace).statuses()
 
 
 def write_tuned(path: str | Path, statuses: Sequence[StudyStatus], out: Path, *, overrides: Sequence[str] = ()) -> None:
@@ -168,11 +156,10 @@ def _write(out: Path, text: str) -> None:
         raise BadInputError([Problem(f"cannot be written: {error.strerror}", file=str(out))]) from None
 
 
-def _tuner(suite: Suite, tracking_uri: str | None, runs_dir: Path | None) -> Tuner:
-    from benchbench.tracking import Tracker
+def _tuner(suite: Suite, workspace: Workspace) -> Tuner:
     from benchbench.tuning.tuner import Tuner, studies
 
-    return Tuner(suite, studies(suite, _settings(suite)), Tracker(tracking_uri), runs_dir or RUNS_DIR)
+    return Tuner(suite, studies(suite, _settings(suite)), workspace.tracker(), workspace.runs_dir)
 
 
 def _settings(suite: Suite) -> Tuning:

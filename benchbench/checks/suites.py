@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
-from benchbench import suite as suites
 from benchbench.checks.foreign_code import called
 from benchbench.checks.optimizers import (
     model_of,
@@ -24,55 +23,6 @@ from benchbench.plugins.names import PluginError, resolve
 from benchbench.problems import BadInputError, Problem, in_order
 from benchbench.values import RunSpec, Suite, canonical_json
 from benchbench.workloads import DATA
-
-
-def load(
-    path: str | Path,
-    *,
-    overrides: Sequence[str] = (),
-    only: Sequence[str] = (),
-    data: Path | None = DATA,
-    synthetic: bool = False,
-    may_be_missing: bool = False,
-    code_from: Path | None = None,
-    before: Callable[[Suite], None] | None = None,
-) -> Suite:
-    """Load a suite and check everything that can be known before its first run starts.
-
-    Args:
-        path: The file, or the name of a bundled suite.
-        overrides: Changes such as `workloads.small.epochs=2`.
-        only: Selections such as `method=A,seed=0`; the rest is not checked against plugins.
-        data: The folder in which data sets lie; `None` if they may be missing.
-        synthetic: Whether every workload that can shall make up its data.
-        may_be_missing: Whether missing data are no problem.
-        code_from: For a suite by someone else: the one folder whose files it may name (see `suite.confined`).
-        before: Called with the suite before the code of any plugin is imported, which takes seconds that can be used.
-
-    Returns:
-        The selected part of the suite, ready to run.
-
-    Raises:
-        BadInputError: The suite cannot be run; carries every problem found: those of the file or, where it has none,
-            those beyond it.
-    """
-    suite, found = suites.read(path, overrides=overrides)
-    if suite is not None:
-        try:
-            suite = suites.select(suite, only)
-        except BadInputError as error:
-            found += error.problems
-    if suite is None or found:  # no code is imported for a suite that cannot be run
-        raise BadInputError(in_order(found))
-    if code_from is not None:
-        suite = suites.confined(suite, code_from)
-    if before is not None:
-        before(suite)
-    if synthetic:
-        suite = with_synthetic_data(suite)
-    if searched := problems(suite, data, may_be_missing=may_be_missing):
-        raise BadInputError(searched)
-    return suite
 
 
 def with_synthetic_data(suite: Suite) -> Suite:
@@ -91,7 +41,7 @@ def _makes_up_data(target: str) -> bool:
         return False
 
 
-def problems(suite: Suite, data: Path | None = DATA, *, may_be_missing: bool = False) -> list[Problem]:
+def problems(suite: Suite, data: Path = DATA, *, may_be_missing: bool = False) -> list[Problem]:
     """Return what would keep the runs of a suite from being set up.
 
     Optimizers and workloads are resolved and their parameters checked against their signatures. Every workload is asked
@@ -101,8 +51,8 @@ def problems(suite: Suite, data: Path | None = DATA, *, may_be_missing: bool = F
 
     Args:
         suite: The suite.
-        data: The folder in which data sets lie; `None` if no workload is to be set up.
-        may_be_missing: Whether missing data are no problem.
+        data: The folder in which data sets lie.
+        may_be_missing: Whether missing data are no problem; a workload that lacks none is set up and tried.
     """
     if found := _unchosen(suite):
         return found
@@ -115,7 +65,7 @@ def problems(suite: Suite, data: Path | None = DATA, *, may_be_missing: bool = F
     for spec in workloads.values():
         subject = Subject("workload", spec.workload, suite.origin, "", spec.workload_label)
         own = parameter_problems(subject) or _synthetic_problems(subject, spec)
-        if data is not None and not may_be_missing and not own and not spec.synthetic:
+        if not may_be_missing and not own and not spec.synthetic:
             own = _missing_data(subject, data)
         found += own
     usable = not found
@@ -123,7 +73,7 @@ def problems(suite: Suite, data: Path | None = DATA, *, may_be_missing: bool = F
 
     def model(spec: RunSpec) -> torch.nn.Module | None:
         if usable and spec.workload_label not in set_up:
-            set_up[spec.workload_label] = model_of(spec, data or DATA)
+            set_up[spec.workload_label] = model_of(spec, data)
         return set_up.get(spec.workload_label)
 
     alike = [[*of_workloads.values()] for of_workloads in optimizers.values()]
@@ -141,7 +91,7 @@ def problems(suite: Suite, data: Path | None = DATA, *, may_be_missing: bool = F
     for spec in suite.specs:
         found += [each for each in execution_problems(spec, suite.origin) if each not in found]
     found += diagnostics_problems(suite, [specs[0] for specs in alike])
-    if not found and data is not None:
+    if not found:
         found += trial_problems(_with_data(suite, data), data)
     return in_order(found)
 

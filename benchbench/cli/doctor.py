@@ -41,14 +41,13 @@ def doctor(
     """
     from dataclasses import asdict
 
-    from benchbench import api
     from benchbench.doctor import examine
 
-    runs = runs_dir or api.RUNS_DIR
     findings: list[Finding] = []
     with errors_as_lines():
+        place = options.workspace(tracking_uri=tracking_uri, runs_dir=runs_dir, data_dir=data_dir)
         for finding in examine(
-            data=data_dir, runs_dir=runs, tracking_uri=tracking_uri, address=address, seconds=timeout
+            data=place.data, runs_dir=place.runs_dir, tracking_uri=tracking_uri, address=address, seconds=timeout
         ):
             if not as_json:
                 if not findings or findings[-1].part != finding.part:

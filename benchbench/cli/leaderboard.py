@@ -46,12 +46,11 @@ def build(
     from benchbench import api
     from benchbench.leaderboard import site, sources
 
+    workspace = options.workspace(tracking_uri=tracking_uri, runs_dir=runs_dir)
     with errors_as_lines():
         submissions = sources.read_all(
             results,
-            lambda suite: api.submission(
-                api.load_suite(suite, thorough=False), tracking_uri=tracking_uri, runs_dir=runs_dir
-            ),
+            lambda suite: api.submission(api.load_suite(suite), workspace=workspace),
         )
         runs = site.build(submissions, out, title)
     typer.echo(f"{out / 'index.html'}: {runs} runs")

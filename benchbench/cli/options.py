@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from benchbench.cli import completion
+
+if TYPE_CHECKING:
+    from benchbench.api import Workspace
 
 _EXECUTION = "Execution"
 _PLACES = "Files and tracking"
@@ -180,6 +183,16 @@ DataDir = Annotated[
         rich_help_panel=_PLACES,
     ),
 ]
+
+
+def workspace(
+    *, tracking_uri: str | None = None, runs_dir: Path | None = None, data_dir: Path | None = None
+) -> Workspace:
+    """Return the workspace that options name."""
+    from benchbench.api import Workspace
+
+    here = Workspace()
+    return Workspace(tracking_uri, runs_dir or here.runs_dir, data_dir or here.data)
 
 
 def device_names(devices: str | None) -> list[str]:

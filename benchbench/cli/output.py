@@ -15,8 +15,7 @@ import typer
 from benchbench.cli.options import Format
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from benchbench.api import Workspace
     from benchbench.reporting.table import Table
     from benchbench.values import Row, Suite
 
@@ -118,10 +117,10 @@ def note_missing_store(tracking_uri: str | None) -> None:
         typer.echo(f"there is no tracking store yet: {without_passwords(store.uri)}", err=True)
 
 
-def note_damage(rows: Sequence[Row], runs_dir: Path | None) -> None:
+def note_damage(rows: Sequence[Row], workspace: Workspace) -> None:
     """Say on standard error which runs have no result because their files are not what they have written."""
     from benchbench import api
     from benchbench.problems import printable
 
-    for line in api.damaged(rows, runs_dir):
+    for line in api.damaged(rows, workspace=workspace):
         typer.echo(f"warning: {printable(line)}; `benchbench run` repeats the run", err=True)

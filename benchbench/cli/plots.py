@@ -75,15 +75,14 @@ def plot(
     from benchbench.figures.drawing import save
 
     with errors_as_lines():
-        loaded = api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic, thorough=False)
+        loaded = api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic)
         note_missing_store(tracking_uri)
         found = api.figures(
             loaded,
             kinds=[kind.value for kind in kinds],
             metrics=metrics,
             currency=currency.value if currency else None,
-            tracking_uri=tracking_uri,
-            runs_dir=runs_dir,
+            workspace=options.workspace(tracking_uri=tracking_uri, runs_dir=runs_dir),
         )
         files = save(found.figures, loaded.name, out)
     for file in files:

@@ -110,7 +110,11 @@ def check(
     found = []
     with errors_as_lines():
         for verdict in api.check_component(
-            target, changes, create_graph=create_graph or None, batch_size=batch_size, data=data_dir
+            target,
+            changes,
+            create_graph=create_graph or None,
+            batch_size=batch_size,
+            workspace=options.workspace(data_dir=data_dir),
         ):
             found.append(verdict)
             if not as_json:

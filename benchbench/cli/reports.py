@@ -64,19 +64,16 @@ def report(
 
     if mixed_devices:
         overrides = [*overrides, "mixed_devices=true"]
+    workspace = options.workspace(tracking_uri=tracking_uri, runs_dir=runs_dir)
     with errors_as_lines():
         loaded = [
-            api.load_suite(
-                suite, overrides=overrides, only=only, synthetic=synthetic, code_from=code_from, thorough=False
-            )
+            api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic, code_from=code_from)
             for suite in suites
         ]
         note_missing_store(tracking_uri)
-        results = [
-            api.results(suite, imported=imported, tracking_uri=tracking_uri, runs_dir=runs_dir) for suite in loaded
-        ]
+        results = [api.results(suite, imported=imported, workspace=workspace) for suite in loaded]
         left_out = api.workloads_left_out(loaded, imported)
-        note_damage([row for _, rows in results for row in rows], runs_dir)
+        note_damage([row for _, rows in results for row in rows], workspace)
         print_results([suite for suite, _ in results], [rows for _, rows in results], form)
     for workload in left_out:
         typer.echo(f"imported results left out: no suite has the workload {workload}", err=True)
@@ -110,9 +107,11 @@ def compare(
     from benchbench import api
 
     with errors_as_lines():
-        loaded = api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic, thorough=False)
+        loaded = api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic)
         note_missing_store(tracking_uri)
-        table = api.compare(loaded, publication, best_epoch=best_epoch, tracking_uri=tracking_uri)
+        table = api.compare(
+            loaded, publication, best_epoch=best_epoch, workspace=options.workspace(tracking_uri=tracking_uri)
+        )
     print_tables(table.title, [table], form)
 
 
@@ -236,15 +235,16 @@ def export(
     from benchbench import api
     from benchbench.reporting import exchange
 
+    workspace = options.workspace(tracking_uri=tracking_uri, runs_dir=runs_dir)
     with errors_as_lines():
-        loaded = api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic, thorough=False)
+        loaded = api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic)
         note_missing_store(tracking_uri)
         if bundle:
             said = {"tuning": tuning, "by": by, "contact": contact, "licence": licence}
-            api.export_bundle(loaded, bundle, said, date=date, tracking_uri=tracking_uri, runs_dir=runs_dir)
+            api.export_bundle(loaded, bundle, said, date=date, workspace=workspace)
             return
-        rows = api.rows(loaded, tracking_uri=tracking_uri, runs_dir=runs_dir)
-        note_damage(rows, runs_dir)
+        rows = api.rows(loaded, workspace=workspace)
+        note_damage(rows, workspace)
         records = exchange.records(loaded, rows)
     typer.echo(exchange.to_json(records) if form is ExportFormat.json else exchange.to_csv(records))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +18,7 @@ from benchbench.cli.output import print_listing, print_tables
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
+    from benchbench.api import Workspace
     from benchbench.runs.folder import RunFolder
     from benchbench.values import Row, Suite
 
@@ -98,22 +100,14 @@ def sharpness(
     from benchbench.cli.progress import ProgressDisplay
 
     asked: dict[str, JsonValue] = {"examples": examples, "dtype": dtype, "batch_norm": batch_norm}
+    workspace = options.workspace(tracking_uri=tracking_uri, runs_dir=runs_dir, data_dir=data_dir)
     with errors_as_lines(), ProgressDisplay() as display:
-        found = api.find_run(what, runs_dir=runs_dir)
+        found = api.find_run(what, workspace=workspace)
         if found is None:
-            warm_up = engine is options.EngineName.local
-            loaded = api.load_suite(
-                what,
-                overrides=overrides,
-                only=only,
-                data=data_dir,
-                synthetic=synthetic,
-                code_from=code_from,
-                warm_up=warm_up,
-            )
+            loaded = api.load_suite(what, overrides=overrides, only=only, synthetic=synthetic, code_from=code_from)
         else:
             loaded, folder = found
-            runs_dir = folder.path.parent
+            workspace = replace(workspace, runs_dir=folder.path.parent)
             _check_no_part(what, only or overrides or synthetic or code_from)
         rows = api.measure(
             loaded,
@@ -122,14 +116,12 @@ def sharpness(
             slots=slots,
             devices=options.device_names(devices),
             slots_per_device=slots_per_device,
-            tracking_uri=tracking_uri,
-            runs_dir=runs_dir,
-            data=data_dir,
+            workspace=workspace,
             observe=display.show,
             warn=display.warn,
         )
     if found is None:
-        _print_suite(loaded, rows, runs_dir, as_json=as_json)
+        _print_suite(loaded, rows, workspace, as_json=as_json)
     else:
         _print_run(rows[0], found[1], as_json=as_json)
     _name_what_is_missing(rows)
@@ -150,25 +142,24 @@ def _changes(asked: Mapping[str, JsonValue], suite: Suite, *, density: bool) -> 
     return changes
 
 
-def _print_suite(suite: Suite, rows: Sequence[Row], runs_dir: Path | None, *, as_json: bool) -> None:
-    from benchbench import api
+def _print_suite(suite: Suite, rows: Sequence[Row], workspace: Workspace, *, as_json: bool) -> None:
     from benchbench.reporting.sharpness import sharpness_table
-    from benchbench.runs.folder import RunFolder
 
     table = sharpness_table(suite, rows)
     if not as_json:
         print_tables(table.title, [table], options.Format.terminal)
         return
-    folders = [RunFolder((runs_dir or api.RUNS_DIR) / row.spec.key) for row in rows]
     runs = [
         {
             "workload": row.spec.workload_label,
             "method": row.spec.method,
             "seed": row.spec.seed,
             "key": row.spec.key,
-            "sharpness": None if (value := folder.sharpness()) is None else value.model_dump(mode="json"),
+            "sharpness": None
+            if (value := workspace.folder(row.spec.key).sharpness()) is None
+            else value.model_dump(mode="json"),
         }
-        for row, folder in zip(rows, folders, strict=True)
+        for row in rows
     ]
     typer.echo(json.dumps({"table": table.model_dump(mode="json"), "runs": runs}, indent=2))
 

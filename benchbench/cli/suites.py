@@ -48,16 +48,7 @@ def run(
     with errors_as_lines():
         options.check_engine(engine, address, no_wait=no_wait)
         with ProgressDisplay() as display:
-            warm_up = engine is options.EngineName.local
-            loaded = api.load_suite(
-                suite,
-                overrides=overrides,
-                only=only,
-                data=data_dir,
-                synthetic=synthetic,
-                code_from=code_from,
-                warm_up=warm_up,
-            )
+            loaded = api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic, code_from=code_from)
             rows = api.run(
                 loaded,
                 engine=engine.value,
@@ -68,10 +59,7 @@ def run(
                 wait=not no_wait,
                 force=force,
                 keep_stale=keep_stale,
-                checked=True,
-                tracking_uri=tracking_uri,
-                runs_dir=runs_dir,
-                data=data_dir,
+                workspace=options.workspace(tracking_uri=tracking_uri, runs_dir=runs_dir, data_dir=data_dir),
                 observe=display.show,
                 warn=display.warn,
             )
@@ -107,9 +95,9 @@ def status(
     from benchbench import api
 
     with errors_as_lines():
-        loaded = api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic, thorough=False)
+        loaded = api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic)
         note_missing_store(tracking_uri)
-        lines = api.status(loaded, tracking_uri=tracking_uri, runs_dir=runs_dir)
+        lines = api.status(loaded, workspace=options.workspace(tracking_uri=tracking_uri, runs_dir=runs_dir))
     if as_json:
         typer.echo(json.dumps(lines, indent=2))
         return
@@ -132,9 +120,10 @@ def collect(
     from benchbench.cli.progress import ProgressDisplay
 
     with errors_as_lines():
-        loaded = api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic, thorough=False)
+        loaded = api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic)
         with ProgressDisplay() as display:
-            rows = api.collect(loaded, tracking_uri=tracking_uri, runs_dir=runs_dir, observe=display.show)
+            workspace = options.workspace(tracking_uri=tracking_uri, runs_dir=runs_dir)
+            rows = api.collect(loaded, workspace=workspace, observe=display.show)
     _print_tables(loaded, rows, as_json=as_json)
 
 
@@ -163,21 +152,14 @@ def plan(
     from benchbench.scheduling import plan_tables as planning
 
     with errors_as_lines():
-        loaded = api.load_suite(
-            suite,
-            overrides=overrides,
-            only=only,
-            data=data_dir,
-            synthetic=synthetic,
-            may_be_missing=True,
-            code_from=code_from,
-        )
-        planned = api.plan(loaded, force=force, keep_stale=keep_stale, tracking_uri=tracking_uri, runs_dir=runs_dir)
-        missing = api.missing_data(loaded, data=data_dir)
+        workspace = options.workspace(tracking_uri=tracking_uri, runs_dir=runs_dir, data_dir=data_dir)
+        loaded = api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic, code_from=code_from)
+        planned = api.plan(loaded, force=force, keep_stale=keep_stale, workspace=workspace)
+        missing = api.missing_data(loaded, workspace=workspace)
         remarks = api.remarks(loaded)
         chosen = options.device_names(devices)
         slots = [slot.name for slot in available_slots(Placement(devices=tuple(chosen)))]
-        estimates = {} if by_run else api.estimates(loaded, data=data_dir, devices=chosen)
+        estimates = {} if by_run else api.estimates(loaded, workspace=workspace, devices=chosen)
     if as_json:
         runs, pairs = planning.runs(planned), planning.pairs(planned, estimates)
         typer.echo(json.dumps({"runs": runs, "estimates": pairs, "slots": slots}, indent=2))
@@ -205,8 +187,8 @@ def prepare(
     from benchbench import api
 
     with errors_as_lines():
-        loaded = api.load_suite(suite, overrides=overrides, only=only, code_from=code_from, thorough=False)
-        for label in api.prepare(loaded, data=data_dir):
+        loaded = api.load_suite(suite, overrides=overrides, only=only, code_from=code_from)
+        for label in api.prepare(loaded, workspace=options.workspace(data_dir=data_dir)):
             typer.echo(f"{label}: ready")
 
 

@@ -59,16 +59,15 @@ def tune(
     from benchbench import api
     from benchbench.cli.progress import ProgressDisplay
 
+    workspace = options.workspace(tracking_uri=tracking_uri, runs_dir=runs_dir, data_dir=data_dir)
     with errors_as_lines():
         options.check_engine(engine, address)
         if out is not None:
             _check_whole(only, synthetic=synthetic)
         with ProgressDisplay() as display:
-            loaded = api.load_suite(
-                suite, overrides=overrides, only=only, synthetic=synthetic, code_from=code_from, thorough=False
-            )
+            loaded = api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic, code_from=code_from)
             statuses = (
-                api.tuning_state(loaded, tracking_uri=tracking_uri, runs_dir=runs_dir)
+                api.tuning_state(loaded, workspace=workspace)
                 if report
                 else api.tune(
                     loaded,
@@ -77,9 +76,7 @@ def tune(
                     devices=options.device_names(devices),
                     slots_per_device=slots_per_device,
                     address=address,
-                    tracking_uri=tracking_uri,
-                    runs_dir=runs_dir,
-                    data=data_dir,
+                    workspace=workspace,
                     observe=display.show,
                     warn=display.warn,
                 )
@@ -138,6 +135,6 @@ def match(
     from benchbench import api
 
     with errors_as_lines():
-        loaded = api.load_suite(suite, overrides=overrides, thorough=False)
+        loaded = api.load_suite(suite, overrides=overrides)
         api.write_matched(suite, loaded, out, overrides=overrides)
     typer.echo(f"written: {out}", err=True)

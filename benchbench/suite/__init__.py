@@ -20,22 +20,28 @@ from benchbench.values import Suite
 __all__ = ["TABLES", "bundled", "confined", "find", "json_schema", "load", "read", "select", "settings"]
 
 
-def load(path: str | Path, *, overrides: Sequence[str] = ()) -> Suite:
+def load(path: str | Path, *, overrides: Sequence[str] = (), only: Sequence[str] = ()) -> Suite:
     """Load a suite file.
 
     Args:
         path: The file, or the name of a bundled suite.
         overrides: Changes such as `workloads.small.epochs=2`.
+        only: Selections such as `method=A,seed=0`, see `select`.
 
     Returns:
-        The suite, with every run spelled out.
+        The suite or its selected part, with every run spelled out.
 
     Raises:
         BadInputError: The file cannot be used; carries every problem found.
     """
     suite, problems = read(path, overrides=overrides)
+    if suite is not None and only:
+        try:
+            suite = select(suite, only)
+        except BadInputError as error:
+            problems += error.problems
     if suite is None or problems:
-        raise BadInputError(problems)
+        raise BadInputError(in_order(problems))
     return suite
 
 

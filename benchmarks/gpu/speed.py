@@ -200,14 +200,14 @@ def runs_per_device(scale: Scale, findings: Findings) -> None:
             break
         with tempfile.TemporaryDirectory() as folder:
             suite = api.load_suite(_suite(Path(folder), scale, count if at_a_time else 1, epochs_), synthetic=True)
-            store, runs_dir = f"sqlite:///{folder}/mlflow.db", Path(folder, "runs")
-            api.rows(suite, tracking_uri=store)  # the store's first migration takes seconds, once
+            workspace = api.Workspace(f"sqlite:///{folder}/mlflow.db", Path(folder, "runs"))
+            api.rows(suite, workspace=workspace)  # the store's first migration takes seconds, once
             many = max(at_a_time, 1)
             placed = {"slots_per_device": many} if use.is_accelerator(scale.device) else {"slots": many}
             started = time.perf_counter()
-            api.run(suite, devices=(name,), tracking_uri=store, runs_dir=runs_dir, **placed)
+            api.run(suite, devices=(name,), workspace=workspace, **placed)
             makespans[at_a_time] = time.perf_counter() - started
-            found = (RunFolder(path.parent).result() for path in runs_dir.rglob("result.json"))
+            found = (RunFolder(path.parent).result() for path in workspace.runs_dir.rglob("result.json"))
             results = [result for result in found if result is not None]
         if not at_a_time:
             continue

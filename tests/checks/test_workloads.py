@@ -110,7 +110,8 @@ def test_made_up_data_need_no_data(write: Write) -> None:
 @pytest.mark.parametrize(("workload", "made_up"), [("inventive", True), ("mine", False)])
 def test_a_rehearsal_makes_up_what_can_be_made_up(write: Write, workload: str, made_up: bool) -> None:
     path = write("workload: code.py:simple", f"workload: code.py:{workload}, rate: 1, root: /")
-    real, rehearsal = (checks.load(path, synthetic=synthetic) for synthetic in (False, True))
+    real = suites.load(path)
+    rehearsal = checks.with_synthetic_data(real)
     assert [spec.synthetic for spec in rehearsal.specs] == [made_up] * 2
     assert ({spec.key for spec in real.specs} & {spec.key for spec in rehearsal.specs} == set()) == made_up
 

@@ -86,7 +86,7 @@ def test_results_that_cannot_be_believed_are_named(ran: Path, tmp_path: Path) ->
         shown = call(command, ran, *there)
         assert shown.exit_code == 0
         assert f"warning: {runs / key}/result.json is damaged or was changed" in shown.stderr
-    told = api.export(ran, tracking_uri=str(there[3]), runs_dir=runs)
+    told = api.export(ran, workspace=api.Workspace(str(there[3]), runs))
     assert {record.outcome for record in told if record.seed == 0} == {"failed"}
     assert {record.outcome for record in told if record.seed == 1} == {"finished"}
 
@@ -198,5 +198,7 @@ def test_results_that_only_the_run_folders_have_are_reported(
     path = write_suite(SUITE)
     run_inline(path)
     other = f"sqlite:///{shutil.copy(migrated_store, workplace / 'other.db')}"
-    assert api.report(path, tracking_uri=other) == api.report(path)
-    assert all(row.result is None for row in api.rows(api.load_suite(path), tracking_uri=other, runs_dir=Path("none")))
+    assert api.report(path, workspace=api.Workspace(other)) == api.report(path)
+    assert all(
+        row.result is None for row in api.rows(api.load_suite(path), workspace=api.Workspace(other, Path("none")))
+    )

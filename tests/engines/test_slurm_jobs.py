@@ -193,7 +193,7 @@ def test_a_suite_with_a_bad_request_is_refused(write_suite: Callable[..., Path],
         SUITE.replace("slurm: {partition: main, time: 10, mem: 500M, gpus: 0}", text).replace("PAUSE", "0")
     )
     with pytest.raises(ValueError, match=message):
-        api.load_suite(path, thorough=False)
+        api.load_suite(path)
 
 
 MINIMAL = {"name": "x", "seeds": [0], "workloads": {"w": {}}, "methods": {"A": {}}}
@@ -230,8 +230,8 @@ def test_values_of_a_suite_reach_sbatch_as_values_of_their_options(
 
 def test_requests_are_no_part_of_a_run_s_key(write_suite: Callable[..., Path]) -> None:
     text = SUITE.replace("PAUSE", "0")
-    one = api.load_suite(write_suite(text), thorough=False)
-    other = api.load_suite(write_suite(text.replace("mem: 500M", "mem: 1G")), thorough=False)
+    one = api.load_suite(write_suite(text))
+    other = api.load_suite(write_suite(text.replace("mem: 500M", "mem: 1G")))
     assert one.engine_options["slurm"] == {"partition": "main", "time": 10, "mem": "500M", "gpus": 0}
     assert [spec.key for spec in one.specs] == [spec.key for spec in other.specs]
 

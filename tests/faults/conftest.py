@@ -42,7 +42,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) 
     (folder / "suite.yaml").write_text(FOUR_SEEDS.replace("STUBS", str(STUBS)))
     (folder / "mlflow.db").write_bytes(migrated_store.read_bytes())
     uri = f"sqlite:///{folder}/mlflow.db"
-    rows = api.run(folder / "suite.yaml", engine="inline", runs_dir=folder / "runs", tracking_uri=uri)
+    rows = api.run(folder / "suite.yaml", engine="inline", workspace=api.Workspace(uri, folder / "runs"))
     return numbers(rows)
 
 

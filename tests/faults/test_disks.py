@@ -62,12 +62,15 @@ def test_a_disk_that_fills_up_in_the_middle_loses_nothing(
         if getattr(event, "kind", "") == "ended" and not ballast:
             ballast.append(fill(small_disk))
 
+    workspace = api.Workspace(runs_dir=runs)
     with pytest.raises(OSError, match="No space left"):
-        api.run(suite, engine="inline", runs_dir=runs, observe=fill_after_the_first_end)
-    said = [row.result.message for row in api.rows(suite, runs_dir=runs) if row.result and not row.result.conclusive]
+        api.run(suite, engine="inline", workspace=workspace, observe=fill_after_the_first_end)
+    said = [
+        row.result.message for row in api.rows(suite, workspace=workspace) if row.result and not row.result.conclusive
+    ]
     assert "stopped by the user" not in said
     ballast[0].unlink()
-    api.run(suite, engine="inline", runs_dir=runs)
+    api.run(suite, engine="inline", workspace=workspace)
     assert_undisturbed(path)
 
 
@@ -92,7 +95,7 @@ def test_runs_on_a_disk_that_fills_up_meanwhile_name_it_and_go_on_when_there_is_
     done = benchbench("run", path, *options, cwd=workplace)
     assert done.returncode == 0, done.stderr
     suite = api.load_suite(path)
-    results = [row.result for row in api.rows(suite, runs_dir=small_disk / "runs")]
+    results = [row.result for row in api.rows(suite, workspace=api.Workspace(runs_dir=small_disk / "runs"))]
     assert {result.outcome for result in results if result} == {"finished"}
     assert [len(RunFolder(small_disk / "runs" / spec.key).records()) for spec in suite.specs] == [3, 3]
 

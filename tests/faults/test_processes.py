@@ -47,7 +47,7 @@ def test_what_plugins_change_of_their_process_is_survived(
     assert done.returncode == 0, done.stderr
     assert all(way in done.stdout for way in WAYS), done.stdout
     assert "Traceback" not in done.stderr
-    rows = api.rows(api.load_suite("suite.yaml", thorough=False))
+    rows = api.rows(api.load_suite("suite.yaml"))
     assert {row.result.outcome for row in rows if row.result} == {"finished"}
     assert len({str(row.result.final) for row in rows if row.result}) == 1
     assert len(tracked()) == len(WAYS) + 1
@@ -121,7 +121,7 @@ class Scripted:
 
 def perform(path: Path, engine: Scripted) -> tuple[Runner, list[Event]]:
     events: list[Event] = []
-    suite = api.load_suite(path, thorough=False)
+    suite = api.load_suite(path)
     runner = Runner(suite, engine, Tracker(), Path(".benchbench/runs"), Path("data"), events.append)
     runner.run()
     return runner, events
@@ -189,7 +189,7 @@ def test_interrupted_before_a_run_was_started_report_and_disk_agree(
     path = write_suite(ONE)
     with pytest.raises(KeyboardInterrupt):
         perform(path, Scripted(script))
-    suite = api.load_suite(path, thorough=False)
+    suite = api.load_suite(path)
     [row] = api.rows(suite)
     assert row.result == RunFolder(Path(".benchbench/runs", row.spec.key)).result()
     assert [run.info.status for run in tracked()] == ["KILLED"] * written

@@ -92,7 +92,7 @@ def test_every_kind_with_data_is_drawn_and_its_files_are_named(tmp_path: Path) -
 @pytest.mark.usefixtures("here")
 def test_histories_come_from_the_tracking_store_where_folders_are_gone(tmp_path: Path) -> None:
     with_folders = api.figures("small.yaml", kinds=["curves"])
-    from_store = api.figures("small.yaml", kinds=["curves"], runs_dir=tmp_path / "nowhere")
+    from_store = api.figures("small.yaml", kinds=["curves"], workspace=api.Workspace(runs_dir=tmp_path / "nowhere"))
     assert from_store == with_folders
     assert not from_store.without_history
 
@@ -107,7 +107,7 @@ def test_runs_without_history_are_named(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_what_was_measured_beside_the_training_is_drawn(here: Path, tmp_path: Path) -> None:
-    suite = benchbench.load_suite("small.yaml", thorough=False)
+    suite = benchbench.load_suite("small.yaml")
     runs = tmp_path / "runs"
     shutil.copytree(here / ".benchbench/runs", runs)
     for spec in suite.specs:
@@ -123,7 +123,7 @@ def test_what_was_measured_beside_the_training_is_drawn(here: Path, tmp_path: Pa
         folder.keep_sharpness(measured(spec.key))
         folder.finish(result)
     kinds = ["curves", "curves", "histogram", "spectrum", "pareto", "landscape"]
-    assert [figure.kind for figure in api.figures(suite, runs_dir=runs).figures] == kinds
+    assert [figure.kind for figure in api.figures(suite, workspace=api.Workspace(runs_dir=runs)).figures] == kinds
     result = call(
         "plot", "small.yaml", "--out", tmp_path, "--runs-dir", runs, "--kind", "landscape", "--kind", "spectrum"
     )

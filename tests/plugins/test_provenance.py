@@ -164,11 +164,13 @@ def test_a_result_on_disk_alone_is_stale_as_well(
     run_inline(path)
     install("2.0")
     other = f"sqlite:///{shutil.copy(migrated_store, workplace / 'other.db')}"
-    assert {(item.spec.method, item.state) for item in api.plan(api.load_suite(path), tracking_uri=other)} == {
+    assert {
+        (item.spec.method, item.state) for item in api.plan(api.load_suite(path), workspace=api.Workspace(other))
+    } == {
         ("SGD", "on disk"),
         ("Scaled", "stale"),
     }
-    _, events = run_inline(path, tracking_uri=other)
+    _, events = run_inline(path, workspace=api.Workspace(other))
     assert {event.spec.method for event in events if event.kind == "started"} == {"Scaled"}
 
 

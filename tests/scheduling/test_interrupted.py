@@ -33,7 +33,7 @@ from tests.helpers.line_suite import (
 @pytest.fixture
 def undisturbed(workplace: Path, write_suite: Callable[..., Path]) -> list[Any]:
     """What an undisturbed execution of the slow suite gives, its traces removed."""
-    rows, _ = run_inline(write_suite(SUITE), runs_dir=workplace / "undisturbed")
+    rows, _ = run_inline(write_suite(SUITE), workspace=api.Workspace(runs_dir=workplace / "undisturbed"))
     quick = [(row.result.final, row.result.best) for row in rows if row.result]
     assert len(quick) == 4
     return quick

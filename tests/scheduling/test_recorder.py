@@ -205,7 +205,7 @@ def test_a_server_that_is_killed_in_the_middle_gets_the_rest_from_the_next_comma
     for run in runs:
         assert [point.step for point in client.get_metric_history(run.info.run_id, "validation/loss")] == [1, 2, 3]
         assert {"result.json", "spec.json"} <= {file.path for file in client.list_artifacts(run.info.run_id)}
-    rows = api.rows(api.load_suite(path), tracking_uri=server.uri)
+    rows = api.rows(api.load_suite(path), workspace=api.Workspace(server.uri))
     assert [row.result.outcome for row in rows if row.result] == ["finished"] * 4
 
 
@@ -235,7 +235,7 @@ def test_three_folders_that_start_a_suite_at_once_leave_each_run_once(
     suite = api.load_suite(folders[0] / "suite.yaml")
     assert sorted(written) == sorted(spec.key for spec in suite.specs)
     assert {run.info.status for run in runs} == {"FINISHED"}
-    reports = [api.rows(suite, tracking_uri=uri, runs_dir=folder / ".benchbench/runs") for folder in folders]
+    reports = [api.rows(suite, workspace=api.Workspace(uri, folder / ".benchbench/runs")) for folder in folders]
     assert reports[0] == reports[1] == reports[2]
     assert len({shown for shown, _ in said}) == 1
     assert not [line for _, errors in said for line in errors.splitlines() if "error" in line or "Traceback" in line]
@@ -327,7 +327,7 @@ def test_a_server_that_never_was_there_ends_the_command_before_any_run(
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(TrackingError, match=r"http://\*\*\*@127.0.0.1:9 cannot be used") as caught:
-        run_inline(write_suite(SUITE), tracking_uri="http://me:secret@127.0.0.1:9")
+        run_inline(write_suite(SUITE), workspace=api.Workspace("http://me:secret@127.0.0.1:9"))
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not Path(".benchbench").exists()
