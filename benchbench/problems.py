@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
 _LONGEST_VALUE = 80
 
@@ -41,8 +42,8 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a value of an input stands.
+class SourceLocation:
+    """Where a value of an input is written.
 
     Attributes:
         file: A path, or the name of an option such as `--set`.
@@ -55,8 +56,29 @@ class Place:
     field: str = ""
 
     def problem(self, message: str, value: str = "", nearest: str | None = None) -> Problem:
-        """Return a problem with the value that stands here."""
+        """Return a problem with the value that is written here."""
         return Problem(message, self.file, self.line, self.field, value, nearest)
+
+
+class Find(Protocol):
+    """Finds the most specific location of what has a method, a workload and a name, as far as they are given.
+
+    The name is that of a parameter or another key; schedules go by names such as `schedule.lr`.
+    """
+
+    def __call__(self, *, method: str = "", workload: str = "", name: str = "") -> SourceLocation:
+        """Return the location, which is empty where nothing is known."""
+
+
+def _unknown(*, method: str = "", workload: str = "", name: str = "") -> SourceLocation:
+    return SourceLocation()
+
+
+@dataclass(frozen=True)
+class SourceMap:
+    """Where the parts of a suite are written. It is no part of a suite's value: all source maps are equal."""
+
+    find: Find = field(default=_unknown, compare=False)
 
 
 class BadInputError(ValueError):

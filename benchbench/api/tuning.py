@@ -119,10 +119,13 @@ def write_matched(path: str | Path, suite: Suite, out: Path, *, overrides: Seque
     for spec in suite.specs:
         specs.setdefault((spec.workload_label, spec.method), spec)
     asked = {pair: evaluations(Factory("optimizer", spec.optimizer), spec.create_graph) for pair, spec in specs.items()}
-    problems = [suite.origin.find(method=each.label, name="sweep") for each in suite.methods if each.swept]
-    found = [place.problem("a swept method has no epochs of its own: list its combinations") for place in problems]
+    found = [
+        suite.source.find(method=each.label).problem("a swept method has no epochs of its own: list its combinations")
+        for each in suite.methods
+        if each.swept
+    ]
     found += [
-        suite.origin.find(method=method).problem("what a step takes cannot be found out on a problem of a few numbers")
+        suite.source.find(method=method).problem("what a step takes cannot be found out on a problem of a few numbers")
         for (_, method), each in asked.items()
         if each is None
     ]
@@ -171,18 +174,18 @@ def _settings(suite: Suite) -> Tuning:
     from benchbench.tuning.samplers import LARGEST_GRID
     from benchbench.tuning.spaces import grid_size
 
-    place = suite.origin.find()
+    location = suite.source.find()
     if suite.tuning is None:
         message = "nothing says how to tune: a section such as `tuning: {budget: {trials: 20}}` is required"
-        raise BadInputError([replace(place, field="tuning").problem(message)])
+        raise BadInputError([replace(location, field="tuning").problem(message)])
     if not suite.spaces:
         message = "nothing to tune: no method has a search space, such as `search: {lr: {log_uniform: [1e-3, 1]}}`"
-        raise BadInputError([replace(place, field="methods").problem(message)])
+        raise BadInputError([replace(location, field="methods").problem(message)])
     for of_methods in suite.spaces.values() if suite.tuning.sampler == "grid" else ():
         for method, space in of_methods.items():
             if (size := grid_size(space, suite.tuning.grid_points)) > LARGEST_GRID:
                 message = f"a grid of {size:,} points; at most {LARGEST_GRID:,} are allowed"
-                raise BadInputError([suite.origin.find(method=method).problem(message)])
+                raise BadInputError([suite.source.find(method=method).problem(message)])
     return suite.tuning
 
 
@@ -196,4 +199,4 @@ def _samples(suite: Suite, tuner: Tuner) -> Suite:
         for values in extremes(study.space)
         for spec in study.specs(0, values, suite.seeds[:1])
     )
-    return suite.model_copy(update={"spaces": {}, "specs": specs}).with_origin(suite.origin)
+    return suite.model_copy(update={"spaces": {}, "specs": specs}).with_source(suite.source)

@@ -18,10 +18,10 @@ from benchbench.optim.execution.shared_state import shared_state_kept
 from benchbench.optim.ledger import Ledger
 from benchbench.optim.objective import Objective
 from benchbench.plugins.factories import Factory
-from benchbench.problems import Problem, nearest_name
+from benchbench.problems import Problem, SourceMap, nearest_name
 from benchbench.suite.validation import value_text
 from benchbench.training import coverage, diagnostics
-from benchbench.values import Origin, RunSpec
+from benchbench.values import RunSpec
 from benchbench.workloads import Setup
 from benchbench.workloads.streams import Streams
 
@@ -32,12 +32,12 @@ _FIRST_STEPS = 3
 """Steps after which an optimizer's state is taken to have all the tensors that it will have."""
 
 
-def names_in_state(spec: RunSpec, origin: Origin) -> set[str] | None:
+def names_in_state(spec: RunSpec, source: SourceMap) -> set[str] | None:
     """Return the names of the tensors in an optimizer's state after a few steps, or `None` if it makes none here."""
 
     def names() -> set[str]:
         model = _of_shapes((2, 2))
-        subject = Subject.of_optimizer(spec, origin)
+        subject = Subject.of_optimizer(spec, source)
         create_graph = subject.factory.needs_graph(spec.create_graph)
         optimizer, _ = _constructed(subject, model)
         assert isinstance(optimizer, torch.optim.Optimizer)
@@ -72,14 +72,14 @@ def optimizer_problems(
     if text:
         value = value_text(subject.given[name]) if name else ""
         value = "" if value in text else value
-        return [subject.place(name).problem(f"{target} cannot be constructed: {text}", value)]
+        return [subject.location(name).problem(f"{target} cannot be constructed: {text}", value)]
     if not isinstance(optimizer, torch.optim.Optimizer):
         message = f"{target} gives no torch.optim.Optimizer"
-        return [subject.place(subject.kind).problem(message, value_text(type(optimizer).__name__))]
+        return [subject.location(subject.kind).problem(message, value_text(type(optimizer).__name__))]
     found = list(_unschedulable(subject, optimizer, spec.schedule))
     if _lacks_graph(optimizer, model, subject.factory.needs_graph(spec.create_graph)):
         message = f"{target} differentiates gradients itself: set `create_graph: true`"
-        found.append(subject.place(subject.kind).problem(message))
+        found.append(subject.location(subject.kind).problem(message))
     return found
 
 
@@ -97,7 +97,7 @@ def uncalled(subject: Subject, spec: RunSpec) -> list[Problem]:
         f"nothing calls {', '.join(names)} of {subject.component.target}: if a training loop is meant to, the results "
         "are not those of this method; let `step` call it"
     )
-    return [subject.place(subject.kind).problem(message)]
+    return [subject.location(subject.kind).problem(message)]
 
 
 def _of_shapes(*shapes: tuple[int, ...]) -> torch.nn.Module:
@@ -173,10 +173,10 @@ def workload_problems(subject: Subject, spec: RunSpec, model: torch.nn.Module) -
         advice = (
             "" if of_a_matrix else "; `by_shape` gives it the matrices, and all other parameters to another optimizer"
         )
-        return [subject.place(subject.kind).problem(message + advice)]
+        return [subject.location(subject.kind).problem(message + advice)]
     assert isinstance(optimizer, torch.optim.Optimizer)
     return [
-        subject.place(setting).problem(f"{subject.component.target} on {subject.workload} {fault}")
+        subject.location(setting).problem(f"{subject.component.target} on {subject.workload} {fault}")
         for setting, fault in coverage.faults(parameters, optimizer, spec.leave_out)
     ]
 
@@ -200,4 +200,4 @@ def _unschedulable(subject: Subject, optimizer: torch.optim.Optimizer, schedules
     for name in schedules:
         if name not in numbers:
             message = f"{subject.component.target} has no such number to schedule; allowed: {', '.join(numbers)}"
-            yield subject.place(f"schedule.{name}").problem(message, nearest=nearest_name(name, numbers))
+            yield subject.location(f"schedule.{name}").problem(message, nearest=nearest_name(name, numbers))

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from benchbench.checks.optimizers import names_in_state
 from benchbench.plugins.factories import Factory
 from benchbench.plugins.names import PluginError
-from benchbench.problems import Problem, nearest_name
+from benchbench.problems import Problem, SourceMap, nearest_name
 from benchbench.suite.validation import value_text
-from benchbench.values import Origin, RunSpec, Suite
+from benchbench.values import RunSpec, Suite
 
 
 def diagnostics_problems(suite: Suite, of_optimizers: Sequence[RunSpec]) -> list[Problem]:
@@ -20,18 +20,18 @@ def diagnostics_problems(suite: Suite, of_optimizers: Sequence[RunSpec]) -> list
     found = []
     if "curvature_change" in settings.record and any(spec.execution.ranks > 1 for spec in suite.specs):
         message = "several ranks have no Hessian-vector products beside their steps: leave it out, or set `ranks: 1`"
-        found.append(suite.origin.find(name="diagnostics.curvature_change").problem(message))
-    names = [names_in_state(spec, suite.origin) for spec in of_optimizers] if settings.state else []
+        found.append(suite.source.find(name="diagnostics.curvature_change").problem(message))
+    names = [names_in_state(spec, suite.source) for spec in of_optimizers] if settings.state else []
     known = set().union(*(each for each in names if each is not None))
     for name in settings.state if None not in names else ():
         if name not in known:
             message = f"no optimizer of the suite has such tensors in its state; allowed: {', '.join(sorted(known))}"
-            place = suite.origin.find(name=f"diagnostics.{name}")
-            found.append(place.problem(message, name, nearest_name(name, known)))
+            location = suite.source.find(name=f"diagnostics.{name}")
+            found.append(location.problem(message, name, nearest_name(name, known)))
     return found
 
 
-def execution_problems(spec: RunSpec, origin: Origin) -> list[Problem]:
+def execution_problems(spec: RunSpec, source: SourceMap) -> list[Problem]:
     """Return which settings of how gradients are computed cannot be."""
     execution, size = spec.execution, spec.batch_size
     wrong = {
@@ -50,7 +50,7 @@ def execution_problems(spec: RunSpec, origin: Origin) -> list[Problem]:
         else "",
     }
     return [
-        origin.find(method=spec.method, workload=spec.workload_label, name=name).problem(
+        source.find(method=spec.method, workload=spec.workload_label, name=name).problem(
             message, value_text(getattr(execution, name))
         )
         for name, message in wrong.items()

@@ -12,10 +12,10 @@ from pydantic import JsonValue
 from benchbench.plugins.factories import SEED, Factory, convert, is_open, named_component
 from benchbench.plugins.names import Kind, PluginError
 from benchbench.plugins.signatures import named_kind
-from benchbench.problems import Place, Problem, nearest_name
+from benchbench.problems import Problem, SourceLocation, SourceMap, nearest_name
 from benchbench.suite.schema import MethodEntry, WorkloadEntry
 from benchbench.suite.validation import value_text
-from benchbench.values import Component, Origin, RunSpec
+from benchbench.values import Component, RunSpec
 
 
 @dataclass(frozen=True)
@@ -27,20 +27,20 @@ class Subject:
 
     kind: Kind
     component: Component
-    origin: Origin
+    source: SourceMap
     method: str
     workload: str
     parameter: str = ""
 
     @classmethod
-    def of_optimizer(cls, spec: RunSpec, origin: Origin) -> Subject:
+    def of_optimizer(cls, spec: RunSpec, source: SourceMap) -> Subject:
         """Return the optimizer of a run."""
-        return cls("optimizer", spec.optimizer, origin, spec.method, spec.workload_label)
+        return cls("optimizer", spec.optimizer, source, spec.method, spec.workload_label)
 
-    def place(self, name: str = "") -> Place:
-        """Return where a parameter stands in the suite, or the component itself."""
+    def location(self, name: str = "") -> SourceLocation:
+        """Return where a parameter is written in the suite, or the component itself."""
         path = ".".join(part for part in (self.parameter, name) if part)
-        return self.origin.find(method=self.method, workload=self.workload, name=path)
+        return self.source.find(method=self.method, workload=self.workload, name=path)
 
     def named(self, kind: Kind, name: str) -> Subject:
         """Return what a parameter names.
@@ -49,7 +49,7 @@ class Subject:
             ValueError: The parameter's value names nothing.
         """
         component = named_component(kind, self.given[name])
-        return Subject(kind, component, self.origin, self.method, self.workload, name)
+        return Subject(kind, component, self.source, self.method, self.workload, name)
 
     @cached_property
     def factory(self) -> Factory:
@@ -73,7 +73,7 @@ def parameter_problems(subject: Subject) -> list[Problem]:
     except PluginError as error:
         # A model stands in `model`, or in `name` below it; the latter has a place only where it is written.
         where = "name" if subject.parameter else subject.kind
-        return [subject.place(where).problem(error.message, nearest=error.nearest)]
+        return [subject.location(where).problem(error.message, nearest=error.nearest)]
     try:
         allowed = factory.parameters
     except ValueError:  # the base of a wrapper, which is among its own parameters
@@ -92,7 +92,7 @@ def _unknown(subject: Subject, allowed: Mapping[str, Parameter]) -> list[Problem
     names = [*allowed, *entries.get(subject.kind, [])]
     message = f"unknown parameter of {subject.component.target}; allowed: {', '.join(allowed) or 'none'}"
     return [
-        subject.place(name).problem(message, nearest=nearest_name(name, names))
+        subject.location(name).problem(message, nearest=nearest_name(name, names))
         for name in subject.given
         if name not in allowed
     ]
@@ -109,9 +109,9 @@ def _wrong_types(subject: Subject, allowed: Mapping[str, Parameter]) -> list[Pro
             else:
                 convert(allowed[name], value)
         except PluginError as error:
-            found.append(subject.place(name).problem(error.message, nearest=error.nearest))
+            found.append(subject.location(name).problem(error.message, nearest=error.nearest))
         except ValueError as error:
-            found.append(subject.place(name).problem(str(error), value_text(value)))
+            found.append(subject.location(name).problem(str(error), value_text(value)))
     return found
 
 
@@ -122,7 +122,7 @@ def _unset(subject: Subject, allowed: Mapping[str, Parameter]) -> list[Problem]:
         if parameter.default is Parameter.empty and parameter.kind is not Parameter.VAR_KEYWORD
     ]
     return [
-        subject.place().problem(f"{subject.component.target} needs the parameter {name!r}")
+        subject.location().problem(f"{subject.component.target} needs the parameter {name!r}")
         for name in needed
         if name not in subject.given and name != SEED
     ]
@@ -130,5 +130,9 @@ def _unset(subject: Subject, allowed: Mapping[str, Parameter]) -> list[Problem]:
 
 def component_problems(kind: Kind, component: Component) -> list[Problem]:
     """Return what is wrong with the target and the parameters of a component given by options rather than a suite."""
-    places = {("", "", name): Place("--set", field=name) for name in component.parameters}
-    return parameter_problems(Subject(kind, component, Origin(places=places), "", ""))
+
+    def find(*, method: str = "", workload: str = "", name: str = "") -> SourceLocation:
+        parameter = next((each for each in (name, name.rpartition(".")[0]) if each in component.parameters), None)
+        return SourceLocation() if parameter is None else SourceLocation("--set", field=parameter)
+
+    return parameter_problems(Subject(kind, component, SourceMap(find), "", ""))

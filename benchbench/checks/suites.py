@@ -63,7 +63,7 @@ def problems(suite: Suite, data: Path = DATA, *, may_be_missing: bool = False) -
         content = [spec.method, spec.optimizer.model_dump(mode="json"), list(spec.schedule)]
         optimizers.setdefault(canonical_json(content), {}).setdefault(spec.workload_label, spec)
     for spec in workloads.values():
-        subject = Subject("workload", spec.workload, suite.origin, "", spec.workload_label)
+        subject = Subject("workload", spec.workload, suite.source, "", spec.workload_label)
         own = parameter_problems(subject) or _synthetic_problems(subject, spec)
         if not may_be_missing and not own and not spec.synthetic:
             own = _missing_data(subject, data)
@@ -78,18 +78,18 @@ def problems(suite: Suite, data: Path = DATA, *, may_be_missing: bool = False) -
 
     alike = [[*of_workloads.values()] for of_workloads in optimizers.values()]
     for specs in alike:
-        subject = Subject.of_optimizer(specs[0], suite.origin)
+        subject = Subject.of_optimizer(specs[0], suite.source)
         own = parameter_problems(subject) or optimizer_problems(subject, specs[0], functools.partial(model, specs[0]))
         if not own and usable and rejects_parameter_shapes(subject):
             own = [
                 each
                 for spec in specs
                 if (its_own := model(spec)) is not None
-                for each in workload_problems(Subject.of_optimizer(spec, suite.origin), spec, its_own)
+                for each in workload_problems(Subject.of_optimizer(spec, suite.source), spec, its_own)
             ]
         found += own
     for spec in suite.specs:
-        found += [each for each in execution_problems(spec, suite.origin) if each not in found]
+        found += [each for each in execution_problems(spec, suite.source) if each not in found]
     found += diagnostics_problems(suite, [specs[0] for specs in alike])
     if not found:
         found += trial_problems(_with_data(suite, data), data)
@@ -100,14 +100,14 @@ def remarks(suite: Suite) -> list[Problem]:
     """Return what is to be said of the methods of a suite that has no problems, before its first run."""
     found = []
     for spec in {spec.method: spec for spec in suite.specs}.values():
-        found += uncalled(Subject.of_optimizer(spec, suite.origin), spec)
+        found += uncalled(Subject.of_optimizer(spec, suite.source), spec)
     return found
 
 
 def _with_data(suite: Suite, data: Path) -> Suite:
     """Return the runs of a suite that lack no data."""
     specs = {spec.workload_label: spec for spec in suite.specs}
-    subjects = {label: Subject("workload", spec.workload, suite.origin, "", label) for label, spec in specs.items()}
+    subjects = {label: Subject("workload", spec.workload, suite.source, "", label) for label, spec in specs.items()}
     usable = {label for label, spec in specs.items() if spec.synthetic or not _missing_data(subjects[label], data)}
     return suite.model_copy(update={"specs": tuple(spec for spec in suite.specs if spec.workload_label in usable)})
 
@@ -115,7 +115,7 @@ def _with_data(suite: Suite, data: Path) -> Suite:
 def missing_data(suite: Suite, data: Path) -> list[Problem]:
     """Return which data are missing: per workload, where they were looked for and how to get them."""
     specs = {spec.workload_label: spec for spec in suite.specs if not spec.synthetic}
-    subjects = [Subject("workload", spec.workload, suite.origin, "", label) for label, spec in specs.items()]
+    subjects = [Subject("workload", spec.workload, suite.source, "", label) for label, spec in specs.items()]
     return [problem for subject in subjects for problem in _missing_data(subject, data)]
 
 
@@ -133,13 +133,13 @@ def prepare(suite: Suite, data: Path) -> Iterator[str]:
         BadInputError: A workload or its parameters cannot be used, or data cannot be had.
     """
     specs = {spec.workload_label: spec for spec in suite.specs if not spec.synthetic}
-    subjects = [Subject("workload", spec.workload, suite.origin, "", label) for label, spec in specs.items()]
+    subjects = [Subject("workload", spec.workload, suite.source, "", label) for label, spec in specs.items()]
     if found := [problem for subject in subjects for problem in parameter_problems(subject)]:
         raise BadInputError(in_order(found))
     for subject in subjects:
         _, text = called(functools.partial(subject.factory.call, "prepare", data))
         if text:
-            raise BadInputError([subject.place().problem(f"data cannot be prepared: {text}")])
+            raise BadInputError([subject.location().problem(f"data cannot be prepared: {text}")])
         yield subject.workload
 
 
@@ -148,19 +148,19 @@ def _unchosen(suite: Suite) -> list[Problem]:
     for workload, of_methods in suite.spaces.items():
         for method, space in of_methods.items():
             if any(spec.method == method and spec.workload_label == workload for spec in suite.specs):
-                place = suite.origin.find(method=method, workload=workload, name=next(iter(space)))
-                return [place.problem("is still to be chosen: `benchbench tune` writes a suite that can be run")]
+                location = suite.source.find(method=method, workload=workload, name=next(iter(space)))
+                return [location.problem("is still to be chosen: `benchbench tune` writes a suite that can be run")]
     return []
 
 
 def _synthetic_problems(subject: Subject, spec: RunSpec) -> list[Problem]:
     if not spec.synthetic or subject.factory.code.synthetic:
         return []
-    return [subject.place("synthetic").problem(f"{subject.component.target} cannot make up its data", "true")]
+    return [subject.location("synthetic").problem(f"{subject.component.target} cannot make up its data", "true")]
 
 
 def _missing_data(subject: Subject, data: Path) -> list[Problem]:
     missing, text = called(functools.partial(subject.factory.call, "missing", data))
     if text:
-        return [subject.place().problem(f"cannot be checked for missing data: {text}")]
-    return [subject.place().problem(str(missing))] if missing else []
+        return [subject.location().problem(f"cannot be checked for missing data: {text}")]
+    return [subject.location().problem(str(missing))] if missing else []

@@ -34,7 +34,7 @@ def trial_problems(suite: Suite, data: Path) -> list[Problem]:
     found: list[Problem] = []
     tried: dict[str, set[str]] = {}
     for spec in suite.specs:
-        subject = Subject("workload", spec.workload, suite.origin, spec.method, spec.workload_label)
+        subject = Subject("workload", spec.workload, suite.source, spec.method, spec.workload_label)
         if not subject.factory.code.trial:
             continue
         known, sizes = tried.setdefault(spec.workload_label, set()), _sizes(spec)
@@ -45,7 +45,7 @@ def trial_problems(suite: Suite, data: Path) -> list[Problem]:
         examples = _examples(subject, spec, data)
         if spec.execution.drop_last and examples is not None and examples < spec.batch_size:
             message = f"{examples} training examples make no batch of {spec.batch_size}"
-            found.append(subject.place("drop_last").problem(message, "true"))
+            found.append(subject.location("drop_last").problem(message, "true"))
             continue
         least, _ = conformance.smallest_part(spec, spec.batch_size if examples is None else examples)
         if least == 1 or not only_sizes:
@@ -63,13 +63,13 @@ def _broken(subject: Subject, spec: RunSpec, data: Path, *, only_sizes: bool) ->
     only = [conformance.SMALLEST] if only_sizes else None
     verdicts, text = called(lambda: list(conformance.verdicts(spec, data, patience=_PATIENCE, only=only)))
     if text:
-        yield subject.place().problem(f"{spec.workload.target} cannot be tried: {text}")
+        yield subject.location().problem(f"{spec.workload.target} cannot be tried: {text}")
     for verdict in verdicts if isinstance(verdicts, list) else ():
         if verdict.grade == "FAIL":
             is_size = verdict.promise == conformance.SMALLEST
             remedy = ": set `drop_last: true`, or another `batch_size`" if is_size else ""
-            place = subject.place("batch_size" if is_size else subject.kind)
-            yield place.problem(f"{spec.workload.target}: {verdict.reason}{remedy}")
+            location = subject.location("batch_size" if is_size else subject.kind)
+            yield location.problem(f"{spec.workload.target}: {verdict.reason}{remedy}")
 
 
 def _is_ours(subject: Subject) -> bool:

@@ -72,9 +72,7 @@ def _set(document: Document, path: FieldPath, text: str) -> None:
     for key in path[:-1]:
         node = node[key]
     node[path[-1]] = value.data
-    for known in [known for known in document.places if known[: len(path)] == path]:
-        del document.places[known]
-    document.places.update({(*path, *inner): place for inner, place in value.places.items()})
+    document.changed.append(path)
 
 
 def _bad(change: str, message: str, nearest: str | None = None) -> Problem:

@@ -34,9 +34,9 @@ def confined(suite: Suite, folder: Path | None, file: str = "") -> Suite:
     problems: list[Problem] = []
 
     def complain(confinement: _Confinement, **where: str) -> None:
-        place = suite.origin.find(**where)
-        place = replace(place, file=place.file or file, field=place.field or ".".join(filter(None, where.values())))
-        problems.extend(place.problem(message, target) for target, message in confinement.complaints)
+        found = suite.source.find(**where)
+        found = replace(found, file=found.file or file, field=found.field or ".".join(filter(None, where.values())))
+        problems.extend(found.problem(message, target) for target, message in confinement.complaints)
 
     def of(spec: RunSpec, kind: str, component: Component) -> Component:
         content = canonical_json(component.model_dump(mode="json"))

@@ -12,13 +12,13 @@ from typing import TypeVar
 
 from pydantic import JsonValue
 
-from benchbench.problems import Problem, nearest_name
+from benchbench.problems import Problem, SourceMap, nearest_name
 from benchbench.suite import searching
 from benchbench.suite.file_targets import FileTargets
-from benchbench.suite.places import Places, TableRow
+from benchbench.suite.locations import SuiteLocations, Variant, entry_path
 from benchbench.suite.schema import MethodEntry, OverrideEntry, SuiteFile, WorkloadEntry, check_label
 from benchbench.suite.yaml_source import Document, FieldPath
-from benchbench.values import Component, Execution, Heading, RunSpec, Schedule, Suite
+from benchbench.values import Component, Execution, Heading, Method, RunSpec, Schedule, Suite
 
 MOST_RUNS = 100_000
 
@@ -26,11 +26,11 @@ _Entry = TypeVar("_Entry", WorkloadEntry, MethodEntry)
 
 
 class Expansion:
-    """Spells out the runs of a suite file and notes where their parts stand.
+    """Spells out the runs of a suite file.
 
     Args:
         file: The suite file, valid in itself.
-        document: The same with the places of its values.
+        document: The document that it was read from.
         folder: Where file targets start.
 
     Attributes:
@@ -44,7 +44,7 @@ class Expansion:
         self._files = FileTargets(folder, self._complain)
         self._workloads = {label: _filled(entry, file.defaults.workloads) for label, entry in file.workloads.items()}
         self._methods = {label: _filled(entry, file.defaults.methods) for label, entry in file.methods.items()}
-        self._places = Places(document)
+        self._path = functools.partial(entry_path, document)
 
     def suite(self) -> Suite:
         """Return the suite; what is wrong with it is added to `problems`."""
@@ -56,17 +56,12 @@ class Expansion:
         searching.check(file, self._methods, self._complain)
         rows = self._rows()
         self._check_labels(rows)
-        self._places.note_diagnostics(file)
-        for label, workload in self._workloads.items():
-            self._places.note_workload(file, label, workload)
-        for row in rows:
-            self._places.note_method(row, file.methods[row.base].schedule)
         return Suite(
             name=file.name,
             title=file.title or file.name,
             protocol=file.protocol,
             seeds=tuple(file.seeds),
-            methods=tuple(row.method for row in rows),
+            methods=tuple(map(_method, rows)),
             workloads=tuple(self._workloads),
             headings={label: _heading(label, entry) for label, entry in self._workloads.items()},
             targets={label: entry.target for label, entry in self._workloads.items() if entry.target is not None},
@@ -78,11 +73,11 @@ class Expansion:
             spaces=searching.spaces(self._methods, self._workloads),
             specs=tuple(self._specs(rows)),
             engine_options={"slurm": file.slurm, "ray": file.ray.model_dump(exclude_none=True)},
-        ).with_origin(self._places.origin())
+        ).with_source(SourceMap(SuiteLocations(self._document, {row.label: row for row in rows}).find))
 
     # Runs
 
-    def _rows(self) -> list[TableRow]:
+    def _rows(self) -> list[Variant]:
         """Return the methods with their sweeps expanded; none when that would be too many runs."""
         counts = [math.prod(map(len, entry.sweep.values())) for entry in self._methods.values()]
         runs = sum(counts) * len(self._workloads) * len(self._file.seeds)
@@ -91,18 +86,18 @@ class Expansion:
             return []
         return [row for label, entry in self._methods.items() for row in self._combinations(label, entry)]
 
-    def _combinations(self, label: str, entry: MethodEntry) -> Iterator[TableRow]:
+    def _combinations(self, label: str, entry: MethodEntry) -> Iterator[Variant]:
         if not entry.sweep:
-            yield TableRow(label, label, entry)
+            yield Variant(label, label, entry)
             return
-        sweep = self._places.path("methods", label, "sweep")
+        sweep = self._path("methods", label, "sweep")
         for combination in itertools.product(*(enumerate(values) for values in entry.sweep.values())):
             chosen = dict(zip(entry.sweep, combination, strict=True))
             swept = {name: value for name, (_, value) in chosen.items()}
             paths: dict[str, FieldPath] = {name: (*sweep, name, index) for name, (index, _) in chosen.items()}
-            yield TableRow(f"{label} ({_settings(swept)})", label, entry, swept, paths)
+            yield Variant(f"{label} ({_settings(swept)})", label, entry, swept, paths)
 
-    def _specs(self, rows: list[TableRow]) -> Iterator[RunSpec]:
+    def _specs(self, rows: list[Variant]) -> Iterator[RunSpec]:
         for label, row in itertools.product(self._workloads, rows):
             spec = self._spec(label, row)
             for seed in self._file.seeds:
@@ -111,7 +106,7 @@ class Expansion:
                 measure = tuple(name for name in self._file.measure if first or name != "flops")
                 yield spec.model_copy(update={"seed": seed, "measure": measure})
 
-    def _spec(self, label: str, row: TableRow) -> RunSpec:
+    def _spec(self, label: str, row: Variant) -> RunSpec:
         workload = self._workloads[label]
         override = row.entry.overrides.get(label, OverrideEntry())
         parameters = {**row.entry.parameters, **row.swept, **override.parameters}
@@ -154,14 +149,14 @@ class Expansion:
     def _workload(self, label: str) -> Component:
         # The models and data sets that its parameters name can come from files as well.
         entry = self._workloads[label]
-        path = self._places.path("workloads", label, "workload")
-        of_parameter = functools.partial(self._places.path, "workloads", label)
+        path = self._path("workloads", label, "workload")
+        of_parameter = functools.partial(self._path, "workloads", label)
         return self._files.component(entry.workload or label, path, entry.parameters, of_parameter)
 
     def _optimizer(self, method: str, parameters: dict[str, JsonValue]) -> Component:
         # What a wrapper wraps can come from a file as well.
-        path = self._places.path("methods", method, "optimizer")
-        of_parameter = functools.partial(self._places.path, "methods", method)
+        path = self._path("methods", method, "optimizer")
+        of_parameter = functools.partial(self._path, "methods", method)
         return self._files.component(self._methods[method].optimizer or "", path, parameters, of_parameter)
 
     # Checks
@@ -169,14 +164,14 @@ class Expansion:
     def _require(self, kind: str, entries: Mapping[str, WorkloadEntry | MethodEntry], keys: tuple[str, ...]) -> None:
         for label, entry in entries.items():
             for key in keys:
-                path = self._places.path(kind, label, key)
+                path = self._path(kind, label, key)
                 # A value that stands in the file and is not here has been complained about already.
                 if getattr(entry, key) is None and self._document.value(path) is None:
                     self._complain((kind, label, key), "is required")
 
     def _check_overrides(self) -> None:
         for method, entry in self._methods.items():
-            path = self._places.path("methods", method, "overrides")
+            path = self._path("methods", method, "overrides")
             for workload, override in entry.overrides.items():
                 if workload not in self._workloads:
                     message = f"unknown workload; allowed: {', '.join(self._workloads)}"
@@ -191,17 +186,17 @@ class Expansion:
             if base is None:
                 continue
             allowed = [each for each, other in self._workloads.items() if each != label and not other.held_out_of]
-            path = self._places.path("workloads", label, "held_out_of")
+            path = self._path("workloads", label, "held_out_of")
             if base not in allowed:
                 message = f"must be a workload that is not held out itself; allowed: {', '.join(allowed)}"
                 self._complain(path, message, base, nearest_name(base, allowed))
             elif (entry.target is None) != (self._workloads[base].target is None):
                 self._complain(path, f"{label} and {base} must both have a target, or neither", base)
 
-    def _check_labels(self, rows: list[TableRow]) -> None:
+    def _check_labels(self, rows: list[Variant]) -> None:
         seen: set[str] = set()
         for row in rows:
-            path = (*self._places.path("methods", row.base, "sweep"),) if row.swept else ("methods", row.base)
+            path = self._path("methods", row.base, "sweep") if row.swept else ("methods", row.base)
             if row.label in seen:
                 self._complain(path, "two methods have the same label", row.label)
             seen.add(row.label)
@@ -214,6 +209,18 @@ class Expansion:
         problem = self._document.problem(path, message, value, nearest)
         if problem not in self.problems:
             self.problems.append(problem)
+
+
+def _method(row: Variant) -> Method:
+    """Return a row as the suite knows it."""
+    return Method(
+        label=row.label,
+        category=row.entry.category or "",
+        base=row.base if row.swept else "",
+        swept=dict(row.swept),
+        tuned=row.entry.tuned,
+        tuned_on=row.entry.tuned_on,
+    )
 
 
 def _heading(label: str, entry: WorkloadEntry) -> Heading:

@@ -85,7 +85,7 @@ _WORDS = {
 
 
 def validate(document: Document) -> tuple[SuiteFile | None, list[Problem]]:
-    """Check a document against the schema.
+    """Check a document against the schema, and spell out its short forms.
 
     Args:
         document: A document whose top level is a mapping.
@@ -94,7 +94,8 @@ def validate(document: Document) -> tuple[SuiteFile | None, list[Problem]]:
         The suite file and its problems. Where there are problems, the file lacks what they are about, so that
         the rest can still be looked at; it is `None` when too little is left.
     """
-    data = _spelled_out(document.data)
+    document.data = _spelled_out(document.data)
+    data = copy.deepcopy(document.data)
     problems = {
         path: document.problem(path, "must be a finite number", value_text(value))
         for path, value in _scalars(data, ())
@@ -128,8 +129,8 @@ def _validated(data: dict[str, Any]) -> SuiteFile:
 
 
 def _spelled_out(data: dict[str, Any]) -> dict[str, Any]:
-    """Return a copy without `x-` keys, `schedule: {name: ...}` written as `schedule: {lr: {name: ...}}`."""
-    data = copy.deepcopy({key: value for key, value in data.items() if not key.startswith("x-")})
+    """Return the data without `x-` keys, `schedule: {name: ...}` written as `schedule: {lr: {name: ...}}`."""
+    data = {key: value for key, value in data.items() if not key.startswith("x-")}
     for entry in _entries(data):
         schedule = entry.get("schedule")
         if isinstance(schedule, dict) and isinstance(schedule.get("name"), str):

@@ -1,17 +1,17 @@
-"""YAML files as plain data with the place of every value: YAML 1.2 scalars, no tags, bounded in size."""
+"""YAML files as plain data that knows its lines: YAML 1.2 scalars, no tags, bounded in size."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
 from pydantic import JsonValue
 
-from benchbench.problems import BadInputError, Place, Problem, shorten
+from benchbench.problems import BadInputError, Problem, SourceLocation, shorten
 from benchbench.suite.yaml_nodes import DEEPEST, MOST_VALUES, PATTERNS, TAG, TOO_MANY, Loader, TooMuchError
 
 FieldPath = tuple[str | int, ...]
@@ -29,31 +29,61 @@ class Document:
 
     Attributes:
         data: Plain data; all keys are strings.
-        places: Where each value stands: the line of its key, or its own line in a sequence.
+        file: Name of the file or option, for problems.
+        node: What the text was composed to, with the line of everything; `None` where there are no lines.
+        changed: Paths of values that `--set` has put into the data.
     """
 
     data: Any  # JSON in all its forms, too wide a union to work with
-    places: dict[FieldPath, Place] = field(default_factory=dict)
+    file: str
+    node: yaml.Node | None
+    changed: list[FieldPath] = field(default_factory=list)
 
-    def place(self, path: FieldPath) -> Place:
-        """Return where a value stands; for one that is not there, where its nearest parent stands."""
-        known = path
-        while known and known not in self.places:
-            known = known[:-1]
-        return replace(self.places.get(known, Place()), field=dotted(path))
-
-    def value(self, path: FieldPath) -> JsonValue:
-        """Return what stands at a path, or `None`."""
-        node: JsonValue = self.data
+    def location(self, path: FieldPath) -> SourceLocation:
+        """Return the line of a value's key, or of an item of a sequence; of the nearest parent if there is no value."""
+        if any(path[: len(each)] == each for each in self.changed):
+            return SourceLocation("--set", field=dotted(path))
+        key_node = node = self.node
         for key in path:
-            if not isinstance(node, dict) or key not in node:
+            entry = _entry(node, key)
+            if entry is None:
+                break
+            key_node, node = entry
+        return SourceLocation(self.file, key_node.start_mark.line + 1 if key_node else None, dotted(path))
+
+    def value(self, path: FieldPath) -> Any:
+        """Return the value at a path, or `None`."""
+        node = self.data
+        for key in path:
+            if not _is_in(key, node):
                 return None
             node = node[key]
         return node
 
+    def holds(self, path: FieldPath) -> bool:
+        """Return whether there is a value at a path, if only `null`."""
+        return _is_in(path[-1], self.value(path[:-1]))
+
     def problem(self, path: FieldPath, message: str, value: str = "", nearest: str | None = None) -> Problem:
         """Return a problem with the value at `path`."""
-        return self.place(path).problem(message, value, nearest)
+        return self.location(path).problem(message, value, nearest)
+
+
+def _is_in(key: str | int, data: object) -> bool:
+    return key in data if isinstance(data, dict) else isinstance(data, list) and key in range(len(data))
+
+
+def _entry(node: yaml.Node | None, key: str | int) -> tuple[yaml.Node, yaml.Node] | None:
+    """Return the nodes of a key, even one that `<<` brings, and its value; an item of a sequence is its own key."""
+    if isinstance(node, yaml.SequenceNode):
+        return (node.value[key], node.value[key]) if key in range(len(node.value)) else None
+    sources: list[yaml.Node] = []
+    for key_node, value_node in node.value if isinstance(node, yaml.MappingNode) else ():
+        if key_node.tag == TAG + "merge":
+            sources += value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]
+        elif key_node.value == key:
+            return key_node, value_node
+    return next(filter(None, (_entry(source, key) for source in sources)), None)
 
 
 def dotted(path: FieldPath) -> str:
@@ -89,23 +119,23 @@ def parse(text: str, file: str, *, lines: bool = True) -> Document:
     Raises:
         BadInputError: The text is not YAML, or asks for more than plain data of moderate size and depth.
     """
-    origin = Place(file)
+    origin = SourceLocation(file)
     try:
         loader = Loader(text)
         node = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        origin = Place(file, mark.line + 1 if mark and lines else None)
+        origin = SourceLocation(file, mark.line + 1 if mark and lines else None)
         raise BadInputError([origin.problem(_reason(error))]) from None
     except yaml.reader.ReaderError as error:
-        origin = Place(file, text.count("\n", 0, error.position) + 1 if lines else None)
+        origin = SourceLocation(file, text.count("\n", 0, error.position) + 1 if lines else None)
         message = f"not valid YAML: the character U+{ord(text[error.position]):04X} is not allowed"
         raise BadInputError([origin.problem(message)]) from None
     except (ValueError, OverflowError) as error:  # an escape beyond Unicode, in PyYAML's scanner
         raise BadInputError([origin.problem(f"not valid YAML: {error}")]) from None
     if node is None:
-        return Document(None, {(): Place(file, 1 if lines else None)})
-    return _Builder(file, lines).build(node)
+        return Document(None, file, None)
+    return Document(_Builder(file, lines).build(node), file, node if lines else None)
 
 
 def _reason(error: yaml.MarkedYAMLError) -> str:
@@ -136,7 +166,7 @@ def _text(path: Path) -> str:
 
 
 class _Builder:
-    """Turns nodes into data, aliases written out, and notes where each value stands."""
+    """Turns nodes into data, aliases written out."""
 
     def __init__(self, file: str, lines: bool) -> None:
         self._file = file
@@ -144,14 +174,12 @@ class _Builder:
         self._count = 0
         self._open: set[yaml.Node] = set()
         self._problems: list[Problem] = []
-        self._places: dict[FieldPath, Place] = {}
 
-    def build(self, node: yaml.Node) -> Document:
-        self._note((), node)
+    def build(self, node: yaml.Node) -> JsonValue:
         data = self._value(node, ())
         if self._problems:
             raise BadInputError(list(dict.fromkeys(self._problems)))
-        return Document(data, self._places)
+        return data
 
     def _value(self, node: yaml.Node, path: FieldPath) -> JsonValue:
         if isinstance(node, yaml.ScalarNode):
@@ -159,13 +187,8 @@ class _Builder:
             return self._scalar(node, path)
         with self._entered(node, path):
             if node.tag == TAG + "map" and isinstance(node, yaml.MappingNode):
-                pairs = self._pairs(node, path)
-                for key, (key_node, _) in pairs.items():
-                    self._note((*path, key), key_node)
-                return {key: self._value(value, (*path, key)) for key, (_, value) in pairs.items()}
+                return {key: self._value(value, (*path, key)) for key, (_, value) in self._pairs(node, path).items()}
             if node.tag == TAG + "seq" and isinstance(node, yaml.SequenceNode):
-                for index, item in enumerate(node.value):
-                    self._note((*path, index), item)
                 return [self._value(item, (*path, index)) for index, item in enumerate(node.value)]
         self._complain(path, node, f"the tag {_short(node.tag)} is not allowed")
         return None
@@ -229,14 +252,9 @@ class _Builder:
         if self._count > 2 * MOST_VALUES:
             self._give_up(node, (), TOO_MANY)
 
-    def _note(self, path: FieldPath, node: yaml.Node) -> None:
-        self._places[path] = Place(self._file, self._line(node))
-
-    def _line(self, node: yaml.Node) -> int | None:
-        return node.start_mark.line + 1 if self._lines else None
-
     def _complain(self, path: FieldPath, node: yaml.Node, message: str) -> None:
-        self._problems.append(Problem(message, self._file, self._line(node), dotted(path)))
+        line = node.start_mark.line + 1 if self._lines else None
+        self._problems.append(Problem(message, self._file, line, dotted(path)))
 
     def _give_up(self, node: yaml.Node, path: FieldPath, message: str) -> NoReturn:
         self._complain(path, node, message)

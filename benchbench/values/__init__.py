@@ -16,7 +16,7 @@ from benchbench.values.results import (
 )
 from benchbench.values.schedules import Constant, Cosine, Linear, MultiStep, Piecewise, Plateau, Polynomial, Schedule
 from benchbench.values.specs import Component, DiagnosticName, Diagnostics, Execution, Measurement, Protocol, RunSpec
-from benchbench.values.suites import ColumnLabel, Heading, Method, Origin, Row, Suite
+from benchbench.values.suites import ColumnLabel, Heading, Method, Row, Suite
 from benchbench.values.tuning import Budget, Finalists, Space, Spent, Tuned, Tuning
 
 __all__ = [
@@ -42,7 +42,6 @@ __all__ = [
     "Method",
     "Metrics",
     "MultiStep",
-    "Origin",
     "Outcome",
     "Piecewise",
     "Plateau",

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal
 
 from pydantic import JsonValue, PrivateAttr
 
-from benchbench.problems import Place
+from benchbench.problems import SourceMap
 from benchbench.values.frozen import Frozen as Frozen  # noqa: PLC0414 - all other modules take both from here
 from benchbench.values.frozen import canonical_json as canonical_json  # noqa: PLC0414
 from benchbench.values.results import EpochRecord, RunResult
@@ -63,27 +61,6 @@ class Heading(ColumnLabel):
     metrics: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Origin:
-    """Where the parts of a suite stand. It is no part of a suite's value: all origins are equal.
-
-    Attributes:
-        places: Place by label of a method, label of a workload and name of a parameter or other key, with an empty
-            text for what a place does not depend on. Schedules go by names such as `schedule.lr`.
-    """
-
-    places: Mapping[tuple[str, str, str], Place] = field(default_factory=dict, compare=False)
-
-    def find(self, *, method: str = "", workload: str = "", name: str = "") -> Place:
-        """Return the most specific place known; `model.depth` stands in `model` where it has no place of its own."""
-        names = [name, name.rpartition(".")[0]] if "." in name else [name]
-        candidates = [
-            key for each in names for key in ((method, workload, each), (method, "", each), ("", workload, each))
-        ]
-        candidates += [(method, "", ""), ("", workload, ""), ("", "", "")]
-        return next((self.places[key] for key in candidates if key in self.places), Place())
-
-
 class Suite(Frozen):
     """A suite after loading: defaults, overrides and sweeps are applied, every run is spelled out.
 
@@ -122,21 +99,21 @@ class Suite(Frozen):
     spaces: dict[str, dict[str, dict[str, Space]]] = {}
     specs: tuple[RunSpec, ...]
     engine_options: dict[str, dict[str, JsonValue]] = {}
-    _origin: Origin = PrivateAttr(default_factory=Origin)
+    _source: SourceMap = PrivateAttr(default_factory=SourceMap)
 
     def heading(self, workload: str) -> Heading:
         """Return what the workload with this label is called in tables."""
         return self.headings.get(workload) or Heading(label=workload)
 
     @property
-    def origin(self) -> Origin:
-        """Where its parts stand in the file it was loaded from."""
-        return self._origin
+    def source(self) -> SourceMap:
+        """Where its parts are written in the file it was loaded from."""
+        return self._source
 
-    def with_origin(self, origin: Origin) -> Suite:
-        """Return the suite with another origin."""
+    def with_source(self, source: SourceMap) -> Suite:
+        """Return the suite with another source map."""
         suite = self.model_copy()
-        suite._origin = origin
+        suite._source = source
         return suite
 
 

@@ -78,7 +78,7 @@ def test_parts_can_be_selected(write: Write, only: list[str], runs: int) -> None
     suite = suites.select(suites.load(write(SWEPT)), only)
     assert len(suite.specs) == runs
     assert len(suite.specs) == len(suite.methods) * len(suite.workloads) * len(suite.seeds)
-    assert suite.origin.find(method="A").line == 6
+    assert suite.source.find(method="A").line == 6
 
 
 def test_a_label_that_another_one_begins_with_selects_itself_alone(write: Write) -> None:

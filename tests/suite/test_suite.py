@@ -165,7 +165,7 @@ def test_extension_keys_hold_anchors(write: Write) -> None:
     text = "x-common: &common {optimizer: one, momentum: 0.9}\nx-nan: .nan\n" + SMALL + "  B: {<<: *common, lr: 1}\n"
     suite = suites.load(write(text))
     assert suite.specs[-1].optimizer.parameters == {"momentum": 0.9, "lr": 1}
-    assert suite.origin.find(method="B", name="momentum").line == 1
+    assert suite.source.find(method="B", name="momentum").line == 1
 
 
 def test_unicode_names(write: Write) -> None:
@@ -194,17 +194,17 @@ methods:
         - 1
         - 2
 """)
-    origin = suites.load(path, overrides=["methods.A.momentum=1"]).origin
+    source = suites.load(path, overrides=["methods.A.momentum=1"]).source
 
     def line(name: str, method: str = "A (rho=2)") -> int | None:
-        return origin.find(method=method, workload="w", name=name).line
+        return source.find(method=method, workload="w", name=name).line
 
     names = ["optimizer", "weight_decay", "lr", "rho", "schedule.lr", ""]
     assert [line(name) for name in names] == [10, 4, 13, 17, 7, 9]
-    assert origin.find(method="A (rho=1)", name="rho").line == 16
-    assert origin.find(workload="w", name="epochs").line == 6
-    place = origin.find(method="A (rho=1)", name="momentum")
-    assert (place.file, place.line, place.field) == ("--set", None, "methods.A.momentum")
+    assert source.find(method="A (rho=1)", name="rho").line == 16
+    assert source.find(workload="w", name="epochs").line == 6
+    found = source.find(method="A (rho=1)", name="momentum")
+    assert (found.file, found.line, found.field) == ("--set", None, "methods.A.momentum")
 
 
 def test_where_it_stands_is_no_part_of_a_suite(write: Write) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from benchbench.problems import BadInputError
 from benchbench.suite.yaml_nodes import DEEPEST, MOST_VALUES
-from benchbench.suite.yaml_source import LARGEST_FILE, Document, dotted, parse, read
+from benchbench.suite.yaml_source import LARGEST_FILE, Document, parse, read
 
 
 def data(text: str) -> object:
@@ -81,13 +81,13 @@ def test_keys_are_texts() -> None:
 
 def test_every_value_knows_its_line() -> None:
     document = parse("a: 1\nb:\n  c: [x,\n    y]\n  'd':\n    2", "file.yaml")
-    lines = {dotted(path): place.line for path, place in document.places.items()}
-    assert lines == {"": 1, "a": 1, "b": 2, "b.c": 3, "b.c.0": 3, "b.c.1": 4, "b.d": 5}
+    paths = [(), ("a",), ("b",), ("b", "c"), ("b", "c", 0), ("b", "c", 1), ("b", "d")]
+    assert [document.location(path).line for path in paths] == [1, 1, 2, 3, 3, 4, 5]
 
 
 def test_a_value_that_is_not_there_stands_where_its_parent_does() -> None:
-    place = parse("a:\n  b: 1", "file.yaml").place(("a", "c", "d"))
-    assert (place.file, place.line, place.field) == ("file.yaml", 1, "a.c.d")
+    location = parse("a:\n  b: 1", "file.yaml").location(("a", "c", "d"))
+    assert (location.file, location.line, location.field) == ("file.yaml", 1, "a.c.d")
 
 
 def test_anchors_and_merges() -> None:
@@ -97,8 +97,8 @@ def test_anchors_and_merges() -> None:
         "b": {"x": 1, "y": 3},
         "c": {"x": 1, "y": 4, "z": {"x": 1, "y": 2}},
     }
-    assert document.place(("b", "x")).line == 1
-    assert document.place(("b", "y")).line == 4
+    assert document.location(("b", "x")).line == 1
+    assert document.location(("b", "y")).line == 4
     document.data["b"]["x"] = 5
     assert document.data["a"]["x"] == 1
 
@@ -169,7 +169,7 @@ def test_a_file_with_bom_windows_lines_and_unicode_names(tmp_path: Path) -> None
     path.write_bytes("\ufeffα: 1\r\nβ:\r\n  γδ: 数字\r\n".encode())
     document = read(path)
     assert document.data == {"α": 1, "β": {"γδ": "数字"}}
-    assert document.place(("β", "γδ")).line == 3
+    assert document.location(("β", "γδ")).line == 3
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_a_file_without_permission(tmp_path: Path) -> None:
 
 def test_the_value_of_an_option_has_no_lines() -> None:
     document = parse("{a: 1}", "--set", lines=False)
-    assert document.place(("a",)).line is None
+    assert document.location(("a",)).line is None
     with pytest.raises(BadInputError, match=r"^--set: a: duplicate key$"):
         parse("{a: 1, a: 2}", "--set", lines=False)
 
