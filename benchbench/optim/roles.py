@@ -86,9 +86,9 @@ def _found(model: nn.Module, parameters: Mapping[str, Tensor]) -> dict[str, Role
     roles: dict[str, Role] = {}
     matrices: list[str] = []  # those that may be a head
     is_tied = False
-    for path, module in model.named_modules():
-        for name, parameter in module.named_parameters(path, recurse=False):
-            first = first_names[id(parameter)]
+    for path, member in model.named_modules():
+        for name, parameter in member.named_parameters(path, recurse=False):
+            first, module = first_names[id(parameter)], model.get_submodule(_layer(name)[0])
             role = _role(parameter, name, module, is_first=not matrices)
             if "embedding" in (role, roles.get(first)):
                 is_tied |= first in roles and isinstance(module, nn.Linear)
