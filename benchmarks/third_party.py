@@ -87,15 +87,15 @@ sparse = Workload(build_sparse)
 
 
 def _matrices(target: str) -> dict[str, Any]:
-    return {"optimizer": "by_shape", "matrices": target, "matrices_group": {"use_muon": True}}
+    return {"optimizer": "by_role", "matrices": target, "matrices_group": {"use_muon": True}}
 
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "torch.optim:Muon": {"optimizer": "by_shape", "matrices": "muon"},
+    "torch.optim:Muon": {"optimizer": "by_role", "matrices": "muon"},
     "torch.optim:SparseAdam": {"workload": SPARSE},
     "pytorch_optimizer:AdaHessian": {"create_graph": True},
     "pytorch_optimizer:SophiaH": {"create_graph": True},
-    "pytorch_optimizer:SpectralSphere": {"optimizer": "by_shape", "matrices": "pytorch_optimizer:SpectralSphere"},
+    "pytorch_optimizer:SpectralSphere": {"optimizer": "by_role", "matrices": "pytorch_optimizer:SpectralSphere"},
     "pytorch_optimizer:BSAM": {"num_data": 1197},
     "pytorch_optimizer:Ranger21": {"num_iterations": 10 * EPOCHS},
     **{

@@ -48,7 +48,7 @@ def test_an_optimizer_of_matrices_is_refused_before_the_run_or_has_a_companion(t
     with pytest.raises(BadInputError, match=r"methods.It.optimizer: muon refuses the parameters of digits-mlp: .*2D"):
         train("{optimizer: muon}")
     result = train(
-        '{optimizer: "baselines.by_shape:ByShape", matrices: muon, lr: 0.05, others: sgd, others_options: {lr: 0.1}}'
+        '{optimizer: "baselines.by_role:ByRole", matrices: {name: muon, lr: 0.05}, rest: {name: sgd, lr: 0.1}}'
     )
     assert result.final["test/accuracy"] > 0.5
 
@@ -101,8 +101,8 @@ def test_most_of_them_run(package: str, least: int, tmp_path: Path, monkeypatch:
     pytest.importorskip(package)
     script = load_script()
     for settings in script.SETTINGS.values():  # as the name stands for where this package is not installed
-        if settings.get("optimizer") == "by_shape":
-            monkeypatch.setitem(settings, "optimizer", "baselines.by_shape:ByShape")
+        if settings.get("optimizer") == "by_role":
+            monkeypatch.setitem(settings, "optimizer", "baselines.by_role:ByRole")
     attempts = [script.attempt(target, tmp_path) for target in script.targets(script.PACKAGES[package])]
     failed = {each.target: each.message for each in attempts if each.result is None}
     assert len(attempts) - len(failed) >= least, failed

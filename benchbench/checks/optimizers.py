@@ -171,7 +171,7 @@ def workload_problems(subject: Subject, spec: RunSpec, model: torch.nn.Module) -
         message = f"{subject.component.target} refuses the parameters of {subject.workload}: {text}"
         _, of_a_matrix = _constructed(subject, _of_shapes((2, 2)))
         advice = (
-            "" if of_a_matrix else "; `by_shape` gives it the matrices, and all other parameters to another optimizer"
+            "" if of_a_matrix else "; `by_role` gives it hidden matrices, and all other parameters to another optimizer"
         )
         return [subject.location(subject.kind).problem(message + advice)]
     assert isinstance(optimizer, torch.optim.Optimizer)

@@ -10,8 +10,6 @@ from typing import Literal, get_args
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from benchbench.problems import nearest_name
-
 Role = Literal["hidden", "filter", "embedding", "head", "norm", "bias", "other"]
 """What a parameter is for.
 
@@ -63,9 +61,7 @@ class ParameterRoles(Mapping[Tensor, Role]):
                 raise ValueError(f"{role!r} is no role; allowed: {', '.join(ROLES)}")
             matching = [name for name in parameters if fnmatchcase(name, pattern)]
             if not matching:
-                nearest = nearest_name(pattern, parameters)
-                advice = f"; did you mean {nearest!r}?" if nearest else ""
-                raise ValueError(f"no parameter has a name like {pattern!r}{advice}")
+                raise ValueError(f"no parameter has a name like {pattern!r}")
             roles.update(dict.fromkeys(matching, role))
         self.names = {parameter: name for name, parameter in parameters.items()}
         self._roles = {parameters[name]: role for name, role in roles.items()}

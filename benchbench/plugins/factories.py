@@ -331,7 +331,7 @@ def _check_unchanged(component: Component) -> None:
 def _own(factory: Any) -> dict[str, Parameter]:
     """Return what a suite may set of an optimizer, apart from what a wrapper passes on."""
     signature = signature_of(factory)
-    filled = filled_by_harness(signature).keywords(None, None)
+    filled = filled_by_harness(signature).names
     return {
         f"{name}_" if name in METHOD_KEYS else name: parameter
         for name, parameter in signature.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections.abc
 import inspect
 import types
 import typing
@@ -37,14 +38,25 @@ class Filled:
     Attributes:
         params: Takes what is optimized; `None` when the factory takes that from the model.
         models: Take the model.
+        roles: Take the roles of the model's parameters.
     """
 
     params: str | None
     models: tuple[str, ...]
+    roles: tuple[str, ...]
+
+    @property
+    def names(self) -> set[str]:
+        """All of them."""
+        return {*self.models, *self.roles, *([] if self.params is None else [self.params])}
 
     def keywords(self, params: Any, model: Any) -> dict[str, Any]:
         """Return what is handed to the factory."""
         filled = dict.fromkeys(self.models, model)
+        if self.roles:
+            from benchbench.optim.roles import ParameterRoles
+
+            filled |= dict.fromkeys(self.roles, ParameterRoles(model))
         return filled if self.params is None else {self.params: params, **filled}
 
 
@@ -69,10 +81,11 @@ def filled_by_harness(signature: Mapping[str, Parameter]) -> Filled:
     finds what it optimizes there; if it takes another optimizer, `params` goes through `**kwargs` to that one.
     """
     models = tuple(name for name, parameter in signature.items() if wants_model(parameter))
+    roles = tuple(name for name, parameter in signature.items() if wants_roles(parameter))
     first = next(iter(signature), None)
     if PARAMS in signature or (first is not None and wants_optimizer(signature[first])):
-        return Filled(PARAMS, models)
-    return Filled(None if first in models else first, models)
+        return Filled(PARAMS, models, roles)
+    return Filled(None if first in models else first, models, roles)
 
 
 def wants_optimizer(parameter: Parameter) -> bool:
@@ -90,10 +103,30 @@ def wants_model(parameter: Parameter) -> bool:
     return any(inspect.isclass(each) and issubclass(each, torch.nn.Module) for each in _options(parameter))
 
 
+def wants_roles(parameter: Parameter) -> bool:
+    """Return whether a parameter wants the roles of the network's parameters."""
+    from benchbench.optim.roles import ParameterRoles
+
+    return any(each is ParameterRoles for each in _options(parameter))
+
+
 def named_kind(parameter: Parameter) -> Kind | None:
-    """Return which kind of plugin a suite names in a parameter, or `None` where it names none."""
+    """Return which kind of plugin a suite names in a parameter, or `None` where it names none.
+
+    What makes an optimizer, `Callable[..., torch.optim.Optimizer]`, needs no mark.
+    """
     marks = getattr(parameter.annotation, "__metadata__", ())
-    return next((mark.kind for mark in marks if isinstance(mark, Named)), None)
+    marked = next((mark.kind for mark in marks if isinstance(mark, Named)), None)
+    return marked or ("optimizer" if any(map(_makes_optimizer, _options(parameter))) else None)
+
+
+def _makes_optimizer(annotation: Any) -> bool:
+    import torch
+
+    if typing.get_origin(annotation) is not collections.abc.Callable:
+        return False
+    made = typing.get_args(annotation)[-1]
+    return inspect.isclass(made) and issubclass(made, torch.optim.Optimizer)
 
 
 def _options(parameter: Parameter) -> tuple[Any, ...]:

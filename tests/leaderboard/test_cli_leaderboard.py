@@ -195,7 +195,7 @@ def test_other_code_than_the_caller_allows_is_refused_before_anything_is_importe
         {"optimizer": {"target": "planted:Opt"}},
         {"optimizer": {"target": f"{tmp_path}/planted.py:Opt", "digest": "0" * 16}},
         {"optimizer": {"target": "../planted.py:Opt", "digest": "0" * 16}},
-        {"optimizer": {"target": "by_shape", "parameters": {"matrices": "planted:Opt"}}},
+        {"optimizer": {"target": "by_role", "parameters": {"matrices": "planted:Opt"}}},
     ):
         specs = [type(spec).model_validate(spec.model_dump() | hostile) for spec in honest.suite.specs]
         runs = {}

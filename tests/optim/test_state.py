@@ -12,8 +12,9 @@ import pytest
 import torch
 from torch import nn
 
-from baselines.by_shape import ByShape
+from baselines.by_role import ByRole
 from benchbench.optim import state
+from benchbench.optim.roles import ParameterRoles
 from benchbench.training import diagnostics
 from tests.processes.test_memory import PARAMETERS, parameters, stepped
 
@@ -71,7 +72,8 @@ def test_the_model_that_an_optimizer_holds_is_not_its_state() -> None:
 
 def test_an_optimizer_that_holds_others_has_the_state_of_these() -> None:
     matrix, vector = parameters()
-    optimizer = ByShape([matrix, vector], torch.optim.Muon, torch.optim.AdamW, lr=0.1)
+    roles = ParameterRoles(nn.ParameterDict({"weight": matrix, "bias": vector}))
+    optimizer = ByRole([matrix, vector], roles, head=torch.optim.Muon)
     for parameter in (matrix, vector):
         parameter.grad = torch.ones_like(parameter)
     optimizer.step(lambda: torch.ones(()))

@@ -88,9 +88,9 @@ class Matrices(torch.optim.SGD):
 """
 
 
-def test_an_optimizer_for_matrices_is_told_of_by_shape(command: Command) -> None:
+def test_an_optimizer_for_matrices_is_told_of_by_role(command: Command) -> None:
     done = command(MATRICES, {"It": {"optimizer": "mine.py:Matrices"}})
     assert done.exit_code == 2
-    assert "2D only; `by_shape` gives it the matrices" in done.errors[0]
-    fine = command(MATRICES, {"It": {"optimizer": "by_shape", "matrices": "mine.py:Matrices", "lr": 0.1}})
+    assert "2D only; `by_role` gives it hidden matrices" in done.errors[0]
+    fine = command(MATRICES, {"It": {"optimizer": "by_role", "matrices": {"name": "mine.py:Matrices", "lr": 0.1}}})
     assert fine.results["It"]["outcome"] == "finished"

@@ -140,8 +140,8 @@ HOSTILE = [
     {"optimizer": '"evil_module:Opt"'},
     {"optimizer": '"../outside.py:Opt"'},
     {"optimizer": '"linked.py:Opt"'},
-    {"optimizer": "by_shape", "of_optimizer": ', matrices: "evil_module:Opt"'},
-    {"optimizer": "by_shape", "of_optimizer": ', matrices: sgd, others_options: {base: "evil_module:Opt"}'},
+    {"optimizer": "by_role", "of_optimizer": ', matrices: "evil_module:Opt"'},
+    {"optimizer": "by_role", "of_optimizer": ', matrices: sgd, rest: {name: sgd, base: "evil_module:Opt"}'},
     {"workload": '"evil_module:data"'},
     {"workload": "image-classification", "of_workload": ', dataset: "evil_module:data", model: mlp'},
     {

@@ -36,7 +36,7 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
     "adahessian": {"parameters": {"lr": 0.05}},
     "sophia_h": {"parameters": {"lr": 0.01, "lazy_hessian": 3}},
     "shampoo": {"parameters": {"lr": 0.1}},
-    "by_shape": {"parameters": {"matrices": "muon", "lr": 0.02, "others": "adamw"}},
+    "by_role": {"parameters": {"matrices": {"name": "muon", "lr": 0.02}, "rest": "adamw"}},
     "schedulefree:AdamWScheduleFree": {"parameters": {"lr": 0.02, "warmup_steps": 4}},
     "schedulefree:SGDScheduleFree": {"parameters": {"lr": 0.5}},
     f"{STUBS}:Noisy": {},

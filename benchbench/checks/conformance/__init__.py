@@ -54,7 +54,7 @@ def verdicts(component: Component, *, create_graph: bool | None = None) -> Itera
     yield Verdict(
         WORKS,
         "ok",
-        "on matrices alone: it refuses other shapes, which `by_shape` gives to another optimizer"
+        "on matrices alone: it refuses other shapes, which `by_role` gives to another optimizer"
         if subject.matrices_only
         else "",
     )
