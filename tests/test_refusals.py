@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from benchbench.cli import app
 from tests.conftest import benchbench, pretend_gpus
+from tests.helpers.command_line import call
 
 SUITE = """
 name: lines
@@ -100,10 +100,6 @@ SUITES = {
         (TOP, "tuning: {budget: {trials: 2}, sampler: bayes}", "4: tuning.sampler: must be 'quasi-random', 'random'"),
     ],
 }  # fmt: skip
-
-
-def call(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def refuses(result: Result, said: str) -> None:

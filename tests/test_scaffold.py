@@ -13,8 +13,8 @@ import pytest
 from benchbench import api, scaffold
 from benchbench.plugins.names import Kind
 from benchbench.problems import BadInputError
-from tests.cli.test_cli import call
 from tests.conftest import REPOSITORY
+from tests.helpers.command_line import call
 
 
 def python(*arguments: str, cwd: Path, path: str = "") -> str:

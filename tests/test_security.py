@@ -12,6 +12,7 @@ import pytest
 from benchbench.tracking import without_passwords
 from tests.conftest import REPOSITORY, benchbench
 from tests.faults.conftest import MISBEHAVING
+from tests.helpers.suites import line, suite
 
 EVIL = """
 from pathlib import Path
@@ -25,16 +26,6 @@ class Evil(torch.optim.SGD):
     pass
 """
 
-SUITE = """
-name: evil
-seeds: [0]
-workloads:
-  "../../outlaw": {workload: "STUBS:line", epochs: 2, batch_size: 8}
-methods:
-  "../<script>outlaw": {optimizer: "evil.py:Evil", lr: 0.1}
-tables: [accuracy]
-"""
-
 SECRET = "hunter2"
 
 
@@ -42,7 +33,13 @@ SECRET = "hunter2"
 def ran(workplace: Path, write_suite: Callable[..., Path]) -> Path:
     """The folder of a suite that has been run, and that names code; whether it was imported since is in `imported`."""
     (workplace / "evil.py").write_text(EVIL)
-    path = write_suite(SUITE)
+    path = write_suite(
+        suite(
+            workloads={"../../outlaw": line()},
+            methods={"../<script>outlaw": {"optimizer": "evil.py:Evil", "lr": 0.1}},
+            tables=["accuracy"],
+        )
+    )
     made = benchbench("run", str(path), "--engine", "inline", cwd=workplace, MLFLOW_TRACKING_PASSWORD=SECRET)
     assert made.returncode == 0, made.stderr
     (workplace / "imported").unlink()
@@ -94,11 +91,8 @@ def test_what_a_run_leaves_is_private_and_has_no_password(ran: Path) -> None:
 
 @pytest.mark.usefixtures("workplace")
 def test_runs_know_nothing_that_opens_the_store(workplace: Path, write_suite: Callable[..., Path]) -> None:
-    text = SUITE.replace("../../outlaw", "line").replace("../<script>outlaw", "SGD").replace("evil.py:Evil", "sgd")
-    variable = f"variable: MLFLOW_TRACKING_PASSWORD, folder: {workplace}"
-    path = write_suite(
-        text.replace("STUBS:line", "STUBS:environment").replace("batch_size: 8", f"batch_size: 8, {variable}")
-    )
+    curious = {"workload": "STUBS:environment", "variable": "MLFLOW_TRACKING_PASSWORD", "folder": str(workplace)}
+    path = write_suite(suite(workloads={"line": line(**curious)}))
     assert benchbench("run", str(path), cwd=workplace, MLFLOW_TRACKING_PASSWORD=SECRET).returncode == 0
     assert (workplace / "0.txt").read_text().startswith("None ")
 
@@ -114,9 +108,8 @@ def test_secrets_are_masked_wherever_they_stand(text: str, monkeypatch: pytest.M
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/net/tcp").exists(), reason="needs Linux to tell who listens where")
 def test_ranks_listen_on_the_loopback_interface_alone(workplace: Path, write_suite: Callable[..., Path]) -> None:
-    text = SUITE.replace("../../outlaw", "line").replace("../<script>outlaw", "SGD").replace("evil.py:Evil", "sgd")
-    text = text.replace("STUBS:line", f"{MISBEHAVING}:listening")
-    path = write_suite(text.replace("batch_size: 8", f"batch_size: 8, ranks: 2, folder: {workplace}"))
+    listening = line(workload=f"{MISBEHAVING}:listening", ranks=2, folder=str(workplace))
+    path = write_suite(suite(workloads={"line": listening}))
     assert benchbench("run", str(path), cwd=workplace).returncode == 0
     addresses = [address for file in workplace.glob("*.addresses") for address in file.read_text().split()]
     assert addresses

@@ -18,24 +18,17 @@ from benchbench.problems import BadInputError
 from benchbench.training.trainer import run
 from benchbench.values import RunResult
 from tests.conftest import REPOSITORY
-
-SUITE = """
-name: third
-title: Third parties
-seeds: [0]
-workloads:
-  digits-mlp: {epochs: 2, batch_size: 128}
-methods:
-  It: METHOD
-"""
+from tests.helpers.suites import suite
 
 PAGE = REPOSITORY / "docs" / "third_party.md"
 
 
 @pytest.fixture
 def train(write_suite: Callable[..., Path]) -> Callable[[str], RunResult]:
+    text = suite(workloads={"digits-mlp": {"epochs": 2, "batch_size": 128}}, methods={"It": "METHOD"})
+
     def trained(method: str) -> RunResult:
-        [spec] = benchbench.load_suite(write_suite(SUITE.replace("METHOD", method))).specs
+        [spec] = benchbench.load_suite(write_suite(text.replace("METHOD", method))).specs
         return run(spec, Factories.of(spec), torch.device("cpu"), lambda record: None)
 
     return trained

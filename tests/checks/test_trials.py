@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from benchbench.cli import app
+from tests.helpers import command_line
 
 TASKS = Path(__file__).with_name("broken_workloads.py")
 
@@ -36,7 +36,7 @@ BROKEN = {
 
 
 def call(*arguments: str) -> Result:
-    return CliRunner(env={"COLUMNS": "1000"}).invoke(app, list(arguments))
+    return command_line.call(*arguments, COLUMNS="1000")
 
 
 def write(folder: Path, workload: str, method: str = "optimizer: sgd, lr: 0.1") -> str:

@@ -10,26 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from benchbench.cli import app
 from tests.conftest import BROKEN_OPTIMIZERS, benchbench
+from tests.helpers.command_line import call
+from tests.helpers.suites import SGD, line
+from tests.helpers.suites import suite as small_suite
 
-SUITE = """
-name: lines
-title: Lines | and *stars*
-seeds: [0, 1, 2]
-workloads:
-  line: {workload: "STUBS:line", epochs: 2, batch_size: 8}
-methods:
-  SGD: {category: First-order, optimizer: sgd, lr: 0.1}
-  Bad: {category: Other, optimizer: "STUBS:Exploding", after: AFTER}
-tables: [accuracy, cost]
-"""
-
-
-def call(*arguments: str) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+SUITE = small_suite(
+    title="Lines | and *stars*",
+    seeds=[0, 1, 2],
+    workloads={"line": line()},
+    methods={
+        "SGD": {"category": "First-order", **SGD},
+        "Bad": {"category": "Other", "optimizer": "STUBS:Exploding", "after": "AFTER"},
+    },
+    tables=["accuracy", "cost"],
+)
 
 
 @pytest.fixture

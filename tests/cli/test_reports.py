@@ -10,23 +10,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
 import benchbench
 from benchbench import api
-from benchbench.cli import app
+from tests.helpers.command_line import call
 from tests.helpers.line_suite import run_inline
+from tests.helpers.suites import SGD, line, suite
 
-SUITE = """
-name: NAME
-title: "<b>Lines</b> & more"
-seeds: [0, 1]
-workloads:
-  LABEL: {workload: "STUBS:line", group: Lines, epochs: 2, batch_size: 8}
-methods:
-  SGD: {category: First-order, optimizer: sgd, lr: 0.1}
-tables: [accuracy, cost]
-"""
+SUITE = suite(
+    name="NAME",
+    title="<b>Lines</b> & more",
+    seeds=[0, 1],
+    workloads={"LABEL": line(group="Lines")},
+    methods={"SGD": {"category": "First-order", **SGD}},
+    tables=["accuracy", "cost"],
+)
 
 PUBLISHED = """
 name: own
@@ -39,10 +37,6 @@ tables:
     columns: [{label: line, metrics: [test/accuracy]}]
     rows: [{method: SGD, cells: ["50.00 ± 1.00"]}, {method: Other, cells: ["*"]}]
 """
-
-
-def call(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 @pytest.fixture
@@ -179,7 +173,7 @@ def test_published_tables_are_printed_in_every_format(tmp_path: Path) -> None:
 def test_tables_of_whole_courses_come_from_folders_or_else_from_the_store(
     write_suite: Callable[..., Path], workplace: Path
 ) -> None:
-    text = SUITE.replace("NAME", "lines").replace('{workload: "STUBS:line",', '{workload: "STUBS:line", target: 0.0,')
+    text = SUITE.replace("NAME", "lines").replace("epochs: 2", "epochs: 2, target: 0.0")
     text = text.replace("LABEL", "line").replace("[accuracy, cost]", "[matched, targets, profile, pareto, ranking]")
     path = write_suite(text, "lines.yaml")
     first = call("run", path, "--engine", "inline")

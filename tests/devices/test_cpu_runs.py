@@ -10,22 +10,21 @@ import pytest
 import torch
 
 from tests.conftest import REPOSITORY, benchbench
+from tests.helpers.suites import SGD, suite
 
 WATCHED = Path(__file__).parent / "watched"
 
-SUITE = """
-name: quiet
-title: Quiet
-seeds: [0]
-diagnostics: {every: 2, record: [update_norm, curvature_change]}
-measure: [flops, sharpness]
-workloads:
-  digits: {workload: digits-mlp, epochs: 1, batch_size: 512}
-methods:
-  SGD: {category: First-order, optimizer: sgd, lr: 0.1, momentum: 0.9}
-  SASSHA: {category: Ours, optimizer: sassha, lr: 0.1, deterministic: true, accumulate: 2}
-tables: [accuracy]
-"""
+SUITE = suite(
+    name="quiet",
+    diagnostics={"every": 2, "record": ["update_norm", "curvature_change"]},
+    measure=["flops", "sharpness"],
+    workloads={"digits": {"workload": "digits-mlp", "epochs": 1, "batch_size": 512}},
+    methods={
+        "SGD": {**SGD, "momentum": 0.9},
+        "SASSHA": {"optimizer": "sassha", "lr": 0.1, "deterministic": True, "accumulate": 2},
+    },
+    tables=["accuracy"],
+)
 
 
 @pytest.fixture
@@ -55,11 +54,11 @@ def test_a_question_is_noted(tmp_path: Path) -> None:
 def test_no_command_touches_cuda_for_a_cpu_run(
     write_suite: Callable[..., Path], watched: Callable[..., str], engine: str
 ) -> None:
-    suite = str(write_suite(SUITE))
+    path = str(write_suite(SUITE))
     assert watched("check", "sassha") == ""
-    assert watched("plan", suite, "--devices", "cpu") == ""
-    assert watched("run", suite, "--devices", "cpu", "--engine", engine) == ""
-    sharper = ("sharpness", suite, "--examples", "64", "--dtype", "float64")
+    assert watched("plan", path, "--devices", "cpu") == ""
+    assert watched("run", path, "--devices", "cpu", "--engine", engine) == ""
+    sharper = ("sharpness", path, "--examples", "64", "--dtype", "float64")
     assert watched(*sharper, "--devices", "cpu", "--engine", engine) == ""
 
 
@@ -73,6 +72,6 @@ def test_a_machine_without_gpus_is_told_without_cuda(
 
 @pytest.mark.slow
 def test_ranks_on_cpus_do_not_touch_it_either(write_suite: Callable[..., Path], watched: Callable[..., str]) -> None:
-    suite = write_suite(SUITE.replace(", curvature_change", "").replace("measure: [flops, sharpness]\n", ""))
+    path = write_suite(SUITE.replace(", curvature_change", "").replace("measure: [flops, sharpness]\n", ""))
     ranks = ("--only", "method=SGD", "--set", "methods.SGD.ranks=2")
-    assert watched("run", str(suite), "--devices", "cpu", *ranks) == ""
+    assert watched("run", str(path), "--devices", "cpu", *ranks) == ""

@@ -16,8 +16,9 @@ import pytest
 from benchbench.engines import Engine, Job
 from benchbench.engines.slots import cpu_slots
 from benchbench.runs.folder import RunFolder
-from benchbench.values import Component, Execution, RunResult, RunSpec
+from benchbench.values import Component, Execution, RunResult
 from tests.conftest import REPOSITORY, STUBS, STUBS_DIGEST
+from tests.helpers.specs import run_spec
 
 SERVICE = Path(os.environ.get("BENCHBENCH_SLURM_SERVICE", REPOSITORY.parent / "shared/services/slurm"))
 """A script that starts a Slurm of one node (`up`), prints its `SLURM_CONF=...` and ends it (`down`)."""
@@ -55,20 +56,9 @@ def make_job(runs: Path, workload: str, ranks: int = 1, **changes: Any) -> Job:
     parameters = changes.pop("parameters", {})
     stub = not workload.startswith("digits")
     target = f"{STUBS}:{workload}" if stub else workload
-    spec = RunSpec(
-        suite="test",
-        method="method",
-        workload_label=workload,
-        workload=Component(target=target, parameters=parameters, digest=STUBS_DIGEST if stub else None),
-        execution=Execution(ranks=ranks),
-        **{
-            "optimizer": Component(target="sgd", parameters={"lr": 0.1}),
-            "epochs": 2,
-            "batch_size": 8,
-            "seed": 0,
-            **changes,
-        },
-    )
+    component = Component(target=target, parameters=parameters, digest=STUBS_DIGEST if stub else None)
+    fields = {"workload_label": workload, "workload": component, "execution": Execution(ranks=ranks), "epochs": 2}
+    spec = run_spec(**{**fields, **changes})
     return Job(spec, RunFolder(runs / spec.key), runs.parent / "data")
 
 

@@ -14,33 +14,13 @@ from benchbench.engines import EngineError, Job, create, local
 from benchbench.engines.local import LocalEngine
 from benchbench.engines.memory import room
 from benchbench.engines.slots import Placement, Slot, cpu_slots
-from benchbench.runs.folder import RunFolder
-from benchbench.values import Component, Execution, RunResult, RunSpec
-from tests.conftest import STUBS, STUBS_DIGEST, wait_for
+from benchbench.values import Execution, RunResult
+from tests.conftest import wait_for
+from tests.engines.conftest import execute, make_job
 
 
 def job(runs: Path, workload: str, seed: int = 0, timeout: float | None = None, **parameters: Any) -> Job:
-    spec = RunSpec(
-        suite="test",
-        method="SGD",
-        workload_label=workload,
-        workload=Component(target=f"{STUBS}:{workload}", parameters=parameters, digest=STUBS_DIGEST),
-        optimizer=Component(target="sgd", parameters={"lr": 0.1}),
-        epochs=2,
-        batch_size=8,
-        seed=seed,
-        timeout=timeout,
-    )
-    return Job(spec, RunFolder(runs / spec.key), runs / "data")
-
-
-def execute(engine: LocalEngine, jobs: list[Job], seconds: float = 60) -> dict[str, RunResult]:
-    waiting, results, deadline = list(jobs), dict[str, RunResult](), time.monotonic() + seconds
-    while len(results) < len(jobs) and time.monotonic() < deadline:
-        while waiting and engine.capacity:
-            engine.submit(waiting.pop(0))
-        results |= {result.key: result for result in engine.poll(0.2)}
-    return results
+    return make_job(runs, workload, seed=seed, timeout=timeout, parameters=parameters)
 
 
 @pytest.fixture

@@ -18,18 +18,9 @@ from benchbench.engines import Engine, EngineError, create
 from benchbench.engines.slots import Placement
 from tests.conftest import REPOSITORY, benchbench, pretend_gpus, processes_where, wait_for
 from tests.engines.conftest import assert_as_undisturbed, execute, make_job
+from tests.helpers.suites import suite
 
-SUITE = """
-name: lines
-title: Lines
-seeds: [0, 1]
-ray: {num_cpus: 1, num_gpus: 0}
-workloads:
-  line: {workload: "STUBS:line", epochs: 2, batch_size: 8}
-methods:
-  SGD: {optimizer: sgd, lr: 0.1}
-tables: [accuracy]
-"""
+SUITE = suite(seeds=[0, 1], ray={"num_cpus": 1, "num_gpus": 0}, tables=["accuracy"])
 
 
 def slow_job(folder: Path) -> Any:

@@ -10,21 +10,14 @@ import pytest
 import torch
 
 from tests.conftest import STUBS, benchbench, pretend_gpus
+from tests.helpers.suites import line, suite
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(torch.cuda.device_count() > 0, reason="CUDA starts here"),
 ]
 
-SUITE = """
-name: lines
-title: Lines
-seeds: [0]
-workloads:
-  line: {workload: "STUBS:line", epochs: 1, batch_size: 8}
-methods:
-  SGD: {category: First-order, optimizer: sgd, lr: 0.1}
-"""
+SUITE = suite(workloads={"line": line(epochs=1)})
 
 
 @pytest.mark.parametrize(

@@ -6,25 +6,22 @@ import shutil
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
 import benchbench
 from benchbench import api
-from benchbench.cli import app
 from benchbench.runs.folder import RunFolder
 from benchbench.values import DiagnosticRecord, Histogram
 from benchbench.values.sharpness.values import RunSharpness
+from tests.helpers.command_line import call
+from tests.helpers.suites import SGD, suite
 
-SUITE = """
-name: small
-title: Small
-seeds: [0, 1]
-workloads:
-  digits-mlp: {epochs: 2, batch_size: 512}
-methods:
-  A&B: {optimizer: sgd, lr: 0.1}
-  "$C": {optimizer: adamw, lr: 0.01}
-"""
+SUITE = suite(
+    name="small",
+    title="Small",
+    seeds=[0, 1],
+    workloads={"digits-mlp": {"epochs": 2, "batch_size": 512}},
+    methods={"A&B": SGD, "$C": {"optimizer": "adamw", "lr": 0.01}},
+)
 
 
 def measured(key: str) -> RunSharpness:
@@ -52,10 +49,6 @@ def measured(key: str) -> RunSharpness:
             "epochs": 1.0,
         }
     )
-
-
-def call(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="module")

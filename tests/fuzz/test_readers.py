@@ -1,4 +1,4 @@
-"""Inputs that once broke a reader, and those that hypothesis finds."""
+"""Inputs that once broke a reader, and those that hypothesis finds; what is no error of the reader is raised here."""
 
 from __future__ import annotations
 

@@ -19,18 +19,15 @@ from benchbench.scheduling.runner import Event
 from benchbench.tracking import Tracker
 from benchbench.values import Row, RunResult
 from tests.conftest import processes_where, wait_for
+from tests.helpers.suites import SGD, line, suite
 
-SUITE = """
-name: lines
-title: Lines
-seeds: [0, 1]
-workloads:
-  line: {workload: "STUBS:line", epochs: 3, batch_size: 8, steps: 4}
-methods:
-  SGD: {optimizer: sgd, lr: 0.1}
-  AdamW: {optimizer: adamw, lr: 0.01}
-tables: [accuracy]
-"""
+SUITE = suite(
+    title="Lines",
+    seeds=[0, 1],
+    workloads={"line": line(epochs=3, steps=4)},
+    methods={"SGD": SGD, "AdamW": {"optimizer": "adamw", "lr": 0.01}},
+    tables=["accuracy"],
+)
 
 
 SLOW = SUITE.replace("steps: 4", "steps: 4, pause: 0.1").replace("seeds", "checkpoint_minutes: 1.0e-6\nseeds")

@@ -18,8 +18,9 @@ from benchbench.optim.execution.ranks import Ranks, joined
 from benchbench.plugins.factories import Factories
 from benchbench.training import rank_workers
 from benchbench.training.steps import Training
-from benchbench.values import Component, Execution, Metrics, RunSpec
+from benchbench.values import Metrics
 from benchbench.workloads import DATA, Setup, Workload
+from tests.helpers.specs import run_spec
 
 SIZES = (6, 5, 1)
 """Examples per batch: even shares, uneven ones, and one that is empty."""
@@ -159,17 +160,8 @@ waiting, deaf = Workload(build_waiting, trial=False), Workload(build_deaf, trial
 def training(case: str, ranks: Ranks | None) -> Training:
     """Return what a case trains."""
     method, workload, parameters, execution = CASES[case]
-    spec = RunSpec(
-        suite="test",
-        method="method",
-        workload_label="workload",
-        workload=Component(target=f"{__file__}:{workload}"),
-        optimizer=Component(target=method, parameters={**METHODS[method], **parameters}),
-        epochs=1,
-        batch_size=max(SIZES),
-        seed=0,
-        execution=Execution(**execution, ranks=2),
-    )
+    fields = {"batch_size": max(SIZES), "execution": {**execution, "ranks": 2}}
+    spec = run_spec(method, f"{__file__}:{workload}", parameters={**METHODS[method], **parameters}, **fields)
     with torch.random.fork_rng(devices=[]):
         return Training(spec, Factories.of(spec), torch.device("cpu"), DATA, ranks)
 

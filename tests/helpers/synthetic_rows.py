@@ -2,7 +2,8 @@
 
 import itertools
 
-from benchbench.values import Component, Cost, Memory, Method, Outcome, Row, RunResult, RunSpec, Suite
+from benchbench.values import Cost, Memory, Method, Outcome, Row, RunResult, RunSpec, Suite
+from tests.helpers.specs import run_spec
 
 PAPER = {
     "SGD": "First-order",
@@ -21,16 +22,8 @@ NO_MEMORY = Memory()
 
 
 def spec(method: str, workload: str, seed: int) -> RunSpec:
-    return RunSpec(
-        suite="made",
-        method=method,
-        workload_label=workload,
-        workload=Component(target=workload),
-        optimizer=Component(target=method),
-        epochs=2,
-        batch_size=8,
-        seed=seed,
-    )
+    fields = {"suite": "made", "method": method, "workload_label": workload, "epochs": 2, "seed": seed}
+    return run_spec(method, workload, parameters={}, **fields)
 
 
 def suite(

@@ -8,27 +8,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from benchbench.cli import app
 from benchbench.leaderboard.submission import StoredRun
 from tests.conftest import STUBS
+from tests.helpers.command_line import call
+from tests.helpers.suites import SGD, line, suite
 
-SUITE = f"""
-name: lines
-title: Lines
-seeds: [0, 1]
-workloads:
-  line: {{workload: "{STUBS.name}:line", epochs: 2, batch_size: 8}}
-methods:
-  "<i>SGD</i>": {{category: First-order, optimizer: sgd, lr: 0.1}}
-  AdamW: {{category: First-order, optimizer: adamw, lr: 0.01}}
-tables: [accuracy]
-"""
-
-
-def call(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+SUITE = suite(
+    title="Lines",
+    seeds=[0, 1],
+    workloads={"line": line(workload=f"{STUBS.name}:line")},
+    methods={
+        "<i>SGD</i>": {"category": "First-order", **SGD},
+        "AdamW": {"category": "First-order", "optimizer": "adamw", "lr": 0.01},
+    },
+    tables=["accuracy"],
+)
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from typer.testing import CliRunner
 
-from benchbench.cli import app
 from benchbench.leaderboard import bundle
 from benchbench.suite import load
 from tests.conftest import REPOSITORY
+from tests.helpers.command_line import call
 
 EXAMPLE = REPOSITORY / "examples" / "leaderboard"
 
@@ -25,7 +24,7 @@ def test_the_example_is_whole_and_its_workflow_builds_it(tmp_path: Path) -> None
     commands = [step["run"] for step in workflow["jobs"]["build"]["steps"] if "run" in step]
     (build,) = [command for command in commands if command.startswith("benchbench ")]
     assert "leaderboard build examples/leaderboard --out site" in build
-    built = CliRunner().invoke(app, ["leaderboard", "build", str(EXAMPLE), "--out", str(tmp_path / "site")])
+    built = call("leaderboard", "build", str(EXAMPLE), "--out", str(tmp_path / "site"))
     assert built.exit_code == 0, built.output
     assert "55 runs" in built.stdout
 

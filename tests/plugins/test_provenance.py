@@ -16,6 +16,7 @@ from benchbench.plugins.provenance import InstalledCode
 from benchbench.values import Component, RunResult, RunSpec
 from tests.conftest import benchbench
 from tests.helpers.line_suite import SUITE, results, run_inline, tracked
+from tests.helpers.specs import run_spec
 
 Install = Callable[..., None]
 
@@ -62,16 +63,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
 
 
 def spec(optimizer: str) -> RunSpec:
-    return RunSpec(
-        suite="s",
-        method="m",
-        workload_label="w",
-        workload=Component(target="digits-mlp"),
-        optimizer=Component(target=optimizer),
-        epochs=1,
-        batch_size=8,
-        seed=0,
-    )
+    return run_spec(optimizer, parameters={})
 
 
 def code_of(optimizer: str) -> str:

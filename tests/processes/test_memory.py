@@ -12,8 +12,9 @@ from benchbench.optim import state
 from benchbench.processes import memory
 from benchbench.runs.folder import RunFolder
 from benchbench.training.trainer import run_in_folder
-from benchbench.values import Component, RunResult, RunSpec
+from benchbench.values import RunResult
 from tests.conftest import STUBS
+from tests.helpers.specs import run_spec
 
 CPU = torch.device("cpu")
 PARAMETERS = 4 * 10  # float32
@@ -63,16 +64,7 @@ def test_the_peak_of_a_process_is_in_bytes() -> None:
 
 
 def result_of(path: Path, *, own_process: bool) -> RunResult:
-    spec = RunSpec(
-        suite="test",
-        method="method",
-        workload_label="line",
-        workload=Component(target=f"{STUBS}:line"),
-        optimizer=Component(target="sgd", parameters={"lr": 0.1, "momentum": 0.9}),
-        epochs=1,
-        batch_size=8,
-        seed=0,
-    )
+    spec = run_spec("sgd", f"{STUBS}:line", parameters={"lr": 0.1, "momentum": 0.9})
     folder = RunFolder(path)
     folder.prepare(spec)
     return run_in_folder(spec, CPU, folder, own_process=own_process)

@@ -6,13 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from benchbench.cli import app
 from benchbench.leaderboard import sources
 from benchbench.problems import BadInputError
 from benchbench.reporting import exchange, tables
 from benchbench.reporting.importers import read_algoperf, read_fob
+from tests.helpers.command_line import call
 from tests.helpers.synthetic_submissions import scored
 
 HEADER = (
@@ -88,7 +87,7 @@ def test_the_whole_history_and_the_targets_of_algoperf_make_tables(tmp_path: Pat
         "--format",
         "json",
     ]
-    result = CliRunner().invoke(app, command)
+    result = call(*command)
     assert result.exit_code == 0, result.output
     found, cost = json.loads(result.stdout)["tables"]
     assert [column["label"] for column in found["columns"]] == ["steps", "seconds"]  # no gradients, no epochs
@@ -128,7 +127,7 @@ def test_the_best_trial_of_a_study_counts_for_the_score(tmp_path: Path) -> None:
     algoperf(tmp_path, HEADER + EARLY + LATE.replace("0.76", "0.70"), trial=3)
     targets(tmp_path)
     results = tmp_path / "results.csv"
-    output = CliRunner().invoke(app, ["import", str(tmp_path), "--from", "algoperf"]).stdout
+    output = call("import", str(tmp_path), "--from", "algoperf").stdout
     results.write_text(output, encoding="utf-8")
     suite, rows = exchange.as_suite(exchange.read(results))
     [table] = tables(suite.model_copy(update={"tables": ("profile",)}), rows)
@@ -142,10 +141,10 @@ def test_what_was_imported_has_a_site(tmp_path: Path, monkeypatch: pytest.Monkey
     algoperf(tmp_path / "logs", study=0)
     algoperf(tmp_path / "logs", HEADER + EARLY, study=1)  # fewer evaluations than the other one
     targets(tmp_path / "logs")
-    output = CliRunner().invoke(app, ["import", str(tmp_path / "logs"), "--from", "algoperf", "--format", "json"])
+    output = call("import", str(tmp_path / "logs"), "--from", "algoperf", "--format", "json")
     (tmp_path / "results.json").write_text(output.stdout, encoding="utf-8")
     command = ["leaderboard", "build", str(tmp_path / "results.json"), "--out", str(tmp_path / "site")]
-    result = CliRunner().invoke(app, command)
+    result = call(*command)
     assert result.exit_code == 0, result.output
     index = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
     assert "No score in gradients: not measured for every method." in index
@@ -154,7 +153,7 @@ def test_what_was_imported_has_a_site(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_tables_without_a_name_have_the_formats_of_results(tmp_path: Path) -> None:
     algoperf(tmp_path)
-    result = CliRunner().invoke(app, ["import", str(tmp_path), "--from", "algoperf", "--format", "html"])
+    result = call("import", str(tmp_path), "--from", "algoperf", "--format", "html")
     assert result.exit_code == 2
     assert "--format: without --table, allowed: csv, json (got html)" in result.stderr
 
@@ -225,7 +224,7 @@ def test_yaml_that_asks_for_code_runs_none(tmp_path: Path) -> None:
 def test_what_the_command_prints_can_be_imported(tmp_path: Path) -> None:
     algoperf(tmp_path / "logs")
     for form in ("csv", "json"):
-        result = CliRunner().invoke(app, ["import", str(tmp_path / "logs"), "--from", "algoperf", "--format", form])
+        result = call("import", str(tmp_path / "logs"), "--from", "algoperf", "--format", form)
         assert result.exit_code == 0, result.output
         path = tmp_path / f"results.{form}"
         path.write_text(result.stdout)
@@ -233,6 +232,6 @@ def test_what_the_command_prints_can_be_imported(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_results_is_a_line(tmp_path: Path) -> None:
-    result = CliRunner().invoke(app, ["import", str(tmp_path), "--from", "fob"])
+    result = call("import", str(tmp_path), "--from", "fob")
     assert result.exit_code == 2
     assert "has no file results_final_model.json in it" in result.stderr

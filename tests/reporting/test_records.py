@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 from scipy.stats import norm
-from typer.testing import CliRunner
 
-from benchbench.cli import app
 from benchbench.problems import BadInputError
 from benchbench.reporting import exchange
 from benchbench.reporting.importers import read_modded_nanogpt
 from benchbench.stats import z_between
+from tests.helpers.command_line import call
 
 RULE = ("--sigma", "0.0013", "--margin", "0.004", "--per-step", "0.000045")
 
@@ -45,16 +44,18 @@ def published(folder: Path) -> None:
         log(folder / "soap" / f"seed{number:02}.txt", {0: 10.8, 3000: 3.29, 3148: loss}, steps=3148, seed=number)
 
 
-def call(*arguments: object) -> str:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+def printed(*arguments: object) -> str:
+    result = call(*arguments)
     assert result.exit_code == 0, result.output
     return result.stdout
 
 
 def judged(folder: Path, *options: str) -> list[list[dict[str, str]]]:
     """Import a folder on the command line, test it there, and return the lines of both tables as texts."""
-    (folder / "results.csv").write_text(call("import", folder / "logs", "--from", "modded-nanogpt"), encoding="utf-8")
-    made = json.loads(call("z-test", folder / "results.csv", *options, "--format", "json"))["tables"]
+    (folder / "results.csv").write_text(
+        printed("import", folder / "logs", "--from", "modded-nanogpt"), encoding="utf-8"
+    )
+    made = json.loads(printed("z-test", folder / "results.csv", *options, "--format", "json"))["tables"]
     return [
         [
             dict(zip(table["headers"], row["headers"], strict=True))
@@ -199,7 +200,7 @@ def test_what_is_better_is_up_to_the_metric() -> None:
 def test_what_cannot_be_tested_is_a_line(options: tuple[str, ...], line: str, tmp_path: Path) -> None:
     record = exchange.Record(method="A", workload="w", seed=0, metric="validation/loss", value=1.0)
     (tmp_path / "r.csv").write_text(exchange.to_csv([record]), encoding="utf-8")
-    result = CliRunner().invoke(app, ["z-test", str(tmp_path / "r.csv"), *options])
+    result = call("z-test", str(tmp_path / "r.csv"), *options)
     assert result.exit_code == 2
     assert line in result.stderr
 
@@ -216,7 +217,7 @@ BOARD = Path(__file__).parents[3] / "shared" / "data" / "boards" / "algoperf_a10
 
 @pytest.mark.skipif(not BOARD.is_dir(), reason=f"AlgoPerf's logs of 17 submissions are not in {BOARD}")
 def test_the_scores_that_algoperf_has_published_come_out_of_one_command() -> None:
-    output = json.loads(call("import", BOARD, "--from", "algoperf", "--table", "profile", "--format", "json"))
+    output = json.loads(printed("import", BOARD, "--from", "algoperf", "--table", "profile", "--format", "json"))
     [table] = output["tables"]
     groups = [(column["group"], column["label"]) for column in table["columns"]]
     position = groups.index(("seconds", "score"))

@@ -11,22 +11,12 @@ from benchbench import api
 from benchbench.runs.folder import RunFolder
 from benchbench.scheduling.runner import Event
 from tests.conftest import benchbench
-
-SUITE = """
-name: lines
-title: Lines
-seeds: [0, 1]
-workloads:
-  crowded: {workload: "STUBS:crowded", epochs: 1, batch_size: 8, folder: "FOLDER", memory_of: MEMORY, always: ALWAYS}
-methods:
-  SGD: {optimizer: sgd, lr: 0.1}
-tables: [accuracy]
-"""
+from tests.helpers.suites import suite
 
 
 def suite_in(folder: Path, *, memory: str = "device", always: bool = False) -> str:
-    text = SUITE.replace("FOLDER", str(folder)).replace("MEMORY", memory)
-    return text.replace("ALWAYS", str(always).lower())
+    crowded = {"workload": "STUBS:crowded", "folder": str(folder), "memory_of": memory, "always": always}
+    return suite(seeds=[0, 1], workloads={"crowded": {**crowded, "epochs": 1, "batch_size": 8}}, tables=["accuracy"])
 
 
 @pytest.mark.parametrize("memory", ["device", "host"])

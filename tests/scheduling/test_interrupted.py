@@ -28,6 +28,7 @@ from tests.helpers.line_suite import (
     start,
     tracked,
 )
+from tests.helpers.suites import suite
 
 
 @pytest.fixture
@@ -98,22 +99,11 @@ def test_killed_again_and_again_at_any_moment_nothing_is_lost(
     assert histories(slow_runs) == histories([run for run in tracked() if run not in slow_runs])
 
 
-MORTAL = """
-name: lines
-title: Mortal
-seeds: [0]
-checkpoint_minutes: 1.0e-6
-workloads:
-  whole: {workload: "STUBS:regularised", epochs: 3, batch_size: 8}
-  mortal: {workload: "STUBS:regularised", epochs: 3, batch_size: 8, die_after: 8, marker: MARKER}
-methods:
-  AdamW: {optimizer: adamw, lr: 0.01}
-tables: [accuracy]
-"""
-
-
 def test_a_run_that_is_killed_goes_on_from_its_checkpoint(workplace: Path, write_suite: Callable[..., Path]) -> None:
-    path = write_suite(MORTAL.replace("MARKER", str(workplace / "dead")))
+    whole = {"workload": "STUBS:regularised", "epochs": 3, "batch_size": 8}
+    mortal = {**whole, "die_after": 8, "marker": str(workplace / "dead")}
+    methods = {"AdamW": {"optimizer": "adamw", "lr": 0.01}}
+    path = write_suite(suite(workloads={"whole": whole, "mortal": mortal}, methods=methods, checkpoint_minutes=1e-6))
     events: list[Event] = []
     rows = api.run(api.load_suite(path), slots=2, observe=events.append)
     assert kinds(events).count("retried") == 1

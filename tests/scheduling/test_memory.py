@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from benchbench.scheduling.memory import MemoryNeeds
-from benchbench.values import Component, Execution, Memory, RunResult, RunSpec
+from benchbench.values import Memory, RunResult, RunSpec
+from tests.helpers.specs import run_spec
 
 
 def spec(method: str, workload: str, seed: int = 0, ranks: int = 1) -> RunSpec:
-    return RunSpec(
-        suite="test",
-        method=method,
-        workload_label=workload,
-        workload=Component(target=workload),
-        optimizer=Component(target="sgd"),
-        epochs=1,
-        batch_size=8,
-        seed=seed,
-        execution=Execution(ranks=ranks),
-    )
+    labels = {"method": method, "workload_label": workload}
+    return run_spec(workload=workload, parameters={}, seed=seed, execution={"ranks": ranks}, **labels)
 
 
 def ended(peak: int | None) -> RunResult:

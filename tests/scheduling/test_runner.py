@@ -14,6 +14,7 @@ from benchbench.scheduling.runner import Event
 from benchbench.values import Memory, Row
 from tests.conftest import STUBS
 from tests.helpers.line_suite import SUITE, kinds, mlflow_client, run_inline, tracked
+from tests.helpers.suites import line, suite
 
 
 def numbers(rows: list[Row]) -> list[Any]:
@@ -136,18 +137,10 @@ def test_divergence_is_tracked_and_never_repeated(write_suite: Callable[..., Pat
     assert "started" not in kinds(events)
 
 
-CRASHING = """
-name: lines
-title: Lines
-seeds: [0]
-workloads:
-  line: {workload: "STUBS:line", epochs: 2, batch_size: 8}
-  killed: {workload: "STUBS:killed", epochs: 2, batch_size: 8, marker: MARKER, kills: KILLS}
-  failing: {workload: "STUBS:failing", epochs: 2, batch_size: 8}
-methods:
-  SGD: {optimizer: sgd, lr: 0.1}
-tables: [accuracy]
-"""
+def crashing(marker: Path, kills: int) -> str:
+    """A suite of three runs: one ends, one kills its process so often, and one fails."""
+    killed = line(workload="STUBS:killed", marker=str(marker), kills=kills)
+    return suite(workloads={"line": line(), "killed": killed, "failing": line(workload="STUBS:failing")})
 
 
 def run_local(path: Path) -> tuple[dict[str, str], list[Event]]:
@@ -157,8 +150,7 @@ def run_local(path: Path) -> tuple[dict[str, str], list[Event]]:
 
 
 def test_a_killed_run_is_started_again(workplace: Path, write_suite: Callable[..., Path]) -> None:
-    text = CRASHING.replace("MARKER", str(workplace / "kills")).replace("KILLS", "1")
-    outcomes, events = run_local(write_suite(text))
+    outcomes, events = run_local(write_suite(crashing(workplace / "kills", 1)))
     assert outcomes == {"line": "finished", "killed": "finished", "failing": "failed"}
     [retried] = [event for event in events if event.kind == "retried"]
     assert retried.result is not None
@@ -170,7 +162,7 @@ def test_a_killed_run_is_started_again(workplace: Path, write_suite: Callable[..
 def test_a_run_that_always_dies_is_given_up_and_tried_again_by_the_next_command(
     workplace: Path, write_suite: Callable[..., Path]
 ) -> None:
-    path = write_suite(CRASHING.replace("MARKER", str(workplace / "kills")).replace("KILLS", "4"))
+    path = write_suite(crashing(workplace / "kills", 4))
     outcomes, _ = run_local(path)
     assert outcomes["killed"] == "crashed"
     outcomes, events = run_local(path)

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from benchbench.cli import app
+from tests.helpers.command_line import call
 
 TASK = """
 import torch
@@ -56,16 +55,15 @@ def command(workplace: Path) -> Command:
     """A function that writes optimizers and a suite with methods, and runs a command on it."""
     (workplace / "task.py").write_text(TASK)
 
-    def call(code: str, methods: dict[str, Any], *arguments: str, workload: dict[str, Any] | None = None) -> Outcome:
+    def run(code: str, methods: dict[str, Any], *arguments: str, workload: dict[str, Any] | None = None) -> Outcome:
         (workplace / "mine.py").write_text("import torch\n" + code)
         entry = {"workload": "task.py:small", "epochs": 2, "batch_size": 8, **(workload or {})}
         suite = {"name": "strangers", "seeds": [0], "workloads": {"small": entry}, "methods": methods}
         (workplace / "suite.yaml").write_text(json.dumps(suite))  # JSON is YAML
         chosen = arguments or ("run", "suite.yaml", "--engine", "inline", "--json")
-        done = CliRunner().invoke(app, chosen)
-        assert done.exception is None or isinstance(done.exception, SystemExit), done.output
+        done = call(*chosen)
         printed = json.loads(done.stdout) if done.stdout.startswith("{") else {}
-        results = {run["spec"]["method"]: run["result"] for run in printed.get("runs", [])}
+        results = {each["spec"]["method"]: each["result"] for each in printed.get("runs", [])}
         return Outcome(done.exit_code, done.stdout, done.stderr, results)
 
-    return call
+    return run

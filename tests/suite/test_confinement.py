@@ -7,13 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from benchbench import suite as suites
-from benchbench.cli import app
 from benchbench.problems import BadInputError
 from benchbench.values import Component, Space
 from tests.helpers import synthetic_rows as synthetic
+from tests.helpers.command_line import call
 
 EVIL = """\
 from pathlib import Path
@@ -162,7 +161,7 @@ def test_commands_refuse_a_suite_that_names_other_code(
     hostile: dict[str, str], command: list[str], place: Path
 ) -> None:
     path = write(place, **hostile)
-    result = CliRunner().invoke(app, [*command, str(path), "--code-from", str(place)])
+    result = call(*command, str(path), "--code-from", str(place))
     assert result.exit_code == 2, result.output
     [line] = result.stderr.splitlines()
     assert line.startswith(f"error: {path}:")
@@ -194,7 +193,7 @@ def test_what_has_no_form_of_a_target_is_no_target(target: str, place: Path) -> 
 
 def test_what_is_wrong_with_the_file_itself_is_said_before_any_code_is_imported(place: Path) -> None:
     path = write(place, optimizer="../outside.py:Opt", of_optimizer=", epochs: 0")
-    result = CliRunner().invoke(app, ["run", str(path)])
+    result = call("run", str(path))
     assert result.exit_code == 2
     [line] = result.stderr.splitlines()
     assert "methods.A.epochs: must be at least 1" in line
@@ -217,7 +216,7 @@ def test_results_that_are_imported_import_nothing_that_they_name(
         ["report", path, "--import", place / "r.json", "--synthetic", "--code-from", place],
         ["import", place / "outputs", "--from", "fob"],
     ):
-        result = CliRunner().invoke(app, [*map(str, command)])
+        result = call(*command)
         assert result.exit_code == 0, result.output
         assert target in result.stdout
     assert not (place.parent / "imported").exists()

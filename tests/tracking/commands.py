@@ -13,18 +13,10 @@ from mlflow.entities import Run
 from benchbench.runs.claims import Holder
 from benchbench.runs.folder import RunFolder
 from benchbench.tracking import TrackedRun, Tracker
-from benchbench.values import Component, Cost, EpochRecord, Outcome, RunResult, RunSpec, Suite
+from benchbench.values import Cost, EpochRecord, Outcome, RunResult, RunSpec, Suite
+from tests.helpers.specs import run_spec
 
-SPEC = RunSpec(
-    suite="lines",
-    method="SGD",
-    workload_label="line",
-    workload=Component(target="line"),
-    optimizer=Component(target="sgd", parameters={"lr": 0.1}),
-    epochs=1,
-    batch_size=8,
-    seed=0,
-)
+SPEC = run_spec(workload="line", suite="lines", method="SGD", workload_label="line")
 SUITE = Suite(
     name="lines", title="", protocol="holdout", seeds=(0,), methods=(), workloads=("line",), tables=(), specs=(SPEC,)
 )

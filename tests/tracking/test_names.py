@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from benchbench.tracking import Tracker
 from benchbench.tracking.entities import LONGEST_TEXT, result_tags, stored_name, text
 from benchbench.values import Cost, DiagnosticRecord, EpochRecord, RunSpec
 from tests.helpers.line_suite import run_inline, tracked
+from tests.helpers.suites import SGD, line, suite
 from tests.tracking.commands import SPEC, Command, active, result_of
 
 NAMES = [
@@ -48,18 +48,6 @@ NAMES = [
     "x" * 259 + "@",
 ]
 VALUES = dict(zip(NAMES, map(float, range(len(NAMES))), strict=True))
-
-
-@pytest.fixture
-def uri(workplace: Path) -> str:
-    return f"sqlite:///{workplace}/mlflow.db"
-
-
-@pytest.fixture
-def command(uri: str, tmp_path: Path) -> Iterator[Command]:
-    made = Command(uri, tmp_path / "runs")
-    yield made
-    made.leave()
 
 
 @given(st.lists(st.text(max_size=300), min_size=2, max_size=2, unique=True))
@@ -147,22 +135,10 @@ def test_a_result_that_somebody_has_changed_in_mlflow_is_named_and_not_believed(
         Tracker(uri).results([SPEC.key])
 
 
-SUITE = """
-name: lines
-seeds: [0]
-workloads:
-  {workload}: {{workload: "STUBS:line", epochs: 1, batch_size: 8}}
-methods:
-  {method}: {{optimizer: sgd, lr: 0.1}}
-tables: [accuracy]
-"""
-
-
 @pytest.mark.usefixtures("workplace")
 @pytest.mark.parametrize("label", ["../x", "a//b/", "acc@1 (%)", "x" * 100, "🏃" * 100, "'; DROP", "a`b\"c'd", "."])
 def test_methods_and_workloads_of_any_name_are_tracked(label: str, write_suite: Callable[..., Path]) -> None:
-    quoted = json.dumps(label, ensure_ascii=False)
-    path = write_suite(SUITE.format(workload=quoted, method=quoted))
+    path = write_suite(suite(workloads={label: line(epochs=1)}, methods={label: SGD}, tables=["accuracy"]))
     rows, _ = run_inline(path)
     [run] = tracked()
     assert run.data.tags["benchbench.method"] == run.data.tags["benchbench.workload"] == label

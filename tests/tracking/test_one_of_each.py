@@ -20,11 +20,6 @@ SEEDS = range(8)
 
 
 @pytest.fixture
-def uri(workplace: Path) -> str:
-    return f"sqlite:///{workplace}/mlflow.db"
-
-
-@pytest.fixture
 def commands(uri: str, tmp_path: Path) -> Iterator[list[Command]]:
     """Three commands in folders of their own."""
     made = [Command(uri, tmp_path / f"runs-{number}") for number in range(3)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +24,6 @@ from tests.tracking.commands import SPEC, SUITE, Command, active, result_of
 def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses that are over at once."""
     monkeypatch.setattr(recorder.time, "sleep", lambda seconds: None)
-
-
-@pytest.fixture
-def uri(workplace: Path) -> str:
-    return f"sqlite:///{workplace}/mlflow.db"
-
-
-@pytest.fixture
-def command(uri: str, tmp_path: Path) -> Iterator[Command]:
-    made = Command(uri, tmp_path / "runs")
-    yield made
-    made.leave()
 
 
 class Recording:

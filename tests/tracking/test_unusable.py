@@ -18,14 +18,13 @@ import requests
 import sqlalchemy.exc
 from mlflow.exceptions import MlflowException, RestException
 from mlflow.protos import databricks_pb2
-from typer.testing import CliRunner
 
 from benchbench import api
-from benchbench.cli import app
 from benchbench.runs.folder import RunFolder
 from benchbench.tracking import Store, Tracker, TrackingError
 from benchbench.tracking.errors import Fault, fault_of
 from tests.conftest import benchbench
+from tests.helpers.command_line import call
 from tests.helpers.line_suite import SUITE, kinds, mlflow_client, run_inline, tracked
 from tests.tracking.commands import SUITE as LINES
 
@@ -34,7 +33,7 @@ SMALL = SUITE.replace("[0, 1]", "[0]")
 
 def last_line(command: str, path: Path, code: int = 2) -> str:
     """Return what a command says that refuses to work with its store, in one line, without any retries of MLflow."""
-    shown = CliRunner().invoke(app, [command, str(path), *(["--engine", "inline"] if command == "run" else [])])
+    shown = call(command, str(path), *(["--engine", "inline"] if command == "run" else []))
     assert shown.exit_code == code, shown.output
     lines = shown.stderr.splitlines()
     assert len(lines) == 1, lines
@@ -163,7 +162,7 @@ def test_a_store_that_cannot_be_written_is_found_before_a_run_is_started(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{small_disk}/mlflow.db")
     assert "you must be able to read and to write it, and its folder" in last_line("run", path)
     assert not (workplace / ".benchbench").exists()
-    shown = CliRunner().invoke(app, ["report", str(path)])  # which only reads
+    shown = call("report", str(path))  # which only reads
     assert shown.exit_code == 0, shown.output
 
 

@@ -12,9 +12,10 @@ from torch import nn
 from benchbench.plugins.factories import Factories
 from benchbench.training.steps import Training
 from benchbench.training.trainer import run
-from benchbench.values import Component, Execution, RunResult, RunSpec
+from benchbench.values import RunResult, RunSpec
 from benchbench.workloads import DATA, Setup, Workload
 from benchbench.workloads.classification import Split, TensorClassification
+from tests.helpers.specs import run_spec
 
 CPU = torch.device("cpu")
 
@@ -34,18 +35,8 @@ def workload(model: Callable[[], nn.Module], task: type[TensorClassification] = 
 
 
 def spec(target: str, optimizer: str = "sgd", epochs: int = 1, **parameters: Any) -> RunSpec:
-    execution = parameters.pop("execution", {})
-    return RunSpec(
-        suite="test",
-        method="method",
-        workload_label="workload",
-        workload=Component(target=target),
-        optimizer=Component(target=optimizer, parameters={"lr": 0.1, **parameters}),
-        epochs=epochs,
-        batch_size=32,
-        seed=0,
-        execution=Execution(**execution),
-    )
+    fields = {"epochs": epochs, "batch_size": 32, "execution": parameters.pop("execution", {})}
+    return run_spec(optimizer, target, parameters={"lr": 0.1, **parameters}, **fields)
 
 
 def training(target: str, optimizer: str = "sgd", **parameters: Any) -> Training:

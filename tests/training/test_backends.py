@@ -6,9 +6,9 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from benchbench.cli import app
+from tests.helpers.command_line import call
 
 PLUGIN = """
 import torch
@@ -37,7 +37,7 @@ def run(write_suite: Callable[..., Path], workplace: Path) -> Callable[[str], Re
     def run(wanted: str) -> Result:
         (workplace / "ours.py").write_text(PLUGIN)
         suite = write_suite(SUITE.replace("PLUGIN", str(workplace / "ours.py")).replace("WANTED", wanted))
-        return CliRunner().invoke(app, ["run", str(suite), "--engine", "inline", "--devices", "cpu", "--json"])
+        return call("run", str(suite), "--engine", "inline", "--devices", "cpu", "--json")
 
     return run
 

@@ -8,31 +8,22 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from typer.testing import CliRunner, Result
 
-from benchbench.cli import app
+from tests.helpers.command_line import call
+from tests.helpers.suites import SGD, suite
 
 Write = Callable[..., Path]
 
-SUITE = """
-name: watched
-seeds: [0]
-workloads:
-  digits-mlp: {epochs: 2, batch_size: 128}
-methods:
-  Adam: {optimizer: adam, lr: 0.01}
-  SGD: {optimizer: sgd, lr: 0.1}
-DIAGNOSTICS
-"""
+SUITE = suite(
+    name="watched",
+    workloads={"digits-mlp": {"epochs": 2, "batch_size": 128}},
+    methods={"Adam": {"optimizer": "adam", "lr": 0.01}, "SGD": SGD},
+)
 WATCHED = "diagnostics: {every: 10, record: [update_norm, perturbation_norm], state: [exp_avg]}"
 
 
-def call(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
 def test_records_reach_the_folder_the_store_and_a_figure(write_suite: Write, workplace: Path) -> None:
-    suite = write_suite(SUITE.replace("DIAGNOSTICS", WATCHED))
+    suite = write_suite(SUITE + WATCHED)
     assert call("run", suite, "--engine", "inline").exit_code == 0
     client = MlflowClient()
     [experiment] = [each for each in client.search_experiments() if each.name == "watched"]
@@ -52,9 +43,9 @@ def test_records_reach_the_folder_the_store_and_a_figure(write_suite: Write, wor
 
 
 def test_a_run_with_records_is_a_run_of_its_own(write_suite: Write, workplace: Path) -> None:
-    plain = write_suite(SUITE.replace("DIAGNOSTICS", ""), "plain.yaml")
+    plain = write_suite(SUITE, "plain.yaml")
     assert call("run", plain, "--engine", "inline").exit_code == 0
-    planned = json.loads(call("plan", write_suite(SUITE.replace("DIAGNOSTICS", WATCHED)), "--runs", "--json").stdout)
+    planned = json.loads(call("plan", write_suite(SUITE + WATCHED), "--runs", "--json").stdout)
     assert {run["state"] for run in planned["runs"]} == {"to run"}
 
 
@@ -71,10 +62,10 @@ def test_a_run_with_records_is_a_run_of_its_own(write_suite: Write, workplace: P
 def test_what_is_wrong_is_one_line_with_its_place(
     write_suite: Write, workplace: Path, old: str, new: str, problem: str
 ) -> None:
-    suite = write_suite(SUITE.replace("DIAGNOSTICS", WATCHED.replace(old, new)))
+    suite = write_suite(SUITE + WATCHED.replace(old, new))
     found = call("run", suite, "--engine", "inline")
     assert found.exit_code == 2
     [line] = found.stderr.strip().splitlines()
-    assert f"{suite}:9: diagnostics" in line
+    assert f"{suite}:8: diagnostics" in line
     assert problem in line
     assert not (workplace / ".benchbench").exists()

@@ -10,25 +10,17 @@ from benchbench.optim.execution.buffers import ModelBuffers
 from benchbench.plugins.factories import Factories, Factory
 from benchbench.training import estimate
 from benchbench.training.steps import Training
-from benchbench.values import Component, Execution, RunSpec
+from benchbench.values import Execution, RunSpec
 from benchbench.values.sharpness.settings import Settings, TraceSettings
 from benchbench.workloads import DATA
 from tests.conftest import STUBS
+from tests.helpers.specs import run_spec
 
 CPU = torch.device("cpu")
 
 
 def spec(optimizer: str = "sgd", workload: str = "digits-mlp", **parameters: Any) -> RunSpec:
-    return RunSpec(
-        suite="test",
-        method="method",
-        workload_label=workload,
-        workload=Component(target=workload),
-        optimizer=Component(target=optimizer, parameters=parameters),
-        epochs=3,
-        batch_size=128,
-        seed=0,
-    )
+    return run_spec(optimizer, workload, parameters=parameters, epochs=3, batch_size=128)
 
 
 @pytest.mark.parametrize(

@@ -20,27 +20,19 @@ from benchbench.runs.folder import RunFolder
 from benchbench.training.checkpointer import Checkpointer, Stopped, never
 from benchbench.training.rank_workers import rank_workers
 from benchbench.training.trainer import run, run_in_folder
-from benchbench.values import Component, EpochRecord, Execution, Plateau, RunResult, RunSpec
+from benchbench.values import Component, EpochRecord, Plateau, RunResult, RunSpec
 from benchbench.workloads import DATA
 from tests.engines.conftest import execute
 from tests.helpers import rank_training
+from tests.helpers.specs import run_spec
 from tests.training import small_tasks
 
 CPU = torch.device("cpu")
 
 
 def spec(workload: str, ranks: int = 2, **changes: Any) -> RunSpec:
-    return RunSpec(
-        suite="test",
-        method="method",
-        workload_label="workload",
-        workload=Component(target=workload),
-        optimizer=Component(target="adamw", parameters={"lr": 0.01}),
-        batch_size=100,
-        seed=0,
-        execution=Execution(ranks=ranks),
-        **{"epochs": 2, **changes},
-    )
+    fields = {"epochs": 2, "batch_size": 100, "execution": {"ranks": ranks}, **changes}
+    return run_spec("adamw", workload, parameters={"lr": 0.01}, **fields)
 
 
 def test_a_run_with_ranks_gives_the_numbers_of_one_process() -> None:

@@ -11,12 +11,12 @@ import pytest
 import torch
 from mlflow import MlflowClient
 from torch.nn import functional as F
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from benchbench.cli import app
 from benchbench.runs.folder import RunFolder
 from benchbench.training.trainer import run_in_folder
 from tests.helpers import sharpness_workloads
+from tests.helpers.command_line import call
 
 SHARP = Path(sharpness_workloads.__file__)
 SUITE = f"""
@@ -36,14 +36,8 @@ sharpness: {dtype: float64, radii: [0.1, 0.2], draws: 2, trace: {method: hutch++
 Write = Callable[..., Path]
 
 
-def bench(*arguments: str) -> Result:
-    found = CliRunner().invoke(app, [*arguments])
-    assert found.exception is None or isinstance(found.exception, SystemExit), found.exception
-    return found
-
-
 def run(suite: Path, *more: str) -> Result:
-    return bench("run", str(suite), "--engine", "inline", *more)
+    return call("run", str(suite), "--engine", "inline", *more)
 
 
 def folders() -> list[RunFolder]:
@@ -102,7 +96,7 @@ def test_a_suite_that_asks_later_measures_and_does_not_train_and_never_twice(
     (before,) = tracked()
     weights, lines = only_folder().weights_file.stat().st_mtime_ns, only_folder().metrics_file.read_text()
     suite = write_suite(SUITE + SETTINGS)
-    assert "1 to measure" in bench("plan", str(suite), "--runs").stdout
+    assert "1 to measure" in call("plan", str(suite), "--runs").stdout
     assert run(suite).exit_code == 0
     assert only_folder().weights_file.stat().st_mtime_ns == weights
     assert only_folder().metrics_file.read_text() == lines
@@ -111,7 +105,7 @@ def test_a_suite_that_asks_later_measures_and_does_not_train_and_never_twice(
     assert after.data.metrics["final/sharpness/lambda_max"] == only_folder().sharpness().eigenvalues.largest.value
     measured = only_folder().sharpness_file.stat().st_mtime_ns
     assert run(suite).exit_code == 0
-    assert bench("sharpness", str(suite), "--engine", "inline").exit_code == 0
+    assert call("sharpness", str(suite), "--engine", "inline").exit_code == 0
     assert only_folder().sharpness_file.stat().st_mtime_ns == measured
 
 
@@ -127,7 +121,7 @@ def test_other_settings_are_measured_anew_and_leave_nothing_of_the_old(workplace
 def test_the_command_measures_finished_runs_and_names_the_others(workplace: Path, write_suite: Write) -> None:
     suite = write_suite(SUITE.replace("seeds: [0]", "seeds: [0, 1]"))
     run(suite, "--only", "seed=0")
-    found = bench(
+    found = call(
         "sharpness", str(suite), "--engine", "inline", "--dtype", "float64", "--examples", "8",
         "--set", "sharpness={trace: {products: 4}}",
     )  # fmt: skip
@@ -142,11 +136,11 @@ def test_the_command_measures_finished_runs_and_names_the_others(workplace: Path
 def test_one_run_is_shown_by_its_folder_or_its_key(workplace: Path, write_suite: Write) -> None:
     run(write_suite(SUITE))
     folder = only_folder()
-    by_folder = bench("sharpness", str(folder.path), "--engine", "inline", "--density")
+    by_folder = call("sharpness", str(folder.path), "--engine", "inline", "--density")
     assert by_folder.exit_code == 0, by_folder.output
     assert "20 training examples, not augmented" in by_folder.stdout
     measured = folder.sharpness_file.stat().st_mtime_ns
-    whole = json.loads(bench("sharpness", folder.path.name, "--engine", "inline", "--json").stdout)
+    whole = json.loads(call("sharpness", folder.path.name, "--engine", "inline", "--json").stdout)
     assert folder.sharpness_file.stat().st_mtime_ns == measured
     assert len(whole["density"]["probes"]) == 3
     assert whole["key"] == folder.path.name
@@ -155,7 +149,7 @@ def test_one_run_is_shown_by_its_folder_or_its_key(workplace: Path, write_suite:
 @pytest.mark.parametrize("name", ["0123456789abcdef", "empty"])
 def test_what_is_no_run_is_one_line(workplace: Path, name: str) -> None:
     Path("empty").mkdir()
-    found = bench("sharpness", name)
+    found = call("sharpness", name)
     assert found.exit_code == 2
     assert len(found.stderr.splitlines()) == 1
     assert "no such run: there is no spec.json" in found.stderr
@@ -183,14 +177,14 @@ def test_a_run_that_diverged_is_not_measured(workplace: Path, write_suite: Write
 def test_a_process_that_dies_while_measuring_costs_the_training_nothing(workplace: Path, write_suite: Write) -> None:
     workload = f'"{SHARP}:deadly", marker: "{workplace / "marker"}"'
     suite = write_suite(SUITE.replace(f'"{SHARP}:small"', workload) + SETTINGS)
-    first = bench("run", str(suite), "--slots", "1")
+    first = call("run", str(suite), "--slots", "1")
     assert first.exit_code == 1
     result = only_folder().result()
     assert result.outcome == "finished"
     assert result.sharpness_missing == "the process died while it was measured"
     weights = only_folder().weights_file.stat().st_mtime_ns
     assert "Not measured (1): the process died while it was measured" in first.stdout
-    assert bench("run", str(suite), "--slots", "1").exit_code == 0
+    assert call("run", str(suite), "--slots", "1").exit_code == 0
     assert only_folder().weights_file.stat().st_mtime_ns == weights
     assert only_folder().result().sharpness_missing == ""
 
@@ -255,7 +249,7 @@ def test_wrong_settings_are_lines_with_their_place(
     workplace: Path, write_suite: Write, wrong: str, where: str, said: str
 ) -> None:
     suite = write_suite(SUITE + f"sharpness: {{{wrong}}}\n")
-    found = bench("plan", str(suite))
+    found = call("plan", str(suite))
     assert found.exit_code == 2
     (line,) = found.stderr.splitlines()
     assert f"suite.yaml:9: {where}: " in line

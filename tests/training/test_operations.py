@@ -13,8 +13,9 @@ from benchbench.runs.folder import RunFolder
 from benchbench.training import operations
 from benchbench.training.operations import LONGEST_WAIT, PLAIN_STEPS, Measured, gradient_equivalents, window
 from benchbench.training.trainer import run_in_folder
-from benchbench.values import Component, Execution, RunResult, RunSpec
+from benchbench.values import Execution, RunResult, RunSpec
 from tests.conftest import STUBS
+from tests.helpers.specs import run_spec
 from tests.training import small_tasks
 from tests.training.test_trainer import CLOCKS
 
@@ -23,19 +24,9 @@ KNOWN_COST = STUBS.with_name("workloads_of_known_cost.py")
 
 
 def spec(optimizer: str, workload: str = f"{KNOWN_COST}:conv", **parameters: Any) -> RunSpec:
-    changes = {name: parameters.pop(name) for name in ("measure", "create_graph", "execution") if name in parameters}
-    settings = parameters.pop("workload_parameters", {})
-    return RunSpec(
-        suite="test",
-        method="method",
-        workload_label="workload",
-        workload=Component(target=workload, parameters=settings),
-        optimizer=Component(target=optimizer, parameters=parameters),
-        epochs=2,
-        batch_size=4,
-        seed=0,
-        **changes,
-    )
+    fields = ("measure", "create_graph", "execution", "workload_parameters")
+    changes = {name: parameters.pop(name) for name in fields if name in parameters}
+    return run_spec(optimizer, workload, parameters=parameters, epochs=2, batch_size=4, **changes)
 
 
 def measured(chosen: RunSpec, *, hessian: bool) -> Measured:

@@ -19,27 +19,18 @@ from benchbench.plugins.factories import Factories
 from benchbench.training import backends
 from benchbench.training.steps import Training
 from benchbench.training.trainer import run
-from benchbench.values import Component, Execution, RunSpec
+from benchbench.values import Execution, RunSpec
 from benchbench.workloads import DATA
 from tests.accelerator import current_device, every_device, tolerance
 from tests.helpers import model_cases
+from tests.helpers.specs import run_spec
 from tests.training import small_tasks
 
 CPU = torch.device("cpu")
 
 
 def spec(workload: str = "digits-mlp", optimizer: str = "sgd", **execution: Any) -> RunSpec:
-    return RunSpec(
-        suite="test",
-        method="method",
-        workload_label="workload",
-        workload=Component(target=workload),
-        optimizer=Component(target=optimizer, parameters={"lr": 0.1}),
-        epochs=1,
-        batch_size=100,
-        seed=0,
-        execution=Execution(**execution),
-    )
+    return run_spec(optimizer, workload, batch_size=100, execution=execution)
 
 
 def training(workload: str = "digits-mlp", **execution: Any) -> tuple[Training, Any]:

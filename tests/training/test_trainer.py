@@ -9,9 +9,10 @@ import torch
 from benchbench.plugins.factories import Factories
 from benchbench.runs.folder import RunFolder
 from benchbench.training.trainer import run, run_in_folder
-from benchbench.values import Component, EpochRecord, MultiStep, RunResult, RunSpec
+from benchbench.values import EpochRecord, MultiStep, RunResult, RunSpec
 from tests.accelerator import current_device, every_device
 from tests.conftest import STUBS
+from tests.helpers.specs import run_spec
 
 pytestmark = every_device
 
@@ -22,17 +23,7 @@ CLOCKS = {"train_seconds", "warm_up_seconds", "warm_up_steps"}
 
 
 def spec(optimizer: str = "sgd", workload: str = "digits-mlp", epochs: int = 3, **changes: Any) -> RunSpec:
-    parameters = changes.pop("parameters", {"lr": 0.1})
-    return RunSpec(
-        suite="test",
-        method="method",
-        workload_label=workload,
-        workload=Component(target=workload),
-        optimizer=Component(target=optimizer, parameters=parameters),
-        epochs=epochs,
-        batch_size=128,
-        **{"seed": 0, **changes},
-    )
+    return run_spec(optimizer, workload, epochs=epochs, batch_size=128, **changes)
 
 
 def train(chosen: RunSpec) -> tuple[RunResult, list[EpochRecord]]:

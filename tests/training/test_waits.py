@@ -19,6 +19,7 @@ from benchbench.workloads import DATA
 from benchbench.workloads.images import DatasetInfo
 from benchbench.workloads.images.streaming import StreamedImages, StreamedSource
 from benchmarks.pretend_cuda import CUDA, PretendCuda
+from tests.helpers.specs import run_spec
 
 OPTIMIZERS: dict[str, dict[str, Any]] = {
     "sgd": {"lr": 0.1, "momentum": 0.9, "weight_decay": 1e-3},
@@ -35,22 +36,11 @@ def spec(
     optimizer: str = "sgd",
     parameters: dict[str, Any] | None = None,
     workload: dict[str, Any] | None = None,
-    **entries: Any,
+    **fields: Any,
 ) -> RunSpec:
     parameters = OPTIMIZERS[optimizer] if parameters is None else parameters
-    return RunSpec.model_validate(
-        {
-            "suite": "pretend",
-            "method": optimizer,
-            "workload_label": "workload",
-            "workload": workload or {"target": "digits-resnet8", "parameters": {"width": 2}},
-            "optimizer": {"target": optimizer, "parameters": parameters},
-            "epochs": 1,
-            "batch_size": 64,
-            "seed": 0,
-            **entries,
-        }
-    )
+    workload = workload or {"target": "digits-resnet8", "parameters": {"width": 2}}
+    return run_spec(optimizer, parameters=parameters, **{"workload": workload, "batch_size": 64, **fields})
 
 
 def waits(chosen: RunSpec, steps: int = 2, data: Path = DATA) -> list[Counter[str]]:

@@ -6,16 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from benchbench.tuning.study import Study, StudyStatus, status_of
-from benchbench.values import Component, Cost, RunResult, RunSpec, Space, Tuning
+from benchbench.values import Cost, RunResult, RunSpec, Space, Tuning
+from tests.helpers.specs import run_spec
 
 METRIC = "validation/accuracy"
 
 
 def study(space: dict[str, dict[str, Any]], tuning: dict[str, Any]) -> Study:
-    template = RunSpec(
-        suite="s", method="m", workload_label="w", workload=Component(target="line"),
-        optimizer=Component(target="sgd"), epochs=1, batch_size=8, seed=0,
-    )  # fmt: skip
+    template = run_spec(workload="line", parameters={})
     spaces = {name: Space.model_validate(each) for name, each in space.items()}
     return Study(template, spaces, Tuning.model_validate(tuning))
 

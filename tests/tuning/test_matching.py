@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from benchbench import suite as suites
-from benchbench.cli import app
+from tests.helpers.command_line import call
 
 SUITE = """
 name: lines
@@ -31,7 +31,7 @@ methods:
 
 
 def match(path: Path, out: str = "matched.yaml") -> Result:
-    return CliRunner().invoke(app, ["match", str(path), "--out", out])
+    return call("match", str(path), "--out", out)
 
 
 @pytest.mark.usefixtures("workplace")

@@ -11,13 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from benchbench import suite as suites
-from benchbench.cli import app
 from benchbench.runs.folder import RunFolder
 from benchbench.values import RunSpec
 from tests.conftest import wait_for
+from tests.helpers.command_line import call
 
 SUITE = """
 name: lines
@@ -38,10 +37,6 @@ methods:
 TUNING = "tuning: {budget: {trials: 6}, finalists: {count: 2, seeds: [7, 8]}}"
 
 SMALL = SUITE.replace(TUNING, "tuning: {budget: {trials: 4}, finalists: {count: 1, seeds: [7]}}")
-
-
-def call(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def ended(folder: Path) -> dict[str, int]:

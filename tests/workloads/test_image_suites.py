@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from typer.testing import CliRunner
 
 from benchbench import suite as suites
-from benchbench.cli import app
+from tests.helpers.command_line import call
 
 NARROW = {
     "resnet20": "{name: resnet20, width: 4}",
@@ -30,7 +29,7 @@ def test_a_suite_of_the_paper_can_be_rehearsed(name: str, runs: int) -> None:
         if narrow := NARROW.get(str(spec.workload.parameters["model"])):
             changes.append(f"{place}.model={narrow}")
     options = [part for change in changes for part in ("--set", change)]
-    result = CliRunner().invoke(app, ["run", name, "--synthetic", "--engine", "inline", "--json", *options])
+    result = call("run", name, "--synthetic", "--engine", "inline", "--json", *options)
     assert result.exit_code == 0, result.output
     rows = json.loads(result.stdout)["runs"]
     assert len(rows) == runs

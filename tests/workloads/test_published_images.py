@@ -9,34 +9,18 @@ from pathlib import Path
 
 import pytest
 import torchvision.datasets
-from typer.testing import CliRunner, Result
 
-from benchbench.cli import app
 from benchbench.workloads.images.small import cifar10
+from tests.helpers.command_line import call
+from tests.helpers.suites import suite as small_suite
 from tests.workloads.images.published import write_cifar
-
-SUITE = """
-name: images
-seeds: [0]
-workloads:
-  CIFAR:
-    workload: image-classification
-    dataset: cifar10
-    model: {name: resnet20, width: 4}
-    epochs: 1
-    batch_size: 32
-methods:
-  SGD: {optimizer: sgd, lr: 0.1}
-"""
-
-
-def call(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 @pytest.fixture
 def suite(write_suite: Callable[..., Path]) -> Path:
-    return write_suite(SUITE)
+    model = {"name": "resnet20", "width": 4}
+    images = {"workload": "image-classification", "dataset": "cifar10", "model": model, "epochs": 1, "batch_size": 32}
+    return write_suite(small_suite(name="images", workloads={"CIFAR": images}))
 
 
 @pytest.mark.usefixtures("workplace")
@@ -72,7 +56,7 @@ def test_missing_data_are_one_line_and_exit_code_2(suite: Path, tmp_path: Path) 
     result = call("run", suite, "--engine", "inline")
     assert result.exit_code == 2
     (line,) = result.stderr.splitlines()
-    assert f"{suite}:5: workloads.CIFAR" in line
+    assert f"{suite}:4: workloads.CIFAR" in line
     assert "CIFAR-10 is not there: no data/cifar-10-batches-py/data_batch_1" in line
     assert all(word in line for word in ("`benchbench prepare SUITE`", "`--data-dir`", "`--synthetic`"))
     assert not (tmp_path / ".benchbench").exists()

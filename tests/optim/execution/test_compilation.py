@@ -12,20 +12,11 @@ from benchbench.plugins.factories import Factories
 from benchbench.training.trainer import run
 from benchbench.values import Component, Execution, RunSpec
 from tests.conftest import STUBS
+from tests.helpers.specs import run_spec
 
 
 def spec(**changes: Any) -> RunSpec:
-    content: dict[str, Any] = {
-        "suite": "test",
-        "method": "method",
-        "workload_label": "workload",
-        "workload": Component(target="digits-mlp"),
-        "optimizer": Component(target="sgd", parameters={"lr": 0.1}),
-        "epochs": 1,
-        "batch_size": 399,  # three full batches: one shape, one compilation
-        "seed": 0,
-    }
-    return RunSpec(**{**content, **changes})
+    return run_spec(**{"batch_size": 399, **changes})  # three full batches: one shape, one compilation
 
 
 def final(chosen: RunSpec) -> tuple[dict[str, float], dict[str, str], int]:

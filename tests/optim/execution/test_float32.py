@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import benchbench
+from tests.helpers.suites import line, suite
 
 WAYS = [
     "",
@@ -96,17 +97,6 @@ def test_both_interfaces_say_the_same_in_a_run_and_are_put_back() -> None:
     assert [json.loads(line) for line in shown.stdout.splitlines()] == [[way, []] for way in WAYS]
 
 
-SUITE = """
-name: precise
-title: Precise
-seeds: [0]
-workloads:
-  line: {workload: "STUBS:line", epochs: 1, batch_size: 8}
-methods:
-  Ours: {category: Other, optimizer: "PLUGIN:Ours", lr: 0.1}
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("way", "options"),
@@ -117,6 +107,6 @@ def test_a_plugin_that_sets_a_precision_runs(
 ) -> None:
     plugin = workplace / "ours.py"
     plugin.write_text(f"import torch\nfrom torch import backends\n{way}\nclass Ours(torch.optim.SGD): pass\n")
-    suite = write_suite(SUITE.replace("PLUGIN", str(plugin)))
-    done = benchbench("run", str(suite), "--devices", "cpu", *options, cwd=workplace)
+    text = suite(workloads={"line": line(epochs=1)}, methods={"Ours": {"optimizer": f"{plugin}:Ours", "lr": 0.1}})
+    done = benchbench("run", str(write_suite(text)), "--devices", "cpu", *options, cwd=workplace)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from benchbench.cli import app
 from benchbench.workloads.glue import data as glue_data
 from benchbench.workloads.glue.tasks import TASKS
 from tests.conftest import REPOSITORY
+from tests.helpers.command_line import call
 from tests.workloads.glue.files import write_glue
 
 PUBLISHED = REPOSITORY.parent / "shared" / "data"
@@ -104,6 +103,6 @@ def test_the_command_says_it_before_the_first_run(workplace: Path) -> None:
         "name: damaged\nseeds: [0]\nworkloads: {RTE: {workload: glue, task: rte, epochs: 1, batch_size: 4}}\n"
         "methods: {SGD: {optimizer: sgd, lr: 0.1}}\n"
     )
-    result = CliRunner().invoke(app, ["run", "suite.yaml", "--engine", "inline"])
+    result = call("run", "suite.yaml", "--engine", "inline")
     assert result.exit_code == 2
     assert "dev.tsv:1: RTE needs the column 'sentence1' (found sentence, label)" in " ".join(result.output.split())

@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from typer.testing import CliRunner
 
 pytest.importorskip("transformers", reason="needs the extra `language`")
 
-from benchbench.cli import app
 from benchbench.optim.objective import Objective
 from benchbench.workloads import Setup
 from benchbench.workloads.glue import data as glue_data
@@ -20,6 +18,7 @@ from benchbench.workloads.glue import pretrained
 from benchbench.workloads.glue.task import Finetuning, build, missing
 from benchbench.workloads.glue.tasks import METRICS, TASKS
 from benchbench.workloads.streams import Streams
+from tests.helpers.command_line import call
 from tests.workloads.glue.files import write_glue, write_model
 
 CPU = torch.device("cpu")
@@ -249,10 +248,6 @@ def test_made_up_texts_can_be_learnt(data: Path) -> None:
             task.loss(batch).backward()
             optimizer.step()
     assert task.evaluate("test")["accuracy"] > 0.8
-
-
-def call(*arguments: object) -> Any:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 @pytest.mark.usefixtures("workplace")

@@ -14,16 +14,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from typer.testing import CliRunner
 
 from benchbench import suite as suites
-from benchbench.cli import app
 from benchbench.plugins.factories import Factories
 from benchbench.training.steps import Training
 from benchbench.values import Component, Cost, Execution, Piecewise, RunSpec
 from benchbench.workloads import Setup
 from benchbench.workloads.streams import Streams
 from benchbench.workloads.text.language_modelling import LanguageModelling, build, language_modelling, missing
+from tests.helpers.command_line import call
 from tests.training.test_attempt import assert_equal, perform, stop_after
 from tests.training.test_trainer import spec
 
@@ -200,10 +199,6 @@ def test_nothing_is_missing_where_all_is_there(data: Path) -> None:
     language_modelling.prepare(data, corpus="notes.txt")
     with pytest.raises(FileNotFoundError, match="no token shards"):
         language_modelling.prepare(data, corpus="absent/")
-
-
-def call(*arguments: object) -> Any:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 @pytest.mark.usefixtures("workplace")
