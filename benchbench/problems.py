@@ -5,7 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 _LONGEST_VALUE = 80
 
@@ -96,6 +99,20 @@ class BadInputError(ValueError):
 def in_order(problems: Iterable[Problem]) -> list[Problem]:
     """Return the problems without repetitions, in the order of their lines."""
     return sorted(dict.fromkeys(problems), key=lambda problem: problem.line or 0)
+
+
+def invalid(error: ValidationError, file: str, line: int | None = None) -> list[Problem]:
+    """Return what pydantic has found wrong with a file, or with a line of one."""
+    return [
+        Problem(
+            details["msg"],
+            file=file,
+            line=line,
+            field=".".join(map(str, details["loc"])),
+            value="" if details["type"] in ("missing", "json_invalid") else shorten(str(details["input"])),
+        )
+        for details in error.errors()
+    ]
 
 
 def nearest_name(name: str, allowed: Iterable[str]) -> str | None:

@@ -6,16 +6,16 @@ What is computed of results is computed by `reporting`, as for tables; boards pu
 from __future__ import annotations
 
 import math
+import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from benchbench.leaderboard.costs import CURRENCIES
-from benchbench.leaderboard.curves import curve_metric, median_end
 from benchbench.leaderboard.merge import Entry
-from benchbench.reporting.impossible import without_impossible
+from benchbench.reporting.caveats import without_impossible
+from benchbench.reporting.currencies import LABELS, Currency
 from benchbench.reporting.matched import at_equal_cost
-from benchbench.reporting.metrics import UNKNOWN_DIRECTION, Better, better, figure, interval
+from benchbench.reporting.metrics import UNKNOWN_DIRECTION, Better, better, describe, figure, interval
 from benchbench.reporting.pareto import mean_cost, pareto
 from benchbench.reporting.profile import Scores, scores
 from benchbench.reporting.ranking import Order, interval_text, letters, orders
@@ -26,6 +26,9 @@ from benchbench.reporting.tuning import not_ranked
 from benchbench.stats import MINIMUM_N, Ranking, mean
 from benchbench.values import Method, Row, Suite
 from benchbench.values.prices import unit_name
+
+CURRENCIES: Mapping[Currency, str] = {name: LABELS[name] for name in ("gc", "gradients", "steps", "seconds")}
+"""The currencies that a reader of the site can choose from and their names, the one that is shown first in front."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +121,9 @@ class Results:
     Attributes:
         suite: Workloads and methods.
         entries: All runs, without numbers that no run can have measured.
+        places: The same by workload and method.
         notes: What has been left out for that.
-        runs: The same by workload and method.
+        runs: What they came to, by workload and method.
         orders: The order of the methods by workload and metric.
         goals: What has to be reached, by workload of which the suite names a target.
         unusable: Why the targets of other workloads cannot be used.
@@ -127,7 +131,15 @@ class Results:
 
     def __init__(self, suite: Suite, entries: Sequence[Entry]) -> None:
         self.suite = suite
-        rows, notes = without_impossible([_row(entry) for entry in entries])
+        known = ((entry.spec, entry.stored) for entry in entries)
+        rows, notes = without_impossible(
+            [
+                Row(spec=spec, result=stored.result, records=stored.records, study=stored.study)
+                if stored
+                else Row(spec=spec)
+                for spec, stored in known
+            ]
+        )
         self.notes = tuple(notes)
         self.entries = [
             replace(entry, stored=replace(entry.stored, result=row.result, records=row.records))
@@ -138,13 +150,9 @@ class Results:
         self.runs = gather(suite, rows)
         self.orders = orders(suite, self.runs)
         self.goals, self.unusable = goals(suite, self.runs)
-        self._places: dict[tuple[str, str], list[Entry]] = defaultdict(list)
+        self.places: dict[tuple[str, str], list[Entry]] = defaultdict(list)
         for entry in self.entries:
-            self._places[entry.spec.workload_label, entry.spec.method].append(entry)
-
-    def entries_of(self, workload: str, method: str) -> list[Entry]:
-        """Return the runs of a method on a workload."""
-        return self._places[workload, method]
+            self.places[entry.spec.workload_label, entry.spec.method].append(entry)
 
 
 def boards(results: Results) -> list[Board]:
@@ -177,26 +185,54 @@ def board_scores(results: Results, found: Iterable[Board]) -> Scores:
     for board in found:
         if board.key not in known and board.target is not None and board.curve_better is not None:
             known[board.key] = Goal(metric=board.curve_metric, better=board.curve_better, value=board.target)
-    return scores(results.suite, results.runs, known, [currency.name for currency in CURRENCIES])
+    return scores(results.suite, results.runs, known, list(CURRENCIES))
 
 
-def _row(entry: Entry) -> Row:
-    if entry.stored is None:
-        return Row(spec=entry.spec)
-    stored = entry.stored
-    return Row(spec=entry.spec, result=stored.result, records=stored.records, study=stored.study)
+def curve_metric(metric: str, runs: Iterable[Runs]) -> str:
+    """Return the metric of the curves that is nearest to that of the results; test data may be read once only.
+
+    It is there where any run has measured it: what others lack is shown as lacking.
+    """
+    candidates = (metric, f"validation/{metric.partition('/')[2]}", "validation/loss", "train/loss")
+    measured = {name for here in runs for records in here.records for name in (records[0].metrics if records else ())}
+    return next((name for name in candidates if name in measured), "")
+
+
+def curve_scale(metric: str) -> float:
+    """Return what values of a curve's metric are multiplied with: the scale of the same metric of the test data."""
+    return describe(f"test/{metric.partition('/')[2]}").scale
+
+
+def _median_end(metric: str, runs: Iterable[Runs]) -> float | None:
+    """Return the median over the methods of the mean that their curves end with: half of them end there or beyond it.
+
+    Methods of which a run is missing, did not finish or left no curve are left out; `None` where no method is left.
+
+    Args:
+        metric: The metric of the curves.
+        runs: Runs of each method on one workload.
+    """
+    ends = []
+    for here in runs:
+        last = [
+            records[-1].metrics.get(metric, math.nan)
+            for run, records in zip(here.results, here.records, strict=True)
+            if run.outcome == "finished" and records
+        ]
+        if last and len(last) == here.expected and all(map(math.isfinite, last)):
+            ends.append(mean(last))
+    return statistics.median(ends) if ends else None
 
 
 def _board(results: Results, order: Order, better_: Better, ranking: Ranking) -> Board:
     suite, workload, metric = results.suite, order.place.workload, order.metric
     methods = {method.label: method for method in suite.methods}
     here = {label: runs for label, runs in results.runs[workload].items() if runs.asked}
-    entries = {method: results.entries_of(workload, method) for method in here}
+    entries = {method: results.places[workload, method] for method in here}
     curve = curve_metric(metric, here.values())
-    costs = {method: _costs(runs) for method, runs in here.items()}
     at_budget = _matched(here, curve) if curve else {}
     compared = {method: runs for method, runs in here.items() if method not in not_ranked(suite)}
-    fronts = {each.name: pareto(compared, metric, each.name, better_) for each in CURRENCIES}
+    fronts = {currency: pareto(compared, metric, currency, better_) for currency in CURRENCIES}
     ranked = [each.name for each in ranking.methods]
     unranked = sorted(here.keys() - set(ranked), key=lambda name: (methods[name].tuned_on == "test", name))
     lines = tuple(
@@ -207,7 +243,6 @@ def _board(results: Results, order: Order, better_: Better, ranking: Ranking) ->
             here[name],
             ranking,
             entries[name],
-            costs[name],
             at_budget.get(name, {}),
             frozenset(currency for currency, names in fronts.items() if name in names),
         )
@@ -223,26 +258,21 @@ def _board(results: Results, order: Order, better_: Better, ranking: Ranking) ->
         better=better_,
         curve_metric=curve,
         curve_better=better(curve, all_results(here.values())) if curve else None,
-        target=goal.value if goal and goal.metric == curve else median_end(curve, here.values()) if curve else None,
+        target=goal.value if goal and goal.metric == curve else _median_end(curve, here.values()) if curve else None,
         lines=lines,
         notes=tuple(_notes(ranking, [line for line in lines if line.on_test], entries)),
     )
-
-
-def _costs(runs: Runs) -> dict[str, float]:
-    costs = {currency.name: mean_cost(runs, currency.name) for currency in CURRENCIES}
-    return {name: cost for name, cost in costs.items() if cost is not None}
 
 
 def _matched(runs: Mapping[str, Runs], metric: str) -> dict[str, dict[str, float]]:
     """Return the mean at equal cost by method and currency; of methods of which every run has a value."""
     found: dict[str, dict[str, float]] = defaultdict(dict)
     for currency in CURRENCIES:
-        at_budget = at_equal_cost(runs, metric, currency.name)
+        at_budget = at_equal_cost(runs, metric, currency)
         for method, by_seed in at_budget.values.items() if at_budget else ():
             values = [value for value in by_seed.values() if value is not None]
             if values and len(values) == runs[method].expected:
-                found[method][currency.name] = mean(values)
+                found[method][currency] = mean(values)
     return found
 
 
@@ -253,7 +283,6 @@ def _line(
     runs: Runs,
     ranking: Ranking,
     entries: Sequence[Entry],
-    costs: Mapping[str, float],
     matched: Mapping[str, float],
     front: frozenset[str],
 ) -> Line:
@@ -263,6 +292,11 @@ def _line(
     known = [value for value in values if value is not None and math.isfinite(value)]
     shown = figure(metric, known) if runs.is_whole(metric) else None
     found = interval(metric, known) if shown else "n < 2"
+    outcomes = Counter("missing" if run.stored is None else run.stored.result.outcome for run in entries)
+    finished = outcomes.pop("finished", 0)
+    lost = [f"{count} {what}" for what, count in sorted(outcomes.items())]
+    if (without := finished - len(known)) > 0:
+        lost.append(f"{without} without a number")
     return Line(
         method=method.label,
         category=method.category,
@@ -273,8 +307,8 @@ def _line(
         interval=None if isinstance(found, str) else (found.low, found.high),
         interval_text=interval_text(metric, known) if shown else NOTHING,
         n=len(known),
-        remark=_remark(entries, len(values) - len(known)),
-        costs=costs,
+        remark=", ".join(lost),
+        costs={currency: cost for currency in CURRENCIES if (cost := mean_cost(runs, currency)) is not None},
         matched=matched,
         front=front,
         tuning=tuned.trials.gc + tuned.finals.gc if tuned else None,
@@ -282,14 +316,6 @@ def _line(
         on_test=method.tuned_on == "test",
         entries=tuple(sorted(entries, key=lambda run: run.spec.seed)),
     )
-
-
-def _remark(runs: Sequence[Entry], lost: int) -> str:
-    counts = Counter("missing" if run.stored is None else run.stored.result.outcome for run in runs)
-    finished = counts.pop("finished", 0)
-    parts = [f"{count} {what}" for what, count in sorted(counts.items())]
-    without = lost - (len(runs) - finished)
-    return ", ".join([*parts, *([f"{without} without a number"] if without > 0 else [])])
 
 
 def _notes(ranking: Ranking, on_test: Sequence[Line], by_method: Mapping[str, Sequence[Entry]]) -> list[str]:

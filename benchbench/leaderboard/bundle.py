@@ -11,7 +11,7 @@ import re
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,9 +19,9 @@ from pydantic import ValidationError
 
 from benchbench.distribution import own_version
 from benchbench.leaderboard import consistency
-from benchbench.leaderboard.collector import without_collector
 from benchbench.leaderboard.submission import Declaration, Manifest, StoredRun, Submission
-from benchbench.problems import BadInputError, Problem, shorten
+from benchbench.problems import BadInputError, Problem, invalid
+from benchbench.processes.memory import without_garbage_collection
 from benchbench.values import EpochRecord, Frozen, RunResult, Suite
 
 _MIB = 1024 * 1024
@@ -64,7 +64,12 @@ def write(submission: Submission, declaration: Declaration, date: str, path: Pat
     problems = list(consistency.problems(submission.suite, submission.runs, submission.suite.name))
     if problems:
         raise BadInputError(problems)
-    files = dict(_files(submission))
+    files = {SUITE: _json(submission.suite)}
+    for key, run in sorted(submission.runs.items()):
+        files[f"runs/{key}/result.json"] = _json(run.result)
+        epochs = "".join(f"{each.model_dump_json()}\n" for each in run.records)
+        files[f"runs/{key}/metrics.jsonl"] = epochs.encode()
+        files[f"runs/{key}/log.txt"] = run.log.encode()
     manifest = _validated(
         Manifest,
         {
@@ -95,7 +100,7 @@ def declare(words: Mapping[str, str]) -> Declaration:
     return _validated(Declaration, words)
 
 
-@without_collector()
+@without_garbage_collection()
 def read(path: Path) -> Submission:
     """Read a bundle and check it: its form, its sums, and whether its parts agree (see `consistency`).
 
@@ -116,14 +121,6 @@ def read(path: Path) -> Submission:
         raise BadInputError(problems)
     archive = None if path.is_dir() else path
     return Submission(name=path.stem, suite=suite, runs=runs, manifest=manifest, archive=archive)
-
-
-def _files(submission: Submission) -> Iterator[tuple[str, bytes]]:
-    yield SUITE, _json(submission.suite)
-    for key, run in sorted(submission.runs.items()):
-        yield f"runs/{key}/result.json", _json(run.result)
-        yield f"runs/{key}/metrics.jsonl", "".join(f"{each.model_dump_json()}\n" for each in run.records).encode()
-        yield f"runs/{key}/log.txt", run.log.encode()
 
 
 def _json(value: Frozen) -> bytes:
@@ -203,7 +200,7 @@ def _validated(model: type[_Value], values: Mapping[str, object]) -> _Value:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise BadInputError([_problem(Path("bundle"), MANIFEST, each) for each in error.errors()]) from None
+        raise BadInputError(invalid(error, f"bundle/{MANIFEST}")) from None
 
 
 def _parse(model: type[_Value], content: bytes | None, path: Path, name: str) -> _Value:
@@ -212,13 +209,7 @@ def _parse(model: type[_Value], content: bytes | None, path: Path, name: str) ->
     try:
         return model.model_validate_json(content)
     except ValidationError as error:
-        raise BadInputError([_problem(path, name, each) for each in error.errors()]) from None
-
-
-def _problem(path: Path, name: str, details: Mapping[str, object]) -> Problem:
-    where = ".".join(str(part) for part in details["loc"])  # type: ignore[attr-defined]
-    value = "" if details["type"] in ("missing", "json_invalid") else shorten(str(details["input"]))
-    return Problem(str(details["msg"]), file=f"{path}/{name}", field=where, value=value)
+        raise BadInputError(invalid(error, f"{path}/{name}")) from None
 
 
 def _runs(path: Path, contents: Mapping[str, bytes]) -> tuple[dict[str, StoredRun], list[Problem]]:

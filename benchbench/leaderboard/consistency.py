@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -141,14 +141,18 @@ def _problems_of_run(spec: RunSpec, run: StoredRun) -> Iterator[str]:
         yield from _wrong_values(result, records)
         yield from _wrong_costs(result, records)
         yield from _wrong_outcome(spec, result, records)
-        yield from _wrong_final(spec, result, records)
+        # With what was measured since the last epoch.
+        if differing := _not_of(result.final, records[-1].metrics, ("sharpness/", *_READ_AT_THE_END[spec.protocol])):
+            yield f"the last epoch and the result differ in {differing}"
         yield from _wrong_best(spec, result, records)
 
 
 def _wrong_values(result: RunResult, records: Sequence[EpochRecord]) -> Iterator[str]:
     """Yield which numbers no run can have."""
-    if not all(_payable(cost) for cost in (result.cost, *(record.cost for record in records))):
-        yield "a cost is negative or not finite"
+    for cost in (result.cost, *(record.cost for record in records)):
+        amounts = [amount for amount in vars(cost).values() if amount is not None]
+        if not all(0 <= amount <= LARGEST_COUNT for amount in amounts) or cost.warm_up_steps > cost.steps:
+            yield "a cost is negative or not finite"
     memory = [amount for amount in vars(result.memory).values() if amount is not None]
     if not all(0 <= amount <= LARGEST_COUNT for amount in memory):
         yield "an amount of memory is negative or not finite"
@@ -158,11 +162,6 @@ def _wrong_values(result: RunResult, records: Sequence[EpochRecord]) -> Iterator
         for name, value in metrics.items():
             if reason := impossible(name, value):
                 yield reason
-
-
-def _payable(cost: Cost) -> bool:
-    amounts = [amount for amount in vars(cost).values() if amount is not None]
-    return all(0 <= amount <= LARGEST_COUNT for amount in amounts) and cost.warm_up_steps <= cost.steps
 
 
 def _wrong_costs(result: RunResult, records: Sequence[EpochRecord]) -> Iterator[str]:
@@ -199,13 +198,6 @@ def _wrong_outcome(spec: RunSpec, result: RunResult, records: Sequence[EpochReco
             yield f"{result.outcome}, and the losses of epoch {record.epoch} are {'not ' if lost else ''}finite"
 
 
-def _wrong_final(spec: RunSpec, result: RunResult, records: Sequence[EpochRecord]) -> Iterator[str]:
-    """Yield where the final metrics are not those of the last epoch, with what was measured since."""
-    since = ("sharpness/", *_READ_AT_THE_END[spec.protocol])
-    if differing := _not_of(result.final, records[-1].metrics, since):
-        yield f"the last epoch and the result differ in {differing}"
-
-
 def _wrong_best(spec: RunSpec, result: RunResult, records: Sequence[EpochRecord]) -> Iterator[str]:
     """Yield how the best result is not that of the epoch that the selection metric chooses."""
     name, since = result.selection_metric, _READ_AT_THE_END[spec.protocol]
@@ -213,8 +205,10 @@ def _wrong_best(spec: RunSpec, result: RunResult, records: Sequence[EpochRecord]
         yield f"{name or 'no metric'} cannot have chosen the best epoch"
         return
     scores = [record.metrics[name] for record in records]
-    directions = (True, False) if result.higher_is_better is None else (result.higher_is_better,)
-    if result.best_epoch not in {_best(scores, higher_is_better=higher) for higher in directions}:
+    signs = (1, -1) if result.higher_is_better is None else (1,) if result.higher_is_better else (-1,)
+    ranks = [[-math.inf if math.isnan(score) else sign * score for score in scores] for sign in signs]
+    # The first epoch with the best score; NaN is the worst.
+    if result.best_epoch not in {1 + found.index(max(found)) for found in ranks}:
         yield f"epoch {result.best_epoch} of {result.epochs} does not have the best {name}"
         return
     if differing := _not_of(result.best, records[result.best_epoch - 1].metrics, since):
@@ -224,12 +218,6 @@ def _wrong_best(spec: RunSpec, result: RunResult, records: Sequence[EpochRecord]
         yield f"only one of the final and the best result has {', '.join(sorted(read[0] ^ read[1]))}"
     if result.best_epoch == result.epochs and (differing := _differing(result.best, result.final, read[0])):
         yield f"the last epoch was the best, and the two results differ in {differing}"
-
-
-def _best(scores: Sequence[float], *, higher_is_better: bool) -> int:
-    """Return the first epoch with the best score; NaN is the worst."""
-    ranks = [-math.inf if math.isnan(score) else score if higher_is_better else -score for score in scores]
-    return 1 + ranks.index(max(ranks))
 
 
 def _not_of(given: Metrics, recorded: Metrics, since: tuple[str, ...]) -> str:
@@ -256,39 +244,22 @@ def _differences(ended: Iterable[tuple[RunSpec, StoredRun]]) -> Iterator[tuple[R
         data = [spec.workload.model_dump(mode="json"), spec.batch_size, spec.synthetic, spec.execution.drop_last]
         groups[canonical_json(data)].append((spec, run))
     for group in groups.values():
-        for what, known in _SHARED.items():
-            found = [(spec, known(run)) for spec, run in group]
-            usual = Counter(value for _, value in found if value is not None).most_common(1)
-            for spec, value in found:
-                if value is not None and value != usual[0][0]:
-                    yield spec, f"{what}: {value}, and {usual[0][0]} in other runs on the same data"
+        shared = [(spec, _shared(run)) for spec, run in group]
+        for what in shared[0][1]:
+            usual = Counter(found[what] for _, found in shared if found[what] is not None).most_common(1)
+            for spec, found in shared:
+                if found[what] is not None and found[what] != usual[0][0]:
+                    yield spec, f"{what}: {found[what]}, and {usual[0][0]} in other runs on the same data"
 
 
-def _steps(run: StoredRun) -> int | None:
-    """Return the steps of an epoch, where one was completed."""
-    complete = run.records and (run.result.outcome == "finished" or len(run.records) > 1)
-    return run.records[0].cost.steps if complete else None
-
-
-def _measured(run: StoredRun) -> str | None:
-    """Return the names of what was measured in every run, where the run came so far."""
-    if run.result.outcome != "finished":
-        return None
-    return ", ".join(sorted(name for name in run.result.final if not name.startswith(("sharpness/", "schedule/"))))
-
-
-def _selection(run: StoredRun) -> str:
-    return run.result.selection_metric
-
-
-def _better(run: StoredRun) -> str | None:
-    return {True: "higher", False: "lower", None: None}[run.result.higher_is_better]
-
-
-_SHARED: Mapping[str, Callable[[StoredRun], int | str | None]] = {
-    "steps per epoch": _steps,
-    "metrics": _measured,
-    "metric that chooses the best epoch": _selection,
-    "what is better": _better,
-}
-"""Quantities that must be equal for all runs on the same data, where a run reports them."""
+def _shared(run: StoredRun) -> dict[str, int | str | None]:
+    """Return what must be equal for all runs on the same data, `None` where the run does not tell it."""
+    result, records = run.result, run.records
+    finished = result.outcome == "finished"
+    measured = sorted(name for name in result.final if not name.startswith(("sharpness/", "schedule/")))
+    return {
+        "steps per epoch": records[0].cost.steps if records and (finished or len(records) > 1) else None,
+        "metrics": ", ".join(measured) if finished else None,
+        "metric that chooses the best epoch": result.selection_metric,
+        "what is better": {True: "higher", False: "lower", None: None}[result.higher_is_better],
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchbench.leaderboard.submission import StoredRun, Submission
@@ -25,11 +25,6 @@ class Entry:
     spec: RunSpec
     stored: StoredRun | None
     submission: str
-
-    @property
-    def finished(self) -> bool:
-        """Whether a figure can be made of it."""
-        return self.stored is not None and self.stored.result.outcome == "finished"
 
 
 def merge(submissions: Sequence[Submission]) -> tuple[Suite, list[Entry]]:
@@ -68,7 +63,11 @@ def _distinct(suites: Sequence[Suite]) -> list[Suite]:
         for found in meanings.values():
             for at, is_ in found.items():
                 taken.setdefault(at, is_)
-        renamed.append(_relabelled(suite, labels))
+        methods = tuple(method.model_copy(update={"label": labels[method.label]}) for method in suite.methods)
+        specs = tuple(
+            spec.model_copy(update={"method": labels[spec.method], "suite": suite.name}) for spec in suite.specs
+        )
+        renamed.append(suite.model_copy(update={"methods": methods, "specs": specs}))
     return renamed
 
 
@@ -79,9 +78,3 @@ def _meanings(suite: Suite, label: str) -> dict[tuple[str, str], str]:
     return {
         (label, spec.model_copy(update=blank).key): spec.model_copy(update={"seed": 0}).key for spec in first.values()
     }
-
-
-def _relabelled(suite: Suite, labels: Mapping[str, str]) -> Suite:
-    methods = tuple(method.model_copy(update={"label": labels[method.label]}) for method in suite.methods)
-    specs = tuple(spec.model_copy(update={"method": labels[spec.method], "suite": suite.name}) for spec in suite.specs)
-    return suite.model_copy(update={"methods": methods, "specs": specs})

@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from benchbench.leaderboard.boards import Board, Line
-from benchbench.leaderboard.costs import CURRENCIES
-from benchbench.leaderboard.curves import curve_scale
-from benchbench.leaderboard.merge import Entry
+from benchbench.leaderboard.boards import CURRENCIES, Board, Line, curve_scale
 from benchbench.problems import printable
+from benchbench.reporting.currencies import spent
 from benchbench.reporting.metrics import describe
 from benchbench.reporting.profile import Scores
 
@@ -49,9 +47,9 @@ def profile_data(scores: Scores, colours: dict[str, int]) -> dict[str, Any]:
     """Return the data of the performance profiles, by currency."""
     return {
         "profiles": {
-            currency.name: [
+            currency: [
                 {"name": printable(each.submission), "colour": colours[each.submission], "shares": list(each.profile)}
-                for each in sorted(scores.of.get(currency.name, ()), key=lambda one: one.submission)
+                for each in sorted(scores.of.get(currency, ()), key=lambda one: one.submission)
             ]
             for currency in CURRENCIES
         }
@@ -63,34 +61,29 @@ def _curve(board: Board, line: Line) -> dict[str, Any] | None:
 
     They go as far as all of these seeds do: beyond, a mean would be one of other runs.
     """
-    finished = [entry for entry in line.entries if entry.finished and entry.stored and entry.stored.records]
+    finished = [
+        (entry.spec.seed, entry.stored.records)
+        for entry in line.entries
+        if entry.stored and entry.stored.result.outcome == "finished" and entry.stored.records
+    ]
     if not finished or not board.curve_metric:
         return None
-    epochs = min(len(entry.stored.records) for entry in finished if entry.stored)
-    found = [_values(entry, board.curve_metric)[:epochs] for entry in finished]
+    epochs = min(len(records) for _, records in finished)
+    common = [records[:epochs] for _, records in finished]
+    found = [[record.metrics.get(board.curve_metric, math.nan) for record in records] for records in common]
     values = np.array(found) * curve_scale(board.curve_metric)
     spread = values.std(axis=0, ddof=1) if len(finished) > 1 else np.zeros(values.shape[1])
     costs = {
-        currency.name: _numbers(np.mean([_costs(entry, currency.of)[:epochs] for entry in finished], axis=0))
+        currency: _numbers(np.mean([[spent(each.cost, currency) for each in records] for records in common], axis=0))
         for currency in CURRENCIES
     }
-    seeds = [[entry.spec.seed, _numbers(each)] for entry, each in zip(finished, values, strict=True)]
+    seeds = [[seed, _numbers(each)] for (seed, _), each in zip(finished, values, strict=True)]
     return {
         "mean": _numbers(values.mean(axis=0)),
         "std": _numbers(spread),
         "costs": costs,
         "seeds": seeds if len(seeds) <= MOST_SEED_CURVES else [],
     }
-
-
-def _values(entry: Entry, metric: str) -> list[float]:
-    assert entry.stored
-    return [record.metrics.get(metric, math.nan) for record in entry.stored.records]
-
-
-def _costs(entry: Entry, of: Any) -> list[float]:
-    assert entry.stored
-    return [of(record.cost) for record in entry.stored.records]
 
 
 def _numbers(values: Any) -> list[float | None]:

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchbench.distribution import own_version
 from benchbench.leaderboard import bundle, plots
-from benchbench.leaderboard.boards import Board, Results, board_scores, boards, left_out
-from benchbench.leaderboard.collector import without_collector
-from benchbench.leaderboard.costs import CURRENCIES
+from benchbench.leaderboard.boards import CURRENCIES, Board, Results, board_scores, boards, left_out
 from benchbench.leaderboard.merge import Entry, merge
-from benchbench.leaderboard.rendering import amount, block, environment
 from benchbench.leaderboard.submission import Submission
-from benchbench.problems import BadInputError, Problem
+from benchbench.problems import BadInputError, Problem, printable
+from benchbench.processes.memory import without_garbage_collection
+from benchbench.reporting.currencies import spent
+from benchbench.reporting.html import templates
+from benchbench.reporting.metrics import describe, shown
 from benchbench.reporting.profile import Scores
+from benchbench.reporting.table import NOTHING, amount_text
 from benchbench.stats import MINIMUM_N
 from benchbench.values import EpochRecord, RunSpec, Suite
 
@@ -40,7 +43,7 @@ _MARK = '<meta name="generator" content="benchbench leaderboard">'
 """Stands in every page, and says of a folder that it may be built anew."""
 
 
-@without_collector()
+@without_garbage_collection()
 def build(submissions: Sequence[Submission], out: Path, title: str) -> int:
     """Write the site of submissions.
 
@@ -58,7 +61,11 @@ def build(submissions: Sequence[Submission], out: Path, title: str) -> int:
     suite, entries = merge(submissions)
     results = Results(suite, entries)
     found = boards(results)
-    _clear(out)
+    index = out / "index.html"
+    if index.is_file() and _MARK in index.read_text("utf-8", errors="replace"):
+        shutil.rmtree(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise BadInputError([Problem("is neither empty nor a site that can be replaced", file=str(out))])
     pages = _Pages(out, title, suite)
     pages.mark()
     pages.assets()
@@ -71,11 +78,11 @@ def build(submissions: Sequence[Submission], out: Path, title: str) -> int:
     pages.index(results, submissions, found, scored)
     for method in suite.methods:
         pages.method(method.label, method.category, found)
-    shown = {entry.key: entry for entry in reversed(entries) if entry.stored}
+    with_page = {entry.key: entry for entry in reversed(entries) if entry.stored}
     tuning = {each.name: each.manifest.declaration.tuning for each in submissions if each.manifest}
-    for entry in shown.values():
+    for entry in with_page.values():
         pages.run(entry, tuning.get(entry.submission, ""))
-    return len(shown)
+    return len(with_page)
 
 
 def slug(label: str) -> str:
@@ -101,10 +108,25 @@ class _Pages:
     def __init__(self, out: Path, title: str, suite: Suite) -> None:
         first = {(spec.method, spec.workload_label): spec for spec in reversed(suite.specs)}
         self._out = out
-        self._environment = environment()
-        self._settings = {place: block(_settings(spec)) for place, spec in first.items()}
+        self._settings = {place: _block(_settings(spec)) for place, spec in first.items()}
+        self._environment = templates("benchbench.leaderboard")
+        self._environment.filters.update(
+            amount=_amount,
+            first_upper=lambda text: text[:1].upper() + text[1:],
+            number=lambda value: f"{value:.6g}",
+            in_words=lambda metric: describe(metric).full_title,
+            # In the unit in which the same metric of the test data is shown.
+            metric_value=lambda value, metric: shown(f"test/{metric.partition('/')[2]}", value),
+            ranges=lambda board: dict(_ranges(board)),
+            block=_block,
+        )
         self._environment.globals.update(
-            site_title=title, policy=POLICY, software=f"benchbench {own_version()}", currencies=CURRENCIES, slug=slug
+            site_title=title,
+            policy=POLICY,
+            software=f"benchbench {own_version()}",
+            currencies=CURRENCIES,
+            spent=spent,
+            slug=slug,
         )
         for folder in ("assets", "data", "methods", "runs", "bundles"):
             (out / folder).mkdir(parents=True)
@@ -158,7 +180,10 @@ class _Pages:
             score_notes=scored.notes,
             unscored=sorted(scored.unscored.items()),
             submissions=submissions,
-            commits={each.name: _commits(each) for each in submissions},
+            commits={
+                each.name: sorted({run.result.environment.get("commit", "") for run in each.runs.values()} - {""})
+                for each in submissions
+            },
             runs=sum(entry.stored is not None for entry in results.entries),
             workloads=len(results.suite.workloads),
             minimum_n=MINIMUM_N,
@@ -208,19 +233,30 @@ def _settings(spec: RunSpec) -> str:
 def _epoch_cells(record: EpochRecord, names: Sequence[str]) -> Markup:
     from markupsafe import Markup
 
-    metrics = [f"{record.metrics[name]:.6g}" if name in record.metrics else "–" for name in names]
+    metrics = [f"{record.metrics[name]:.6g}" if name in record.metrics else NOTHING for name in names]
     cost = record.cost
-    return Markup("</td><td>").join([*metrics, str(cost.gradients), str(cost.hvps), amount(cost.train_seconds)])
+    return Markup("</td><td>").join([*metrics, str(cost.gradients), str(cost.hvps), _amount(cost.train_seconds)])
 
 
-def _commits(submission: Submission) -> list[str]:
-    found = {run.result.environment.get("commit", "") for run in submission.runs.values()}
-    return sorted(found - {""})
+def _block(text: str) -> Markup:
+    """Return a text of several lines, escaped as a whole."""
+    from markupsafe import escape
+
+    return escape("\n".join(map(printable, text.splitlines())))
 
 
-def _clear(out: Path) -> None:
-    index = out / "index.html"
-    if index.is_file() and _MARK in index.read_text("utf-8", errors="replace"):
-        shutil.rmtree(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise BadInputError([Problem("is neither empty nor a site that can be replaced", file=str(out))])
+def _amount(value: float) -> str:
+    """Return a cost as text, a dash for one that was not measured."""
+    return NOTHING if math.isnan(value) else amount_text(value)
+
+
+def _ranges(board: Board) -> Iterator[tuple[str, tuple[float, float, float]]]:
+    """Yield for each ranked method where its interval begins, its mean lies and its interval ends, from 0 to 100."""
+    ranked = [(line.method, line.value, line.interval) for line in board.lines if line.value is not None]
+    ends = {method: interval or (value, value) for method, value, interval in ranked}
+    low = min((first for first, _ in ends.values()), default=0.0)
+    width = max((last for _, last in ends.values()), default=0.0) - low or 1.0
+    for method, value, _ in ranked:
+        first, last = ends[method]
+        from_, mean, to = (round(2 + 96 * (each - low) / width, 1) for each in (first, value, last))
+        yield method, (from_, mean, to)

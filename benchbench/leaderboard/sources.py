@@ -53,7 +53,10 @@ def add(path: Path, leaderboard: Path) -> Path:
     if path.is_dir():
         raise BadInputError([Problem("is a folder; a leaderboard takes zip files", file=str(path))])
     bundle.read(path)
-    _check_name(path)
+    try:
+        check_label(path.stem)
+    except ValueError as error:
+        raise BadInputError([Problem(f"the file's name: {error}", file=str(path))]) from None
     kept = leaderboard / BUNDLES / f"{path.stem}.zip"
     if kept.exists():
         raise BadInputError([Problem("the leaderboard has a bundle of this name", file=str(path), value=path.stem)])
@@ -75,10 +78,3 @@ def _read(source: str, read_suite: Callable[[str], Submission]) -> list[Submissi
         }
         return [Submission(name=path.stem, suite=suite.model_copy(update={"name": path.stem}), runs=runs)]
     return [read_suite(source)]
-
-
-def _check_name(path: Path) -> None:
-    try:
-        check_label(path.stem)
-    except ValueError as error:
-        raise BadInputError([Problem(f"the file's name: {error}", file=str(path))]) from None

@@ -140,19 +140,19 @@ def verify(
     ready([slot])
     for spec in part.specs:
         claimed = submission.runs[spec.key].result
-        measured = _run(spec, data, device_here(slot), _threads(claimed))
-        seeds = [submission.runs[each.key].result for each in submission.suite.specs if _is_repetition(each, spec)]
-        yield from _compare(spec, claimed, measured, seeds, None if _same_build(claimed, measured) else tolerance)
-
-
-def _is_repetition(one: RunSpec, other: RunSpec) -> bool:
-    return (one.method, one.workload_label) == (other.method, other.workload_label)
-
-
-def _threads(claimed: RunResult) -> int:
-    """Return the threads of a claim, as far as this machine has cores for them."""
-    stated = claimed.environment.get("threads", "")
-    return min(max(int(stated), 1), os.cpu_count() or 1) if stated.isdecimal() else 1
+        stated = claimed.environment.get("threads", "")
+        threads = min(max(int(stated), 1), os.cpu_count() or 1) if stated.isdecimal() else 1
+        measured = _run(spec, data, device_here(slot), threads)
+        seeds = [
+            submission.runs[each.key].result
+            for each in submission.suite.specs
+            if (each.method, each.workload_label) == (spec.method, spec.workload_label)
+        ]
+        one, other = claimed.environment, measured.environment
+        same_build = one.get("device", "").startswith("cpu") and all(
+            one.get(each) == other.get(each) for each in _DECISIVE
+        )
+        yield from _compare(spec, claimed, measured, seeds, None if same_build else tolerance)
 
 
 def _run(spec: RunSpec, data: Path, device: str, threads: int) -> RunResult:
@@ -173,11 +173,6 @@ def _run(spec: RunSpec, data: Path, device: str, threads: int) -> RunResult:
         torch.set_num_threads(before)
 
 
-def _same_build(claimed: RunResult, measured: RunResult) -> bool:
-    one, other = claimed.environment, measured.environment
-    return one.get("device", "").startswith("cpu") and all(one.get(name) == other.get(name) for name in _DECISIVE)
-
-
 def _compare(
     spec: RunSpec, claimed: RunResult, measured: RunResult, seeds: Sequence[RunResult], tolerance: float | None
 ) -> Iterator[Check]:
@@ -191,12 +186,8 @@ def _compare(
         here = getattr(measured, part)
         for name, value in getattr(claimed, part).items():
             known = [getattr(each, part).get(name, math.nan) for each in seeds if each.outcome == "finished"]
-            scattered = tolerance is not None and math.isfinite(value)
-            allowed = max(tolerance * abs(value), SPREADS * _spread(known)) if scattered else 0.0
+            allowed = 0.0
+            if tolerance is not None and math.isfinite(value):
+                spread = sample_std(known) or 0.0
+                allowed = max(tolerance * abs(value), SPREADS * spread if math.isfinite(spread) else 0.0)
             yield Check(spec, f"{part} {name}", value, here.get(name), allowed)
-
-
-def _spread(values: Sequence[float]) -> float:
-    """Return the sample standard deviation, 0 where there is none."""
-    found = sample_std(values)
-    return found if found is not None and math.isfinite(found) else 0.0

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from benchbench.problems import BadInputError, Problem, nearest_name
 from benchbench.reporting.accuracy import accuracy_table, best_epoch_table
+from benchbench.reporting.caveats import code_notes, without_impossible
 from benchbench.reporting.cost import cost_summary_table, cost_table
 from benchbench.reporting.csv_text import to_csv
 from benchbench.reporting.html import html_page, to_html
-from benchbench.reporting.impossible import without_impossible
 from benchbench.reporting.joint import join
 from benchbench.reporting.latex import to_latex
 from benchbench.reporting.markdown import to_markdown
@@ -17,9 +17,7 @@ from benchbench.reporting.matched import matched_table
 from benchbench.reporting.pareto import pareto_table
 from benchbench.reporting.profile import profile_table
 from benchbench.reporting.ranking import ranking_table
-from benchbench.reporting.restarts import restart_note
 from benchbench.reporting.sharpness import sharpness_table
-from benchbench.reporting.stale import stale_note
 from benchbench.reporting.table import Table
 from benchbench.reporting.targets import targets_table
 from benchbench.reporting.terminal import to_terminal
@@ -87,7 +85,7 @@ def tables(suite: Suite, rows: Sequence[Row]) -> list[Table]:
         raise BadInputError(problems)
     rows, left_out = without_impossible(rows)
     of_each = [marked(suite, build(suite, rows)) for name in suite.tables for build in BUILDERS[name]]
-    notes = [*left_out, *stale_note(rows), *restart_note(rows)]
+    notes = [*left_out, *code_notes(rows)]
     return [table.model_copy(update={"notes": (*table.notes, *notes)}) for table in of_each]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from benchbench.reporting.impossible import without_impossible
+from benchbench.reporting.caveats import without_impossible
 from benchbench.reporting.metrics import describe, figure
 from benchbench.reporting.published import Publication, PublishedColumn, PublishedRow, PublishedTable, cell
 from benchbench.reporting.results import absence_notes

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from benchbench.problems import printable
-from benchbench.reporting.table import Figure, Table, TableRow
+from benchbench.reporting.table import Table, TableRow
 
 COLUMNS = (
     "table", "category", "row", "group", "column", "figure", "value", "spread", "mean", "std", "n", "marks", "remark",
@@ -48,12 +48,9 @@ def _lines(table: Table, row: TableRow) -> Iterator[list[str]]:
     for column, cell in zip(table.columns, row.cells, strict=True):
         start = [table.name, category, *map(printable, (row.headers[-1], column.group, column.label))]
         words = [printable(cell.remark), printable(cell.reason)]
-        for number, figure in enumerate(cell.figures, start=1):
-            yield [*start, str(number), *_figure(figure), *words]
+        for position, figure in enumerate(cell.figures, start=1):
+            numbers = ["" if number is None else repr(number) for number in (figure.mean, figure.std, figure.n)]
+            shown = [printable(figure.value), figure.spread, *numbers, " ".join(figure.marks)]
+            yield [*start, str(position), *shown, *words]
         if not cell.figures:
             yield [*start, *[""] * 7, *words]
-
-
-def _figure(figure: Figure) -> list[str]:
-    numbers = ["" if number is None else repr(number) for number in (figure.mean, figure.std, figure.n)]
-    return [printable(figure.value), figure.spread, *numbers, " ".join(figure.marks)]

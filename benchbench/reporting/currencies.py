@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Literal
 
 from benchbench.reporting.runs import Runs
@@ -19,6 +20,16 @@ where a probe measured them.
 
 GC_PAPER, GC_FLOPS = unit_name("paper"), unit_name("flops")
 """Names of the two units of gradient computations."""
+
+LABELS: Mapping[Currency, str] = {
+    "epochs": "epochs",
+    "steps": "steps",
+    "gradients": "gradients",
+    "gc": GC_PAPER,
+    "flops": GC_FLOPS,
+    "seconds": "seconds",
+}
+"""Name of each currency, in the order in which tables show them."""
 
 UNITS_NOTE = f"{GC_PAPER}: a gradient counts 1, a Hessian-vector product {PAPER_PER_HVP}."
 """Note on numbers in the unit of the paper."""

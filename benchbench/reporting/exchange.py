@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from benchbench.problems import BadInputError, Problem, printable, shorten
+from benchbench.problems import BadInputError, Problem, invalid, printable
 from benchbench.reporting.csv_text import as_written, spreadsheet_safe
 from benchbench.reporting.metrics import better
 from benchbench.suite.schema import Label
@@ -158,7 +158,7 @@ def read(path: Path) -> list[Record]:
         try:
             found = list(ResultFile.model_validate_json(text).records)
         except ValidationError as error:
-            raise BadInputError([_problem(path, None, each) for each in error.errors()]) from None
+            raise BadInputError(invalid(error, str(path))) from None
         lines: list[int | None] = [None] * len(found)
     else:
         found, lines = _from_csv(path, text)
@@ -365,7 +365,7 @@ def _from_csv(path: Path, text: str) -> tuple[list[Record], list[int | None]]:
                 found.append(Record.model_validate(texts))
                 lines.append(reader.line_num)
             except ValidationError as error:
-                problems += [_problem(path, reader.line_num, each) for each in error.errors()]
+                problems += invalid(error, str(path), reader.line_num)
     except csv.Error as error:
         problems.append(Problem(f"is not CSV: {error}", file=str(path), line=reader.line_num))
     if not problems and not found:
@@ -374,12 +374,6 @@ def _from_csv(path: Path, text: str) -> tuple[list[Record], list[int | None]]:
     if problems:
         raise BadInputError(problems)
     return found, lines
-
-
-def _problem(path: Path, line: int | None, details: Mapping[str, Any]) -> Problem:
-    field = ".".join(str(part) for part in details["loc"])
-    value = "" if details["type"] in ("missing", "json_invalid") else shorten(str(details["input"]))
-    return Problem(details["msg"], file=str(path), line=line, field=field, value=value)
 
 
 def _repetitions(found: Sequence[tuple[Path, int | None, Record]]) -> list[Problem]:

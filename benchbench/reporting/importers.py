@@ -173,7 +173,9 @@ def _algoperf_targets(file: Path) -> dict[str, _Target]:
 
 
 def _algoperf_records(folder: Path, file: Path, targets: Mapping[str, _Target]) -> Iterator[Record]:
-    trial, (workload, framework) = file.parent.name, _without_framework(file.parent.parent.name)
+    trial, name = file.parent.name, file.parent.parent.name
+    known = re.fullmatch(r"(.+)_(jax|pytorch)", name)
+    workload, framework = (known[1], known[2]) if known else (name, "")
     study_folder = file.parent.parent.parent
     study = re.fullmatch(r"study_(\d+)", study_folder.name)
     method = (study_folder.parent if study else study_folder).resolve().name
@@ -218,11 +220,6 @@ def _algoperf_records(folder: Path, file: Path, targets: Mapping[str, _Target]) 
             yield each.model_copy(update=outcome)
 
 
-def _without_framework(name: str) -> tuple[str, str]:
-    known = re.fullmatch(r"(.+)_(jax|pytorch)", name)
-    return (known[1], known[2]) if known else (name, "")
-
-
 def _algoperf_environment(trial: Path, framework: str) -> dict[str, str]:
     file = trial / "meta_data_0.json"
     known = json.loads(_text(file)) if file.exists() else {}
@@ -254,13 +251,11 @@ def _fob_records(folder: Path, file: Path) -> Iterator[Record]:
     for at, name in _FOB.items():
         if (place / name).exists():
             (measured,) = json.loads(_text(place / name))
-            values = {_fob_metric(metric): float(value) for metric, value in measured.items()}
+            values = {}
+            for full_name, value in measured.items():
+                split, _, metric = full_name.partition("_")
+                values[f"{split}/{_FOB_NAMES.get(metric, metric)}"] = float(value)
             yield from _with_values(run.model_copy(update={"at": at}), values)
-
-
-def _fob_metric(name: str) -> str:
-    split, _, metric = name.partition("_")
-    return f"{split}/{_FOB_NAMES.get(metric, metric)}"
 
 
 def _short(label: str) -> str:

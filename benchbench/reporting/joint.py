@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from benchbench.reporting.tuning import tuned_on_test
@@ -22,8 +23,15 @@ def join(suites: Sequence[Suite]) -> Suite:
     targets: dict[str, float] = {}
     held_out: dict[str, str] = {}
     specs: dict[tuple[str, str, str], RunSpec] = {}
+    meanings: dict[str, set[str]] = defaultdict(set)
     for suite in suites:
-        labels = {label: _label(suites, suite, label) for label in suite.workloads}
+        for label in suite.workloads:
+            spec = next(spec for spec in suite.specs if spec.workload_label == label)
+            # What decides a workload's numbers apart from the method.
+            decisive = (spec.workload, spec.epochs, spec.batch_size, spec.protocol, spec.synthetic)
+            meanings[label].add(repr(decisive))
+    for suite in suites:
+        labels = {label: label if len(meanings[label]) == 1 else f"{label} ({suite.name})" for label in suite.workloads}
         for method in suite.methods:
             methods[method.label] = _joined(suite, method, labels, methods.get(method.label))
         for old, new in labels.items():
@@ -57,15 +65,3 @@ def _joined(suite: Suite, method: Method, labels: Mapping[str, str], known: Meth
     # Said for each method, for the protocols of the suites may differ.
     said = {"tuned": {**tuned, **(known.tuned if known else {})}, "tuned_on": "test" if on_test else "validation"}
     return (known or method).model_copy(update=said)
-
-
-def _label(suites: Sequence[Suite], suite: Suite, label: str) -> str:
-    """Return what a workload goes by among all suites."""
-    meanings = {_meaning(other, label) for other in suites if label in other.workloads}
-    return label if len(meanings) == 1 else f"{label} ({suite.name})"
-
-
-def _meaning(suite: Suite, label: str) -> str:
-    """Return what decides a workload's numbers apart from the method."""
-    spec = next(spec for spec in suite.specs if spec.workload_label == label)
-    return repr((spec.workload, spec.epochs, spec.batch_size, spec.protocol, spec.synthetic))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from benchbench.problems import printable
-from benchbench.reporting.table import FIGURE_GAP, Cell, Figure, Table, marks_note, shown_headers
+from benchbench.reporting.table import Figure, Table, all_notes, shown_headers
 
 _GREEK = (
     "alpha", "beta", "gamma", "delta", "varepsilon", "zeta", "eta", "theta", "kappa", "lambda", "mu", "nu", "xi", "pi",
@@ -59,11 +59,12 @@ def to_latex(table: Table) -> str:
     that its font has.
     """
     names = len(table.headers)
+    notes = [rf"{escape(note)}\par" for note in all_notes(table, best="Bold", second="underlined")]
     body: list[str] = []
     for block in table.blocks:
         body.append(r"\midrule")
         for headers, row in zip(shown_headers(block), block, strict=True):
-            body.append(_line([*map(escape, headers), *map(_cell, row.cells)]))
+            body.append(_line([*map(escape, headers), *(cell.written(_figure, escape) for cell in row.cells)]))
     lines = [
         r"\begin{table}",
         r"\centering",
@@ -76,7 +77,7 @@ def to_latex(table: Table) -> str:
         r"\bottomrule",
         r"\end{tabular}}",
         r"\ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi",
-        *_note_lines(table),
+        *([r"\par\medskip", r"\begin{minipage}{\linewidth}\footnotesize", *notes, r"\end{minipage}"] if notes else []),
         r"\end{table}",
     ]
     return "\n".join(lines)
@@ -104,20 +105,8 @@ def _group_lines(table: Table) -> list[str]:
     return [_line(names), " ".join(rules)]
 
 
-def _cell(cell: Cell) -> str:
-    return f"{escape(FIGURE_GAP).join(map(_figure, cell.figures))} {escape(cell.words)}".strip()
-
-
 def _figure(figure: Figure) -> str:
     text = escape(figure.text)
     for mark in figure.marks:
         text = f"{_MARKUP[mark]}{{{text}}}" if mark in _MARKUP else text
     return f"{text}{escape(figure.sign)}"
-
-
-def _note_lines(table: Table) -> list[str]:
-    notes = [*marks_note(table, best="Bold", second="underlined"), *table.notes]
-    if not notes:
-        return []
-    texts = [rf"{escape(note)}\par" for note in notes]
-    return [r"\par\medskip", r"\begin{minipage}{\linewidth}\footnotesize", *texts, r"\end{minipage}"]

@@ -67,7 +67,8 @@ def matched_table(suite: Suite, rows: Sequence[Row]) -> Table:
             made = {method: _cell(here[method], name, by_seed) for method, by_seed in values.items()}
             cells |= {(key, method): cell for method, cell in with_ties(made, {name: rankings[-1]}).items()}
     notes = [
-        _NOTE,
+        "The budget of a column is the largest one that all finished runs have used up; the last evaluation within it "
+        f"counts. {UNITS_NOTE}",
         f"{MEAN_AND_STD}; {count_seeds(suite)} unless a cell says otherwise.",
         *significance_note(rankings),
         *left_out,
@@ -103,16 +104,14 @@ def at_equal_cost(runs: Mapping[str, Runs], name: str, currency: Currency) -> At
     if not costs:
         return None
     budget = min(costs)
-    return AtEqualCost(budget=budget, values={method: _within(runs[method], found[method], budget) for method in runs})
 
+    def last(points: Sequence[Evaluation]) -> float | None:
+        # Of the last one it does not matter which way is better.
+        evaluation = metric_within(points, budget, pick="last", lower_is_better=False)
+        return None if evaluation is None else evaluation.metric
 
-_NOTE = (
-    "The budget of a column is the largest one that all finished runs have used up; the last evaluation within it "
-    f"counts. {UNITS_NOTE}"
-)
-
-
-_EVALUATION = "an evaluation in time"
+    values = {method: {seed: last(found[method].get(seed, [])) for seed in here.seeds} for method, here in runs.items()}
+    return AtEqualCost(budget=budget, values=values)
 
 
 def _finished(runs: Runs, name: str, currency: Currency) -> dict[int, list[Evaluation]]:
@@ -125,19 +124,12 @@ def _finished(runs: Runs, name: str, currency: Currency) -> dict[int, list[Evalu
     }
 
 
-def _within(runs: Runs, found: Mapping[int, list[Evaluation]], budget: float) -> dict[int, float | None]:
-    """Return the last value within a budget by seed, `None` for a run that has none."""
-    # Of the last one it does not matter which way is better.
-    last = {seed: metric_within(found.get(seed, []), budget, pick="last", lower_is_better=False) for seed in runs.seeds}
-    return {seed: None if evaluation is None else evaluation.metric for seed, evaluation in last.items()}
-
-
 def _cell(runs: Runs, name: str, by_seed: Mapping[int, float | None]) -> Cell:
     values = [value for value in by_seed.values() if value is not None]
     finished = [records for run, records in zip(runs.results, runs.records, strict=True) if run.outcome == "finished"]
     lost = sum(not any(name in record.metrics for record in records) for records in finished)
     late = len(finished) - len(values) - lost
-    lacking = " or ".join([*([HISTORY] if lost else []), *([_EVALUATION] if late else [])])
+    lacking = " or ".join([*([HISTORY] if lost else []), *(["an evaluation in time"] if late else [])])
     if not values:
         return Cell(reason=runs.absence(lacking))
     return Cell(figures=(figure(name, values),), remark=runs.remark(len(values), lacking))

@@ -167,7 +167,7 @@ def shown(name: str, value: float) -> str:
 
 def number(name: str, value: float) -> str:
     """Return a value that is already in the unit in which a metric is shown as text."""
-    return _text(describe(name), value)
+    return f"{value:.{_decimals(describe(name), value)}f}"
 
 
 def figure(name: str, values: Iterable[float], *, scale: float = 1.0) -> Figure:
@@ -182,7 +182,8 @@ def figure(name: str, values: Iterable[float], *, scale: float = 1.0) -> Figure:
     summary = summarize(metric.scale * scale * value for value in values)
     decimals = _decimals(metric, summary.mean)
     spread = "" if summary.std is None or not math.isfinite(summary.mean) else f"{summary.std:.{decimals}f}"
-    return Figure(value=_text(metric, summary.mean), spread=spread, mean=summary.mean, std=summary.std, n=summary.n)
+    value = f"{summary.mean:.{decimals}f}"
+    return Figure(value=value, spread=spread, mean=summary.mean, std=summary.std, n=summary.n)
 
 
 def interval(name: str, values: Iterable[float]) -> Interval | Withheld:
@@ -196,10 +197,6 @@ def interval(name: str, values: Iterable[float]) -> Interval | Withheld:
     if isinstance(found, str):
         return found
     return Interval(low=metric.scale * found.low, high=metric.scale * found.high, level=found.level)
-
-
-def _text(metric: Metric, value: float) -> str:
-    return f"{value:.{_decimals(metric, value)}f}"
 
 
 def _decimals(metric: Metric, value: float) -> int:

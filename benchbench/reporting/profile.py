@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from benchbench.reporting.currencies import Currency
+from benchbench.reporting.currencies import LABELS, Currency
 from benchbench.reporting.results import absence_notes, by_category, method_table
 from benchbench.reporting.runs import SuiteRuns, all_runs, count_seeds, gather, titled
 from benchbench.reporting.table import Cell, Column, Table, number_cell
 from benchbench.reporting.targets import (
     HISTORY,
-    LABELS,
     Goal,
     goals,
     hits_by_seed,

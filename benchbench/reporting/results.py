@@ -86,7 +86,7 @@ def lay_out(
     """
     methods, groups = by_category(methods), list(dict.fromkeys(place.group for place in places))
     places = sorted(places, key=lambda place: groups.index(place.group))
-    columns = tuple(Column(label=place.label, group=place.group) for place in places)
+    columns = [Column(label=place.label, group=place.group) for place in places]
     compared = [method.label for method in methods if method.label not in unranked]
     rows: dict[str, list[Cell]] = {method.label: [] for method in methods}
     for place in places:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Literal
 
@@ -75,7 +75,16 @@ class Cell(Frozen):
     @property
     def text(self) -> str:
         """All of the cell, without marks."""
-        return f"{FIGURE_GAP.join(figure.text for figure in self.figures)} {self.words}".strip()
+        return self.written(lambda figure: figure.text, str)
+
+    def written(self, figure: Callable[[Figure], str], words: Callable[[str], str]) -> str:
+        """Return the cell in a format.
+
+        Args:
+            figure: Returns a figure in it.
+            words: Returns words in it.
+        """
+        return f"{FIGURE_GAP.join(map(figure, self.figures))} {words(self.words)}".strip()
 
 
 BLANK = Cell(remark=NOTHING)
@@ -153,8 +162,8 @@ class Table(Frozen):
         return self.model_copy(update={"columns": columns, "rows": rows})
 
 
-def marks_note(table: Table, **looks: str) -> list[str]:
-    """Return a note on what the marks of a table mean, or none where there is no mark.
+def all_notes(table: Table, **looks: str) -> list[str]:
+    """Return the notes of a table, before them what its marks mean, where there are any.
 
     Args:
         table: The table.
@@ -168,7 +177,7 @@ def marks_note(table: Table, **looks: str) -> list[str]:
     looks = {**looks, "tied": TIED}
     found = {mark for row in table.rows for cell in row.cells for figure in cell.figures for mark in figure.marks}
     legend = [f"{looks[mark]}: {meaning}" for mark, meaning in meanings.items() if mark in found]
-    return [f"{'; '.join(legend)}."] if legend else []
+    return [*([f"{'; '.join(legend)}."] if legend else []), *table.notes]
 
 
 def shown_headers(block: Sequence[TableRow]) -> list[tuple[str, ...]]:

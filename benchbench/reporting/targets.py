@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 
-from benchbench.reporting.currencies import GC_FLOPS, GC_PAPER, Currency, curves
+from benchbench.reporting.currencies import LABELS, Currency, curves
 from benchbench.reporting.metrics import TIME_TO_TARGET, UNKNOWN_DIRECTION, Better, better, figure
 from benchbench.reporting.results import ResultColumn, lay_out
 from benchbench.reporting.runs import Runs, SuiteRuns, all_results, count_seeds, gather, selection_metric, titled
@@ -14,16 +14,6 @@ from benchbench.reporting.table import Cell, Table, amount_text, number_cell
 from benchbench.reporting.tuning import not_ranked
 from benchbench.stats import Hit, time_to_target
 from benchbench.values import Frozen, Row, RunResult, Suite
-
-LABELS: Mapping[Currency, str] = {
-    "epochs": "epochs",
-    "steps": "steps",
-    "gradients": "gradients",
-    "gc": GC_PAPER,
-    "flops": GC_FLOPS,
-    "seconds": "seconds",
-}
-"""The currencies that costs at a target are shown in, and their names."""
 
 HISTORY = "a history"
 """What a run is without of which only the result is left."""
@@ -39,7 +29,7 @@ def targets_table(suite: Suite, rows: Sequence[Row]) -> Table:
     runs = gather(suite, rows)
     places: list[ResultColumn] = []
     cells: dict[tuple[str, str], Cell] = {}
-    notes = [no_target(suite)] if not suite.targets else [_TARGETS_NOTE, f"{count_seeds(suite)}."]
+    notes = [no_target(suite)] if not suite.targets else [_NOTE, f"{count_seeds(suite)}."]
     notes += without_target(suite)
     known, reasons = goals(suite, runs)
     for workload in suite.targets:
@@ -65,7 +55,7 @@ def targets_table(suite: Suite, rows: Sequence[Row]) -> Table:
     return lay_out("targets", title, suite.methods, places, cells, notes, unranked=not_ranked(suite))
 
 
-_TARGETS_NOTE = (
+_NOTE = (
     "Cost of the first evaluation that reaches the target: median over seeds, where a seed that misses it, fails or "
     "diverges before it counts as infinite. Runs are evaluated once per epoch."
 )

@@ -9,12 +9,13 @@ from rich.cells import cell_len
 from tabulate import SEPARATING_LINE, DataRow, Line, TableFormat, tabulate
 
 from benchbench.problems import printable
-from benchbench.reporting.table import FIGURE_GAP, Cell, Figure, Table, marks_note, shown_headers
+from benchbench.reporting.table import FIGURE_GAP, Cell, Figure, Table, all_notes, shown_headers
 
 _GAP = "  "
 _RULE = "─"
 _RAISED = {"best": "¹", "second": "²", "tied": ""}
 _STYLES = {"best": "\x1b[1m", "second": "\x1b[4m", "tied": ""}
+_PLAIN = "\x1b[0m"
 _FORMAT = TableFormat(
     lineabove=None,
     linebelowheader=Line("", _RULE, _GAP, ""),
@@ -39,20 +40,15 @@ def to_terminal(table: Table, *, color: bool, width: int | None) -> str:
     Returns:
         Title, parts and notes, separated by empty lines, without a line end.
     """
-    title = "\n".join(_bold(line) if color else line for line in _wrap(table.title, width))
+    title = "\n".join(f"{_STYLES['best']}{line}{_PLAIN}" if color else line for line in _wrap(table.title, width))
     parts = [_draw(part, color=color) for part in _parts(table, color=color, width=width)]
     looks = {"best": "Bold", "second": "underlined"} if color else _RAISED
-    notes = [*marks_note(table, **looks), *table.notes]
-    lines = [line for note in notes for line in _wrap(note, width)]
+    lines = [line for note in all_notes(table, **looks) for line in _wrap(note, width)]
     return "\n\n".join(text for text in (title, *parts, "\n".join(lines)) if text)
 
 
 def _wrap(text: str, width: int | None) -> list[str]:
     return textwrap.wrap(printable(text), width, break_on_hyphens=False) if width else [printable(text)]
-
-
-def _bold(text: str) -> str:
-    return f"{_STYLES['best']}{text}\x1b[0m"
 
 
 def _parts(table: Table, *, color: bool, width: int | None) -> Iterator[Table]:
@@ -128,7 +124,7 @@ def _figure_texts(figures: Sequence[Figure | None], *, color: bool) -> list[str]
         text += _suffix(figure, color=color)
         padding = " " * (width - len(text))
         styles = "".join(_STYLES[mark] for mark in figure.marks) if color else ""
-        texts.append((f"{styles}{text}\x1b[0m" if styles else text) + padding)
+        texts.append((f"{styles}{text}{_PLAIN}" if styles else text) + padding)
     return texts
 
 

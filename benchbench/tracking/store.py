@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import sqlite3
@@ -350,15 +349,3 @@ def _connect(uri: str) -> None:
         engine = create_engine(uri)
         engine.connect().close()
         engine.dispose()
-
-
-@contextmanager
-def without_garbage_collection() -> Iterator[None]:
-    """Let nobody look for garbage: MLflow makes dozens of objects per run, and looking takes longer than that."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

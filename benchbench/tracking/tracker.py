@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from benchbench.processes.memory import without_garbage_collection
 from benchbench.runs.claims import identity
 from benchbench.runs.folder import RunFolder
 from benchbench.tracking.entities import (
@@ -29,7 +30,7 @@ from benchbench.tracking.entities import (
     text,
 )
 from benchbench.tracking.errors import fault_of
-from benchbench.tracking.store import Store, without_garbage_collection
+from benchbench.tracking.store import Store
 from benchbench.tracking.tracked_run import TrackedRun
 from benchbench.values import Outcome, RunResult, RunSpec, Suite
 from benchbench.values.sharpness.values import PREFIX

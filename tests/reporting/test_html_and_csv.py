@@ -8,7 +8,7 @@ from hypothesis import given
 from benchbench.problems import printable
 from benchbench.reporting import html_page, to_csv, to_html
 from benchbench.reporting.csv_text import COLUMNS, as_written
-from benchbench.reporting.table import Cell, Column, Figure, Table, TableRow, marks_note
+from benchbench.reporting.table import Cell, Column, Figure, Table, TableRow, all_notes
 from tests.reporting.hostile_tables import hostile_table
 from tests.reporting.hostile_tables import tables as hostile_tables
 
@@ -71,7 +71,7 @@ def test_html_holds_every_text_as_it_was_written_and_no_element_of_a_user(table)
     ]
     assert read.texts["td"] == shown
     assert {printable(row.headers[-1]) for row in table.rows} <= set(read.texts["th"])
-    notes = [*marks_note(table, best="Bold", second="underlined"), *table.notes]
+    notes = all_notes(table, best="Bold", second="underlined")
     assert read.texts.get("li", []) == list(map(printable, notes))
     assert read.reasons == [printable(cell.reason) for row in table.rows for cell in row.cells if cell.reason]
 

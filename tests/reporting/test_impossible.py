@@ -3,7 +3,7 @@ import math
 import pytest
 
 from benchbench.reporting import tables
-from benchbench.reporting.impossible import without_impossible
+from benchbench.reporting.caveats import without_impossible
 from benchbench.reporting.metrics import impossible
 from benchbench.values import Cost, EpochRecord
 from tests.helpers.synthetic_rows import row, suite

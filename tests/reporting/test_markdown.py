@@ -8,7 +8,7 @@ from markdown_it.token import Token
 from benchbench.problems import printable
 from benchbench.reporting import tables, to_markdown
 from benchbench.reporting.accuracy import accuracy_table
-from benchbench.reporting.table import Table, marks_note
+from benchbench.reporting.table import Table, all_notes
 from tests.helpers.synthetic_rows import PAPER, row, rows, suite
 
 NASTY = [
@@ -99,7 +99,7 @@ def check(table: Table, labels: list[str]) -> None:
     headings = [plain(token) for before, token in pairwise(tokens) if before.type == "heading_open"]
     assert headings == [printable(table.title).strip()]
     notes = [plain(token) for before, token in pairwise(tokens) if before.type == "paragraph_open"]
-    assert notes == [printable(note) for note in (*marks_note(table, best="Bold", second="italic"), *table.notes)]
+    assert notes == [printable(note) for note in all_notes(table, best="Bold", second="italic")]
 
 
 def test_markup_of_a_user_is_shown_as_it_was_written():

@@ -1,4 +1,4 @@
-"""Numbers that no run can have measured, kept out of tables."""
+"""What must be said below every table: numbers that cannot be, stale results, runs that cannot be resumed."""
 
 from __future__ import annotations
 
@@ -47,3 +47,24 @@ def _without(row: Row, reasons: dict[str, None]) -> Row:
     ]
     result = row.result.model_copy(update={"final": final, "best": best})
     return row.model_copy(update={"result": result, "records": tuple(records)})
+
+
+def code_notes(rows: Sequence[Row]) -> list[str]:
+    """Return which results were made with other code than is installed now, and which methods cannot be resumed."""
+    notes = []
+    if stale := [row for row in rows if row.changes]:
+        changes = "; ".join(dict.fromkeys(change for row in stale for change in row.changes))
+        methods = ", ".join(dict.fromkeys(row.spec.method for row in stale))
+        results = "1 result" if len(stale) == 1 else f"{len(stale)} results"
+        notes.append(
+            f"Stale: {results} ({methods}) made with other code than is installed now: {changes}. `benchbench run` "
+            "makes them again."
+        )
+    said = "this run cannot be resumed"
+    restarted = [
+        row.spec.method for row in rows if row.result and said in row.result.environment.get("checkpoints", "")
+    ]
+    if restarted:
+        why = "without checkpoints, for a copy from one makes other steps: an interrupted run begins anew"
+        notes.append(f"{', '.join(dict.fromkeys(restarted))}: {why}.")
+    return notes
