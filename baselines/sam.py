@@ -17,10 +17,8 @@ from benchbench.optim.parameters import (
     POSITIVE,
     check_hyperparameters,
     check_parameters,
-    gradients_of,
-    with_gradient,
 )
-from benchbench.optim.perturbation import Displacement, global_norm
+from benchbench.optim.perturbation import Displacement, along_gradient
 
 _RULES = {"rho": NOT_NEGATIVE, "adaptive": FLAG, "per_rank": FLAG, "perturb_eps": POSITIVE}
 
@@ -126,29 +124,8 @@ class SAM(Optimizer):
         """Return the loss; leave the gradient at the perturbed weights in `p.grad`."""
         with objective.unreduced() if self.param_groups[0]["per_rank"] else nullcontext():
             loss = objective()
-        groups = [(group, members) for group in self.param_groups if (members := with_gradient(group))]
-        if not groups:
-            return loss
-        parameters = [parameter for _, members in groups for parameter in members]
-        with self._displacement.by(parameters, _offsets(groups)):
-            objective()
+        parameters, offsets = along_gradient(self.param_groups)
+        if parameters:
+            with self._displacement.by(parameters, offsets):
+                objective()
         return loss
-
-
-def _offsets(groups: list[tuple[dict[str, Any], list[Tensor]]]) -> list[Tensor]:
-    """Return the perturbation of each parameter in `groups`; it overwrites the gradient."""
-    offsets = [gradients_of(members) for _, members in groups]
-    scaled = [
-        (offset, torch._foreach_abs(members))
-        for (group, members), offset in zip(groups, offsets, strict=True)
-        if group["adaptive"]
-    ]
-    for offset, sizes in scaled:
-        torch._foreach_mul_(offset, sizes)
-    everything = [tensor for offset in offsets for tensor in offset]
-    norm = global_norm(everything)
-    for offset, sizes in scaled:
-        torch._foreach_mul_(offset, sizes)
-    for (group, _), offset in zip(groups, offsets, strict=True):
-        torch._foreach_mul_(offset, group["rho"] / (norm + group["perturb_eps"]))
-    return everything

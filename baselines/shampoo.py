@@ -91,17 +91,13 @@ class Shampoo(CheckedOptimizer):
         objective = as_objective(closure, self.every_parameter())
         loss = objective()
         for group in self.param_groups:
-            parameters, states = advance(group, self.state, _fresh_state)
+            parameters, states = advance(group, self.state, lambda _: {"statistics": [], "roots": []})
             updates = [
                 _preconditioned(parameter, state, group) for parameter, state in zip(parameters, states, strict=True)
             ]
             if updates:
                 torch._foreach_add_(parameters, updates, alpha=-group["lr"])
         return loss
-
-
-def _fresh_state(_parameter: Tensor) -> State:
-    return {"statistics": [], "roots": []}
 
 
 def _preconditioned(parameter: Tensor, state: State, group: dict[str, Any]) -> Tensor:

@@ -1,4 +1,4 @@
-"""The half of a step that SASSHA and M-SASSHA share: momentum over the root of the averaged curvature."""
+"""What SASSHA and M-SASSHA share: their hyperparameters, and a step along momentum over the averaged curvature."""
 
 from __future__ import annotations
 
@@ -8,7 +8,35 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchbench.optim.parameters import State, advance, gradients_of
+from benchbench.optim.parameters import (
+    COUNT,
+    FLAG,
+    INTEGER,
+    NOT_NEGATIVE,
+    POSITIVE,
+    RATES,
+    Rule,
+    State,
+    advance,
+    gradients_of,
+    one_of,
+)
+
+RULES: Mapping[str, Rule] = {
+    "lr": NOT_NEGATIVE,
+    "betas": RATES,
+    "eps": NOT_NEGATIVE,
+    "weight_decay": NOT_NEGATIVE,
+    "rho": NOT_NEGATIVE,
+    "lazy_hessian": COUNT,
+    "n_samples": COUNT,
+    "hessian_power": NOT_NEGATIVE,
+    "perturb_eps": POSITIVE,
+    "absolute": FLAG,
+    "bias_correction": one_of("steps", "updates"),
+    "seed": INTEGER,
+}
+"""What the hyperparameters of both may be."""
 
 
 def descend(group: dict[str, Any], states: dict[Tensor, State], diagonal: Mapping[Tensor, Tensor] | None) -> None:
@@ -56,19 +84,15 @@ def _average_curvature(group: dict[str, Any], members: list[State], estimates: l
     torch._foreach_copy_(denominators, averages)
     if not group["absolute"]:
         torch._foreach_abs_(denominators)
-    _raise_to(denominators, power)
+    if power == 0.5:
+        torch._foreach_sqrt_(denominators)
+    elif power != 1:
+        torch._foreach_pow_(denominators, power)
     torch._foreach_div_(denominators, [(1 - beta2 ** state[counted]) ** power for state in members])
     torch._foreach_add_(denominators, group["eps"])
     if not group["absolute"]:
         for denominator, average in zip(denominators, averages, strict=True):
             denominator.copysign_(average)
-
-
-def _raise_to(tensors: list[Tensor], power: float) -> None:
-    if power == 0.5:
-        torch._foreach_sqrt_(tensors)
-    elif power != 1:
-        torch._foreach_pow_(tensors, power)
 
 
 def _move(group: dict[str, Any], parameters: list[Tensor], members: list[State]) -> None:

@@ -11,19 +11,9 @@ from torch.optim.optimizer import ParamsT
 
 from benchbench.optim.hutchinson import lazy_hessian_diagonal
 from benchbench.optim.objective import as_objective
-from benchbench.optim.parameters import (
-    COUNT,
-    FLAG,
-    INTEGER,
-    NOT_NEGATIVE,
-    POSITIVE,
-    RATES,
-    CheckedOptimizer,
-    Rule,
-    one_of,
-)
+from benchbench.optim.parameters import CheckedOptimizer, Rule
 from benchbench.optim.perturbation import Displacement, global_norm
-from sassha.descent import descend
+from sassha.descent import RULES, descend
 
 
 class MSASSHA(CheckedOptimizer):
@@ -69,20 +59,7 @@ class MSASSHA(CheckedOptimizer):
         ValueError: A hyperparameter is out of range, or a parameter is complex.
     """
 
-    rules: ClassVar[Mapping[str, Rule]] = {
-        "lr": NOT_NEGATIVE,
-        "betas": RATES,
-        "eps": NOT_NEGATIVE,
-        "weight_decay": NOT_NEGATIVE,
-        "rho": NOT_NEGATIVE,
-        "lazy_hessian": COUNT,
-        "n_samples": COUNT,
-        "hessian_power": NOT_NEGATIVE,
-        "perturb_eps": POSITIVE,
-        "absolute": FLAG,
-        "bias_correction": one_of("steps", "updates"),
-        "seed": INTEGER,
-    }
+    rules: ClassVar[Mapping[str, Rule]] = RULES
 
     def __init__(
         self,

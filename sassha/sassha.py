@@ -12,21 +12,9 @@ from torch.optim.optimizer import ParamsT
 
 from benchbench.optim.hutchinson import lazy_hessian_diagonal
 from benchbench.optim.objective import as_objective
-from benchbench.optim.parameters import (
-    COUNT,
-    FLAG,
-    INTEGER,
-    NOT_NEGATIVE,
-    POSITIVE,
-    RATES,
-    CheckedOptimizer,
-    Rule,
-    gradients_of,
-    one_of,
-    with_gradient,
-)
-from benchbench.optim.perturbation import Displacement, global_norm
-from sassha.descent import descend
+from benchbench.optim.parameters import FLAG, CheckedOptimizer, Rule
+from benchbench.optim.perturbation import Displacement, along_gradient
+from sassha.descent import RULES, descend
 
 
 class SASSHA(CheckedOptimizer):
@@ -86,22 +74,7 @@ class SASSHA(CheckedOptimizer):
         ValueError: A hyperparameter is out of range, or a parameter is complex.
     """
 
-    rules: ClassVar[Mapping[str, Rule]] = {
-        "lr": NOT_NEGATIVE,
-        "betas": RATES,
-        "eps": NOT_NEGATIVE,
-        "weight_decay": NOT_NEGATIVE,
-        "rho": NOT_NEGATIVE,
-        "lazy_hessian": COUNT,
-        "n_samples": COUNT,
-        "hessian_power": NOT_NEGATIVE,
-        "perturb_eps": POSITIVE,
-        "adaptive": FLAG,
-        "per_rank": FLAG,
-        "absolute": FLAG,
-        "bias_correction": one_of("steps", "updates"),
-        "seed": INTEGER,
-    }
+    rules: ClassVar[Mapping[str, Rule]] = {**RULES, "adaptive": FLAG, "per_rank": FLAG}
 
     def __init__(
         self,
@@ -148,28 +121,8 @@ class SASSHA(CheckedOptimizer):
         objective = as_objective(closure, self.every_parameter())
         with objective.unreduced() if self.param_groups[0]["per_rank"] else nullcontext():
             loss = objective()
-        with self._displacement.by(*self._perturbation()):
+        with self._displacement.by(*along_gradient(self.param_groups)):
             _, diagonals = lazy_hessian_diagonal(objective, self.param_groups)
         for group, diagonal in zip(self.param_groups, diagonals, strict=True):
             descend(group, self.state, diagonal)
         return loss
-
-    def _perturbation(self) -> tuple[list[Tensor], list[Tensor]]:
-        """Return the parameters with a gradient, and their offsets, which overwrite the gradients."""
-        groups = [(group, members) for group in self.param_groups if (members := with_gradient(group))]
-        if not groups:
-            return [], []
-        offsets = [gradients_of(members) for _, members in groups]
-        scales = [torch._foreach_abs(members) if group["adaptive"] else None for group, members in groups]
-        _scale(offsets, scales)
-        norm = global_norm([offset for of_group in offsets for offset in of_group])
-        _scale(offsets, scales)
-        for (group, _), of_group in zip(groups, offsets, strict=True):
-            torch._foreach_mul_(of_group, group["rho"] / (norm + group["perturb_eps"]))
-        return [p for _, members in groups for p in members], [o for of_group in offsets for o in of_group]
-
-
-def _scale(offsets: list[list[Tensor]], scales: list[tuple[Tensor, ...] | None]) -> None:
-    for of_group, scale in zip(offsets, scales, strict=True):
-        if scale is not None:
-            torch._foreach_mul_(of_group, scale)

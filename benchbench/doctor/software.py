@@ -56,7 +56,7 @@ def devices(process: SeparateProcess, seconds: float) -> list[Finding]:
     try:
         found = [*process.ask(seconds, _cpu), *process.ask(seconds, _accelerators)]
         works = all(finding.state != "broken" for finding in found)
-        return [*found, process.ask(seconds, _slots if works else _slots_of_the_cpu)]
+        return [*found, process.ask(seconds, _slots, works)]
     except TimeoutError:
         return [Finding("devices", "torch", "broken", f"has not named any device after {seconds:g} s", remedy)]
     except ChildProcessError as error:
@@ -64,8 +64,9 @@ def devices(process: SeparateProcess, seconds: float) -> list[Finding]:
 
 
 def _cpu() -> list[Finding]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
-    return [Finding("devices", "cpu", "ok", f"{_cores()} cores, {size(memory)}, {platform.machine()}")]
+    return [Finding("devices", "cpu", "ok", f"{cores} cores, {size(memory)}, {platform.machine()}")]
 
 
 def _accelerators() -> list[Finding]:
@@ -115,21 +116,11 @@ def _memory(place: torch.device) -> str:
     return "memory not known" if total is None else size(total)
 
 
-def _slots() -> Finding:
-    from benchbench.engines.slots import available_slots
-
-    slots = available_slots()
-    names = ", ".join(slot.name for slot in slots)
-    return Finding("devices", "slots", "ok", f"{names}: threads of each: {slots[0].threads}")
-
-
-def _slots_of_the_cpu() -> Finding:
+def _slots(gpus_work: bool) -> Finding:
     from benchbench.engines.slots import Placement, available_slots
 
-    slots = available_slots(Placement(devices=("cpu",)))
+    slots = available_slots(Placement(devices=() if gpus_work else ("cpu",)))
     names = ", ".join(slot.name for slot in slots)
+    if gpus_work:
+        return Finding("devices", "slots", "ok", f"{names}: threads of each: {slots[0].threads}")
     return Finding("devices", "slots", "missing", f"with --devices cpu alone: {names}", "see gpu above")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -73,7 +73,9 @@ class RayEngine:
         }
         self._own = _connect(self._total, address, _visible_to_cluster(self._slots[0], gpus) if gpus else {})
         if self._own:
-            self._total["memory"] = _memory_of_cluster()
+            import ray
+
+            self._total["memory"] = float(ray.cluster_resources().get("memory", math.inf))
         self._per_rank = _per_rank(self._slots, options or {}, share)
         if self._slots and self._per_rank["num_gpus"] > len(gpus):
             asked = f"{self._per_rank['num_gpus']:g}"
@@ -202,11 +204,11 @@ def run_as_task(
             files = RunFolder(here / run.key)  # the key is part of what is written
             execute(Job(run, files, Path(data)), wanted, stop)
             left = [*files.tracked_files, files.weights_file]
-            return {file.name: file.read_bytes() for file in left if _travels(file)}
-
-
-def _travels(file: Path) -> bool:
-    return file.exists() and file.stat().st_size <= LARGEST_WEIGHTS
+            return {
+                file.name: file.read_bytes()
+                for file in left
+                if file.exists() and file.stat().st_size <= LARGEST_WEIGHTS
+            }
 
 
 def _visible_to_cluster(slot: Slot, gpus: Sequence[str]) -> dict[str, str]:
@@ -286,12 +288,6 @@ def resources(address: str) -> dict[str, float]:
     nodes = sum(node["Alive"] for node in ray.nodes())
     ray.shutdown()
     return {"nodes": nodes, "cores": there.get("CPU", 0), "GPUs": there.get("GPU", 0)}
-
-
-def _memory_of_cluster() -> float:
-    import ray
-
-    return float(ray.cluster_resources().get("memory", math.inf))
 
 
 def _reach(address: str) -> None:

@@ -32,10 +32,13 @@ def ready(slots: Sequence[Slot], preload: Sequence[str] = ()) -> list[str]:
     if not slots[0].devices:
         return list(preload)
     start_server(preload)
-    if preload and _has_looked_for_gpus():
-        stop_fork_server()
-        preload = ()
-        start_server(preload)
+    if preload:
+        with SeparateProcess(starting.__name__, forked=True) as process:
+            has_looked_for_gpus = process.ask(_SECONDS, starting.consulted)
+        if has_looked_for_gpus:
+            stop_fork_server()
+            preload = ()
+            start_server(preload)
     every = merged(apart(slots[::-1], len(slots)))
     # Of the instances of divided GPUs, a process sees the first one alone.
     number = 1 if every.devices[0].startswith("MIG-") else len(every.devices)
@@ -49,8 +52,3 @@ def ready(slots: Sequence[Slot], preload: Sequence[str] = ()) -> list[str]:
     if failure is not None:
         raise BadInputError([Problem(failure, field="devices", value=",".join(every.devices))])
     return list(preload)
-
-
-def _has_looked_for_gpus() -> bool:
-    with SeparateProcess(starting.__name__, forked=True) as process:
-        return process.ask(_SECONDS, starting.consulted)

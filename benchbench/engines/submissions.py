@@ -79,7 +79,8 @@ def ended(folders: Sequence[RunFolder], patience: float = slurm_queue.PATIENCE) 
         EngineError: A system does not answer.
     """
     known = states(folders)
-    if doubtful := [folder for folder, state in known.items() if is_over(state) and not _is_answered(folder)]:
+    over = {folder: folder.result() for folder, state in known.items() if is_over(state)}
+    if doubtful := [folder for folder, result in over.items() if result is None or not result.conclusive]:
         time.sleep(patience)
         known |= states(doubtful)
     found = {}
@@ -88,11 +89,6 @@ def ended(folders: Sequence[RunFolder], patience: float = slurm_queue.PATIENCE) 
         if submission is not None and is_over(state):
             found[folder] = slurm.ended_result(folder.path.name, folder, submission.job, state.upper())
     return found
-
-
-def _is_answered(folder: RunFolder) -> bool:
-    result = folder.result()
-    return result is not None and result.conclusive
 
 
 def forget(folder: RunFolder) -> None:

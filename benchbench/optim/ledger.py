@@ -157,7 +157,9 @@ class Ledger:
             else:
                 gradients = returned.differentiated(run, roots, cotangents, *rest)
         if create_graph:
-            self.mark(_accumulated(roots) if accumulate_grad else gradients or ())
+            # `backward` has left the gradients in the `grad` of every leaf.
+            left = (node.variable.grad for node in graph_behind(roots) if hasattr(node, "variable"))
+            self.mark(left if accumulate_grad else gradients or ())
         return gradients
 
     def _returned_loss(self, roots: Sequence[Tensor]) -> ReturnedLoss | None:
@@ -222,11 +224,6 @@ def graph_behind(roots: Iterable[Tensor | None]) -> Iterator[Node]:
             if following is not None and following not in seen:
                 seen.add(following)
                 waiting.append(following)
-
-
-def _accumulated(roots: Iterable[Tensor]) -> list[Tensor | None]:
-    """Return the `grad` of every leaf behind `roots`, where `backward` has left the gradients."""
-    return [node.variable.grad for node in graph_behind(roots) if hasattr(node, "variable")]
 
 
 def _products_at_once(roots: Iterable[Tensor], cotangents: Sequence[Tensor]) -> int:

@@ -149,14 +149,13 @@ def _is_integer(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_pair_of_rates(value: object) -> bool:
-    return isinstance(value, (tuple, list)) and len(value) == 2 and all(0 <= _number(v) < 1 for v in value)
-
-
 NOT_NEGATIVE = Rule("a finite number >= 0", lambda value: 0 <= _number(value) < math.inf)
 POSITIVE = Rule("a finite number > 0", lambda value: 0 < _number(value) < math.inf)
 RATE = Rule("a number in [0, 1)", lambda value: 0 <= _number(value) < 1)
-RATES = Rule("two numbers in [0, 1)", _is_pair_of_rates)
+RATES = Rule(
+    "two numbers in [0, 1)",
+    lambda value: isinstance(value, (tuple, list)) and len(value) == 2 and all(0 <= _number(v) < 1 for v in value),
+)
 INTEGER = Rule("an integer", _is_integer)
 COUNT = Rule("an integer >= 1", lambda value: _is_integer(value) and _number(value) >= 1)
 FLAG = Rule("True or False", lambda value: isinstance(value, bool))

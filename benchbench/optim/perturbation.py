@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import reduce
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from benchbench.optim.parameters import gradients_of, with_gradient
 
 
 class Displacement:
@@ -42,6 +44,34 @@ class Displacement:
         if layout != self._layout:
             self._layout, self._copies = layout, [torch.empty_like(parameter) for parameter in parameters]
         torch._foreach_copy_(self._copies, parameters)
+
+
+def along_gradient(param_groups: Iterable[dict[str, Any]]) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the parameters with a gradient g, and the offsets rho g / (||g|| + perturb_eps) of each parameter x.
+
+    The norm is taken over all groups. A group that is `adaptive` has x^2 g in place of g, and |x| g in the norm. The
+    offsets overwrite the gradients.
+
+    Raises:
+        RuntimeError: A gradient is sparse.
+    """
+    groups = [(group, members) for group in param_groups if (members := with_gradient(group))]
+    offsets = [gradients_of(members) for _, members in groups]
+    scaled = [
+        (of_group, torch._foreach_abs(members))
+        for (group, members), of_group in zip(groups, offsets, strict=True)
+        if group["adaptive"]
+    ]
+    every = [offset for of_group in offsets for offset in of_group]
+    if every:
+        for of_group, sizes in scaled:
+            torch._foreach_mul_(of_group, sizes)
+        norm = global_norm(every)
+        for of_group, sizes in scaled:
+            torch._foreach_mul_(of_group, sizes)
+        for (group, _), of_group in zip(groups, offsets, strict=True):
+            torch._foreach_mul_(of_group, group["rho"] / (norm + group["perturb_eps"]))
+    return [parameter for _, members in groups for parameter in members], every
 
 
 def global_norm(tensors: Sequence[Tensor]) -> Tensor:

@@ -27,7 +27,7 @@ def process_state_kept() -> Iterator[None]:
     variables that say where the harness writes.
     """
     folder = os.open(".", os.O_RDONLY)
-    mask = _umask()
+    os.umask(mask := os.umask(0o077))  # which can only be read by changing it
     handlers = {number: signal.getsignal(number) for number in _HANDLED}
     environment = _our_variables()
     streams, copies = (sys.stdout, sys.stderr), {number: _copy(number) for number in _STREAMS}
@@ -64,12 +64,6 @@ class _Lent:
     def close(self) -> None:
         """Leave the stream open for its owner."""
         self._stream.flush()
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
 
 
 def _our_variables() -> dict[str, str]:

@@ -13,7 +13,6 @@ from benchbench.runs.checksums import sealed, unsealed
 from benchbench.tracking.errors import TrackingError
 from benchbench.values import (
     CONCLUSIVE,
-    Cost,
     EpochRecord,
     Metrics,
     RunResult,
@@ -57,7 +56,8 @@ def parameters(spec: RunSpec) -> dict[str, object]:
 
 def epoch_metrics(record: EpochRecord) -> list[Metric]:
     """Return what a run recorded after an epoch, by epoch."""
-    values = {**record.metrics, **_cost_metrics(record.cost)}
+    cost = record.cost.model_dump(exclude_none=True)
+    values = {**record.metrics, **{f"cost/{name}": float(value) for name, value in cost.items()}}
     return [metric(name, value, record.epoch) for name, value in values.items()]
 
 
@@ -72,10 +72,6 @@ def result_metrics(result: RunResult, last: Metrics) -> Metrics:
         **{f"memory/{name}": float(value) for name, value in result.memory.model_dump(exclude_none=True).items()},
         **({} if result.gc_measured is None else {"cost/gc_measured": result.gc_measured}),
     }
-
-
-def _cost_metrics(cost: Cost) -> Metrics:
-    return {f"cost/{name}": float(value) for name, value in cost.model_dump(exclude_none=True).items()}
 
 
 def result_tags(result: RunResult) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -87,14 +88,6 @@ def _f1(predicted: Values, true: Values) -> float:
     return float(f1_score(true, predicted, zero_division=0.0))
 
 
-def _pearson(predicted: Values, true: Values) -> float:
-    return _correlation("pearsonr", predicted, true)
-
-
-def _spearman(predicted: Values, true: Values) -> float:
-    return _correlation("spearmanr", predicted, true)
-
-
 def _correlation(name: str, predicted: Values, true: Values) -> float:
     """Return a correlation of scipy's; it is 0 for predictions that are all equal, which explain nothing."""
     from scipy import stats
@@ -107,7 +100,7 @@ def _correlation(name: str, predicted: Values, true: Values) -> float:
 METRICS: Mapping[str, Callable[[Values, Values], float]] = {
     "accuracy": _accuracy,
     "f1": _f1,
-    "pearson": _pearson,
-    "spearman": _spearman,
+    "pearson": functools.partial(_correlation, "pearsonr"),
+    "spearman": functools.partial(_correlation, "spearmanr"),
 }
 """Metrics of predicted and true values; all lie in [-1, 1], and more is better."""

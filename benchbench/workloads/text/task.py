@@ -126,7 +126,7 @@ class LanguageModelling:
             for windows in _covering(stream, self._block):
                 total += next_token_loss(self.model(windows[:, :-1]), windows[:, 1:], reduction="sum")
         loss = total.item() / (len(stream) - 1)
-        metrics = {"loss": loss, "perplexity": _exp(loss)}
+        metrics = {"loss": loss, "perplexity": math.exp(loss) if loss < 700 else loss * math.inf}
         return {**metrics, "unigram_perplexity": self._unigram_perplexity} if split == "test" else metrics
 
     @cached_property
@@ -143,11 +143,6 @@ def _covering(stream: TokenStream, block: int) -> Iterator[Tensor]:
     rest = len(stream) - whole * block
     if rest > 1:
         yield from stream.batches(torch.tensor([whole * block]), 1, rest)
-
-
-def _exp(loss: float) -> float:
-    """Return e to the power of a loss; infinity where that is no float any more."""
-    return math.exp(loss) if loss < 700 else loss * math.inf
 
 
 def unigram_perplexity(train: NDArray[np.int64], test: NDArray[np.int64]) -> float:
