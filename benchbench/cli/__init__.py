@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from benchbench.cli import doctor, leaderboard, plots, plugins, reports, sharpness, suites, tuning
+from benchbench.cli.options import spelled_out
 from benchbench.cli.parsing import Command, Commands
 
 __all__ = ["app", "main"]
@@ -89,14 +90,14 @@ def _application() -> typer.Typer:
     app.callback()(_root)
     for panel, commands in _COMMANDS.items():
         for name, function in commands.items():
-            app.command(name, cls=Command, rich_help_panel=panel)(function)
+            app.command(name, cls=Command, rich_help_panel=panel)(spelled_out(function))
     board = typer.Typer(
         cls=Commands,
         help="A static site over many submissions, and bundles that can be checked and run again.",
         no_args_is_help=True,
     )
     for name, function in _LEADERBOARD.items():
-        board.command(name, cls=Command)(function)
+        board.command(name, cls=Command)(spelled_out(function))
     app.add_typer(board, name="leaderboard", rich_help_panel="Results")
     return app
 

@@ -6,13 +6,12 @@ import json
 import shutil
 import sys
 import textwrap
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from benchbench.cli import options
-from benchbench.cli.errors import EXIT_INCOMPLETE, errors_as_lines
+from benchbench.cli.errors import EXIT_INCOMPLETE
 
 if TYPE_CHECKING:
     from benchbench.doctor import Finding
@@ -23,6 +22,7 @@ _INDENT = " " * 11
 
 
 def doctor(
+    *,
     timeout: Annotated[
         int,
         typer.Option(
@@ -31,9 +31,7 @@ def doctor(
     ] = 20,
     as_json: options.Json = False,
     address: options.Address = None,
-    tracking_uri: options.TrackingUri = None,
-    runs_dir: options.RunsDir = None,
-    data_dir: options.DataDir = Path("data"),
+    places: options.Places,
 ) -> None:
     """Say what this machine has for benchmarks, what is missing, and how to mend it. Starts and creates nothing.
 
@@ -44,16 +42,15 @@ def doctor(
     from benchbench.doctor import examine
 
     findings: list[Finding] = []
-    with errors_as_lines():
-        place = options.workspace(tracking_uri=tracking_uri, runs_dir=runs_dir, data_dir=data_dir)
-        for finding in examine(
-            data=place.data, runs_dir=place.runs_dir, tracking_uri=tracking_uri, address=address, seconds=timeout
-        ):
-            if not as_json:
-                if not findings or findings[-1].part != finding.part:
-                    typer.echo(finding.part)
-                typer.echo(_shown(finding))
-            findings.append(finding)
+    where = places.workspace
+    for finding in examine(
+        data=where.data, runs_dir=where.runs_dir, tracking_uri=where.tracking_uri, address=address, seconds=timeout
+    ):
+        if not as_json:
+            if not findings or findings[-1].part != finding.part:
+                typer.echo(finding.part)
+            typer.echo(_shown(finding))
+        findings.append(finding)
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     if any(finding.state == "broken" for finding in findings):

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from benchbench.cli import completion, options
-from benchbench.cli.errors import EXIT_INCOMPLETE, errors_as_lines
+from benchbench.cli.errors import EXIT_INCOMPLETE
 from benchbench.cli.output import print_listing
 
 Bundle = Annotated[
@@ -20,6 +20,7 @@ Bundle = Annotated[
 
 
 def build(
+    *,
     results: Annotated[
         list[str],
         typer.Argument(
@@ -39,20 +40,15 @@ def build(
         ),
     ],
     title: Annotated[str, typer.Option("--title", metavar="TEXT", help="Headline of the site.")] = "Leaderboard",
-    tracking_uri: options.TrackingUri = None,
-    runs_dir: options.RunsDir = None,
+    places: options.ResultPlaces,
 ) -> None:
     """Write a static site that needs no server and no network. Runs and imports nothing that the results name."""
     from benchbench import api
     from benchbench.leaderboard import site, sources
 
-    workspace = options.workspace(tracking_uri=tracking_uri, runs_dir=runs_dir)
-    with errors_as_lines():
-        submissions = sources.read_all(
-            results,
-            lambda suite: api.submission(api.load_suite(suite), workspace=workspace),
-        )
-        runs = site.build(submissions, out, title)
+    workspace = places.workspace
+    submissions = sources.read_all(results, lambda suite: api.submission(api.load_suite(suite), workspace=workspace))
+    runs = site.build(submissions, out, title)
     typer.echo(f"{out / 'index.html'}: {runs} runs")
 
 
@@ -66,9 +62,7 @@ def add(
     """Check a bundle (form, sums, every method on every workload with every seed) and copy it into a leaderboard."""
     from benchbench.leaderboard import sources
 
-    with errors_as_lines():
-        kept = sources.add(bundle, to)
-    typer.echo(str(kept))
+    typer.echo(sources.add(bundle, to))
 
 
 def verify(
@@ -105,21 +99,13 @@ def verify(
     from benchbench.leaderboard import bundle as bundles
     from benchbench.leaderboard import verify as verifying
 
-    with errors_as_lines():
-        submission = bundles.read(bundle)
-        chosen = verifying.draw(submission, runs, draw)
-        typer.echo(f"drawn with --draw {chosen.seed}: {len(chosen.specs)} of {len(submission.runs)} runs", err=True)
-        checks = list(
-            verifying.verify(
-                submission,
-                chosen.specs,
-                data_dir,
-                tolerance,
-                options.device_names(devices),
-                code_from,
-                any_code=any_code,
-            )
-        )
+    submission = bundles.read(bundle)
+    chosen = verifying.draw(submission, runs, draw)
+    typer.echo(f"drawn with --draw {chosen.seed}: {len(chosen.specs)} of {len(submission.runs)} runs", err=True)
+    names = options.device_names(devices)
+    checks = [
+        *verifying.verify(submission, chosen.specs, data_dir, tolerance, names, code_from, any_code=any_code),
+    ]
     print_listing([check.as_row() for check in checks])
     wrong = sum(not check.holds for check in checks)
     typer.echo(f"\n{len(checks) - wrong} of {len(checks)} numbers are as claimed", err=True)

@@ -1,13 +1,16 @@
-"""Options and arguments that several commands have, each of them written once.
+"""Options and arguments that several commands have, each of them written once, and groups of them.
 
 Every command lists them in the order of this file, its own options first.
 """
 
 from __future__ import annotations
 
-from enum import StrEnum
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_type_hints
 
 import typer
 
@@ -15,31 +18,14 @@ from benchbench.cli import completion
 
 if TYPE_CHECKING:
     from benchbench.api import Workspace
+    from benchbench.api.engines import EngineOptions
+    from benchbench.values import Suite
 
 _EXECUTION = "Execution"
 _PLACES = "Files and tracking"
 
 
-class EngineName(StrEnum):
-    """Where runs execute."""
-
-    local = "local"
-    inline = "inline"
-    ray = "ray"
-    slurm = "slurm"
-
-
-class Format(StrEnum):
-    """How tables are printed."""
-
-    terminal = "terminal"
-    markdown = "markdown"
-    latex = "latex"
-    html = "html"
-    html_fragment = "html-fragment"
-    csv = "csv"
-    json = "json"
-
+Format = Literal["terminal", "markdown", "latex", "html", "html-fragment", "csv", "json"]
 
 SuiteArgument = Annotated[
     str,
@@ -67,9 +53,6 @@ Overrides = Annotated[
         help="Change a value of the suite, such as methods.SGD.lr=0.05. Repeatable.",
     ),
 ]
-Synthetic = Annotated[
-    bool, typer.Option("--synthetic", help="Rehearse on made-up data of the same shapes; a run of its own.")
-]
 CodeFrom = Annotated[
     Path | None,
     typer.Option(
@@ -94,36 +77,6 @@ FormatOption = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Engine = Annotated[
-    EngineName,
-    typer.Option(
-        "--engine",
-        metavar="NAME",
-        help="local: processes on this machine; inline: all in this one; ray, slurm: a cluster's nodes.",
-        rich_help_panel=_EXECUTION,
-    ),
-]
-Slots = Annotated[
-    int | None,
-    typer.Option(
-        "--slots",
-        metavar="N",
-        min=1,
-        help="Runs at a time; more than there are GPUs only with --slots-per-device.",
-        show_default="one per GPU, or per core",
-        rich_help_panel=_EXECUTION,
-    ),
-]
-SlotsPerDevice = Annotated[
-    int,
-    typer.Option(
-        "--slots-per-device",
-        metavar="N",
-        min=1,
-        help="Runs that share a GPU, not with slurm; their times are in no table.",
-        rich_help_panel=_EXECUTION,
-    ),
-]
 Devices = Annotated[
     str | None,
     typer.Option(
@@ -163,16 +116,6 @@ TrackingUri = Annotated[
         rich_help_panel=_PLACES,
     ),
 ]
-RunsDir = Annotated[
-    Path | None,
-    typer.Option(
-        "--runs-dir",
-        metavar="DIR",
-        help="Folder for the files that runs leave.",
-        show_default=".benchbench/runs",
-        rich_help_panel=_PLACES,
-    ),
-]
 DataDir = Annotated[
     Path,
     typer.Option(
@@ -185,14 +128,133 @@ DataDir = Annotated[
 ]
 
 
-def workspace(
-    *, tracking_uri: str | None = None, runs_dir: Path | None = None, data_dir: Path | None = None
-) -> Workspace:
-    """Return the workspace that options name."""
-    from benchbench.api import Workspace
+@dataclass(frozen=True)
+class Part:
+    """The part of a suite that a command takes, and what it changes about it."""
 
-    here = Workspace()
-    return Workspace(tracking_uri, runs_dir or here.runs_dir, data_dir or here.data)
+    only: Only = field(default_factory=list)
+    overrides: Overrides = field(default_factory=list)
+    synthetic: Annotated[
+        bool, typer.Option("--synthetic", help="Rehearse on made-up data of the same shapes; a run of its own.")
+    ] = False
+
+    def load(self, suite: str, code_from: Path | None = None) -> Suite:
+        """Load this part of a suite.
+
+        Raises:
+            BadInputError: The suite cannot be used.
+        """
+        from benchbench import api
+
+        return api.load_suite(
+            suite, overrides=self.overrides, only=self.only, synthetic=self.synthetic, code_from=code_from
+        )
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Where runs execute."""
+
+    engine: Annotated[
+        Literal["local", "inline", "ray", "slurm"],
+        typer.Option(
+            "--engine",
+            metavar="NAME",
+            help="local: processes on this machine; inline: all in this one; ray, slurm: a cluster's nodes.",
+            rich_help_panel=_EXECUTION,
+        ),
+    ] = "local"
+    slots: Annotated[
+        int | None,
+        typer.Option(
+            "--slots",
+            metavar="N",
+            min=1,
+            help="Runs at a time; more than there are GPUs only with --slots-per-device.",
+            show_default="one per GPU, or per core",
+            rich_help_panel=_EXECUTION,
+        ),
+    ] = None
+    slots_per_device: Annotated[
+        int,
+        typer.Option(
+            "--slots-per-device",
+            metavar="N",
+            min=1,
+            help="Runs that share a GPU, not with slurm; their times are in no table.",
+            rich_help_panel=_EXECUTION,
+        ),
+    ] = 1
+    devices: Devices = None
+
+    def engine_options(self) -> EngineOptions:
+        """Return what the engine may use."""
+        devices = device_names(self.devices)
+        return {"slots": self.slots, "devices": devices, "slots_per_device": self.slots_per_device}
+
+
+@dataclass(frozen=True)
+class AddressedExecution(Execution):
+    """Where runs execute; a cluster may be named."""
+
+    address: Address = None
+
+    def engine_options(self) -> EngineOptions:
+        """Return what the engine may use."""
+        return {**super().engine_options(), "address": self.address}
+
+    def check(self, *, no_wait: bool = False) -> None:
+        """Check that the engine has what the other options say about it.
+
+        Raises:
+            BadInputError: It has not.
+        """
+        from benchbench.problems import BadInputError, Problem
+
+        wrong = []
+        if no_wait and self.engine != "slurm":
+            message = "only --engine slurm goes on without this command"
+            wrong.append(Problem(message, file="--no-wait", value=self.engine))
+        if self.address is not None and self.engine != "ray":
+            wrong.append(Problem("only --engine ray has an address", file="--address", value=self.engine))
+        if wrong:
+            raise BadInputError(wrong)
+
+
+@dataclass(frozen=True)
+class ResultPlaces:
+    """Where results are."""
+
+    tracking_uri: TrackingUri = None
+    runs_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--runs-dir",
+            metavar="DIR",
+            help="Folder for the files that runs leave.",
+            show_default=".benchbench/runs",
+            rich_help_panel=_PLACES,
+        ),
+    ] = None
+
+    @property
+    def workspace(self) -> Workspace:
+        """The same as one value."""
+        from benchbench.api import Workspace
+
+        return Workspace(self.tracking_uri, self.runs_dir or Workspace.runs_dir)
+
+
+@dataclass(frozen=True)
+class Places(ResultPlaces):
+    """Where results and data are."""
+
+    data_dir: DataDir = Path("data")
+
+    @property
+    def workspace(self) -> Workspace:
+        """The same as one value."""
+        return replace(super().workspace, data=self.data_dir)
 
 
 def device_names(devices: str | None) -> list[str]:
@@ -200,18 +262,26 @@ def device_names(devices: str | None) -> list[str]:
     return list(dict.fromkeys(each.strip() for each in devices.split(","))) if devices is not None else []
 
 
-def check_engine(engine: EngineName, address: str | None, *, no_wait: bool = False) -> None:
-    """Check that the engine has what the other options say about it.
+def spelled_out(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command with every option of its own, as typer wants it, where it has a group such as `Part`."""
+    signature = inspect.signature(command, eval_str=True)
+    parameters, groups = list[inspect.Parameter](), dict[str, Any]()
+    for name, parameter in signature.parameters.items():
+        if not is_dataclass(group := parameter.annotation):
+            parameters.append(parameter)
+            continue
+        groups[name], hints, unset = group, get_type_hints(group, include_extras=True), cast(Any, group)()
+        parameters += [
+            parameter.replace(name=each.name, annotation=hints[each.name], default=getattr(unset, each.name))
+            for each in fields(group)
+        ]
 
-    Raises:
-        BadInputError: It has not.
-    """
-    from benchbench.problems import BadInputError, Problem
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        for name, group in groups.items():
+            given[name] = group(**{each.name: given.pop(each.name) for each in fields(group)})
+        command(**given)
 
-    wrong = []
-    if no_wait and engine is not EngineName.slurm:
-        wrong.append(Problem("only --engine slurm goes on without this command", file="--no-wait", value=engine.value))
-    if address is not None and engine is not EngineName.ray:
-        wrong.append(Problem("only --engine ray has an address", file="--address", value=engine.value))
-    if wrong:
-        raise BadInputError(wrong)
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {each.name: each.annotation for each in parameters}
+    return run

@@ -35,7 +35,7 @@ def print_results(suites: Sequence[Suite], rows: Sequence[Sequence[Row]], form: 
 
     of_each = [tables(suite, known) for suite, known in zip(suites, rows, strict=True)]
     of_all = joint_tables(suites, rows) if len(suites) > 1 else []
-    if form is not Format.json:
+    if form != "json":
         print_tables(" + ".join(suite.title for suite in suites), [*chain.from_iterable(of_each), *of_all], form)
         return
     parts = [
@@ -56,19 +56,19 @@ def print_tables(title: str, tables: Sequence[Table], form: Format) -> None:
     """
     from benchbench import reporting
 
-    if form is Format.csv:
+    if form == "csv":
         text = reporting.to_csv(tables)
-    elif form is Format.html:
+    elif form == "html":
         text = reporting.html_page(title, tables)
-    elif form is Format.json:
+    elif form == "json":
         text = json.dumps({"tables": _plain(tables)}, indent=2)
-    elif form is Format.terminal:
+    elif form == "terminal":
         text = "\n\n".join(_for_this_terminal(table) for table in tables)
     else:
         write = {
-            Format.markdown: reporting.to_markdown,
-            Format.latex: reporting.to_latex,
-            Format.html_fragment: reporting.to_html,
+            "markdown": reporting.to_markdown,
+            "latex": reporting.to_latex,
+            "html-fragment": reporting.to_html,
         }[form]
         text = "\n\n".join(map(write, tables))
     typer.echo(text)
@@ -108,11 +108,11 @@ def _limits(columns: Mapping[str, Sequence[str]]) -> list[int | None]:
     return [None if fits or name != widest else widths[widest] - lacking for name in columns]
 
 
-def note_missing_store(tracking_uri: str | None) -> None:
+def note_missing_store(workspace: Workspace) -> None:
     """Say on standard error that there is no tracking store where one was looked for, whose path may be mistyped."""
     from benchbench.tracking import Store, without_passwords
 
-    store = Store(tracking_uri)
+    store = Store(workspace.tracking_uri)
     if store.is_new:
         typer.echo(f"there is no tracking store yet: {without_passwords(store.uri)}", err=True)
 

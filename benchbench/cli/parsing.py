@@ -10,7 +10,7 @@ from typing import Any, cast
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from benchbench.cli.errors import EXIT_BAD_INPUT
+from benchbench.cli.errors import EXIT_BAD_INPUT, errors_as_lines
 from benchbench.problems import Problem, nearest_name
 
 _UsageError = cast("type[Exception]", typer.BadParameter.__base__)
@@ -20,10 +20,15 @@ _CHOICE = re.compile(r"'(?P<value>.*)' is not one of (?P<allowed>'.*')\.?")
 
 
 class Command(TyperCommand):
-    """A command whose help has paragraphs as wide as the window, and no types of flags."""
+    """A command whose errors are lines, and whose help has paragraphs as wide as the window, and no types of flags."""
 
     def __init__(self, *arguments: Any, help: str | None = None, **settings: Any) -> None:
         super().__init__(*arguments, help=_unwrapped(help or ""), **settings)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        with errors_as_lines():
+            return super().invoke(ctx)
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return options and arguments."""

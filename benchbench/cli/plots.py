@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from benchbench.cli import options
-from benchbench.cli.errors import errors_as_lines
 from benchbench.cli.output import note_missing_store
 
+Currency = Literal["epochs", "steps", "seconds", "gradients", "gc"]
 
-class KindName(StrEnum):
+
+class KindName(StrEnum):  # typer takes no list of literals
     """What a figure is about."""
 
     curves = "curves"
@@ -25,17 +26,8 @@ class KindName(StrEnum):
     landscape = "landscape"
 
 
-class CurrencyName(StrEnum):
-    """What training is counted in."""
-
-    epochs = "epochs"
-    steps = "steps"
-    seconds = "seconds"
-    gradients = "gradients"
-    gc = "gc"
-
-
 def plot(
+    *,
     suite: options.SuiteArgument,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to write into.", show_default=False)],
     kinds: Annotated[
@@ -52,7 +44,7 @@ def plot(
         typer.Option("--metric", metavar="NAME", help="A metric or diagnostic, such as validation/loss. Repeatable."),
     ] = [],
     currency: Annotated[
-        CurrencyName | None,
+        Currency | None,
         typer.Option(
             "--x",
             metavar="NAME",
@@ -61,11 +53,8 @@ def plot(
             show_default="epochs for curves, gc for cost",
         ),
     ] = None,
-    only: options.Only = [],
-    overrides: options.Overrides = [],
-    synthetic: options.Synthetic = False,
-    tracking_uri: options.TrackingUri = None,
-    runs_dir: options.RunsDir = None,
+    part: options.Part,
+    places: options.ResultPlaces,
 ) -> None:
     """Draw figures of what has been run as PNG, SVG and PDF, and print the names of the files. Runs nothing.
 
@@ -74,17 +63,16 @@ def plot(
     from benchbench import api
     from benchbench.figures.drawing import save
 
-    with errors_as_lines():
-        loaded = api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic)
-        note_missing_store(tracking_uri)
-        found = api.figures(
-            loaded,
-            kinds=[kind.value for kind in kinds],
-            metrics=metrics,
-            currency=currency.value if currency else None,
-            workspace=options.workspace(tracking_uri=tracking_uri, runs_dir=runs_dir),
-        )
-        files = save(found.figures, loaded.name, out)
+    loaded = part.load(suite)
+    note_missing_store(places.workspace)
+    found = api.figures(
+        loaded,
+        kinds=[kind.value for kind in kinds],
+        metrics=metrics,
+        currency=currency,
+        workspace=places.workspace,
+    )
+    files = save(found.figures, loaded.name, out)
     for file in files:
         typer.echo(file)
     if found.without_history:

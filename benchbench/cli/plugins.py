@@ -3,41 +3,26 @@
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 
 import typer
 
 from benchbench.cli import completion, options
-from benchbench.cli.errors import EXIT_INCOMPLETE, errors_as_lines
+from benchbench.cli.errors import EXIT_INCOMPLETE
 from benchbench.cli.output import print_listing
 
-
-class Creatable(StrEnum):
-    """What can be begun."""
-
-    optimizer = "optimizer"
-    workload = "workload"
-
-
-class Listing(StrEnum):
-    """What can be listed."""
-
-    optimizers = "optimizers"
-    workloads = "workloads"
-    models = "models"
-    datasets = "datasets"
-    suites = "suites"
+Listing = Literal["optimizers", "workloads", "models", "datasets", "suites"]
 
 
 def list_names(
-    what: Annotated[Listing, typer.Argument(metavar="WHAT", help=f"One of {', '.join(Listing)}.", show_default=False)],
+    what: Annotated[
+        Listing, typer.Argument(metavar="WHAT", help=f"One of {', '.join(get_args(Listing))}.", show_default=False)
+    ],
     as_json: options.Json = False,
 ) -> None:
     """List the optimizers, workloads, models, data sets or suites there are, and the plugins that are broken."""
-    with errors_as_lines():
-        rows = _suite_rows() if what is Listing.suites else _plugin_rows(what)
+    rows = _suite_rows() if what == "suites" else _plugin_rows(what)
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     else:
@@ -61,8 +46,7 @@ def show(
 
     from benchbench.plugins.descriptions import describe
 
-    with errors_as_lines():
-        description = describe(name)
+    description = describe(name)
     if as_json:
         typer.echo(json.dumps(asdict(description), indent=2))
         return
@@ -108,18 +92,14 @@ def check(
     from benchbench import api
 
     found = []
-    with errors_as_lines():
-        for verdict in api.check_component(
-            target,
-            changes,
-            create_graph=create_graph or None,
-            batch_size=batch_size,
-            workspace=options.workspace(data_dir=data_dir),
-        ):
-            found.append(verdict)
-            if not as_json:
-                reason = f": {verdict.reason}" if verdict.reason else ""
-                typer.echo(f"{verdict.grade:<7} {verdict.promise}{reason}")
+    workspace = api.Workspace(data=data_dir)
+    for verdict in api.check_component(
+        target, changes, create_graph=create_graph or None, batch_size=batch_size, workspace=workspace
+    ):
+        found.append(verdict)
+        if not as_json:
+            reason = f": {verdict.reason}" if verdict.reason else ""
+            typer.echo(f"{verdict.grade:<7} {verdict.promise}{reason}")
     if as_json:
         typer.echo(json.dumps([asdict(verdict) for verdict in found], indent=2))
     if any(verdict.grade == "FAIL" for verdict in found):
@@ -127,7 +107,10 @@ def check(
 
 
 def new(
-    kind: Annotated[Creatable, typer.Argument(metavar="KIND", help="optimizer or workload.", show_default=False)],
+    kind: Annotated[
+        Literal["optimizer", "workload"],
+        typer.Argument(metavar="KIND", help="optimizer or workload.", show_default=False),
+    ],
     name: Annotated[str, typer.Argument(metavar="NAME", help="Its name, such as sign-descent.", show_default=False)],
     folder: Annotated[
         Path,
@@ -139,20 +122,14 @@ def new(
     """Begin a package with an optimizer or a workload of your own: code, test, suite and entry point."""
     from benchbench import scaffold
 
-    with errors_as_lines():
-        made = scaffold.write(kind.value, name, folder)
+    made = scaffold.write(kind, name, folder)
     typer.echo(made.next_steps)
 
 
 def _plugin_rows(what: Listing) -> list[dict[str, str]]:
     from benchbench.plugins.names import Kind, plugins, status
 
-    kinds: dict[Listing, Kind] = {
-        Listing.optimizers: "optimizer",
-        Listing.workloads: "workload",
-        Listing.models: "model",
-        Listing.datasets: "dataset",
-    }
+    kinds: dict[str, Kind] = {f"{kind}s": kind for kind in get_args(Kind)}
     return [
         {
             "name": plugin.name,

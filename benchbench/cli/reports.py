@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from enum import StrEnum
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from benchbench.cli import completion, options
-from benchbench.cli.errors import errors_as_lines
 from benchbench.cli.output import note_damage, note_missing_store, print_results, print_tables
 from benchbench.problems import BadInputError, Problem
 
@@ -18,17 +17,8 @@ _PUBLICATION = "Published tables that come along, e.g. sassha-paper, or a YAML f
 _BUNDLE = "Bundle for a leaderboard"
 
 
-class ExportFormat(StrEnum):
-    """How results are handed on."""
-
-    csv = "csv"
-    json = "json"
-
-
-ExportFormatOption = Annotated[ExportFormat, typer.Option("--format", metavar="NAME", help="csv or json.")]
-
-
 def report(
+    *,
     suites: Annotated[
         list[str],
         typer.Argument(
@@ -47,13 +37,10 @@ def report(
     mixed_devices: Annotated[
         bool, typer.Option("--mixed-devices", help="Put seconds of different devices beside each other.")
     ] = False,
-    only: options.Only = [],
-    overrides: options.Overrides = [],
-    synthetic: options.Synthetic = False,
+    part: options.Part,
     code_from: options.CodeFrom = None,
-    form: options.FormatOption = options.Format.terminal,
-    tracking_uri: options.TrackingUri = None,
-    runs_dir: options.RunsDir = None,
+    form: options.FormatOption = "terminal",
+    places: options.ResultPlaces,
 ) -> None:
     """Print the tables of suites from what has been run. Runs nothing.
 
@@ -63,23 +50,19 @@ def report(
     from benchbench import api
 
     if mixed_devices:
-        overrides = [*overrides, "mixed_devices=true"]
-    workspace = options.workspace(tracking_uri=tracking_uri, runs_dir=runs_dir)
-    with errors_as_lines():
-        loaded = [
-            api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic, code_from=code_from)
-            for suite in suites
-        ]
-        note_missing_store(tracking_uri)
-        results = [api.results(suite, imported=imported, workspace=workspace) for suite in loaded]
-        left_out = api.workloads_left_out(loaded, imported)
-        note_damage([row for _, rows in results for row in rows], workspace)
-        print_results([suite for suite, _ in results], [rows for _, rows in results], form)
+        part = replace(part, overrides=[*part.overrides, "mixed_devices=true"])
+    loaded = [part.load(suite, code_from) for suite in suites]
+    note_missing_store(places.workspace)
+    results = [api.results(suite, imported=imported, workspace=places.workspace) for suite in loaded]
+    left_out = api.workloads_left_out(loaded, imported)
+    note_damage([row for _, rows in results for row in rows], places.workspace)
+    print_results([suite for suite, _ in results], [rows for _, rows in results], form)
     for workload in left_out:
         typer.echo(f"imported results left out: no suite has the workload {workload}", err=True)
 
 
 def compare(
+    *,
     suite: options.SuiteArgument,
     publication: Annotated[
         str,
@@ -94,10 +77,8 @@ def compare(
     best_epoch: Annotated[
         bool, typer.Option("--best-epoch", help="Results after the best epoch, instead of the final one.")
     ] = False,
-    only: options.Only = [],
-    overrides: options.Overrides = [],
-    synthetic: options.Synthetic = False,
-    form: options.FormatOption = options.Format.terminal,
+    part: options.Part,
+    form: options.FormatOption = "terminal",
     tracking_uri: options.TrackingUri = None,
 ) -> None:
     """Print measured results beside published ones, with a verdict for each. Runs nothing.
@@ -106,12 +87,9 @@ def compare(
     """
     from benchbench import api
 
-    with errors_as_lines():
-        loaded = api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic)
-        note_missing_store(tracking_uri)
-        table = api.compare(
-            loaded, publication, best_epoch=best_epoch, workspace=options.workspace(tracking_uri=tracking_uri)
-        )
+    loaded, workspace = part.load(suite), api.Workspace(tracking_uri)
+    note_missing_store(workspace)
+    table = api.compare(loaded, publication, best_epoch=best_epoch, workspace=workspace)
     print_tables(table.title, [table], form)
 
 
@@ -120,13 +98,12 @@ def published(
         str,
         typer.Argument(metavar="NAME", help=_PUBLICATION, show_default=False, autocompletion=completion.publications),
     ],
-    form: options.FormatOption = options.Format.terminal,
+    form: options.FormatOption = "terminal",
 ) -> None:
     """Print published tables as they were printed, in the layout of measured ones."""
     from benchbench.reporting import published as publications
 
-    with errors_as_lines():
-        found = publications.load(publication)
+    found = publications.load(publication)
     print_tables(found.title, publications.tables(found), form)
 
 
@@ -158,7 +135,7 @@ def z_test(
         float | None,
         typer.Option("--target", metavar="X", help="What has to be reached.", show_default="what the results say"),
     ] = None,
-    form: options.FormatOption = options.Format.terminal,
+    form: options.FormatOption = "terminal",
 ) -> None:
     """Print which methods reach their target and beat which others, at a known standard deviation of runs.
 
@@ -167,34 +144,31 @@ def z_test(
     from benchbench.reporting import exchange
     from benchbench.reporting.records import RecordRule, record_tables
 
-    with errors_as_lines():
-        problems = [
-            Problem(f"must be a finite number{' above 0' if name == '--sigma' else ''}", field=name, value=str(value))
-            for name, value in (
-                ("--sigma", sigma),
-                ("--margin", margin),
-                ("--per-step", per_step),
-                ("--target", target),
-            )
-            if value is not None and (not math.isfinite(value) or (name == "--sigma" and value <= 0))
-        ]
-        if problems:
-            raise BadInputError(problems)
-        suite, rows = exchange.as_suite(exchange.read_all(files))
-        if target is not None:
-            suite = suite.model_copy(update={"targets": dict.fromkeys(suite.workloads, target)})
-        tables = record_tables(suite, rows, RecordRule(sigma=sigma, margin=margin, per_step=per_step))
+    problems = [
+        Problem(f"must be a finite number{' above 0' if name == '--sigma' else ''}", field=name, value=str(value))
+        for name, value in (
+            ("--sigma", sigma),
+            ("--margin", margin),
+            ("--per-step", per_step),
+            ("--target", target),
+        )
+        if value is not None and (not math.isfinite(value) or (name == "--sigma" and value <= 0))
+    ]
+    if problems:
+        raise BadInputError(problems)
+    suite, rows = exchange.as_suite(exchange.read_all(files))
+    if target is not None:
+        suite = suite.model_copy(update={"targets": dict.fromkeys(suite.workloads, target)})
+    tables = record_tables(suite, rows, RecordRule(sigma=sigma, margin=margin, per_step=per_step))
     print_tables(suite.title, tables, form)
 
 
 def export(
+    *,
     suite: options.SuiteArgument,
-    only: options.Only = [],
-    overrides: options.Overrides = [],
-    synthetic: options.Synthetic = False,
-    form: ExportFormatOption = ExportFormat.csv,
-    tracking_uri: options.TrackingUri = None,
-    runs_dir: options.RunsDir = None,
+    part: options.Part,
+    form: Annotated[Literal["csv", "json"], typer.Option("--format", metavar="NAME", help="csv or json.")] = "csv",
+    places: options.ResultPlaces,
     bundle: Annotated[
         Path | None,
         typer.Option(
@@ -235,26 +209,16 @@ def export(
     from benchbench import api
     from benchbench.reporting import exchange
 
-    workspace = options.workspace(tracking_uri=tracking_uri, runs_dir=runs_dir)
-    with errors_as_lines():
-        loaded = api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic)
-        note_missing_store(tracking_uri)
-        if bundle:
-            said = {"tuning": tuning, "by": by, "contact": contact, "licence": licence}
-            api.export_bundle(loaded, bundle, said, date=date, workspace=workspace)
-            return
-        rows = api.rows(loaded, workspace=workspace)
-        note_damage(rows, workspace)
-        records = exchange.records(loaded, rows)
-    typer.echo(exchange.to_json(records) if form is ExportFormat.json else exchange.to_csv(records))
-
-
-class Origin(StrEnum):
-    """Programs whose results can be read."""
-
-    algoperf = "algoperf"
-    fob = "fob"
-    modded_nanogpt = "modded-nanogpt"
+    loaded, workspace = part.load(suite), places.workspace
+    note_missing_store(workspace)
+    if bundle:
+        said = {"tuning": tuning, "by": by, "contact": contact, "licence": licence}
+        api.export_bundle(loaded, bundle, said, date=date, workspace=workspace)
+        return
+    rows = api.rows(loaded, workspace=workspace)
+    note_damage(rows, workspace)
+    records = exchange.records(loaded, rows)
+    typer.echo(exchange.to_json(records) if form == "json" else exchange.to_csv(records))
 
 
 def import_results(
@@ -265,7 +229,7 @@ def import_results(
         ),
     ],
     origin: Annotated[
-        Origin,
+        Literal["algoperf", "fob", "modded-nanogpt"],
         typer.Option(
             "--from", metavar="NAME", help="The other program: algoperf, fob or modded-nanogpt.", show_default=False
         ),
@@ -292,14 +256,13 @@ def import_results(
     """
     from benchbench.reporting import exchange, importers
 
-    with errors_as_lines():
-        if not shown and form not in (None, options.Format.csv, options.Format.json):
-            problem = Problem("without --table, allowed: csv, json", field="--format", value=str(form))
-            raise BadInputError([problem])
-        records = importers.READERS[origin.value](folder)
-        if shown:
-            suite, rows = exchange.as_suite(records)
-            asked = suite.model_copy(update={"tables": tuple(shown)})
-            print_results([asked], [rows], form or options.Format.terminal)
-            return
-    typer.echo(exchange.to_json(records) if form is options.Format.json else exchange.to_csv(records))
+    if not shown and form not in (None, "csv", "json"):
+        problem = Problem("without --table, allowed: csv, json", field="--format", value=form)
+        raise BadInputError([problem])
+    records = importers.READERS[origin](folder)
+    if shown:
+        suite, rows = exchange.as_suite(records)
+        asked = suite.model_copy(update={"tables": tuple(shown)})
+        print_results([asked], [rows], form or "terminal")
+        return
+    typer.echo(exchange.to_json(records) if form == "json" else exchange.to_csv(records))

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from benchbench.cli import completion, options
-from benchbench.cli.errors import EXIT_INCOMPLETE, errors_as_lines
+from benchbench.cli.errors import EXIT_INCOMPLETE
 from benchbench.cli.output import print_listing, print_tables
 
 if TYPE_CHECKING:
@@ -21,20 +19,6 @@ if TYPE_CHECKING:
     from benchbench.api import Workspace
     from benchbench.runs.folder import RunFolder
     from benchbench.values import Row, Suite
-
-
-class Dtype(StrEnum):
-    """Type that all is computed in."""
-
-    float32 = "float32"
-    float64 = "float64"
-
-
-class BatchNorm(StrEnum):
-    """What batch norm normalises by."""
-
-    eval = "eval"
-    train = "train"
 
 
 What = Annotated[
@@ -57,11 +41,11 @@ Examples = Annotated[
     ),
 ]
 DtypeOption = Annotated[
-    Dtype | None,
+    Literal["float32", "float64"] | None,
     typer.Option("--dtype", metavar="NAME", help="float32 or float64.", show_default="the suite's, or float32"),
 ]
 BatchNormOption = Annotated[
-    BatchNorm | None,
+    Literal["eval", "train"] | None,
     typer.Option(
         "--batch-norm",
         metavar="MODE",
@@ -73,23 +57,17 @@ Density = Annotated[bool, typer.Option("--density", help="The density of the spe
 
 
 def sharpness(
+    *,
     what: What,
     examples: Examples = None,
     dtype: DtypeOption = None,
     batch_norm: BatchNormOption = None,
     density: Density = False,
-    only: options.Only = [],
-    overrides: options.Overrides = [],
-    synthetic: options.Synthetic = False,
+    part: options.Part,
     code_from: options.CodeFrom = None,
     as_json: options.Json = False,
-    engine: options.Engine = options.EngineName.local,
-    slots: options.Slots = None,
-    slots_per_device: options.SlotsPerDevice = 1,
-    devices: options.Devices = None,
-    tracking_uri: options.TrackingUri = None,
-    runs_dir: options.RunsDir = None,
-    data_dir: options.DataDir = Path("data"),
+    execution: options.Execution,
+    places: options.Places,
 ) -> None:
     """Measure how sharp the solutions of finished runs are, then print them. Trains nothing.
 
@@ -100,28 +78,25 @@ def sharpness(
     from benchbench.cli.progress import ProgressDisplay
 
     asked: dict[str, JsonValue] = {"examples": examples, "dtype": dtype, "batch_norm": batch_norm}
-    workspace = options.workspace(tracking_uri=tracking_uri, runs_dir=runs_dir, data_dir=data_dir)
-    with errors_as_lines(), ProgressDisplay() as display:
-        found = api.find_run(what, workspace=workspace)
+    with ProgressDisplay() as display:
+        found = api.find_run(what, workspace=places.workspace)
         if found is None:
-            loaded = api.load_suite(what, overrides=overrides, only=only, synthetic=synthetic, code_from=code_from)
+            loaded = part.load(what, code_from)
         else:
             loaded, folder = found
-            workspace = replace(workspace, runs_dir=folder.path.parent)
-            _check_no_part(what, only or overrides or synthetic or code_from)
+            places = replace(places, runs_dir=folder.path.parent)
+            _check_no_part(what, part != options.Part() or code_from)
         rows = api.measure(
             loaded,
             changes=_changes(asked, loaded, density=density),
-            engine=engine.value,
-            slots=slots,
-            devices=options.device_names(devices),
-            slots_per_device=slots_per_device,
-            workspace=workspace,
+            engine=execution.engine,
+            **execution.engine_options(),
+            workspace=places.workspace,
             observe=display.show,
             warn=display.warn,
         )
     if found is None:
-        _print_suite(loaded, rows, workspace, as_json=as_json)
+        _print_suite(loaded, rows, places.workspace, as_json=as_json)
     else:
         _print_run(rows[0], found[1], as_json=as_json)
     _name_what_is_missing(rows)
@@ -147,7 +122,7 @@ def _print_suite(suite: Suite, rows: Sequence[Row], workspace: Workspace, *, as_
 
     table = sharpness_table(suite, rows)
     if not as_json:
-        print_tables(table.title, [table], options.Format.terminal)
+        print_tables(table.title, [table], "terminal")
         return
     runs = [
         {

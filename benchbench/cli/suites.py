@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchbench.cli import options
-from benchbench.cli.errors import EXIT_INCOMPLETE, errors_as_lines
+from benchbench.cli.errors import EXIT_INCOMPLETE
 from benchbench.cli.output import note_missing_store, print_listing, print_results
 from benchbench.problems import printable
 
@@ -19,23 +19,16 @@ if TYPE_CHECKING:
 
 
 def run(
+    *,
     suite: options.SuiteArgument,
-    only: options.Only = [],
-    overrides: options.Overrides = [],
-    synthetic: options.Synthetic = False,
+    part: options.Part,
     code_from: options.CodeFrom = None,
     force: options.Force = False,
     keep_stale: options.KeepStale = False,
     as_json: options.Json = False,
-    engine: options.Engine = options.EngineName.local,
-    slots: options.Slots = None,
-    slots_per_device: options.SlotsPerDevice = 1,
-    devices: options.Devices = None,
-    address: options.Address = None,
+    execution: options.AddressedExecution,
     no_wait: options.NoWait = False,
-    tracking_uri: options.TrackingUri = None,
-    runs_dir: options.RunsDir = None,
-    data_dir: options.DataDir = Path("data"),
+    places: options.Places,
 ) -> None:
     """Run what is missing of a suite, then print its tables.
 
@@ -45,24 +38,20 @@ def run(
     from benchbench import api
     from benchbench.cli.progress import ProgressDisplay
 
-    with errors_as_lines():
-        options.check_engine(engine, address, no_wait=no_wait)
-        with ProgressDisplay() as display:
-            loaded = api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic, code_from=code_from)
-            rows = api.run(
-                loaded,
-                engine=engine.value,
-                slots=slots,
-                devices=options.device_names(devices),
-                slots_per_device=slots_per_device,
-                address=address,
-                wait=not no_wait,
-                force=force,
-                keep_stale=keep_stale,
-                workspace=options.workspace(tracking_uri=tracking_uri, runs_dir=runs_dir, data_dir=data_dir),
-                observe=display.show,
-                warn=display.warn,
-            )
+    execution.check(no_wait=no_wait)
+    with ProgressDisplay() as display:
+        loaded = part.load(suite, code_from)
+        rows = api.run(
+            loaded,
+            engine=execution.engine,
+            **execution.engine_options(),
+            wait=not no_wait,
+            force=force,
+            keep_stale=keep_stale,
+            workspace=places.workspace,
+            observe=display.show,
+            warn=display.warn,
+        )
     if no_wait:
         typer.echo(f"`benchbench status {suite}` shows how far they are, `benchbench collect {suite}` their results")
     else:
@@ -75,29 +64,26 @@ def _print_tables(suite: Suite, rows: Sequence[Row], *, as_json: bool) -> None:
     Raises:
         Exit: A run of it has no result.
     """
-    print_results([suite], [rows], options.Format.json if as_json else options.Format.terminal)
+    print_results([suite], [rows], "json" if as_json else "terminal")
     if not all(row.complete for row in rows):
         raise typer.Exit(EXIT_INCOMPLETE)
 
 
 def status(
+    *,
     suite: options.SuiteArgument,
-    only: options.Only = [],
-    overrides: options.Overrides = [],
-    synthetic: options.Synthetic = False,
+    part: options.Part,
     as_json: options.Json = False,
-    tracking_uri: options.TrackingUri = None,
-    runs_dir: options.RunsDir = None,
+    places: options.ResultPlaces,
 ) -> None:
     """Show how far every run of a suite is: done, queued, running, or to be run. Changes nothing."""
     from collections import Counter
 
     from benchbench import api
 
-    with errors_as_lines():
-        loaded = api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic)
-        note_missing_store(tracking_uri)
-        lines = api.status(loaded, workspace=options.workspace(tracking_uri=tracking_uri, runs_dir=runs_dir))
+    loaded = part.load(suite)
+    note_missing_store(places.workspace)
+    lines = api.status(loaded, workspace=places.workspace)
     if as_json:
         typer.echo(json.dumps(lines, indent=2))
         return
@@ -107,40 +93,33 @@ def status(
 
 
 def collect(
+    *,
     suite: options.SuiteArgument,
-    only: options.Only = [],
-    overrides: options.Overrides = [],
-    synthetic: options.Synthetic = False,
+    part: options.Part,
     as_json: options.Json = False,
-    tracking_uri: options.TrackingUri = None,
-    runs_dir: options.RunsDir = None,
+    places: options.ResultPlaces,
 ) -> None:
     """Bring runs that were submitted with --no-wait and have ended into MLflow, then print the suite's tables."""
     from benchbench import api
     from benchbench.cli.progress import ProgressDisplay
 
-    with errors_as_lines():
-        loaded = api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic)
-        with ProgressDisplay() as display:
-            workspace = options.workspace(tracking_uri=tracking_uri, runs_dir=runs_dir)
-            rows = api.collect(loaded, workspace=workspace, observe=display.show)
+    loaded = part.load(suite)
+    with ProgressDisplay() as display:
+        rows = api.collect(loaded, workspace=places.workspace, observe=display.show)
     _print_tables(loaded, rows, as_json=as_json)
 
 
 def plan(
+    *,
     suite: options.SuiteArgument,
     by_run: Annotated[bool, typer.Option("--runs", help="List the single runs, without estimates.")] = False,
-    only: options.Only = [],
-    overrides: options.Overrides = [],
-    synthetic: options.Synthetic = False,
+    part: options.Part,
     code_from: options.CodeFrom = None,
     force: options.Force = False,
     keep_stale: options.KeepStale = False,
     as_json: options.Json = False,
     devices: options.Devices = None,
-    tracking_uri: options.TrackingUri = None,
-    runs_dir: options.RunsDir = None,
-    data_dir: options.DataDir = Path("data"),
+    places: options.Places,
 ) -> None:
     """Show what is to be run of a suite, and about what it costs on this machine. Changes nothing.
 
@@ -151,15 +130,13 @@ def plan(
     from benchbench.engines.slots import Placement, available_slots
     from benchbench.scheduling import plan_tables as planning
 
-    with errors_as_lines():
-        workspace = options.workspace(tracking_uri=tracking_uri, runs_dir=runs_dir, data_dir=data_dir)
-        loaded = api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic, code_from=code_from)
-        planned = api.plan(loaded, force=force, keep_stale=keep_stale, workspace=workspace)
-        missing = api.missing_data(loaded, workspace=workspace)
-        remarks = api.remarks(loaded)
-        chosen = options.device_names(devices)
-        slots = [slot.name for slot in available_slots(Placement(devices=tuple(chosen)))]
-        estimates = {} if by_run else api.estimates(loaded, workspace=workspace, devices=chosen)
+    loaded = part.load(suite, code_from)
+    planned = api.plan(loaded, force=force, keep_stale=keep_stale, workspace=places.workspace)
+    missing = api.missing_data(loaded, workspace=places.workspace)
+    remarks = api.remarks(loaded)
+    chosen = options.device_names(devices)
+    slots = [slot.name for slot in available_slots(Placement(devices=tuple(chosen)))]
+    estimates = {} if by_run else api.estimates(loaded, workspace=places.workspace, devices=chosen)
     if as_json:
         runs, pairs = planning.runs(planned), planning.pairs(planned, estimates)
         typer.echo(json.dumps({"runs": runs, "estimates": pairs, "slots": slots}, indent=2))
@@ -186,10 +163,9 @@ def prepare(
     """Download and verify the data of a suite, ahead of its runs."""
     from benchbench import api
 
-    with errors_as_lines():
-        loaded = api.load_suite(suite, overrides=overrides, only=only, code_from=code_from)
-        for label in api.prepare(loaded, workspace=options.workspace(data_dir=data_dir)):
-            typer.echo(f"{label}: ready")
+    loaded = api.load_suite(suite, overrides=overrides, only=only, code_from=code_from)
+    for label in api.prepare(loaded, workspace=api.Workspace(data=data_dir)):
+        typer.echo(f"{label}: ready")
 
 
 def schema(

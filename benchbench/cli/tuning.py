@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchbench.cli import options
-from benchbench.cli.errors import EXIT_INCOMPLETE, errors_as_lines
+from benchbench.cli.errors import EXIT_INCOMPLETE
 from benchbench.cli.output import print_listing, print_tables
 
 if TYPE_CHECKING:
@@ -32,23 +32,16 @@ Figures = Annotated[
 
 
 def tune(
+    *,
     suite: options.SuiteArgument,
     out: Out = None,
     report: Report = False,
     figures: Figures = None,
-    only: options.Only = [],
-    overrides: options.Overrides = [],
-    synthetic: options.Synthetic = False,
+    part: options.Part,
     code_from: options.CodeFrom = None,
     as_json: options.Json = False,
-    engine: options.Engine = options.EngineName.local,
-    slots: options.Slots = None,
-    slots_per_device: options.SlotsPerDevice = 1,
-    devices: options.Devices = None,
-    address: options.Address = None,
-    tracking_uri: options.TrackingUri = None,
-    runs_dir: options.RunsDir = None,
-    data_dir: options.DataDir = Path("data"),
+    execution: options.AddressedExecution,
+    places: options.Places,
 ) -> None:
     """Choose the hyperparameters of a suite: the same budget for every method, on data that the result never sees.
 
@@ -59,34 +52,29 @@ def tune(
     from benchbench import api
     from benchbench.cli.progress import ProgressDisplay
 
-    workspace = options.workspace(tracking_uri=tracking_uri, runs_dir=runs_dir, data_dir=data_dir)
-    with errors_as_lines():
-        options.check_engine(engine, address)
-        if out is not None:
-            _check_whole(only, synthetic=synthetic)
-        with ProgressDisplay() as display:
-            loaded = api.load_suite(suite, overrides=overrides, only=only, synthetic=synthetic, code_from=code_from)
-            statuses = (
-                api.tuning_state(loaded, workspace=workspace)
-                if report
-                else api.tune(
-                    loaded,
-                    engine=engine.value,
-                    slots=slots,
-                    devices=options.device_names(devices),
-                    slots_per_device=slots_per_device,
-                    address=address,
-                    workspace=workspace,
-                    observe=display.show,
-                    warn=display.warn,
-                )
+    execution.check()
+    if out is not None:
+        _check_whole(part)
+    with ProgressDisplay() as display:
+        loaded = part.load(suite, code_from)
+        statuses = (
+            api.tuning_state(loaded, workspace=places.workspace)
+            if report
+            else api.tune(
+                loaded,
+                engine=execution.engine,
+                **execution.engine_options(),
+                workspace=places.workspace,
+                observe=display.show,
+                warn=display.warn,
             )
-        _print_statuses(loaded, statuses, as_json=as_json)
-        if figures is not None:
-            _draw(loaded, statuses, figures)
-        if out is not None:
-            api.write_tuned(suite, statuses, out, overrides=overrides)
-            typer.echo(f"written: {out}; `benchbench run {out}` trains the winners on fresh seeds", err=True)
+        )
+    _print_statuses(loaded, statuses, as_json=as_json)
+    if figures is not None:
+        _draw(loaded, statuses, figures)
+    if out is not None:
+        api.write_tuned(suite, statuses, out, overrides=part.overrides)
+        typer.echo(f"written: {out}; `benchbench run {out}` trains the winners on fresh seeds", err=True)
     if any(each.winner is None for each in statuses):
         raise typer.Exit(EXIT_INCOMPLETE)
 
@@ -102,7 +90,7 @@ def _print_statuses(suite: Suite, statuses: Sequence[StudyStatus], *, as_json: b
     for remark in remarks(statuses):
         typer.echo(remark)
     typer.echo()
-    print_tables(suite.title, [best_of_table(suite.title, statuses)], options.Format.terminal)
+    print_tables(suite.title, [best_of_table(suite.title, statuses)], "terminal")
 
 
 def _draw(suite: Suite, statuses: Sequence[StudyStatus], folder: Path) -> None:
@@ -113,12 +101,12 @@ def _draw(suite: Suite, statuses: Sequence[StudyStatus], folder: Path) -> None:
         typer.echo(f"drawn: {file}", err=True)
 
 
-def _check_whole(only: Sequence[str], *, synthetic: bool) -> None:
+def _check_whole(part: options.Part) -> None:
     from benchbench.problems import BadInputError, Problem
 
-    if only:
+    if part.only:
         raise BadInputError([Problem("is written when all of the suite is tuned: not with --only", file="--out")])
-    if synthetic:
+    if part.synthetic:
         raise BadInputError([Problem("values that made-up data have chosen are not written", file="--out")])
 
 
@@ -134,7 +122,6 @@ def match(
     """
     from benchbench import api
 
-    with errors_as_lines():
-        loaded = api.load_suite(suite, overrides=overrides)
-        api.write_matched(suite, loaded, out, overrides=overrides)
+    loaded = api.load_suite(suite, overrides=overrides)
+    api.write_matched(suite, loaded, out, overrides=overrides)
     typer.echo(f"written: {out}", err=True)

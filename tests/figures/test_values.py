@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchbench.cli.plots import CurrencyName, KindName
+from benchbench.cli import plots
 from benchbench.figures import CURRENCIES, KINDS, figures, without_history
 from benchbench.figures.averages import average, trace
 from benchbench.figures.labels import Currency, axis, metric, spans_decades
@@ -42,8 +42,8 @@ def finished(suite: Suite) -> list[Row]:
 
 
 def test_the_command_offers_every_kind_and_currency() -> None:
-    assert [*KINDS] == [*get_args(Kind)] == [kind.value for kind in KindName]
-    assert [*CURRENCIES] == [currency.value for currency in CurrencyName]
+    assert [*KINDS] == [*get_args(Kind)] == [*plots.KindName]
+    assert [*CURRENCIES] == [*get_args(plots.Currency)]
     assert set(CURRENCIES) == set(get_args(Currency)) - {"flops"}  # they are measured in one run only
 
 

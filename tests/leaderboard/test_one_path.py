@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchbench.cli.output import Format, print_results
+from benchbench.cli.output import print_results
 from benchbench.leaderboard import plots, site
 from benchbench.leaderboard.boards import Results, boards
 from benchbench.leaderboard.merge import merge
@@ -63,7 +63,7 @@ def built(submissions: list[Submission], out: Path) -> list[list[list[Cell]]]:
 
 def reported(suite: Suite, rows: list[Row], capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     """Return the tables that `report --format json` prints, by name."""
-    print_results([suite], [rows], Format.json)
+    print_results([suite], [rows], "json")
     return {table["name"]: table for table in json.loads(capsys.readouterr().out)["tables"]}
 
 
