@@ -301,7 +301,7 @@ def _line(
         method=method.label,
         category=method.category,
         places=(ranked.first_place, ranked.last_place) if ranked else None,
-        groups=letters(ranked) if ranked else "",
+        groups=letters(ranked.groups) if ranked else "",
         value=shown.mean if shown else None,
         text=shown.text if shown else "",
         interval=None if isinstance(found, str) else (found.low, found.high),

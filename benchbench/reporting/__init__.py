@@ -14,6 +14,7 @@ from benchbench.reporting.joint import join
 from benchbench.reporting.latex import to_latex
 from benchbench.reporting.markdown import to_markdown
 from benchbench.reporting.matched import matched_table
+from benchbench.reporting.over_workloads import workloads_table
 from benchbench.reporting.pareto import pareto_table
 from benchbench.reporting.profile import profile_table
 from benchbench.reporting.ranking import ranking_table
@@ -43,6 +44,7 @@ Builder = Callable[[Suite, Sequence[Row]], Table]
 BUILDERS: Mapping[str, tuple[Builder, ...]] = {
     "accuracy": (accuracy_table, best_epoch_table),
     "ranking": (ranking_table,),
+    "workloads": (workloads_table,),
     "matched": (matched_table,),
     "targets": (targets_table,),
     "profile": (profile_table,),

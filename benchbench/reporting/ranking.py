@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from benchbench.reporting.accuracy import places
 from benchbench.reporting.metrics import UNKNOWN_DIRECTION, Better, describe, figure, interval, number
@@ -14,6 +14,7 @@ from benchbench.reporting.tuning import CHOSEN_ON_TEST, tuned_on_test
 from benchbench.stats import (
     RankedMethod,
     Ranking,
+    Withheld,
     cohens_dz,
     hedges_g,
     pair_by_seed,
@@ -115,7 +116,7 @@ def _cells(name: str, runs: Mapping[str, Runs], found: Ranking, method: RankedMe
     places_ = dict.fromkeys((method.first_place, method.last_place))
     return (
         Cell(remark="–".join(map(str, places_))),
-        Cell(remark=letters(method)),
+        Cell(remark=letters(method.groups)),
         Cell(figures=(figure(name, values.values()),)),
         Cell(remark=interval_text(name, list(values.values()))),
         *_against_best(name, runs, found, method),
@@ -140,7 +141,7 @@ def _against_best(name: str, runs: Mapping[str, Runs], found: Ranking, method: R
     )
     return (
         Cell(figures=(shown.model_copy(update={"value": signed}),)),
-        Cell(remark=p) if isinstance(p, str) else number_cell("< 0.001" if p < 0.001 else f"{p:.3f}", p),
+        p_value(p),
         Cell(remark=effect) if isinstance(effect, str) else number_cell(f"{effect:+.2f}", effect),
         BLANK if isinstance(effect, str) else Cell(remark=f"> {MOST_SEEDS}" if needed is None else str(needed)),
     )
@@ -159,10 +160,15 @@ def interval_text(name: str, values: Sequence[float]) -> str:
     return f"{low} to {high}"
 
 
-def letters(method: RankedMethod) -> str:
-    """Return the letters of a method's tie groups: a, b, ..., z, aa, ab, ... for 1, 2, ..."""
+def p_value(p: float | Withheld) -> Cell:
+    """Return the cell of a p-value, or of why there is none."""
+    return Cell(remark=p) if isinstance(p, str) else number_cell("< 0.001" if p < 0.001 else f"{p:.3f}", p)
+
+
+def letters(groups: Iterable[int]) -> str:
+    """Return the letters of groups with these numbers: a, b, ..., z, aa, ab, ... for 1, 2, ..."""
     names = []
-    for group in method.groups:
+    for group in groups:
         name, rest = "", group
         while rest:
             rest, place = divmod(rest - 1, 26)

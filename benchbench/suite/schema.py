@@ -15,6 +15,7 @@ from benchbench.values.tuning import MOST_SEARCHED
 TABLES = (
     "accuracy",
     "ranking",
+    "workloads",
     "matched",
     "targets",
     "profile",
