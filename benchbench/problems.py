@@ -1,4 +1,4 @@
-"""What is wrong with an input, in words a user can act on."""
+"""Problems of an input, in words a user can act on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What SASSHA and M-SASSHA share: their hyperparameters, and a step along momentum over the averaged curvature."""
+"""Shared by SASSHA and M-SASSHA: their hyperparameters, and a step along momentum over the averaged curvature."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ RULES: Mapping[str, Rule] = {
     "bias_correction": one_of("steps", "updates"),
     "seed": INTEGER,
 }
-"""What the hyperparameters of both may be."""
+"""Rules of the hyperparameters of both."""
 
 
 def descend(group: dict[str, Any], states: dict[Tensor, State], diagonal: Mapping[Tensor, Tensor] | None) -> None:
@@ -101,7 +101,7 @@ def _move(group: dict[str, Any], parameters: list[Tensor], members: list[State])
     denominators = [state["denominator"] for state in members]
     torch._foreach_lerp_(momenta, gradients_of(parameters), 1 - beta1)
     if group["weight_decay"]:
-        # x - c x: on the CPU twice as fast as x * (1 - c), where each tensor wraps the number anew.
+        # x - c x: on the CPU twice as fast as x * (1 - c), where each tensor wraps the number again.
         torch._foreach_add_(parameters, parameters, alpha=-group["lr"] * group["weight_decay"])
     rates = [-group["lr"] / (1 - beta1 ** state["step"]) for state in members]
     torch._foreach_addcdiv_(parameters, momenta, denominators, rates)

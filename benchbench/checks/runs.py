@@ -1,4 +1,4 @@
-"""How the runs of a suite are computed and what is recorded beside them."""
+"""Checks of how runs are computed, and of what is recorded next to them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much the loss rises at a given distance from a solution."""
+"""Rise of the loss at given distances from a solution."""
 
 from __future__ import annotations
 

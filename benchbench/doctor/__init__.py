@@ -1,4 +1,4 @@
-"""What there is on this machine for benchmarks, what is missing, and how to mend it: `benchbench doctor`."""
+"""Examination of this machine: what benchmarks need, what is missing, and how to fix it (`benchbench doctor`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an examination of a machine finds."""
+"""Findings of an examination."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Finding:
         name: What it is.
         state: How it is.
         found: What was found, in a few words.
-        remedy: What mends it, a command where there is one; empty where nothing has to be mended.
+        remedy: The fix, a command where there is one; empty where nothing has to be fixed.
     """
 
     part: str

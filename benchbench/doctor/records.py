@@ -1,4 +1,4 @@
-"""Where runs are written down: their folder, what has been left there, and the tracking store."""
+"""Places of results: the folder of the runs, unfinished runs in it, and the tracking store."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def runs_folder(folder: Path) -> Finding:
 
 
 def left_behind(folder: Path) -> Iterator[Finding]:
-    """Look for runs that were begun and that nobody brings to an end, for their command or its machine is dead.
+    """Look for runs that were begun and that no command brings to an end, for their command or its machine is dead.
 
     Args:
         folder: The folder of the runs' folders.

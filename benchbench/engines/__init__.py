@@ -24,7 +24,7 @@ class Job:
         folder: Where it leaves its files.
         data: The folder in which data sets lie.
         memory: Bytes of memory that it is expected to need, 0 where nothing is known.
-        alone: Memory that it shall share with no other run, since it has run out beside others.
+        alone: Memory that it must share with no other run, since it ran out next to others.
     """
 
     spec: RunSpec

@@ -28,12 +28,12 @@ from benchbench.processes.children import (
 from benchbench.values import Outcome, RunResult
 
 GRACE_SECONDS = 10.0
-"""What runs get to finish their step and leave a checkpoint when they are stopped; then they are killed."""
+"""Seconds in which stopped runs may finish their step and leave a checkpoint; then they are killed."""
 
 _LOG_LINES = 8
 
 _STARTS = 3
-"""How often the start of a process is tried."""
+"""Attempts to start a process."""
 
 _PAUSE_SECONDS = 0.2
 
@@ -41,7 +41,7 @@ _UNKNOWN_STATUS = 255
 """Exit status of a process whose server was killed: multiprocessing takes it for dead, but it may go on."""
 
 _PRELOAD = ("benchbench.engines.worker", "benchbench.training.trainer", "torch._dynamo")
-"""What every run needs; torch loads its compiler, which takes seconds, with the first optimizer that is built."""
+"""Modules of every run; torch loads its compiler, which takes seconds, with the first optimizer that is built."""
 
 
 @dataclass
@@ -155,7 +155,7 @@ class LocalEngine:
         for running in list(self._running):
             if time.monotonic() > running.deadline and running.process.is_alive():
                 self._end(running)
-                # A result is there already when time ran out while something was measured beside the run.
+                # A result is there already when time ran out while something was measured after the run.
                 stopped = running.job.folder.result()
                 results.append(
                     stopped or _broken(running.job, "timeout", f"stopped after {running.job.spec.timeout:g} s")

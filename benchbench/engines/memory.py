@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 _LIMITS = ("fs/cgroup/memory.max", "fs/cgroup/memory/memory.limit_in_bytes")
-"""Where Linux says what a container or a batch job may use: `max`, in the newer one, where there is no limit."""
+"""Linux's files with the limit of a container or a batch job: `max`, in the newer one, where there is no limit."""
 
 
 def room(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> int | None:

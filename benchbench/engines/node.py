@@ -42,7 +42,7 @@ def execute(job: Job, wanted: Wanted, stop: Callable[[], bool]) -> RunResult:
     Args:
         job: The run; all that it leaves lies in its folder afterwards.
         wanted: What the run is meant to have here.
-        stop: Whether the run shall leave a checkpoint and end as `interrupted`.
+        stop: Whether the run must leave a checkpoint and end as `interrupted`.
 
     Returns:
         Its result, however it has ended.

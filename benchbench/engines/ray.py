@@ -26,7 +26,7 @@ MOST_TASKS = 1000
 """Runs at a time, waiting ones included, unless the user says otherwise."""
 
 GRACE_SECONDS = 15.0
-"""What runs get to leave a checkpoint and end when they are stopped; then they are killed."""
+"""Seconds in which stopped runs may leave a checkpoint; then they are killed."""
 
 LARGEST_WEIGHTS = 2**30
 """Bytes up to which the weights of a run travel from a node that does not see the run's folder."""
@@ -38,7 +38,7 @@ _MOST_BYTES = 128 * 2**20
 class RayEngine:
     """Submits every run as a task that gets a fresh worker process; Ray knows where there is room.
 
-    Nothing is retried by Ray itself: a worker or a node that dies gives the outcome `crashed`, and whoever has
+    Nothing is retried by Ray itself: a worker or a node that dies gives the outcome `crashed`, and the caller who has
     submitted the run decides.
 
     Args:
@@ -149,7 +149,7 @@ class RayEngine:
             ray.shutdown()
 
     def _token(self, runs: Path) -> Path:
-        """Return a file beside the runs' folders by which a node can tell whether it sees these folders."""
+        """Return a file next to the runs' folders by which a node can tell whether it sees these folders."""
         if runs not in self._tokens:
             self._tokens[runs] = runs / f".seen-{secrets.token_hex(8)}"
             self._tokens[runs].touch()
@@ -291,10 +291,10 @@ def resources(address: str) -> dict[str, float]:
 
 
 def _reach(address: str) -> None:
-    """Find out at once whether somebody listens at an address of the form `host:port`; Ray would try for minutes.
+    """Find out at once whether anything listens at an address of the form `host:port`; Ray would try for minutes.
 
     Raises:
-        EngineError: Nobody does.
+        EngineError: Nothing does.
     """
     host, _, port = address.rpartition(":")
     if host and port.isdecimal() and "://" not in host:

@@ -20,7 +20,7 @@ class Placement:
         slots: Runs at a time (default: one per GPU, or per core without a GPU; on a cluster, as many as it takes).
         devices: What to use of this machine: `cpu`, or GPUs by number or UUID (default: all GPUs, or else the CPU).
         per_device: Runs that share a GPU.
-        exclusive: Whether a run shall have its GPU, or else the whole machine, to itself, whatever else is asked for.
+        exclusive: Whether a run gets its GPU, or else the whole machine, to itself, whatever else is asked for.
     """
 
     slots: int | None = None
@@ -30,7 +30,7 @@ class Placement:
 
     @property
     def on_cpu(self) -> bool:
-        """Whether runs use the CPU alone."""
+        """True if runs use the CPU alone."""
         return self.devices == (CPU.type,)
 
     def check_for_cluster(self, *, shares_gpus: bool) -> None:
@@ -86,7 +86,7 @@ class Slot:
 
     @property
     def device_name(self) -> str:
-        """Which device it is, of those of this machine."""
+        """Name of the device, among those of this machine."""
         return ",".join(self.devices) or self.device
 
 

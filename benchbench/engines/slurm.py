@@ -22,10 +22,10 @@ MOST_JOBS = 1000
 """Jobs at a time; also the largest array that Slurm takes unless it is configured otherwise."""
 
 GRACE_SECONDS = 30.0
-"""What running jobs get to leave a checkpoint when they are stopped."""
+"""Seconds in which stopped jobs may leave a checkpoint."""
 
 _SIGNAL_SECONDS = 90
-"""How long before its time limit a job is told, to leave a checkpoint and queue up again."""
+"""Seconds before its time limit at which a job is told to leave a checkpoint and queue up again."""
 
 _LOG_LINES = 8
 
@@ -33,7 +33,7 @@ _LOG_LINES = 8
 class SlurmEngine:
     """Submits runs as job arrays and follows them by the files they write and by what Slurm says.
 
-    The jobs outlive this process. A run that stands in the queue already is taken up, not submitted again.
+    The jobs outlive this process. A run that is in the queue already is taken up, not submitted again.
 
     Args:
         parallel: Jobs of an array that run at a time (default: as Slurm likes).
@@ -151,7 +151,7 @@ class SlurmEngine:
         import submitit
 
         logs = _logs(jobs[0].folder)
-        logs.mkdir(mode=0o700, parents=True, exist_ok=True)  # what submitit pickles there is nobody else's
+        logs.mkdir(mode=0o700, parents=True, exist_ok=True)  # what submitit pickles there is for no one else
         executor = submitit.SlurmExecutor(logs / "%j")
         executor.update_parameters(
             job_name="benchbench",
@@ -231,7 +231,7 @@ def _check_ranks(options: Mapping[str, JsonValue], ranks: int) -> None:
 
 
 def alive_submissions(folders: Iterable[RunFolder]) -> dict[RunFolder, str]:
-    """Return the Slurm jobs of runs that stand in the queue or are being run.
+    """Return the Slurm jobs of runs that are in the queue or being run.
 
     Raises:
         SlurmError: Slurm does not answer.
@@ -242,7 +242,7 @@ def alive_submissions(folders: Iterable[RunFolder]) -> dict[RunFolder, str]:
 
 
 def _just_ended(jobs: Sequence[Job]) -> dict[RunFolder, str]:
-    """Return the Slurm jobs of runs that had not ended when somebody looked, and have now."""
+    """Return the Slurm jobs of runs that had not ended at the last look, and have now."""
     submitted = _submissions(job.folder for job in jobs)
     results = {job.folder: job.folder.result() for job in jobs if job.folder.measurable(job.spec) is None}
     return {
@@ -288,7 +288,7 @@ def forget(folder: RunFolder) -> None:
 
 
 def _logs(folder: RunFolder) -> Path:
-    """Return the folder with what submitit and Slurm leave of jobs, beside the runs' folders."""
+    """Return the folder with what submitit and Slurm leave of jobs, next to the runs' folders."""
     return folder.path.resolve().parent / "slurm"
 
 

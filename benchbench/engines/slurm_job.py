@@ -1,4 +1,4 @@
-"""What happens in a job of Slurm."""
+"""The program that runs in a job of Slurm."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def run_as_job(spec: str, folder: str, data: str, gpus: int) -> None:
     files = RunFolder(Path(folder))
     submission = files.submission()
     if submission is not None and submission.job != _own_job():
-        return  # whoever submitted this job was killed before it could say so, and the run has another job by now
+        return  # its command was killed before it could say so, and the run has another job by now
     received: list[int] = []
     for number in (signal.SIGTERM, signal.SIGUSR2):  # in place of submitit's handlers
         signal.signal(number, lambda number, _: received.append(number))
     job = Job(RunSpec.model_validate_json(spec), files, Path(data))
-    if submission is None:  # whoever submits the job writes it too, maybe a moment later
+    if submission is None:  # the command that submits the job writes it too, maybe a moment later
         job.folder.submit(new_submission(_own_job()))
     threads = int(os.environ.get("SLURM_CPUS_PER_TASK") or len(os.sched_getaffinity(0)))
     if gpus and (reason := _unknown_gpus()) is not None:

@@ -1,4 +1,4 @@
-"""What a run asks Slurm for, as options of `sbatch`."""
+"""Resource requests of a run, as options of `sbatch`."""
 
 from __future__ import annotations
 

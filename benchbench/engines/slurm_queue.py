@@ -1,4 +1,4 @@
-"""What Slurm says about its jobs, by its own commands."""
+"""States of jobs, by Slurm's own commands."""
 
 from __future__ import annotations
 

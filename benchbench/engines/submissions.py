@@ -1,4 +1,4 @@
-"""Runs that were handed over to another system and go on there, whoever waits for them."""
+"""Runs that were handed over to another system and go on there, whether or not a command waits for them."""
 
 from __future__ import annotations
 
@@ -92,5 +92,5 @@ def ended(folders: Sequence[RunFolder], patience: float = slurm_queue.PATIENCE) 
 
 
 def forget(folder: RunFolder) -> None:
-    """Let a run be one that nobody has been given."""
+    """Forget that a run was handed over."""
     slurm.forget(folder)

@@ -1,4 +1,4 @@
-"""What happens in the process of one run."""
+"""The process of one run."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class _Log(io.TextIOWrapper):
 
 def _keep_short(path: Path) -> None:
     """Cut the log whenever it has become too long: a run that floods it must not fill the disk."""
-    while path.exists():  # somebody else may have taken the run over, and begun anew
+    while path.exists():  # another command may have taken the run over, and started it again
         time.sleep(1 / _LOOKS_PER_SECOND)
         with suppress(FileNotFoundError):
             _cut(path)

@@ -1,4 +1,4 @@
-"""Floating-point operations, counted where torch dispatches them: whoever asks for them, and however."""
+"""Floating-point operations, counted where torch dispatches them: for any function."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class Objective:
         watch: Called after every evaluation, at the point where it was made, the gradients in `p.grad`.
 
     Raises:
-        ValueError: Several ranks share the mini-batch, and gradients shall keep their graph.
+        ValueError: Several ranks share the mini-batch, and gradients have to keep their graph.
 
     Attributes:
         parameters: The trainable parameters, in the optimizer's order.
@@ -263,7 +263,7 @@ class Objective:
         gradients = [None if gradient is None else gradient.resolve_conj() for gradient in gradients]
         present = [gradient for gradient in gradients if gradient is not None]
         values = [gradient.detach() for gradient in present]
-        # torch.nn.utils.clip_grad_norm_ has the same factor. The host does not look at the norm, so nobody waits.
+        # torch.nn.utils.clip_grad_norm_ has the same factor. The host does not look at the norm, so nothing waits.
         factor = (self._clip_norm / (global_norm(values) + 1e-6)).clamp(max=1.0)
         if not self.create_graph:
             # Themselves, as they have no graph: the original of a detached sparse tensor does not see what is written.

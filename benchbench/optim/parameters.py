@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
 State = dict[str, Any]
-"""What an optimizer remembers of one parameter."""
+"""State of one parameter, by name."""
 
 
 class Rule(NamedTuple):
-    """What a hyperparameter may be, in words and as a test."""
+    """A condition on a hyperparameter, in words and as a test."""
 
     words: str
     holds: Callable[[object], bool]

@@ -85,7 +85,7 @@ def _tensors(value: Any, seen: set[int]) -> Iterator[Tensor | np.ndarray[Any, An
     Raises:
         UnknownStateError: There is an object that cannot be looked into.
     """
-    # An objective that somebody has kept is the harness's, and so is the batch in it.
+    # An objective that was kept is the harness's, and so is the batch in it.
     ours = type(value).__module__.startswith("benchbench.")
     if isinstance(value, _PLAIN) or ours or inspect.isroutine(value) or inspect.ismodule(value) or id(value) in seen:
         return

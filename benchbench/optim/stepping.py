@@ -1,4 +1,4 @@
-"""How the harness drives an optimizer it knows nothing of: by what its methods are called and what they take."""
+"""Driver of optimizers that the harness does not know: by the names of their methods and what they take."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CLOSURE_NAMES = ("closure", "objective")
 """Parameters of `step` that take the objective, wherever they stand."""
 
 _NO_GRAPH = ("does not require grad and does not have a grad_fn", "does not require gradients")
-"""What torch says when somebody differentiates a gradient that has no graph."""
+"""torch's message when a gradient without a graph is differentiated."""
 
 
 class MissingGraphError(RuntimeError):

@@ -1,4 +1,4 @@
-"""What processes need that are started by the harness."""
+"""Child processes: the server that they are forked from, their signals, and their death with the parent."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def die_with_parent() -> None:
     """Let this process end when the one that has started it does, however that ends.
 
     A thread waits for that, which a computation in C can keep from running. So Linux is asked to kill this process when
-    the server ends that has forked it, which it does when nobody holds its pipe any more: this one gives its end up.
+    the server ends that has forked it, which it does when its pipe is closed: this one gives its end up.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
@@ -134,7 +134,7 @@ def end_orphan(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
         if sys.platform == "linux":
             process = os.pidfd_open(pid)
-            wait([process])  # also a process that is dead counts which nobody has taken note of
+            wait([process])  # also a process that is dead counts that has not been waited for
             os.close(process)
         else:
             while True:

@@ -1,4 +1,4 @@
-"""What Ctrl-C and SIGTERM do to a command and its runs. Only the main thread gets them: in others, nothing changes."""
+"""Handlers of Ctrl-C and SIGTERM. Only the main thread gets these signals: in other threads, nothing changes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class StopFlag:
         self._set = False
 
     def __call__(self) -> bool:
-        """Whether a stop was asked for."""
+        """Return whether a stop was asked for."""
         return self._set
 
     def set(self) -> None:

@@ -16,7 +16,7 @@ _LOCK, _MADE = ".lock", ".made"
 
 
 class TemporaryFolder:
-    """A folder that is there until it is removed, or this process is dead and somebody makes another one.
+    """A folder that is there until it is removed, or this process is dead and another one is made.
 
     Args:
         prefix: What its name begins with, and those of the folders that are removed first.
@@ -38,9 +38,9 @@ class TemporaryFolder:
             lock = FileLock(path / _LOCK)
             try:
                 lock.acquire(timeout=0)
-            except Timeout:  # somebody has looked at it before it was locked, and takes it for abandoned
+            except Timeout:  # another process has looked at it before it was locked, and takes it for abandoned
                 continue
-            except OSError:  # a file system without locks, say: nobody can find out that it is abandoned
+            except OSError:  # a file system without locks, say: it can never be found out that it is abandoned
                 return path, lock
             if (path / _MADE).exists() and (path / _LOCK).exists():  # and not removed, and made again by the lock
                 return path, lock
@@ -78,7 +78,7 @@ def remove_abandoned(prefix: str, parent: Path) -> None:
             if path.is_symlink() or path.stat().st_uid != os.getuid() or not (path / _LOCK).exists():
                 continue
             lock.acquire(timeout=0)
-        except OSError:  # somebody is at work there, or has just removed it, or it cannot be told
+        except OSError:  # another process is at work there, or has just removed it, or it cannot be told
             continue
         shutil.rmtree(path, ignore_errors=True)
         lock.release()

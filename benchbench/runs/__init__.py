@@ -1,1 +1,1 @@
-"""What a run leaves on the disk, and how several commands share the runs of one folder."""
+"""Files of runs, and the claims by which several commands share the runs of one folder."""

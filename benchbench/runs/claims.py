@@ -1,6 +1,6 @@
 """Claims: how commands that work on one folder at the same time, on one machine or on many, share the runs out.
 
-Every command keeps a *holder file* that it rewrites while it is alive, and a lock on a file beside it. A run's claims
+Every command keeps a *holder file* that it rewrites while it is alive, and a lock on a file next to it. A run's claims
 are numbered files that name a holder; they are created exclusively, and the highest one counts. So nothing here needs
 more of a shared file system than that one of several who create a file succeeds.
 
@@ -25,7 +25,7 @@ from filelock import FileLock
 from benchbench.files import naming
 
 LEASE_SECONDS = 60.0
-"""How long a holder on another machine may be silent before its runs are taken over; it speaks three times as often."""
+"""Seconds of silence after which a holder on another machine loses its runs; it speaks three times as often."""
 
 _FREE = "free"
 _HOLDERS = ".holders"
@@ -91,7 +91,7 @@ class Holder:
             run: The run's folder.
 
         Returns:
-            The number of the claim, or `None` while somebody else has the run.
+            The number of the claim, or `None` while another command has the run.
 
         Raises:
             OSError: The claim cannot be written.
@@ -107,7 +107,7 @@ class Holder:
                 file.write(self._token)
         except FileExistsError:
             return None
-        except OSError:  # a full disk, say: a claim that names nobody would hold the run for as long as a lease
+        except OSError:  # a full disk, say: a claim without a name would hold the run for as long as a lease
             claim.unlink(missing_ok=True)
             raise
         if current(run) != latest + 1:  # this one has been slow: others have come and gone meanwhile
@@ -127,7 +127,7 @@ class Holder:
         token = _read(claim)
         if token == _FREE:
             return True
-        spoken = _read(self._folder / token) if token else ""  # a claim that is just being made names nobody yet
+        spoken = _read(self._folder / token) if token else ""  # a claim that is just being made has no name yet
         if token and not spoken and not (self._folder / token).exists():
             return True
         if spoken.partition("\n")[0] == self._machine and self._has_died_here(token):

@@ -33,7 +33,7 @@ class RunFolder:
 
     Attributes:
         path: The folder, named by the run's key.
-        claim: Number of the claim under which it is written. Once somebody else has claimed the run, because this
+        claim: Number of the claim under which it is written. Once another command has claimed the run, because this
             process or its machine had been silent for too long, nothing is written any more. `None` writes anyway.
     """
 
@@ -42,13 +42,13 @@ class RunFolder:
 
     @property
     def held(self) -> bool:
-        """Whether the run is still this one's to write."""
+        """True if the run is still this process's to write."""
         return self.claim is None or self.claim == claims.current(self.path)
 
     def as_claimed(self) -> RunFolder:
-        """Return the folder as that of whoever has claimed it now, unless it says already whose it is.
+        """Return the folder as that of the command that has claimed it now, unless it says already whose it is.
 
-        What was handed over to another system is that system's, whoever claims it to wait for its end.
+        What was handed over to another system is that system's, also if another command claims it to wait for its end.
         """
         if self.claim is not None or self.submission() is not None:
             return self
@@ -97,7 +97,7 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Checkpoints:
-        """What an attempt at the run leaves for the next one."""
+        """The checkpoints that an attempt at the run leaves for the next one."""
         return Checkpoints(self.path / "checkpoints")
 
     @property
@@ -175,7 +175,7 @@ class RunFolder:
             self.checkpoints.clear()
 
     def forget(self) -> None:
-        """Let the run begin anew, whatever it has come to."""
+        """Let the run begin again, whatever it has come to."""
         self.checkpoints.clear()
         remove(self.result_file)
 
@@ -183,7 +183,7 @@ class RunFolder:
         """Return the result of a run that has finished and left its weights, if only its sharpness is missing.
 
         Args:
-            spec: The run, with what shall be measured.
+            spec: The run, with what is to be measured.
         """
         result = self.result()
         left = result is not None and spec.lacks_sharpness(result) and self.weights_file.exists()

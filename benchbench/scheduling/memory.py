@@ -1,4 +1,4 @@
-"""How much memory a run will need, by what others like it have taken up."""
+"""Expected memory of a run, from that of others like it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What has to be run: the matrix of a suite against what is already known."""
+"""Plan of a suite: its runs against the results that are known."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class PlannedRun:
 
     @property
     def settled(self) -> bool:
-        """Whether nothing is to be done about it, or can be."""
+        """True if nothing is to be done about the run, or can be."""
         return self.state in ("done", "no weights")
 
 
@@ -76,7 +76,7 @@ def plan(
 
 @contextmanager
 def saying_what_is_on_disk(keys: Sequence[str], runs_dir: Path) -> Iterator[None]:
-    """Have the error of a store that must be mended or replaced say how much of it the runs' folders hold.
+    """Have the error of a store that must be fixed or replaced say how much of it the runs' folders hold.
 
     Raises:
         TrackingError: The store cannot be used.

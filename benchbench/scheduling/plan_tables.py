@@ -49,7 +49,7 @@ def status_rows(planned: Sequence[PlannedRun]) -> list[Values]:
 
 
 def _status_row(item: PlannedRun, state: str | None, is_waiting: bool) -> Values:
-    # A run that is done can stand in a queue to be run again.
+    # A run that is done can be in a queue to be run again.
     submission = item.folder.submission() if state else None
     is_done = item.state == "done" and not is_waiting
     done = item.result.epochs if is_done and item.result else len(item.folder.records())

@@ -1,4 +1,4 @@
-"""What a command tells the tracking store, and what it does while there is none: runs go on, and are written later."""
+"""Writer of a command's runs into the tracking store; while the store is away, runs go on and are written later."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Recorder:
         self.catch_up()
 
     def is_tracked(self, spec: RunSpec) -> bool:
-        """Whether the store is known to hold the run's conclusive result, what shall be measured included."""
+        """True if the store is known to hold the run's conclusive result, with all that was to be measured."""
         found: dict[str, RunResult] = {}
         if not self._away:
             self._try(lambda: found.update(self._tracker.results([spec.key])))
@@ -112,11 +112,11 @@ class Recorder:
             if self._away:
                 return
             spec, folder, result = self._waiting.popleft()
-            if not folder.held:  # somebody else has the run by now, and tells the store about it
+            if not folder.held:  # another command has the run by now, and tells the store about it
                 continue
             was_refused = spec.key in self._refusals
             fault = self._try(lambda: self._write(spec, folder, result), spec.key)  # noqa: B023 - it is called at once
-            # The first refusal may be about what was half written, such as a run that somebody has deleted in MLflow.
+            # The first refusal may be about what was half written, such as a run that was deleted in MLflow.
             if fault == "run" and was_refused:
                 self._refused.append(folder)
             elif fault is not None:

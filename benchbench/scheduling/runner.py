@@ -25,7 +25,7 @@ from benchbench.tracking import Tracker
 from benchbench.values import EpochRecord, RunResult, RunSpec, Shortage, Suite
 
 ATTEMPTS = 3
-"""How often a run is started when its process dies."""
+"""Attempts at a run whose process dies."""
 
 _POLL_SECONDS = 0.2
 
@@ -37,7 +37,7 @@ class Event:
     Attributes:
         kind: `planned` (with its result when nothing is to be done about it), `waiting` (another invocation is at work
             on it, or has taken it over), `submitted` (handed over to another system, which answers for it), `started`,
-            `epoch`, `retried` (its process died, or memory ran out beside others), `stopping` (this command was
+            `epoch`, `retried` (its process died, or memory ran out next to others), `stopping` (this command was
             interrupted) or `ended`.
         spec: The run.
         record: For `epoch`: what the epoch gave.
@@ -81,7 +81,7 @@ class Runner:
         data: The folder in which data sets lie.
         observe: Told about everything that happens.
         force: Run again what is done already, and from the beginning what was interrupted.
-        warn: Told what goes wrong beside the runs, in one line.
+        warn: Told what goes wrong outside the runs, in one line.
         keep_stale: Take results for what they are, whatever code they were made by.
         results: Results by key, as far as they are known: those from before, and those of this command.
     """
@@ -143,7 +143,7 @@ class Runner:
                 self._settle(self._active[result.key], result, queue)
 
     def submit(self) -> None:
-        """Hand over what is missing to an engine whose runs need nobody who waits for them, and return.
+        """Hand over what is missing to an engine whose runs need no command that waits for them, and return.
 
         Their results are tracked by `collect`, or by `run` with the same engine.
 
@@ -227,7 +227,7 @@ class Runner:
         is_stale = ended is not None and not self.keep_stale and bool(InstalledCode().changes(ended))
         again = self.force or is_stale
         to_measure = not again and folder.measurable(spec) is not None
-        at_work = submissions.in_queue([folder])  # measuring something beside the run, after its end
+        at_work = submissions.in_queue([folder])  # measuring something after the run's end
         if ended is not None and ended.conclusive and not to_measure and not again and not at_work:
             # Another process got that far before the claim; it may have tracked the result or not.
             if not self._recorder.is_tracked(spec):
@@ -340,7 +340,7 @@ class Runner:
         )
         for active in self._active.values():
             result = active.folder.result()
-            if not active.folder.held or (result is None and not active.shown):  # of which nobody has been told
+            if not active.folder.held or (result is None and not active.shown):  # which has not been reported
                 self._recorder.discard(active.spec.key)
                 self._release(active)
                 continue

@@ -1,4 +1,4 @@
-"""What a search of k trials can be expected to come to, from the trials of a longer one."""
+"""Expected best of k trials, from the trials of a longer search."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ LEAST_METHODS = 3
 """Fewest methods for Friedman's test and a critical difference; two are compared by the tests of pairs."""
 
 PRIOR_STRENGTH = 0.5
-"""How many workloads without any difference the Bayesian test has seen beforehand, so to speak."""
+"""Strength of the Bayesian test's prior: the number of workloads without any difference that it stands for."""
 
 DRAWS = 50_000
 """Draws from the posterior: the Monte Carlo error (one standard deviation) of a probability is at most 0.0032."""

@@ -1,4 +1,4 @@
-"""How many seeds it takes to see an effect, and what a number of seeds can see.
+"""Seeds needed to see an effect, and the effects that a number of seeds can see.
 
 All functions are for two-sided t tests: under the alternative the statistic follows the noncentral t distribution
 (Cohen, "Statistical power analysis for the behavioral sciences" (1988), chapter 2).

@@ -55,7 +55,7 @@ class UnrankedMethod(Frozen):
 
 
 class RankedPair(Frozen):
-    """What was found between two methods.
+    """Comparison of two methods.
 
     Attributes:
         first: Name of one, the earlier in the alphabet.

@@ -1,4 +1,4 @@
-"""What the statistics are computed from, and the words that stand where a number would claim too much."""
+"""Samples, and the words that are given where a number would claim too much."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Pairs(Frozen):
 
     @property
     def finite(self) -> bool:
-        """Whether all values and all differences are finite."""
+        """True if all values and all differences are finite."""
         return all_finite((*self.first, *self.second, *self.differences))
 
 
@@ -71,7 +71,7 @@ def pair_by_seed(first: Mapping[int, float], second: Mapping[int, float]) -> Pai
 
 
 def all_finite(values: Sequence[float]) -> bool:
-    """Whether no value is NaN or infinite."""
+    """True if no value is NaN or infinite."""
     return all(map(math.isfinite, values))
 
 
@@ -81,7 +81,7 @@ def largest(values: Sequence[float]) -> float:
 
 
 def has_spread(values: Sequence[float], magnitude: float | None = None) -> bool:
-    """Whether the values differ by more than the resolution at `magnitude` (default: their largest absolute value)."""
+    """Return whether values differ by more than the resolution at `magnitude` (default: their largest size)."""
     return max(values) - min(values) > _resolution(largest(values) if magnitude is None else magnitude)
 
 

@@ -30,7 +30,7 @@ PROFILE_POINTS = 100
 
 
 class Score(Frozen):
-    """How a submission did.
+    """Score of a submission.
 
     Attributes:
         submission: Its name.
@@ -58,7 +58,7 @@ def score(hits: Mapping[Trial, Hit | None], held_out: Mapping[str, str]) -> tupl
     4. A time above 4 times the best one on its workload becomes infinite, on held-out variants too.
     5. The time of a base workload becomes infinite if that of one of its held-out variants is.
     6. The profile at tau is the share of the base workloads on which the time is within tau times the best one. A
-       workload that nobody solves counts against everybody. tau runs over 100 equally spaced points from 1 to 4.
+       workload that no method solves counts against everybody. tau runs over 100 equally spaced points from 1 to 4.
     7. The score is the area under the profile (trapezoids) divided by 3.
 
     Args:
@@ -112,7 +112,7 @@ def performance_profile(
 
 
 def _shares(ratios: Sequence[float], taus: Sequence[float]) -> tuple[float, ...]:
-    # The ratio on a workload that nobody solves is inf / inf = NaN, which is within no factor.
+    # The ratio on a workload that no method solves is inf / inf = NaN, which is within no factor.
     return tuple(sum(ratio <= tau for ratio in ratios) / len(ratios) for tau in taus)
 
 

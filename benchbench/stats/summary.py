@@ -10,7 +10,7 @@ from benchbench.values import Frozen
 
 
 class Summary(Frozen):
-    """What several seeds say together.
+    """Summary of several seeds.
 
     Attributes:
         n: How many values there are.

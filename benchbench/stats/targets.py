@@ -26,7 +26,7 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """When a run reached its target.
+    """Time at which a run reached its target.
 
     Attributes:
         index: The first evaluation at which the target was reached.

@@ -29,7 +29,7 @@ KEY = f"{TAG}key"
 COMMAND = f"{TAG}command"
 """The command that writes a run, by the name that `Holder` gives it."""
 REVISION = f"{TAG}revision"
-"""How often a key has been run again by a command that knew the result before, from 1."""
+"""Number of the repetition of a key by commands that knew its result before, from 1."""
 LONGEST_TEXT = 4000
 _PART = f"{TAG}result."
 _EVALUATED = ("validation/", "test/")
@@ -107,7 +107,7 @@ def revision(run: Run) -> int:
 def rank(run: Run) -> tuple[bool, int, int, str]:
     """Return the place of a run that has ended among those of its key, of which the one with the highest counts.
 
-    It never changes, so whoever looks at whichever of them, at the same time or later, agrees on which is the higher of
+    It never changes, so all who look at any two of them, at the same time or later, agree on which is the higher of
     two: what one command deletes is never what another one relies on. A later revision has been made to replace the
     earlier ones; of one revision, which several folders have made at the same time, the first to end counts.
     """

@@ -1,4 +1,4 @@
-"""What is wrong with a tracking store, in a line without credentials."""
+"""Errors of a tracking store, each in a line without credentials."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from typing import Literal
 
 Fault = Literal["away", "store", "run"]
-"""`away`: the same call may succeed later; `store`: no run can be written until somebody mends the store;
+"""`away`: the same call may succeed later; `store`: no run can be written until the store is fixed;
 `run`: this run cannot be written, others can."""
 
 _SECRETS = "password|passwd|pwd|passphrase|token|secret|api_?key"
-"""What the names of parameters end in that open a store."""
+"""Endings of the names of parameters that open a store."""
 
 _FAULTS: dict[str, Fault] = {
     # MLflow's error codes; all others may pass.
@@ -57,7 +57,7 @@ _FAULTS: dict[str, Fault] = {
     "3F": "store",
     "42": "store",
 }
-"""Whose fault an error is, by its code."""
+"""Fault of an error, by its code."""
 
 _DRIVERS = {
     "psycopg2": "psycopg2-binary",
@@ -66,7 +66,7 @@ _DRIVERS = {
     "pymysql": "pymysql",
     "pyodbc": "pyodbc",
 }
-"""What to install for the modules through which databases are reached."""
+"""Packages to install for the modules through which databases are reached."""
 
 
 class TrackingError(RuntimeError):
@@ -74,7 +74,7 @@ class TrackingError(RuntimeError):
 
     Attributes:
         fault: Whose fault it is, which says whether it is of use to try again.
-        remedy: What mends it, where that is known; the message ends in it.
+        remedy: The fix, where it is known; the message ends in it.
     """
 
     def __init__(self, message: str, remedy: str = "", fault: Fault = "away") -> None:
@@ -84,7 +84,7 @@ class TrackingError(RuntimeError):
 
 
 def remedy_for(error: BaseException) -> str:
-    """Return what mends what has raised an error, or nothing where that is not known."""
+    """Return the fix for what has raised an error, or nothing where it is not known."""
     for cause in _causes(error):
         if isinstance(cause, ModuleNotFoundError) and (package := _DRIVERS.get(cause.name or "")):
             return f"pip install '{package}'"

@@ -1,4 +1,4 @@
-"""What runs left beside their results, from their folders or, where these are gone, from the tracking store."""
+"""Histories of runs, from their folders or, where these are gone, from the tracking store."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ class Surface(Frozen):
 
 
 class History(Frozen):
-    """What one run left.
+    """Everything that one run recorded, besides its result.
 
     Attributes:
         epochs: Its metrics after every epoch.
-        diagnostics: What was recorded beside its steps.
+        diagnostics: What was recorded of its steps.
         spectrum: The spectrum at its solution, where it was measured.
         landscape: The loss around its solution, where it was measured.
     """

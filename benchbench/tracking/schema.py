@@ -1,4 +1,4 @@
-"""How old the tables of a database are, compared with those that the installed MLflow works on."""
+"""Age of a database's tables, compared with those that the installed MLflow works on."""
 
 from __future__ import annotations
 

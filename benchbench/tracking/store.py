@@ -30,7 +30,7 @@ _DEFAULT_URI = f"{_SQLITE}mlflow.db"
 _DATABASE_SERVERS = ("postgresql", "mysql", "mssql")
 _PAGE = 1000
 _ASIDE = "(raised as a result of "
-"""What SQLAlchemy may put in a line of its own before what has happened."""
+"""A line that SQLAlchemy may put before what has happened."""
 _SETTINGS = {
     # Its own patience is minutes, in which no run would be started; folders can wait for a store that is away.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
@@ -39,7 +39,7 @@ _SETTINGS = {
     # Standard output is for tables and JSON.
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-"""How MLflow is to behave, unless the user has said something else."""
+"""Settings of MLflow, unless the user has said something else."""
 
 
 _PATIENCE_WITH_WRITERS = 5.0
@@ -68,7 +68,7 @@ class Store:
 
     @property
     def is_new(self) -> bool:
-        """Whether there is nothing in it yet, not even a file."""
+        """True if there is nothing in it yet, not even a file."""
         return self._file is not None and not self._file.exists()
 
     @cached_property
@@ -127,7 +127,7 @@ class Store:
             return False
         folder = Path(local_file_uri_to_path(experiment.artifact_location))  # type: ignore[no-untyped-call]
         if self._file is not None:
-            # MLflow puts them where it was called; are some of this experiment beside the store instead, it was moved.
+            # MLflow puts them where it was called; are some of this experiment next to the store instead, it was moved.
             beside = self._file.parent.joinpath(*folder.parts[-2:])
             if beside.is_dir() and beside.resolve() != folder.resolve():
                 return True

@@ -100,7 +100,7 @@ class Tracker:
         return {key: value for key, (_, value) in found.items()}
 
     def running(self, keys: Iterable[str]) -> dict[str, str]:
-        """Return the keys that somebody was running, or had left so, when they were last listed, with the command."""
+        """Return the keys that were running, or had been left so, when they were last listed, with the command."""
         wanted = set(keys)
         return {key: command for key, command in self._unended.values() if key in wanted}
 
@@ -117,7 +117,7 @@ class Tracker:
     def clean(self, has_died: Callable[[str], bool]) -> None:
         """Remove what commands have left half-written when they were killed.
 
-        Of the runs that were listed last: those that do not count beside others of their key, and those that a dead
+        Of the runs that were listed last: those that do not count next to others of their key, and those that a dead
         command was writing; also close the parent runs of dead commands.
 
         Args:
@@ -273,7 +273,7 @@ class Tracker:
             self._write(tracked, metrics)
 
     def end_run(self, tracked: TrackedRun, result: RunResult) -> RunResult:
-        """Write a run's result and files, and remove what does not count beside it.
+        """Write a run's result and files, and remove what does not count next to it.
 
         Returns:
             The result that the store keeps: of several that were made at the same time in different folders, one.
@@ -321,7 +321,7 @@ class Tracker:
         return read_result(counting)
 
     def _delete(self, run_id: str) -> None:
-        """Delete a run, unless it is gone already: whoever has seen that it does not count deletes it."""
+        """Delete a run, unless it is gone already: any command that has seen that it does not count deletes it."""
         try:
             self._store.client.delete_run(run_id)
         except Exception as error:

@@ -1,4 +1,4 @@
-"""How far searches are, as rows of plain values."""
+"""States of searches, as rows of plain values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def listing(statuses: Sequence[StudyStatus], *, plain: bool = False) -> list[dic
 
     Args:
         statuses: The searches.
-        plain: Whether values shall stand as they are, for programs; otherwise as text, for people.
+        plain: Whether values are kept as they are, for programs; otherwise as text, for people.
     """
     rows = [_row(each) for each in statuses]
     return rows if plain else [{name: _text(value) for name, value in row.items()} for row in rows]

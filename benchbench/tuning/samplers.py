@@ -1,4 +1,4 @@
-"""What to try next: every proposal is a function of seed, index and, for some samplers, of the results before it.
+"""Proposals of settings: each is a function of seed, index and, for some samplers, of the results before it.
 
 So there is no state to keep: a search that was killed makes the same proposals again, and its runs are there already.
 """

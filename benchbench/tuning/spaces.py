@@ -40,7 +40,7 @@ def in_use(space: Mapping[str, Space], values: Mapping[str, JsonValue]) -> Value
 
 
 def is_used(one: Space, others: Mapping[str, JsonValue]) -> bool:
-    """Return whether a hyperparameter is in use beside the values of those that stand before it."""
+    """Return whether a hyperparameter is in use, given the values of those before it."""
     return all(
         name in others and canonical_json(others[name]) == canonical_json(value) for name, value in one.when.items()
     )

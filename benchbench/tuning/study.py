@@ -102,7 +102,7 @@ class Trial:
 
     @property
     def ended(self) -> bool:
-        """Whether all its runs have ended."""
+        """True if all its runs have ended."""
         return len(self.results) == len(self.specs)
 
     @property
@@ -130,12 +130,12 @@ class Trial:
 
     @property
     def spent(self) -> Spent:
-        """What its runs have used."""
+        """Cost of its runs."""
         return total(self.results, self.unit)
 
     @property
     def merit(self) -> tuple[float, float, int]:
-        """What trials are ordered by, the best one first: score, then cost, then position."""
+        """Sorting key of trials, the best one first: score, then cost, then position."""
         return (math.inf if self.score is None else -self.score, self.spent.gc, self.number)
 
 
@@ -153,7 +153,7 @@ def total(results: Sequence[RunResult], unit: GradientUnit) -> Spent:
 
 @dataclass(frozen=True)
 class StudyStatus:
-    """How far a study is.
+    """Status of a study.
 
     Attributes:
         study: The study.
@@ -182,12 +182,12 @@ class StudyStatus:
 
     @property
     def sign(self) -> int:
-        """What turns a score into a value: -1 where lower values are better."""
+        """Factor from a score to a value: -1 where lower values are better."""
         return next((1 if each.score == each.value else -1 for each in self.trials if each.value is not None), 1)
 
     @property
     def scores(self) -> list[float]:
-        """What each ended trial has come to, the higher the better; a broken one counts as the worst of the others."""
+        """Score of each ended trial, the higher the better; a broken one counts as the worst of the others."""
         found = [trial.score for trial in self.trials if trial.ended]
         worst = min((score for score in found if score is not None), default=0.0)
         return [worst if score is None else score for score in found]
@@ -204,7 +204,7 @@ class StudyStatus:
 
     @property
     def broken(self) -> int:
-        """How many trials have ended without a value."""
+        """Number of trials that have ended without a value."""
         return sum(trial.ended and trial.value is None for trial in self.trials)
 
 
@@ -256,10 +256,10 @@ def _distinct(study: Study, trials: Sequence[Trial]) -> Iterator[Values]:
 
 
 class _Account:
-    """What of a budget is used up.
+    """The used part of a budget.
 
     A trial fits if it brings the total nearer to the budget; so the total ends within half a trial of it, as near for
-    a method whose trials are dear as for one whose trials are cheap.
+    a method whose trials are expensive as for one whose trials are cheap.
     """
 
     def __init__(self, tuning: Tuning) -> None:

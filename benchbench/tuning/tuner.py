@@ -68,7 +68,7 @@ class Tuner:
             engine: Where runs execute.
             data: The folder in which data sets lie.
             observe: Told about everything that happens.
-            warn: Told what goes wrong beside the runs, in one line.
+            warn: Told what goes wrong outside the runs, in one line.
 
         Raises:
             KeyboardInterrupt: On Ctrl-C or SIGTERM; the same call goes on where it was.

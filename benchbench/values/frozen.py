@@ -1,4 +1,4 @@
-"""What all frozen values have in common."""
+"""Base class of frozen values."""
 
 from __future__ import annotations
 

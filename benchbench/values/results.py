@@ -1,4 +1,4 @@
-"""What a run measured, and how it ended."""
+"""Results of runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from benchbench.values.frozen import Frozen as Frozen  # noqa: PLC0414 - all oth
 from benchbench.values.frozen import canonical_json as canonical_json  # noqa: PLC0414
 
 Outcome = Literal["finished", "diverged", "failed", "crashed", "timeout", "interrupted"]
-"""How a run ended. `diverged` (numbers that are NaN or infinite) is a result; the four last ones are run again."""
+"""End of a run. `diverged` (numbers that are NaN or infinite) is a result; the four last ones are run again."""
 
 Shortage = Literal["", "device", "host"]
 """The memory that ran out: the accelerator's or the host's; empty: none."""
@@ -22,7 +22,7 @@ Metrics = dict[str, float]
 
 
 class Cost(Frozen):
-    """What a run's training used, apart from evaluation and bookkeeping.
+    """Cost of a run's training, apart from evaluation and bookkeeping.
 
     Attributes:
         steps: Optimizer steps.
@@ -55,17 +55,17 @@ class Cost(Frozen):
 
     @property
     def is_counted(self) -> bool:
-        """Whether evaluations were counted: other programs record steps and seconds alone."""
+        """True if evaluations were counted: other programs record steps and seconds alone."""
         return not self.steps or bool(self.forwards or self.gradients or self.hvps)
 
     @property
     def is_all_warm_up(self) -> bool:
-        """Whether every timed step was warm-up."""
+        """True if every timed step was warm-up."""
         return 0 < self.steps <= self.warm_up_steps
 
 
 class Memory(Frozen):
-    """What a run held in memory, in bytes; `None` where it was not measured or could not be.
+    """Peak memory of a run, in bytes; `None` where it was not measured or could not be.
 
     Attributes:
         parameters: Parameters of the model.
@@ -96,7 +96,7 @@ class EpochRecord(Frozen):
 
 
 class Histogram(Frozen):
-    """How many entries lie between consecutive edges.
+    """Number of entries between consecutive edges.
 
     Attributes:
         edges: Edges, increasing; one more than counts.
@@ -108,7 +108,7 @@ class Histogram(Frozen):
 
 
 class DiagnosticRecord(Frozen):
-    """One line of a run's `diagnostics.jsonl`: what was recorded beside one step of the training.
+    """One line of a run's `diagnostics.jsonl`: what was recorded of one step of the training.
 
     Attributes:
         step: Steps completed, from 1.
@@ -124,7 +124,7 @@ class DiagnosticRecord(Frozen):
 
 
 class RunResult(Frozen):
-    """How a run ended and what it measured; the content of a run's `result.json`.
+    """Result of a run: its end, and what it measured; the content of its `result.json`.
 
     Attributes:
         key: Key of the run's spec.
@@ -170,7 +170,7 @@ class RunResult(Frozen):
 
     @property
     def conclusive(self) -> bool:
-        """Whether the run has answered what it asked; such a run is never repeated unless forced."""
+        """True for an outcome that is an answer; such a run is never repeated unless forced."""
         return self.outcome in CONCLUSIVE
 
     def has_all_of(self, records: Sequence[EpochRecord]) -> bool:
@@ -179,7 +179,7 @@ class RunResult(Frozen):
 
 
 class Submission(Frozen):
-    """That a run stands in the queue of another system, or is run by it; the content of `submitted.json`.
+    """A run submitted to an external scheduler; the content of `submitted.json`.
 
     Attributes:
         engine: Name of the engine that has submitted it.

@@ -1,4 +1,4 @@
-"""How a hyperparameter shall change over a run."""
+"""Schedules of hyperparameters."""
 
 from __future__ import annotations
 
@@ -97,4 +97,4 @@ class Plateau(_Schedule):
 Schedule = Annotated[
     Constant | MultiStep | Piecewise | Cosine | Linear | Polynomial | Plateau, Field(discriminator="name")
 ]
-"""How a hyperparameter of the optimizer's parameter groups changes over a run."""
+"""Schedule of a hyperparameter of the optimizer's parameter groups over a run."""

@@ -1,4 +1,4 @@
-"""What decides the numbers of one run."""
+"""The spec of a run: everything that decides its numbers."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from benchbench.values.schedules import Schedule
 from benchbench.values.sharpness.settings import SharpnessSettings
 
 Measurement = Literal["flops", "sharpness"]
-"""What a suite can have measured after the training: floating-point operations of a step, as gradient equivalents, and
+"""Measurements after the training: floating-point operations of a step, as gradient equivalents, and
 the sharpness of the solution."""
 
 Protocol = Literal["holdout", "paper"]
-"""What chooses the best epoch: `holdout`, a part of the training data that is not trained on, the test data being read
-once, at the end; `paper`, the test data itself, evaluated after every epoch, as the SASSHA paper did."""
+"""Data that choose the best epoch: `holdout`, a part of the training data that is not trained on, the test data being
+read once, at the end; `paper`, the test data itself, evaluated after every epoch, as the SASSHA paper did."""
 
 DiagnosticName = Literal[
     "update_norm", "gradient_norm", "perturbation_norm", "update_cosine", "distance_from_start", "curvature_change"
 ]
-"""What can be recorded beside a step, apart from the optimizer's state."""
+"""Records of a step, apart from the optimizer's state."""
 
 
 class Component(Frozen):
@@ -35,7 +35,7 @@ class Component(Frozen):
 
     Attributes:
         target: A registered name, `module:attribute` or `path/to/file.py:attribute`.
-        parameters: Keyword arguments of the factory, as they stand in the suite.
+        parameters: Keyword arguments of the factory, as they are in the suite.
         digest: Hash of the files that target and parameters name, and of the neighbours that these import, so that an
             edited file is a different run.
     """
@@ -46,7 +46,7 @@ class Component(Frozen):
 
 
 class Execution(Frozen):
-    """How the gradients of a run are computed. All of it changes numbers, if only by rounding.
+    """Computation of a run's gradients. All of it changes numbers, if only by rounding.
 
     Attributes:
         compile: Whether gradients are computed by compiled code.
@@ -84,7 +84,7 @@ def _check_state_name(name: str) -> str:
 
 
 class Diagnostics(Frozen):
-    """What is recorded beside the steps of a run, which it does not change.
+    """Records of the steps of a run, which they do not change.
 
     Attributes:
         every: Steps from one record to the next; the first one is that of this step.
@@ -119,13 +119,13 @@ class RunSpec(Frozen):
         reads_test: Whether the test data are read; the trials of a tuning leave them alone.
         synthetic: Whether the workload makes up data of the right shapes instead of reading its own.
         execution: How gradients are computed.
-        diagnostics: What is recorded beside the steps, if anything; part of the key, for a run without it cannot answer
+        diagnostics: What is recorded of the steps, if anything; part of the key, for a run without it cannot answer
             for one with it.
         seed: Root of all random streams of the run.
         timeout: Seconds after which the run is stopped (not part of the key).
         memory: GiB of the host's memory that each rank needs, if that is said (not part of the key).
         checkpoint_minutes: Minutes between checkpoints inside an epoch (not part of the key).
-        measure: What is measured beside the training, which it does not change (not part of the key).
+        measure: What is measured in addition to the training, which it does not change (not part of the key).
         sharpness: How sharpness is measured, if it is (not part of the key).
     """
 

@@ -74,13 +74,13 @@ class Suite(Frozen):
         headings: What workloads are called in tables, by label; a label that is not here stands for itself.
         targets: Value of the selection metric that has to be reached, by label of a workload.
         held_out: Label of the base workload, by label of its held-out variant.
-        exclusive: Whether a run shall have its device, or on a CPU the machine, to itself, for the sake of its times.
-        mixed_devices: Whether tables of seconds may put those of different devices beside each other.
+        exclusive: Whether a run gets its device, or on a CPU the machine, to itself, for the sake of its times.
+        mixed_devices: Whether tables of seconds may put those of different devices next to each other.
         tables: Names of the tables it wants.
-        tuning: How hyperparameters shall be chosen, if they shall.
+        tuning: How hyperparameters are to be chosen, if they are.
         spaces: What is to be chosen: a search space by hyperparameter, by label of a workload and of a method.
         specs: Every run: for each workload, each method, each seed.
-        engine_options: What an engine shall ask for on behalf of every run, by the engine's name.
+        engine_options: What an engine must ask for on behalf of every run, by the engine's name.
     """
 
     name: str
@@ -107,7 +107,7 @@ class Suite(Frozen):
 
     @property
     def source(self) -> SourceMap:
-        """Where its parts are written in the file it was loaded from."""
+        """Locations of its parts in the file that it was loaded from."""
         return self._source
 
     def with_source(self, source: SourceMap) -> Suite:
@@ -136,5 +136,5 @@ class Row(Frozen):
 
     @property
     def complete(self) -> bool:
-        """Whether the run has answered all that it asked, what shall be measured included."""
+        """True if the run has a conclusive result, and everything was measured that was to be."""
         return self.result is not None and self.result.conclusive and not self.spec.lacks_sharpness(self.result)

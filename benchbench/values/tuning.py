@@ -1,4 +1,4 @@
-"""How hyperparameters shall be chosen, and how they were."""
+"""Searches for hyperparameters, and their records."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from benchbench.values.frozen import canonical_json as canonical_json  # noqa: P
 from benchbench.values.prices import GradientUnit
 
 Sampler = Literal["quasi-random", "random", "grid", "tpe"]
-"""Where the settings to try come from."""
+"""Source of the settings to try."""
 
 Counted = Literal["gc", "seconds", "trials"]
-"""What a budget is counted in."""
+"""Unit of a budget."""
 
 MOST_SEARCHED = 32
 """Hyperparameters that one method can search."""
@@ -66,7 +66,7 @@ _FORMS = ("log_uniform", "uniform", "integers", "choices")
 
 
 class Budget(Frozen):
-    """What every method may spend on every workload: exactly one of the three.
+    """Budget of every method on every workload: exactly one of the three.
 
     Attributes:
         gc: Gradient computations of training.
@@ -90,14 +90,14 @@ class Budget(Frozen):
 
     @property
     def counted_in(self) -> Counted:
-        """What it is counted in."""
+        """Unit of the budget."""
         if self.gc is not None:
             return "gc"
         return "seconds" if self.seconds is not None else "trials"
 
     @property
     def amount(self) -> float:
-        """How much of it there is."""
+        """Size of the budget, in its unit."""
         return float(self.gc or self.seconds or self.trials or 0)
 
 
@@ -114,7 +114,7 @@ class Finalists(Frozen):
 
 
 class Tuning(Frozen):
-    """How hyperparameters shall be chosen.
+    """Settings of a search for hyperparameters.
 
     Attributes:
         budget: What every method may spend on every workload; finalists come on top of it. One in `gc` is in GC (FLOPs)
@@ -147,7 +147,7 @@ class Tuning(Frozen):
 
 
 class Spent(Frozen):
-    """What runs have used.
+    """Cost of runs.
 
     Attributes:
         runs: How many there were.
@@ -165,7 +165,7 @@ class Spent(Frozen):
 
 
 class Tuned(Frozen):
-    """How the settings of a method on a workload were chosen.
+    """Record of how the settings of a method on a workload were chosen.
 
     Attributes:
         budget: What it was allowed to spend.

@@ -16,15 +16,15 @@ from benchbench.values import Metrics
 from benchbench.workloads.streams import Streams
 
 DATA = Path("data")
-"""Where data sets are looked for, unless told otherwise: below the current folder."""
+"""Default folder of data sets, below the current one."""
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What the harness gives to every workload.
+    """The harness's part of a workload: device, random streams, batch size and folder of data.
 
     Attributes:
-        device: Where model and data shall lie.
+        device: Where model and data must be.
         batch_size: Examples per step.
         streams: The run's random streams; a workload draws from no other source.
         protocol: With `holdout`, a part of the training data becomes the split `validation`; with `paper`, there is no
@@ -61,7 +61,7 @@ class Setup:
 class Task(Protocol):
     """A workload set up for one run.
 
-    A task whose parameters shall not all be treated alike also has a method `parameters()`, which returns what goes to
+    A task whose parameters must not all be treated alike also has a method `parameters()`, which returns what goes to
     the optimizer: parameters or parameter groups. Without it, that is all parameters of the model. One whose data are
     not decided by the spec alone also has `environment`: plain text by name that becomes part of the result's.
     With `examples_per_epoch`, the number of training examples, the size of the last batch is known beforehand.

@@ -1,4 +1,4 @@
-"""Whether an optimizer keeps the promises that the harness relies on: the report of `benchbench check`."""
+"""Tests of the promises of an optimizer that the harness relies on: the report of `benchbench check`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a NaN stays what it is: one run's misfortune. It is tried out in a process of its own.
+"""A test that a NaN harms its own run alone; it is made in a process of its own.
 
 python -m benchbench.checks.conformance.nan < subject.json
 """

@@ -1,4 +1,4 @@
-"""What the harness expects of an optimizer: one function per promise.
+"""The promises of an optimizer: one function for each.
 
 Each returns a remark (or an empty text) when the promise is kept, and raises otherwise.
 """

@@ -161,7 +161,7 @@ class Subject:
 
     @property
     def create_graph(self) -> bool:
-        """Whether gradients keep their graph."""
+        """True if gradients keep their graph."""
         return self.undeclared_need or self.factory.needs_graph(self.declared)
 
     def on_network(self, *, idle_parts: bool = False) -> TrialTraining:

@@ -1,1 +1,1 @@
-"""How a mini-batch is computed: in parts, by several processes, in which precision, compiled or not."""
+"""Ways of computing a mini-batch: in parts, by several processes, in lower precision, compiled."""

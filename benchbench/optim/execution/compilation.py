@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 _COMPILER_ERRORS = (torch._dynamo.exc.TorchDynamoException, torch._dynamo.exc.FailOnRecompileLimitHit)
-"""What cannot be compiled, and what would have to be compiled too often (for batches of many shapes)."""
+"""torch's errors for code that cannot be compiled, or too often (for batches of many shapes)."""
 
 
 class CompiledLoss:

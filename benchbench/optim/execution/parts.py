@@ -28,7 +28,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What an evaluation gives, of a part or of a whole mini-batch.
+    """Loss and gradients of a part or of a whole mini-batch.
 
     Attributes:
         loss: The loss, detached.

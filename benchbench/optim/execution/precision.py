@@ -44,7 +44,7 @@ class LossScaler:
 
     @property
     def scale(self) -> Tensor:
-        """What the loss is multiplied by, on the device."""
+        """The factor of the loss, on the device."""
         return self._scale
 
     @property

@@ -21,7 +21,7 @@ from benchbench.optim.execution.flat import flattened
 from benchbench.optim.execution.parts import Evaluated
 
 _TIMEOUT = timedelta(minutes=10)
-"""How long a rank waits for another one's share of a sum."""
+"""Time for which a rank waits for another one's share of a sum."""
 
 LEAVE_SECONDS = 30.0
 """Time limit for a rank that waits for the others to leave, or for its device to have sent everything."""
@@ -54,7 +54,7 @@ class Ranks:
         size: Number of processes.
 
     Attributes:
-        counts: Whether what this process evaluates now counts: it may stand in for a part that a small batch has not.
+        counts: Whether what this process evaluates now counts: it may replace a part that a small batch does not have.
     """
 
     def __init__(self, rank: int, size: int) -> None:

@@ -57,7 +57,7 @@ class SynchronisedBatchNorm(_BatchNorm):
         x = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
         dimensions = [0, *range(2, x.dim())]
         shape = (1, -1, *[1] * (x.dim() - 2))
-        # A rank that only stands in adds nothing, and yet takes part.
+        # A rank that only replaces a missing part adds nothing, and yet takes part.
         own = x.new_full((1,), x.numel() // x.shape[1] * self._ranks.counts)
         first = _Sum.apply(torch.cat([x.sum(dimensions) * self._ranks.counts, own]))
         count = first[-1:].detach()

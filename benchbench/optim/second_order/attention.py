@@ -134,7 +134,7 @@ class _AttentionBackward(Function):
         bias, q, k, v, a, output = saved
         g = _matrices(grad_output)
         d = torch.bmm(g, _t(v)).sub_((g * output).sum(-1, keepdim=True))
-        e = d.mul_(a) if is_last else a * d  # nobody asks for d after the last differentiation
+        e = d.mul_(a) if is_last else a * d  # d is not needed after the last differentiation
         ctx.save_for_backward(grad_output, query, key, value, bias, g, q, k, v, a, d, e)
         ctx.factor = factor
         return (

@@ -1,4 +1,4 @@
-"""What the functions of this package share: which tensors they take, and derivatives beyond the second."""
+"""Shared by the functions of this package: tests of the tensors that they take, and derivatives beyond the second."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sharpness as values: what shall be measured, and what was. How it is measured is in `benchbench.curvature`."""
+"""Sharpness as values: what is to be measured, and what was. How it is measured is in `benchbench.curvature`."""
 
 from benchbench.values.sharpness.settings import Settings, SharpnessSettings
 from benchbench.values.sharpness.values import RunSharpness, Sharpness

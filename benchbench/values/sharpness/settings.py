@@ -1,4 +1,4 @@
-"""What shall be measured of a solution, and how."""
+"""Settings of measurements of sharpness."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ USUAL_RADIUS = 0.1
 
 
 class EigenvalueSettings(Frozen):
-    """How the ends of the spectrum are found.
+    """Settings of the search for the ends of the spectrum.
 
     Attributes:
         method: By Lanczos' iteration, or by power iteration as PyHessian does.
@@ -31,7 +31,7 @@ class EigenvalueSettings(Frozen):
 
 
 class TraceSettings(Frozen):
-    """How the trace is estimated.
+    """Settings of the estimate of the trace.
 
     Attributes:
         method: By Hutchinson's estimator or by Hutch++.
@@ -43,7 +43,7 @@ class TraceSettings(Frozen):
 
 
 class DensitySettings(Frozen):
-    """How the density of the spectrum is estimated.
+    """Settings of the estimate of the spectrum's density.
 
     Attributes:
         probes: Random probes.
@@ -59,7 +59,7 @@ class DensitySettings(Frozen):
 
 
 class LandscapeSettings(Frozen):
-    """Where the loss is evaluated along filter-normalised random directions.
+    """Points along filter-normalised random directions at which the loss is evaluated.
 
     Attributes:
         dimensions: A line (1) or a plane (2).
@@ -73,7 +73,7 @@ class LandscapeSettings(Frozen):
 
 
 class Settings(Frozen):
-    """What decides the numbers, apart from the surface.
+    """Settings that decide the numbers, apart from the surface.
 
     Attributes:
         seed: Root of all random vectors.
@@ -115,7 +115,7 @@ class Settings(Frozen):
 
 
 class SharpnessSettings(Settings):
-    """What is measured of a finished run.
+    """Measurements of a finished run.
 
     Attributes:
         examples: Training examples that the surface averages over, the same ones in every run; `None`: all of them.

@@ -1,4 +1,4 @@
-"""What was measured of a solution, as plain values."""
+"""Measures of sharpness, as plain values."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from benchbench.values.prices import GradientCost, counted
 from benchbench.values.sharpness.settings import Settings, SharpnessSettings
 
 PREFIX = "sharpness/"
-"""What the names of all measures of sharpness begin with."""
+"""Prefix of the names of all measures of sharpness."""
 
 
 class SurfaceFacts(Frozen):
-    """What a surface was when it was last evaluated.
+    """State of a surface when it was last evaluated.
 
     Attributes:
         parameters: Number of trainable weights: the dimension of gradients and Hessian.
@@ -46,7 +46,7 @@ class Estimate(Frozen):
 
 
 class LossDifference(Frozen):
-    """How much the loss rises at one distance.
+    """Rise of the loss at one distance.
 
     Attributes:
         radius: The distance rho, in the Euclidean norm of all trainable parameters.
@@ -61,7 +61,7 @@ class LossDifference(Frozen):
 
 
 class LossDifferences(Frozen):
-    """How much the loss rises nearby.
+    """Rise of the loss nearby.
 
     Attributes:
         loss: L(x).
@@ -128,7 +128,7 @@ class TraceEstimate(Frozen):
 
 
 class Quadrature(Frozen):
-    """What one probe says of the spectrum: the mean of f over all eigenvalues is about the sum of weight f(node).
+    """Quadrature of the spectrum by one probe: the mean of f over all eigenvalues is about the sum of weight f(node).
 
     Attributes:
         nodes: Ritz values, ascending.
@@ -175,7 +175,7 @@ class Landscape(Frozen):
 
 
 class Evaluations(Frozen):
-    """What a measurement cost, on one rank: each count is over batches, not over the data set.
+    """Cost of a measurement, on one rank: each count is over batches, not over the data set.
 
     Attributes:
         forwards: Evaluations of the loss, those of gradients and products included.

@@ -1,4 +1,4 @@
-"""Where the sentences of GLUE come from: GLUE's own TSV files, or the `datasets` library's format on disk."""
+"""Sentences of GLUE, from GLUE's own TSV files or the `datasets` library's format on disk."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchbench.workloads.glue.tasks import TASKS, GlueTask
 from benchbench.workloads.text_files import read_text
 
 HUB = "nyu-mll/glue"
-"""Where `prepare` gets the data."""
+"""Name of the data set that `prepare` downloads."""
 
 _SPLITS = {"train": "train", "dev": "validation", "dev_matched": "validation_matched"}
 _SPLITS |= {"dev_mismatched": "validation_mismatched"}

@@ -24,7 +24,7 @@ from benchbench.workloads.transfer import prefetched
 Name = Literal["sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte"]
 
 Batch = dict[str, Tensor]
-"""What the model takes, padded to the longest text of the batch, and `labels`."""
+"""Inputs of the model, padded to the longest text of the batch, and `labels`."""
 
 MODEL = "squeezebert/squeezebert-uncased"
 LONGEST = 512

@@ -13,7 +13,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What is known of an image data set without reading it.
+    """Facts about an image data set that are known without reading it.
 
     Attributes:
         name: What it is called in messages.
@@ -107,7 +107,7 @@ class Dataset(Protocol):
 
 
 REMEDIES = "`--data-dir` names another folder, `--synthetic` rehearses on made-up data"
-"""What helps where data are missing, apart from bringing them."""
+"""Remedies for missing data, apart from downloading them."""
 
 
 class Normalisation:

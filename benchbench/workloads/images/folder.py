@@ -1,4 +1,4 @@
-"""Folders of images, one folder per class, and files of decoded ones beside them."""
+"""Folders of images, one folder per class, and files of decoded ones next to them."""
 
 from __future__ import annotations
 

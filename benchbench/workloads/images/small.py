@@ -27,7 +27,7 @@ class _File:
 
     @property
     def damaged(self) -> bool:
-        """Whether the file is there, but not as it was published."""
+        """True if the file is there, but not as it was published."""
         if not self.path.is_file():
             return False
         status = self.path.stat()

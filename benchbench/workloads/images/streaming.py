@@ -84,7 +84,7 @@ def _ignore_sigterm(_worker: int) -> None:
 
 
 class _Order:
-    """The batches of an epoch, as lists of position and seed; set anew for every epoch."""
+    """The batches of an epoch, as lists of position and seed; set again for every epoch."""
 
     def __init__(self) -> None:
         self.positions = self.seeds = torch.empty(0, dtype=torch.long)
@@ -105,7 +105,7 @@ class StreamedSource:
     Args:
         images: The images.
         info: What is known of the data set.
-        device: Where batches shall lie.
+        device: Where batches must be.
         augment: Whether training images are cropped, resized and mirrored at random.
         workers: Processes that decode; by default as many as torch may use threads, up to 16. They change no number.
     """

@@ -22,7 +22,7 @@ ModelFactory = Annotated[Callable[..., nn.Module], Named("model")]
 NoiseOver = Literal["all", "others"]
 
 _SPLITS = Streams(0)
-"""Which images are held out is part of the workload: the same for every seed, method and level of noise."""
+"""Random streams of the split. It is part of the workload: the same for every seed, method and level of noise."""
 
 
 def build(
@@ -43,7 +43,7 @@ def build(
         dataset: Which images (`benchbench list datasets`).
         model: Which network (`benchbench list models`).
         augment: Whether training images are augmented as the data set's description says; by default, yes.
-        label_noise: Share of the training labels that are drawn anew; those of the other splits never are.
+        label_noise: Share of the training labels that are drawn again; those of the other splits never are.
         noise_over: Whether they are drawn from `all` classes, the true one among them, or from the `others`.
         validation: Share of the training images that the protocol `holdout` holds out to choose the best epoch.
         examples: Train on so many images only, all classes in proportion; by default on all. Of made-up data, no other
@@ -101,7 +101,7 @@ def stratified_order(labels: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _with_noise(labels: Tensor, level: float, over: NoiseOver, classes: int, streams: Streams) -> Tensor:
-    """Return labels of which a random subset is drawn anew.
+    """Return labels of which a random subset is drawn again.
 
     Subsets of two levels are nested at one seed, being prefixes of one permutation, and equal indices get equal labels.
     """

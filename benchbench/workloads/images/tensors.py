@@ -17,7 +17,7 @@ _EVALUATION_BATCH = 1024
 
 @dataclass(frozen=True)
 class Draws:
-    """What is drawn for every position of an epoch, on the CPU.
+    """Random draws for every position of an epoch, on the CPU.
 
     Attributes:
         top: First row of the crop, of shape (n,).

@@ -1,4 +1,4 @@
-"""What networks of three stages, each at half the resolution of the one before, have in common."""
+"""Base of networks of three stages, each at half the resolution of the one before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where text comes from: each corpus knows where it is looked for, and how it is brought there."""
+"""Corpora of text; each knows its place on the disk and how to download itself."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from benchbench.distribution import installing
 from benchbench.workloads.text_files import read_text, unreadable
 
 EXTRA = installing("language")
-"""How optional packages are brought."""
+"""The command that installs optional packages."""
 
 HELD_OUT = 0.1
 """Share of a corpus without published splits that becomes validation text, and test text as well."""
