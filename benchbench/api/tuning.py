@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from benchbench import suite as suites
 from benchbench.api.engines import EngineOptions, engine_of
@@ -18,6 +18,7 @@ from benchbench.values import RunSpec, Suite, Tuning
 
 if TYPE_CHECKING:
     from benchbench.scheduling.runner import Observer
+    from benchbench.suite.yaml_source import Document
     from benchbench.tuning.study import StudyStatus
     from benchbench.tuning.tuner import Tuner
 
@@ -75,7 +76,14 @@ def tuning_state(suite: Suite, *, workspace: Workspace = HERE) -> list[StudyStat
     return _tuner(suite, workspace).statuses()
 
 
-def write_tuned(path: str | Path, statuses: Sequence[StudyStatus], out: Path, *, overrides: Sequence[str] = ()) -> None:
+def write_tuned(
+    path: str | Path,
+    statuses: Sequence[StudyStatus],
+    out: Path,
+    *,
+    overrides: Sequence[str] = (),
+    warn: Callable[[str], None] = lambda text: None,
+) -> None:
     """Write a suite file with what was chosen, ready for `run`.
 
     Args:
@@ -83,6 +91,7 @@ def write_tuned(path: str | Path, statuses: Sequence[StudyStatus], out: Path, *,
         statuses: What its searches have come to.
         out: The file to write.
         overrides: The changes with which the suite was loaded.
+        warn: Told in one line when the comments of the suite are lost.
 
     Raises:
         BadInputError: A search has no winner, or the file cannot be written.
@@ -92,12 +101,19 @@ def write_tuned(path: str | Path, statuses: Sequence[StudyStatus], out: Path, *,
     without = [f"{each.study.method} on {each.study.workload}" for each in statuses if each.winner is None]
     if without:
         raise BadInputError([Problem(f"no trial has come to a result: {', '.join(without)}", file=str(out))])
-    file, data = _source(path, overrides, out)
+    document = _source(path, overrides, out)
     today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
-    _write(out, tuned_suite(data, file.parent, statuses, out, version=own_version(), date=today))
+    _write(out, tuned_suite(document, statuses, out, version=own_version(), date=today, warn=warn))
 
 
-def write_matched(path: str | Path, suite: Suite, out: Path, *, overrides: Sequence[str] = ()) -> None:
+def write_matched(
+    path: str | Path,
+    suite: Suite,
+    out: Path,
+    *,
+    overrides: Sequence[str] = (),
+    warn: Callable[[str], None] = lambda text: None,
+) -> None:
     """Write a suite file in which every method trains for as many epochs as the same gradients pay for.
 
     What a step of a method takes is found on a problem of a few numbers. Values may still be to be searched.
@@ -107,6 +123,7 @@ def write_matched(path: str | Path, suite: Suite, out: Path, *, overrides: Seque
         suite: The same, loaded.
         out: The file to write.
         overrides: The changes with which the suite was loaded.
+        warn: Told in one line when the comments of the suite are lost.
 
     Raises:
         BadInputError: What a method takes cannot be found out, it is swept, or the file cannot be written.
@@ -131,13 +148,13 @@ def write_matched(path: str | Path, suite: Suite, out: Path, *, overrides: Seque
     ]
     if found:
         raise BadInputError(list(dict.fromkeys(found)))
-    file, data = _source(path, overrides, out)
+    document = _source(path, overrides, out)
     prices = {pair: price(each) for pair, each in asked.items() if each is not None}
-    _write(out, matched_suite(data, file.parent, specs, prices, out))
+    _write(out, matched_suite(document, specs, prices, out, warn))
 
 
-def _source(path: str | Path, overrides: Sequence[str], out: Path) -> tuple[Path, dict[str, Any]]:
-    """Return a suite's file and its content, changed as asked for.
+def _source(path: str | Path, overrides: Sequence[str], out: Path) -> Document:
+    """Return a suite's file, its content changed as asked for.
 
     Raises:
         BadInputError: It is the file to write.
@@ -149,12 +166,12 @@ def _source(path: str | Path, overrides: Sequence[str], out: Path) -> tuple[Path
         raise BadInputError([Problem("is the suite itself: write to another file", file=str(out))])
     document = yaml_source.read(file)
     changes.apply(document, overrides)
-    return file, document.data
+    return document
 
 
 def _write(out: Path, text: str) -> None:
     try:
-        out.write_text(text, encoding="utf-8")
+        out.write_text(text, encoding="utf-8", newline="")
     except OSError as error:
         raise BadInputError([Problem(f"cannot be written: {error.strerror}", file=str(out))]) from None
 

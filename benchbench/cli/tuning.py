@@ -12,6 +12,7 @@ import typer
 from benchbench.cli import options
 from benchbench.cli.errors import EXIT_INCOMPLETE
 from benchbench.cli.output import print_listing, print_tables
+from benchbench.problems import printable
 
 if TYPE_CHECKING:
     from benchbench.tuning.study import StudyStatus
@@ -73,7 +74,7 @@ def tune(
     if figures is not None:
         _draw(loaded, statuses, figures)
     if out is not None:
-        api.write_tuned(suite, statuses, out, overrides=part.overrides)
+        api.write_tuned(suite, statuses, out, overrides=part.overrides, warn=_warn)
         typer.echo(f"written: {out}; `benchbench run {out}` trains the winners on fresh seeds", err=True)
     if any(each.winner is None for each in statuses):
         raise typer.Exit(EXIT_INCOMPLETE)
@@ -110,6 +111,10 @@ def _check_whole(part: options.Part) -> None:
         raise BadInputError([Problem("values that made-up data have chosen are not written", file="--out")])
 
 
+def _warn(text: str) -> None:
+    typer.echo(f"warning: {printable(text)}", err=True)
+
+
 def match(
     suite: options.SuiteArgument,
     out: Annotated[Path, typer.Option("--out", metavar="FILE.yaml", help="The suite to write.", show_default=False)],
@@ -123,5 +128,5 @@ def match(
     from benchbench import api
 
     loaded = api.load_suite(suite, overrides=overrides)
-    api.write_matched(suite, loaded, out, overrides=overrides)
+    api.write_matched(suite, loaded, out, overrides=overrides, warn=_warn)
     typer.echo(f"written: {out}", err=True)

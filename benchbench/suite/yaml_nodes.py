@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import yaml
 
@@ -24,7 +25,11 @@ class TooMuchError(yaml.MarkedYAMLError):
 
 
 class Loader(yaml.SafeLoader):
-    """Composes nodes with the scalars of YAML 1.2 (core schema), up to a depth and a number of nodes."""
+    """Composes nodes with the scalars of YAML 1.2 (core schema), up to a depth and a number of nodes.
+
+    Attributes:
+        aliases: Start and end of each alias in the text, by parent node and key node or index.
+    """
 
     yaml_implicit_resolvers = {}  # noqa: RUF012 - PyYAML fills it for each class
 
@@ -32,8 +37,9 @@ class Loader(yaml.SafeLoader):
         super().__init__(text)
         self._depth = 0
         self._count = 0
+        self.aliases: dict[tuple[yaml.Node | None, yaml.Node | int | None], tuple[int, int]] = {}
 
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """Return the next node; PyYAML calls this for every node, recursively.
 
         Raises:
@@ -42,7 +48,10 @@ class Loader(yaml.SafeLoader):
         """
         self._depth += 1
         self._count += 1
-        start = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        start = event.start_mark
+        if isinstance(event, yaml.AliasEvent):
+            self.aliases[parent, index] = (start.index, event.end_mark.index)  # type: ignore[union-attr]
         if self._depth > DEEPEST:
             raise TooMuchError(problem=f"nested deeper than {DEEPEST}", problem_mark=start)
         if self._count > 2 * MOST_VALUES:  # keys are nodes as well

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,12 +31,16 @@ class Document:
         data: Plain data; all keys are strings.
         file: Name of the file or option, for problems.
         node: What the text was composed to, with the line of everything; `None` where there are no lines.
+        text: The text that it was read from.
+        aliases: Start and end of each alias in the text, by parent node and key node or index.
         changed: Paths of values that `--set` has put into the data.
     """
 
     data: Any  # JSON in all its forms, too wide a union to work with
     file: str
     node: yaml.Node | None
+    text: str = ""
+    aliases: Mapping[tuple[yaml.Node | None, yaml.Node | int | None], tuple[int, int]] = field(default_factory=dict)
     changed: list[FieldPath] = field(default_factory=list)
 
     def location(self, path: FieldPath) -> SourceLocation:
@@ -135,7 +139,7 @@ def parse(text: str, file: str, *, lines: bool = True) -> Document:
         raise BadInputError([origin.problem(f"not valid YAML: {error}")]) from None
     if node is None:
         return Document(None, file, None)
-    return Document(_Builder(file, lines).build(node), file, node if lines else None)
+    return Document(_Builder(file, lines).build(node), file, node if lines else None, text, loader.aliases)
 
 
 def _reason(error: yaml.MarkedYAMLError) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from benchbench.suite.yaml_source import Document
 from benchbench.training.estimate import EvaluationCounts
-from benchbench.tuning.writer import as_text, renamed, with_files_from
+from benchbench.tuning.writer import renamed, with_comments, with_files_from
 from benchbench.values import RunSpec
 from benchbench.values.prices import ASSUMPTION, counted, unit_name
 
@@ -30,20 +31,24 @@ def epochs_at(spec: RunSpec, gc_per_step: float) -> int:
 
 
 def matched_suite(
-    data: Mapping[str, Any], folder: Path, specs: Mapping[Pair, RunSpec], prices: Mapping[Pair, float], out: Path
+    suite: Document,
+    specs: Mapping[Pair, RunSpec],
+    prices: Mapping[Pair, float],
+    out: Path,
+    warn: Callable[[str], None] = lambda text: None,
 ) -> str:
     """Return the text of a suite file in which every method has its epochs by workload.
 
     Schedules that count epochs are scaled along: a drop of the learning rate comes at the same share of training.
 
     Args:
-        data: The content of the suite's file.
-        folder: Where that file lies.
+        suite: The suite's file.
         specs: A run of each workload and method.
         prices: What a step of each costs, as `price` returns it.
         out: Where the text will be written.
+        warn: Told in one line when the comments of the suite are lost.
     """
-    content = with_files_from(data, folder, out.parent)
+    content = with_files_from(suite.data, Path(suite.file).parent, out.parent)
     for (workload, method), spec in specs.items():
         gc_per_step = prices[workload, method]
         epochs = epochs_at(spec, gc_per_step)
@@ -60,7 +65,7 @@ def matched_suite(
     listed = "; ".join(f"{method} on {workload}: {gc:.4g}" for (workload, method), gc in prices.items())
     said = f"# Epochs at matched compute, by {unit_name('flops')} of a step, {ASSUMPTION}. {listed}"
     head = said.encode("unicode_escape").decode()
-    return f"{head}\n{as_text(content)}"
+    return f"{head}\n{with_comments(suite, content, warn)}"
 
 
 def _scaled(schedule: Mapping[str, Any], factor: float) -> dict[str, Any]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import JsonValue
 
 from benchbench.plugin_files import FILE_TARGET
-from benchbench.suite.yaml_nodes import PATTERNS, TAG
+from benchbench.suite.yaml_source import Document
+from benchbench.suite.yaml_writer import as_text, edited
 from benchbench.tuning.study import StudyStatus
 from benchbench.values import Tuned
 
@@ -53,19 +53,25 @@ def provenance(status: StudyStatus, *, version: str, date: str) -> Tuned:
 
 
 def tuned_suite(
-    data: Mapping[str, Any], folder: Path, statuses: Sequence[StudyStatus], out: Path, *, version: str, date: str
+    suite: Document,
+    statuses: Sequence[StudyStatus],
+    out: Path,
+    *,
+    version: str,
+    date: str,
+    warn: Callable[[str], None] = lambda text: None,
 ) -> str:
     """Return the text of a suite file with the chosen values in the place of the search spaces.
 
     Args:
-        data: The content of the suite's file.
-        folder: Where that file lies; files that it names are found from there.
+        suite: The suite's file; files that it names are found from its folder.
         statuses: What the searches have come to, a winner each.
         out: Where the text will be written.
         version: Version of benchbench.
         date: The day, as `YYYY-MM-DD`.
+        warn: Told in one line when the comments of the suite are lost.
     """
-    content = with_files_from(data, folder, out.parent)
+    content = with_files_from(suite.data, Path(suite.file).parent, out.parent)
     content.pop("tuning", None)
     for entry in (content.get("defaults", {}).get("methods", {}), *content["methods"].values()):
         _without_search(entry)
@@ -76,7 +82,15 @@ def tuned_suite(
     content.setdefault("tables", ["accuracy", "cost"])
     content["tables"] = list(dict.fromkeys([*content["tables"], "tuning"]))
     head = f"# Made by `benchbench tune` {version} on {date} from the suite {name}, to be trained on fresh seeds.\n"
-    return head + as_text(content)
+    return head + with_comments(suite, content, warn)
+
+
+def with_comments(suite: Document, content: Mapping[str, Any], warn: Callable[[str], None]) -> str:
+    """Return the text of a suite file with other content, its comments kept if its text can be edited into that."""
+    text = edited(suite.text, content)
+    if text is None:
+        warn(f"{suite.file}: comments are not kept: edits of this text cannot express what is to be written")
+    return as_text(content) if text is None else text
 
 
 def renamed(name: str, out: Path, suffix: str) -> str:
@@ -127,28 +141,3 @@ def _moved(value: JsonValue, folder: Path, to: Path) -> JsonValue:
         return value
     path = os.path.relpath((folder / match["file"]).resolve(), to.resolve())
     return f"{Path(path).as_posix()}:{match['attribute']}"
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes plain data so that neither YAML 1.1 nor 1.2 takes a text for something else."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-def _text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
-    # Only in double quotes every character survives: line breaks of all kinds are folded elsewhere.
-    return dumper.represent_scalar(f"{TAG}str", value, style=None if value.isprintable() else '"')
-
-
-_Dumper.add_representer(str, _text)
-for _name, _pattern in PATTERNS.items():
-    _Dumper.add_implicit_resolver(TAG + _name, _pattern, None)
-
-
-def as_text(content: Mapping[str, Any]) -> str:
-    """Return plain data as YAML."""
-    text: str = yaml.dump(
-        dict(content), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None
-    )
-    return text

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from benchbench import suite as suites
 from benchbench.suite import yaml_source
+from benchbench.suite.yaml_writer import as_text
+from benchbench.tuning import writer
 from benchbench.tuning.tuner import studies
-from benchbench.tuning.writer import as_text, tuned_suite
+from benchbench.tuning.writer import tuned_suite
 from tests.tuning.simulated_search import result, search
 
 SUITE = """
@@ -51,8 +54,8 @@ def tuned(folder: Path, out: Path) -> None:
     loaded = suites.load(folder / "suite.yaml")
     ends = [search(one, lambda spec: result(spec, spec.optimizer.parameters["lr"]))[0]
             for one in studies(loaded, loaded.tuning)]  # fmt: skip
-    data = yaml_source.read(folder / "suite.yaml").data
-    out.write_text(tuned_suite(data, folder, ends, out, version="1", date="2026-01-31"), encoding="utf-8")
+    document = yaml_source.read(folder / "suite.yaml")
+    out.write_text(tuned_suite(document, ends, out, version="1", date="2026-01-31"), encoding="utf-8")
 
 
 def test_every_searched_value_is_chosen_and_says_where_it_comes_from(
@@ -86,6 +89,23 @@ def test_every_searched_value_is_chosen_and_says_where_it_comes_from(
         )
     halves = [spec.optimizer.parameters["lr"] for spec in after.specs if spec.method == "half"]
     assert halves == [0.5, 0.75]
+
+
+def test_comments_are_kept_and_nothing_else_is_different(
+    write_suite: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    comments = ["# fixed by hand", "# half of it", "# the end"]
+    text = SUITE.replace("  fixed: {", f"  {comments[0]}\n  fixed: {{").replace('"half":', f'"half":   {comments[1]}')
+    write_suite(f"{text}{comments[2]}\n")
+    (tmp_path / "stubs.py").write_text("line = None\n")
+    out = tmp_path / "chosen.yaml"
+    tuned(tmp_path, out)
+    edited = suites.load(out)
+    assert [line for line in comments if line in out.read_text(encoding="utf-8")] == comments
+    monkeypatch.setattr(writer, "edited", lambda text, content: None)
+    tuned(tmp_path, out)
+    assert not any(line in out.read_text(encoding="utf-8") for line in comments)
+    assert suites.load(out) == edited
 
 
 def test_the_name_of_the_file_becomes_that_of_the_suite_if_it_can(

@@ -9,6 +9,9 @@ import pytest
 from typer.testing import Result
 
 from benchbench import suite as suites
+from benchbench.suite import yaml_source
+from benchbench.tuning import writer
+from benchbench.tuning.matching import matched_suite
 from tests.helpers.command_line import call
 
 SUITE = """
@@ -47,6 +50,46 @@ def test_epochs_and_milestones_follow_the_cost_of_a_step(write_suite: Callable[.
     assert (halved["milestones"], halved["warmup_epochs"]) == ((2.5, 4), 0.5)
     assert found["line", "Once"].schedule["lr"].model_dump()["milestones"] == (5, 8)
     assert suites.load("matched.yaml").spaces["line"].keys() == {"Twice"}
+
+
+@pytest.mark.usefixtures("workplace")
+def test_comments_are_kept_where_the_text_can_be_edited(write_suite: Callable[..., Path]) -> None:
+    text = SUITE.replace("  Twice:", "  # two gradients a step\n  Twice:").replace(
+        "epochs: 10", "epochs: 10   # of SGD"
+    )
+    result = match(write_suite(text))
+    assert (result.exit_code, result.stderr) == (0, "written: matched.yaml\n")
+    kept = Path("matched.yaml").read_text(encoding="utf-8")
+    assert "  # two gradients a step\n  Twice: {optimizer: sam, base: sgd, search: " in kept
+    assert "    epochs: 10   # of SGD\n" in kept
+    edited = suites.load("matched.yaml")
+    # No pair can be added to a mapping whose keys are written like that.
+    result = match(
+        write_suite(text.replace("Curved: {optimizer: adahessian}", "Curved:\n    ? optimizer\n    : adahessian"))
+    )
+    [warning, _] = result.stderr.splitlines()
+    assert warning.startswith("warning: ")
+    assert "suite.yaml: comments are not kept: " in warning
+    assert "two gradients" not in Path("matched.yaml").read_text(encoding="utf-8")
+    assert suites.load("matched.yaml") == edited
+
+
+@pytest.mark.parametrize("name", suites.bundled())
+def test_bundled_suites_are_matched_alike_with_and_without_their_comments(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    specs = {(spec.workload_label, spec.method.partition(" (")[0]): spec for spec in suites.load(name).specs}
+    prices = {pair: 1.0 + number % 3 for number, pair in enumerate(specs)}
+    document, out, lost = yaml_source.read(suites.find(name)), tmp_path / "matched.yaml", list[str]()
+    edited = matched_suite(document, specs, prices, out, lost.append)
+    monkeypatch.setattr(writer, "edited", lambda text, content: None)
+    dumped = matched_suite(document, specs, prices, out)
+    assert (lost, edited == dumped) == ([], False)
+    found = []
+    for text in (edited, dumped):
+        out.write_text(text, encoding="utf-8")
+        found.append(suites.load(out))
+    assert found[0] == found[1]
 
 
 @pytest.mark.usefixtures("workplace")
