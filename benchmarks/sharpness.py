@@ -18,10 +18,9 @@ from pathlib import Path
 import torch
 from figures import ratio, show, time_in_turns
 
-from benchbench.plugins.factories import Factories
 from benchbench.runs.folder import RunFolder
 from benchbench.training.measurement import measure_run
-from benchbench.training.trainer import run, run_in_folder
+from benchbench.training.trainer import run_in_folder
 from benchbench.values import Component, RunSpec
 from benchbench.values.sharpness import SharpnessSettings
 from benchbench.values.sharpness.settings import EigenvalueSettings, TraceSettings
@@ -82,9 +81,7 @@ def main() -> None:
             name: partial(measure_run, spec, CPU, folder) for name, spec in measured.items()
         }
         epochs: list[float] = []
-        variants["epoch"] = lambda: epochs.append(
-            run(spec_of(), Factories.of(spec_of()), CPU, lambda _: None).cost.train_seconds
-        )
+        variants["epoch"] = lambda: epochs.append(run_in_folder(spec_of(), CPU, folder).cost.train_seconds)
         times = time_in_turns(variants, rounds=rounds, warmup=1)
         cost = measure_run(spec_of(), CPU, folder).epochs
 

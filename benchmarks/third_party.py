@@ -35,11 +35,11 @@ from torch import Tensor, nn
 import benchbench
 from benchbench.checks import component_problems, conformance
 from benchbench.checks.conformance import Verdict, nan
-from benchbench.checks.conformance.promises import BrokenPromiseError
 from benchbench.checks.conformance.subject import Subject
-from benchbench.plugins.factories import Factories
+from benchbench.checks.conformance.trying import BrokenPromiseError
 from benchbench.plugins.names import describe_exception
-from benchbench.training.trainer import run
+from benchbench.runs.folder import RunFolder
+from benchbench.training.trainer import run_in_folder
 from benchbench.values import Component, RunResult
 from benchbench.workloads import Setup, Workload
 from benchbench.workloads.classification import TensorClassification
@@ -181,13 +181,15 @@ def attempt(target: str, folder: Path) -> Attempt:
     path = folder / "suite.yaml"
     suite = {"name": "third", "title": "t", "seeds": [0], "workloads": {"digits": workload}, "methods": {"it": method}}
     path.write_text(json.dumps(suite))  # JSON is YAML
-    records = []
     try:
         [spec] = benchbench.load_suite(path).specs
-        result = run(spec, Factories.of(spec), torch.device("cpu"), records.append)
     except Exception as error:  # noqa: BLE001 - that is the question
         return Attempt(target, settings, None, describe_exception(error).replace(f"{path}:1: ", ""))
-    return Attempt(target, settings, result, result.message, records[0].metrics["train/loss"])
+    run_folder = RunFolder(folder)
+    result = run_in_folder(spec, torch.device("cpu"), run_folder)
+    if not result.conclusive:
+        return Attempt(target, settings, None, result.message.splitlines()[-1])
+    return Attempt(target, settings, result, result.message, run_folder.records()[0].metrics["train/loss"])
 
 
 def graded(attempt: Attempt) -> Attempt:

@@ -10,15 +10,13 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-import torch
 
 import benchbench
-from benchbench.plugins.factories import Factories
 from benchbench.problems import BadInputError
-from benchbench.training.trainer import run
 from benchbench.values import RunResult
 from tests.conftest import REPOSITORY
 from tests.helpers.suites import suite
+from tests.training import small_tasks
 
 PAGE = REPOSITORY / "docs" / "third_party.md"
 
@@ -29,7 +27,7 @@ def train(write_suite: Callable[..., Path]) -> Callable[[str], RunResult]:
 
     def trained(method: str) -> RunResult:
         [spec] = benchbench.load_suite(write_suite(text.replace("METHOD", method))).specs
-        return run(spec, Factories.of(spec), torch.device("cpu"), lambda record: None)
+        return small_tasks.trained(spec)
 
     return trained
 

@@ -1,4 +1,4 @@
-"""Keeping a run's progress on the disk, so that the next attempt at it can go on."""
+"""Keeping a run's state on the disk, so that the next attempt at it can go on."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from benchbench.devices import use
 from benchbench.distribution import own_version
@@ -17,8 +18,8 @@ from benchbench.plugins.names import describe_exception
 from benchbench.runs.checkpoint import Checkpoints, UnusableCheckpointError, save_tensors
 from benchbench.runs.folder import RunFolder
 from benchbench.training import resumption
-from benchbench.training.attempt import Progress
-from benchbench.values import DiagnosticRecord, RunSpec
+from benchbench.training.state import RunState
+from benchbench.values import RunSpec
 
 SHORTEST_SECONDS = 5.0
 """Seconds since the last checkpoint below which the end of an epoch goes without one: they are repeated soon enough."""
@@ -37,27 +38,30 @@ def never() -> bool:
 
 
 class Checkpointer:
-    """Keeps an attempt's progress in the run's folder, and stops it there when it is asked to.
+    """Keeps an attempt's state in the run's folder, and stops it there when it is asked to.
 
     Args:
         spec: The run.
         device: Where it trains.
-        folder: The run's folder; without one nothing is kept.
+        folder: The run's folder.
         stop: Looked at after every step: whether the run shall stop.
         concurrent_runs: Asked how many runs have been on the device at a time in this attempt.
+
+    Attributes:
+        folder: The run's folder.
     """
 
     def __init__(
         self,
         spec: RunSpec,
         device: torch.device,
-        folder: RunFolder | None = None,
+        folder: RunFolder,
         stop: Callable[[], bool] = never,
         concurrent_runs: Callable[[], int] = lambda: 1,
     ) -> None:
+        self.folder = folder
         self._device = device
-        self._spec = spec
-        self._folder = folder
+        self._key = spec.key
         self._stop = stop
         self._interval = 60 * spec.checkpoint_minutes
         self._concurrent_runs = concurrent_runs
@@ -76,7 +80,7 @@ class Checkpointer:
         """
         return {
             "format": _FORMAT,
-            "run": self._spec.key,
+            "run": self._key,
             "device": use.description(self._device),
             "torch": str(torch.__version__),  # a class of its own
             "benchbench": own_version(),
@@ -86,8 +90,8 @@ class Checkpointer:
         """Return the most runs that there have been on the device at a time, in earlier attempts too."""
         return max(self._concurrent_runs(), self._earlier_concurrent_runs)
 
-    def begin(self, fresh: Callable[[], Progress]) -> Progress:
-        """Return the progress of the newest checkpoint that can be used, or else that of a run that begins.
+    def begin(self, fresh: Callable[[], RunState]) -> RunState:
+        """Return the state of the newest checkpoint that can be used, or else that of a run that begins.
 
         Args:
             fresh: Sets the run up.
@@ -95,29 +99,27 @@ class Checkpointer:
         Raises:
             Stopped: A stop was asked for meanwhile.
         """
-        progress = self._newest(fresh) or fresh()
-        self._resumed = progress.resumed
+        state = self._newest(fresh) or fresh()
+        self._resumed = state.resumed
         self._saved_at = time.monotonic()
         if self._stop():
             raise Stopped("stopped before its first step")
-        return progress
+        return state
 
-    def _newest(self, fresh: Callable[[], Progress]) -> Progress | None:
-        if self._folder is None:
-            return None
-        checkpoints = self._folder.checkpoints
+    def _newest(self, fresh: Callable[[], RunState]) -> RunState | None:
+        checkpoints = self.folder.checkpoints
         files = checkpoints.files()
         for path in files:
             try:
                 content = self._load(checkpoints, path)
-                progress = fresh()
-                progress.load_state_dict(content["progress"])
+                state = fresh()
+                state.load_state_dict(content["progress"])
             except Exception as error:  # noqa: BLE001 - whatever is in the file, and what foreign code makes of it
                 self._remark(f"checkpoint {path.name} is not used: {_reason(error)}")
             else:
                 self._earlier_concurrent_runs = content["concurrent_runs"]
-                self._folder.rewind(progress.records, progress.recorder.records if progress.recorder else ())
-                return progress
+                self.folder.rewind(state.records, state.recorder.records if state.recorder else ())
+                return state
         if files:
             self._remark("no checkpoint can be used: the run begins anew")
         return None
@@ -131,12 +133,7 @@ class Checkpointer:
             raise UnusableCheckpointError(f"made for {listed}")
         return content
 
-    def note(self, record: DiagnosticRecord) -> None:
-        """Keep a diagnostic record."""
-        if self._folder is not None:
-            self._folder.append_diagnostics(record)
-
-    def after_step(self, progress: Progress) -> None:
+    def after_step(self, state: RunState) -> None:
         """Save a checkpoint if one is due, and stop if that is asked for.
 
         Raises:
@@ -144,29 +141,29 @@ class Checkpointer:
         """
         stop = self._stop()
         if stop or self._seconds_since_checkpoint() >= self._interval:
-            with progress.usage.paused():
-                self._save(progress)
+            with state.clock.paused():
+                self._save(state)
         if stop:
-            self._raise_stopped(progress)
+            raise Stopped(f"stopped after {state.training.ledger.steps} steps")
 
-    def after_epoch(self, progress: Progress) -> None:
+    def after_epoch(self, state: RunState) -> None:
         """Do the same at the end of an epoch, where a checkpoint is always due, unless the last one is very young.
 
         Raises:
             Stopped: A stop was asked for, or somebody else has taken the run over.
         """
-        stop = self._stop() or (self._folder is not None and not self._folder.held)
+        stop = self._stop() or not self.folder.held
         if stop or self._seconds_since_checkpoint() >= min(self._interval, SHORTEST_SECONDS):
-            self._save(progress)
+            self._save(state)
         if stop:
-            self._raise_stopped(progress)
+            raise Stopped(f"stopped after {state.training.ledger.steps} steps")
 
-    def keep_weights(self, progress: Progress) -> None:
+    def keep_weights(self, model: nn.Module) -> None:
         """Write the model's state, as it is now, for whoever wants to measure something at the end of the run."""
-        if self._folder is None or not self._folder.held:
+        if not self.folder.held:
             return
         try:
-            save_tensors(self._folder.weights_file, progress.training.task.model.state_dict())
+            save_tensors(self.folder.weights_file, model.state_dict())
         except OSError as error:
             self._remark(f"the weights could not be kept: {error}")
 
@@ -178,22 +175,22 @@ class Checkpointer:
     def _seconds_since_checkpoint(self) -> float:
         return time.monotonic() - self._saved_at
 
-    def _save(self, progress: Progress) -> None:
-        if self._folder is not None and not self._refused and self._folder.held:
-            self._write(self._folder.checkpoints, progress)
+    def _save(self, state: RunState) -> None:
+        if not self._refused and self.folder.held:
+            self._write(self.folder.checkpoints, state)
         self._saved_at = time.monotonic()
 
-    def _write(self, checkpoints: Checkpoints, progress: Progress) -> None:
-        steps = progress.training.ledger.steps
+    def _write(self, checkpoints: Checkpoints, state: RunState) -> None:
+        steps = state.training.ledger.steps
         try:
             content = {
                 "made_for": self._made_for,
                 "concurrent_runs": self.concurrent_runs(),
-                "progress": progress.state_dict(),
+                "progress": state.state_dict(),
             }
             path = checkpoints.save(steps, content)
             if not self._tried:
-                resumption.check(progress.training, checkpoints.load(path)["progress"]["training"])
+                resumption.check(state.training, checkpoints.load(path)["progress"]["training"])
         except resumption.NotTriedError as error:
             text = "whether this run can be resumed could not be tried, so it begins anew when it is interrupted"
             self._refuse(checkpoints, f"{text}: {error}")
@@ -210,9 +207,6 @@ class Checkpointer:
         self._refused = True
         self._remark(text)
         checkpoints.clear()
-
-    def _raise_stopped(self, progress: Progress) -> None:
-        raise Stopped(f"stopped after {progress.training.ledger.steps} steps")
 
     def _remark(self, text: str) -> None:
         if text not in self._remarks:

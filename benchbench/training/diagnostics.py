@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from benchbench.optim.perturbation import global_norm, real_entries
+from benchbench.optim.hutchinson import rademacher
+from benchbench.optim.perturbation import Displacement, global_norm, real_entries
 from benchbench.optim.state import optimizers_in
-from benchbench.training.curvature_change import curvature_change
+from benchbench.training.clock import Clock
 from benchbench.training.steps import Training
 from benchbench.values import DiagnosticRecord, Diagnostics, Histogram
 
@@ -65,18 +65,6 @@ class _Followed:
             distance = torch.linalg.vector_norm(entries - before)
             self.change = torch.where(distance == 0, change, distance / torch.linalg.vector_norm(before))
         self.entries = entries
-
-
-class Clock(Protocol):
-    """A clock of the training."""
-
-    def paused(self) -> AbstractContextManager[None]:
-        """Leave out what happens inside."""
-        ...
-
-    def left_out(self) -> AbstractContextManager[None]:
-        """Leave out what happens inside, without a wait for the device."""
-        ...
 
 
 class DiagnosticsRecorder:
@@ -139,7 +127,9 @@ class DiagnosticsRecorder:
                     self._follow_state()
             return loss
         with stopped():
-            curvature = self._curvature_change(batch) if due else None
+            curvature = None
+            if due and "curvature_change" in self._settings.record:
+                curvature = curvature_change(self._training, self._parameters, batch, self._settings.radius)
             evaluations = _Evaluations(self._weights())
         loss = self._training.step(batch, partial(self._look, evaluations) if due else None)
         with stopped():
@@ -197,11 +187,6 @@ class DiagnosticsRecorder:
             found["distance_from_start"] = torch.linalg.vector_norm(after - self._start)
         return found
 
-    def _curvature_change(self, batch: Any) -> Tensor | None:
-        if "curvature_change" not in self._settings.record:
-            return None
-        return curvature_change(self._training, self._parameters, batch, self._settings.radius)
-
     def _record(self, step: int, epoch: int, quantities: Mapping[str, Tensor | None]) -> None:
         values: dict[str, Tensor | None] = {name: quantities.get(name) for name in self._settings.record}
         histograms = {}
@@ -214,6 +199,36 @@ class DiagnosticsRecorder:
         numbers = {name: value.item() for name, value in values.items() if value is not None}
         self.records.append(DiagnosticRecord(step=step, epoch=epoch, values=numbers, histograms=histograms))
         self._note(self.records[-1])
+
+
+def curvature_change(training: Training, parameters: Sequence[Tensor], batch: Any, radius: float) -> Tensor:
+    """Return how much the curvature changes near the weights, ||H(x + r u) z - H(x) z|| / ||H(x) z||.
+
+    H is the Hessian of the loss on the batch, with the dropout masks of the coming step. z and u have random signs, u
+    has length 1; both are functions of the run's seed and the step, the same on every device. Two Hessian-vector
+    products.
+
+    Args:
+        training: Nothing of it is changed.
+        parameters: The parameters that x is made of: all trainable ones, in the optimizer's order.
+        batch: The batch.
+        radius: The distance r.
+
+    Raises:
+        NotImplementedError: An operation in the loss has no second derivative.
+    """
+    seed = training.streams.seed("diagnostics")
+    probe, direction = rademacher(parameters, n_samples=2, seed=seed, step=training.ledger.steps)
+    entries = sum(parameter.numel() for parameter in parameters)
+    offsets = list(torch._foreach_mul(direction, radius / math.sqrt(entries)))
+    objective = training.objective(batch)
+    with training.undisturbed():
+        training.reseed()
+        _, [here] = objective.with_hvp([probe])
+    with training.undisturbed(), Displacement().by(list(parameters), offsets):
+        training.reseed()
+        _, [there] = objective.with_hvp([probe])
+    return global_norm(torch._foreach_sub(there, here)) / global_norm(here)
 
 
 def state_names(optimizer: torch.optim.Optimizer) -> set[str]:

@@ -140,7 +140,7 @@ def work(
             return None
         batch = next(iter(training.task.batches(1)))
         most = shares = max(1, size(batch) // FEWEST)
-        gradient, product = partial(_gradient, training), partial(_gradient_and_product, training)
+        gradient, product = (lambda part: training.objective(part)()), partial(_gradient_and_product, training)
         flops = _flops(gradient, divide(batch, most)[0])
         seconds = _seconds(gradient, divide(batch, shares)[0])
         while shares > 1 and seconds < QUICK_SECONDS:
@@ -225,10 +225,6 @@ def _sharpness_seconds(spec: RunSpec, one: Work) -> float | None:
         batches = min(batches, math.ceil(settings.examples / spec.batch_size))
     # A loss alone is a third of a gradient, as its operations are.
     return batches * ((losses / 3 + gradients) * one.gradient.seconds + products * one.product.seconds)
-
-
-def _gradient(training: Training, batch: Any) -> Tensor:
-    return training.objective(batch)()
 
 
 def _gradient_and_product(training: Training, batch: Any) -> Tensor:

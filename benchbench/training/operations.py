@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -106,50 +106,26 @@ def window(hvps: Sequence[int], *, hessian: bool) -> range | None:
 
 
 def _measure(training: Training, step: FlopMeter, gradient: FlopMeter, hessian: bool) -> float | None:
-    """Return gradient equivalents per step, or `None` when there is no window to average over.
-
-    Args:
-        training: A fresh copy of the run.
-        step: Counts the operations of steps.
-        gradient: Counts those of plain gradients.
-        hessian: Whether there have to be Hessian-vector products.
-    """
+    """Return gradient equivalents per step of a fresh training, or `None` when there is no window to average over."""
     steps: list[_Step] = []
     batches: dict[tuple[Any, ...], Any] = {}
-    for batch in _batches(training):
-        shapes = _shapes(batch)
+    for batch in (batch for epoch in count(1) for batch in training.task.batches(epoch)):
+        shapes = tuple(leaf.shape for leaf in _pytree.tree_leaves(batch) if isinstance(leaf, torch.Tensor))
         batches.setdefault(shapes, batch)
-        steps.append(_Step(*_step(training, step, batch), shapes))
+        flops, hvps = step.flops, training.ledger.hvps
+        with step:
+            training.step(batch)
+        steps.append(_Step(step.flops - flops, training.ledger.hvps - hvps, shapes))
         chosen = window([made.hvps for made in steps], hessian=hessian)
         if chosen is not None:
             break
     if not chosen:
         return None
     # The last batch of an epoch may be smaller: every step is measured in gradients on a batch like its own.
-    units = {shapes: _gradient(training, gradient, batch) for shapes, batch in batches.items()}
+    units = {}
+    for shapes, batch in batches.items():
+        flops = gradient.flops
+        with gradient:
+            training.objective(batch)()
+        units[shapes] = gradient.flops - flops
     return statistics.fmean(steps[i].flops / units[steps[i].shapes] for i in chosen)
-
-
-def _batches(training: Training) -> Iterator[Any]:
-    for epoch in count(1):
-        yield from training.task.batches(epoch)
-
-
-def _shapes(batch: Any) -> tuple[Any, ...]:
-    return tuple(leaf.shape for leaf in _pytree.tree_leaves(batch) if isinstance(leaf, torch.Tensor))
-
-
-def _step(training: Training, meter: FlopMeter, batch: Any) -> tuple[int, int]:
-    """Return floating-point operations and Hessian-vector products of a step."""
-    flops, hvps = meter.flops, training.ledger.hvps
-    with meter:
-        training.step(batch)
-    return meter.flops - flops, training.ledger.hvps - hvps
-
-
-def _gradient(training: Training, meter: FlopMeter, batch: Any) -> int:
-    """Return the floating-point operations of one gradient: forward and backward."""
-    flops = meter.flops
-    with meter:
-        training.objective(batch)()
-    return meter.flops - flops

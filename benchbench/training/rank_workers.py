@@ -1,4 +1,4 @@
-"""The processes that compute a run's steps along with its own: rank 0 leads, the others follow."""
+"""The processes that compute a run's steps along with its own: rank 0 leads, the others are its workers."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from benchbench.values import RunSpec
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where a follower belongs, and the private folder in which the ranks find each other."""
+class _Assignment:
+    """A worker's rank, device and threads, and the private folder in which the ranks find each other."""
 
     rank: int
     device: str
@@ -53,7 +53,7 @@ _STATE, _STORE = "state", "ranks"
 
 
 @dataclass(frozen=True)
-class _Follower:
+class _Worker:
     rank: int
     process: ForkServerProcess
     orders: Connection
@@ -66,13 +66,14 @@ class RankWorkers:
         ranks: This process among them; `None` if it is the only one.
     """
 
-    def __init__(self, ranks: Ranks | None, device: torch.device, folder: Path, started: list[_Follower]) -> None:
+    def __init__(self, ranks: Ranks | None, device: torch.device, folder: Path, started: list[_Worker]) -> None:
         self.ranks = ranks
         self._device = device
         self._folder = folder
-        self._followers = started
+        self._workers = started
         self._group = ExitStack()
         self._joined = False
+        self._abandoned: BaseException | None = None
 
     @contextmanager
     def along(self, epoch: int, done: int, training: Training) -> Iterator[None]:
@@ -110,46 +111,53 @@ class RankWorkers:
 
     def _end_with_the_first(self, over: Connection) -> None:
         with over:
-            wait([over, *(follower.process.sentinel for follower in self._followers)])
+            wait([over, *(worker.process.sentinel for worker in self._workers)])
             if not over.poll(LEAVE_SECONDS):
-                ranks = [follower.rank for follower in self._followers if not follower.process.is_alive()]
+                ranks = [worker.rank for worker in self._workers if not worker.process.is_alive()]
                 sys.stderr.write(f"the process of rank {ranks[0]} has ended, and this one ends for it\n")
                 sys.stderr.flush()
                 os._exit(1)
 
     def _await_all(self) -> None:
-        for follower in self._followers:
-            wait([follower.orders, follower.process.sentinel])
+        for worker in self._workers:
+            wait([worker.orders, worker.process.sentinel])
             try:
-                follower.orders.recv()
+                worker.orders.recv()
             except (EOFError, OSError):
-                raise RankEndedError(follower.rank) from None
+                raise RankEndedError(worker.rank) from None
 
     def _tell(self, order: _Epoch | None) -> None:
-        for follower in self._followers:
+        for worker in self._workers:
             try:
-                follower.orders.send(order)
+                worker.orders.send(order)
             except OSError:
-                raise RankEndedError(follower.rank) from None
+                raise RankEndedError(worker.rank) from None
+
+    def abandon(self, error: BaseException) -> None:
+        """Cut the connection to the other ranks at the end, for they are wherever an error has left them."""
+        self._abandoned = error
 
     @contextmanager
     def leaving(self) -> Iterator[None]:
         """Make all ranks leave the group together at the end, or abort it after an error."""
         with self._group:
             yield
+            if (error := self._abandoned) is not None:
+                self._group.__exit__(type(error), error, error.__traceback__)
+                return
             if not self._joined:
                 return
             with suppress(RankEndedError):  # one that has died since its last step takes nothing along
                 self._tell(None)
-        for follower in self._followers:
-            follower.process.join(LEAVE_SECONDS)
+        for worker in self._workers:
+            worker.process.join(LEAVE_SECONDS)
 
     def end(self) -> None:
         """End the other ranks, wherever they are: all that counts is here."""
-        for follower in self._followers:
-            follower.process.kill()
-            follower.process.join()
-            follower.orders.close()
+        for worker in self._workers:
+            worker.process.kill()
+            worker.process.join()
+            worker.orders.close()
 
 
 @contextmanager
@@ -187,7 +195,7 @@ def rank_workers(spec: RunSpec, device: torch.device, data: Path) -> Iterator[Ra
         devices = {
             rank: f"{device.type}:{first + rank}" if use.is_accelerator(device) else device.type for rank in places
         }
-        started = [_start(spec, data, _Place(rank, devices[rank], share, str(folder))) for rank in places]
+        started = [_start(spec, data, _Assignment(rank, devices[rank], share, str(folder))) for rank in places]
         torch.set_num_threads(share)
         workers = RankWorkers(Ranks(0, size), device, folder, started)
         try:
@@ -198,54 +206,49 @@ def rank_workers(spec: RunSpec, device: torch.device, data: Path) -> Iterator[Ra
             torch.set_num_threads(threads)
 
 
-def _start(spec: RunSpec, data: Path, place: _Place) -> _Follower:
+def _start(spec: RunSpec, data: Path, assigned: _Assignment) -> _Worker:
     context = multiprocessing.get_context("forkserver")
     start_fork_server([__name__])  # torch is loaded once for all of them
     ours, theirs = context.Pipe()
     process = context.Process(
-        target=follow,
-        args=(spec.model_dump_json(), str(data), place, theirs),
-        name=f"{spec.key}, rank {place.rank}",  # no daemon, which could have no processes that load data
+        target=step_along,
+        args=(spec.model_dump_json(), str(data), assigned, theirs),
+        name=f"{spec.key}, rank {assigned.rank}",  # no daemon, which could have no processes that load data
     )
     with no_main_module():
         process.start()
     theirs.close()
-    return _Follower(place.rank, process, ours)
+    return _Worker(assigned.rank, process, ours)
 
 
-def follow(spec: str, data: str, place: _Place, orders: Connection) -> None:
+def step_along(spec: str, data: str, assigned: _Assignment, orders: Connection) -> None:
     """Make the steps of a run along with rank 0, epoch by epoch, in a process of its own.
 
     Args:
         spec: The run's spec as JSON.
         data: Path of the folder in which data sets lie.
-        place: Where it belongs.
+        assigned: Its rank, device and threads.
         orders: Where rank 0 says which epoch comes next.
     """
     for number in (signal.SIGINT, signal.SIGTERM):  # meant for the run, with which this process dies
         signal.signal(number, signal.SIG_IGN)
     die_with_parent()
-    torch.set_num_threads(place.threads)
-    run, device = RunSpec.model_validate_json(spec), torch.device(place.device)
+    torch.set_num_threads(assigned.threads)
+    run, device = RunSpec.model_validate_json(spec), torch.device(assigned.device)
     use.make_current(device)
-    ranks = Ranks(place.rank, run.execution.ranks)
+    ranks = Ranks(assigned.rank, run.execution.ranks)
     with backends.configured(run.execution, device):
         training = Training(run, Factories.of(run), device, Path(data), ranks)
-        orders.send(place.rank)
+        orders.send(assigned.rank)
         orders.recv()
-        if (state := Path(place.folder, _STATE)).exists():
+        if (state := Path(assigned.folder, _STATE)).exists():
             training.load_state_dict(load_tensors(state))
-        with joined(ranks, Path(place.folder, _STORE), device):
-            while (epoch := _next_epoch(orders)) is not None:
+        with joined(ranks, Path(assigned.folder, _STORE), device):
+            epoch: _Epoch
+            while (epoch := orders.recv()) is not None:
                 training.schedules.scores = epoch.scores
                 for batch in islice(training.task.batches(epoch.number), epoch.done, None):
                     training.step(batch)
                 # Rank 0 is evaluated now. Showing its weights and putting them back may cost rounding.
                 with stepping.evaluating(training.optimizer):
                     pass
-
-
-def _next_epoch(orders: Connection) -> _Epoch | None:
-    """Return the epoch that rank 0 begins next, `None` when all ranks leave."""
-    order: _Epoch | None = orders.recv()
-    return order

@@ -96,28 +96,21 @@ def factor(schedule: Schedule, step: int, steps_per_epoch: int, epochs: int) -> 
     warmup = round(schedule.warmup_epochs * steps_per_epoch)
     if step < warmup:
         return (step + 1) / warmup
-    return _proper_factor(schedule, step, warmup, steps_per_epoch, epochs)
-
-
-def _proper_factor(schedule: Schedule, step: int, warmup: int, steps_per_epoch: int, epochs: int) -> float:
+    progress = (step - warmup) / max(1, steps_per_epoch * epochs - warmup)
+    passed = sum(step >= round(each * steps_per_epoch) for each in getattr(schedule, "milestones", ()))
+    value = 1.0
     match schedule:
-        case MultiStep(milestones=milestones, gamma=gamma):
-            return gamma ** _passed(milestones, step, steps_per_epoch)
-        case Piecewise(milestones=milestones, factors=factors):
-            return factors[_passed(milestones, step, steps_per_epoch)]
+        case MultiStep(gamma=gamma):
+            value = gamma**passed
+        case Piecewise(factors=factors):
+            value = factors[passed]
         case Cosine(end_factor=end):
-            return end + (1 - end) * (1 + math.cos(math.pi * _progress(step, warmup, steps_per_epoch * epochs))) / 2
+            value = end + (1 - end) * (1 + math.cos(math.pi * progress)) / 2
         case Linear(end_factor=end):
-            return 1 + (end - 1) * _progress(step, warmup, steps_per_epoch * epochs)
+            value = 1 + (end - 1) * progress
         case Polynomial(power=power, end_factor=end):
-            rest: float = (1 - _progress(step, warmup, steps_per_epoch * epochs)) ** power
-            return end + (1 - end) * rest
-        case _:
-            return 1.0
-
-
-def _passed(milestones: Sequence[float], step: int, steps_per_epoch: int) -> int:
-    return sum(step >= round(milestone * steps_per_epoch) for milestone in milestones)
+            value = end + (1 - end) * (1 - progress) ** power
+    return value
 
 
 def drops(schedule: Plateau, scores: Sequence[float], *, higher_is_better: bool) -> int:
@@ -142,7 +135,3 @@ def drops(schedule: Plateau, scores: Sequence[float], *, higher_is_better: bool)
         if without > schedule.patience:
             dropped, without = dropped + 1, 0
     return dropped
-
-
-def _progress(step: int, warmup: int, total: int) -> float:
-    return (step - warmup) / max(1, total - warmup)

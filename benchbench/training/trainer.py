@@ -7,32 +7,34 @@ import math
 import os
 import sys
 import traceback
+from collections import deque
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import torch
 
 from benchbench.devices import use
 from benchbench.devices.kinds import kind_of
-from benchbench.optim import state, stepping
+from benchbench.optim import stepping
 from benchbench.optim.execution.buffers import load_state
 from benchbench.optim.execution.ranks import RankEndedError
 from benchbench.optim.execution.shared_state import shared_state_kept
+from benchbench.optim.state import parameter_bytes, state_bytes
 from benchbench.plugins.factories import Factories
 from benchbench.plugins.provenance import InstalledCode
 from benchbench.processes import memory
 from benchbench.runs.folder import RunFolder
 from benchbench.runs.presence import present
 from benchbench.training import backends, measurement, operations
-from benchbench.training.attempt import Progress
 from benchbench.training.checkpointer import Checkpointer, Stopped, never
 from benchbench.training.environment import environment
-from benchbench.training.rank_workers import rank_workers
+from benchbench.training.rank_workers import RankWorkers, rank_workers
 from benchbench.training.shortage import shortage_in, shortage_of
-from benchbench.values import EpochRecord, Memory, Metrics, Outcome, RunResult, RunSpec
-from benchbench.workloads import DATA, Task
+from benchbench.training.state import RunState
+from benchbench.values import EpochRecord, Memory, Metrics, RunResult, RunSpec
+from benchbench.workloads import DATA
 
 _TRACEBACK_LINES = 12
 
@@ -42,125 +44,69 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _LOG_LINES = 200
 
 
-class _BrokenOffError(Exception):
-    """A divergence that showed as an exception; its result is settled."""
-
-    def __init__(self, result: RunResult) -> None:
-        super().__init__(result.message)
-        self.result = result
-
-
-def run(
-    spec: RunSpec,
-    factories: Factories,
-    device: torch.device,
-    report: Callable[[EpochRecord], None],
-    data: Path = DATA,
-    checkpointer: Checkpointer | None = None,
-    settle: Callable[[RunResult], RunResult] = lambda result: result,
-) -> RunResult:
+def train(spec: RunSpec, state: RunState, checkpointer: Checkpointer, workers: RankWorkers) -> RunResult:
     """Train one run to the end of its budget or to its divergence.
 
     Time and cost cover the training loop alone: data loading and optimizer steps, without set-up, evaluation and
-    bookkeeping; what first steps take beyond later ones is told apart as warm-up. Every number depends on the spec and
-    the device only: the process's random state is put back.
+    bookkeeping; what first steps take beyond later ones is told apart as warm-up.
 
     Args:
         spec: What to run.
-        factories: Those of its workload and its optimizer.
-        device: Where to run it.
-        report: Called after every epoch.
-        data: The folder in which data sets lie.
-        checkpointer: Resumes what an earlier attempt has left, and keeps this one's progress; by default nothing is.
-        settle: Completes the result and writes it down, before this process waits for other ranks for the last time.
+        state: How far it has come.
+        checkpointer: Keeps its progress.
+        workers: The other ranks of the run.
 
     Returns:
-        What `settle` has made of the result, with outcome `finished` or `diverged`.
+        The result, with outcome `finished` or `diverged`.
 
     Raises:
-        RuntimeError: The optimizer never evaluated the objective.
+        Exception: Whatever foreign code raises while all numbers are finite.
+        SystemExit: The same.
         Stopped: The checkpointer was asked to stop the run.
         RankEndedError: The process of another rank has ended.
     """
-    try:
-        return _run(spec, factories, device, report, data, checkpointer or Checkpointer(spec, device), settle)
-    except _BrokenOffError as broken:
-        return broken.result
+    training, task = state.training, state.training.task
+    while state.epoch <= spec.epochs:
+        try:
+            with workers.along(state.epoch, state.batches, training):
+                batches = task.batches(state.epoch)
+                deque(islice(batches, state.batches), maxlen=0)  # done before the checkpoint
+                with state.clock.measured():
+                    for batch in batches:
+                        state.step(batch)
+                        checkpointer.after_step(state)
 
-
-def _run(
-    spec: RunSpec,
-    factories: Factories,
-    device: torch.device,
-    report: Callable[[EpochRecord], None],
-    data: Path,
-    checkpointer: Checkpointer,
-    settle: Callable[[RunResult], RunResult],
-) -> RunResult:
-    with (
-        use.forked_random_state(device),
-        backends.configured(spec.execution, device),
-        rank_workers(spec, device, data) as workers,
-        ExitStack() as kept,
-    ):
-        progress = checkpointer.begin(lambda: Progress(spec, factories, device, data, workers.ranks, checkpointer.note))
-        training, task = progress.training, progress.training.task
-        kept.enter_context(shared_state_kept(training.optimizer))  # for the next run in this process
-        outcome: Outcome = "finished"
-        message = ""
-
-        while progress.epoch <= spec.epochs:
-            epoch = progress.epoch
-            try:
-                with workers.along(epoch, progress.batches, training):
-                    batches = progress.remaining(task.batches(epoch))
-                    with progress.usage.measured():
-                        for batch in batches:
-                            progress.step(batch)
-                            checkpointer.after_step(progress)
-
-                with stepping.evaluating(training.optimizer):
-                    metrics = {
-                        "train/loss": progress.loss_sum.item() / task.steps_per_epoch,
-                        **training.evaluate(progress.eval_split),
-                        **{f"schedule/{key}": value for key, value in training.schedules.values().items()},
-                    }
-                    record = EpochRecord(epoch=epoch, metrics=metrics, cost=progress.cost())
-                    progress.complete(record)
-            except Stopped:
+            with stepping.evaluating(training.optimizer):
+                record = state.evaluate()
+                state.complete(record)
+        except Stopped:
+            raise
+        except (Exception, SystemExit) as error:
+            if not (message := state.divergence(error)):
                 raise
-            except (Exception, SystemExit) as error:
-                if message := progress.diverged(error):
-                    # As an exception, for the other ranks are wherever it has left them.
-                    raise _BrokenOffError(settle(_broken_off(spec.key, progress, message, report))) from error
-                raise
-            report(record)
-            if not all(math.isfinite(metrics[name]) for name in ("train/loss", f"{progress.eval_split}/loss")):
-                outcome, message = "diverged", f"loss not finite in epoch {epoch}"
-                break
-            checkpointer.after_epoch(progress)
-        final, at_best = _tested(progress, checkpointer)
-        return settle(_result(spec.key, progress, outcome, message, final, at_best))
+            traceback.print_exc()
+            workers.abandon(error)
+            record = state.broken_off()
+            state.complete(record)
+            checkpointer.folder.append(record)
+            return _result(spec.key, state, message, record, state.best or record)
+        checkpointer.folder.append(record)
+        if not all(math.isfinite(record.metrics[name]) for name in ("train/loss", f"{state.eval_split}/loss")):
+            message = f"loss not finite in epoch {record.epoch}"
+            return _result(spec.key, state, message, *_tested(state, checkpointer))
+        checkpointer.after_epoch(state)
+    return _result(spec.key, state, "", *_tested(state, checkpointer))
 
 
-def _broken_off(key: str, progress: Progress, message: str, report: Callable[[EpochRecord], None]) -> RunResult:
-    """Return the result of a run that ends with an exception after its numbers have ceased to be finite."""
-    traceback.print_exc()
-    record = progress.broken_off()
-    progress.complete(record)
-    report(record)
-    return _result(key, progress, "diverged", message, record, progress.best.record or record)
-
-
-def _result(
-    key: str, progress: Progress, outcome: Outcome, message: str, final: EpochRecord, at_best: EpochRecord
-) -> RunResult:
-    training, task = progress.training, progress.training.task
+def _result(key: str, state: RunState, divergence: str, final: EpochRecord, at_best: EpochRecord) -> RunResult:
+    training, task = state.training, state.training.task
+    tokens = getattr(task, "tokens_per_epoch", None)
+    throughput = None if tokens is None else f"{tokens * final.epoch / final.cost.steady_seconds:.0f}"
     return RunResult(
         key=key,
-        outcome=outcome,
-        message=message,
-        selection_metric=progress.best.metric,
+        outcome="diverged" if divergence else "finished",
+        message=divergence,
+        selection_metric=state.selection_metric,
         higher_is_better=task.higher_is_better,
         epochs=final.epoch,
         final=final.metrics,
@@ -168,42 +114,35 @@ def _result(
         best_epoch=at_best.epoch,
         cost=final.cost,
         memory=Memory(
-            parameters=state.parameter_bytes(training.optimizer),
-            state=state.state_bytes(training.optimizer, task.model),
-            device_peak=progress.usage.device_peak,
+            parameters=parameter_bytes(training.optimizer),
+            state=state_bytes(training.optimizer, task.model),
+            device_peak=state.clock.device_peak,
         ),
         environment={
             **getattr(task, "environment", {}),
-            **_throughput(task, final.epoch, final.cost.steady_seconds),
+            **({} if throughput is None else {"tokens_per_second": throughput}),
             **training.account(),
         },
     )
 
 
-def _tested(progress: Progress, checkpointer: Checkpointer) -> tuple[EpochRecord, EpochRecord]:
+def _tested(state: RunState, checkpointer: Checkpointer) -> tuple[EpochRecord, EpochRecord]:
     """Return the last and the best epoch with the metrics of the test split, read now if at all.
 
     They are not read again where they chose the epoch, and never where the spec leaves them alone.
 
     The last epoch's weights are kept; the best epoch's are left in the model.
     """
-    training, best, last = progress.training, progress.best, progress.records[-1]
-    task, chosen = training.task, best.record or last
+    training, last, chosen = state.training, state.records[-1], state.best or state.records[-1]
     with stepping.evaluating(training.optimizer):
-        checkpointer.keep_weights(progress)
-        if not best.weights:
+        checkpointer.keep_weights(training.task.model)
+        if not state.best_weights:
             return last, chosen
         final = _with(last, training.evaluate("test"))
         if chosen.epoch == last.epoch:
             return final, final
-        load_state(task.model, best.weights)
+        load_state(training.task.model, state.best_weights)
         return final, _with(chosen, training.evaluate("test"))
-
-
-def _throughput(task: Task, epochs: int, seconds: float) -> dict[str, str]:
-    """Return how many tokens were trained on per second, for a task that counts them."""
-    tokens = getattr(task, "tokens_per_epoch", None)
-    return {} if tokens is None else {"tokens_per_second": f"{tokens * epochs / seconds:.0f}"}
 
 
 def _with(record: EpochRecord, metrics: Metrics) -> EpochRecord:
@@ -241,71 +180,90 @@ def run_in_folder(
     folder, data = replace(folder.as_claimed(), path=folder.path.absolute()), data.absolute()
     result = folder.measurable(spec)
     if result is None:
+        checkpointer = Checkpointer(spec, device, folder, stop, concurrent_runs)
         with present(_place(device)) as at_work:
-            result = _trained(spec, device, folder, data, concurrent_runs, at_work, own_process, stop)
+            # Of the runs on the device, the engine knows its own.
+            result = _attempted(
+                spec, device, data, checkpointer, lambda: at_work() - concurrent_runs(), own_process=own_process
+            )
     if spec.lacks_sharpness(result):
         result = measurement.with_sharpness(spec, result, device, folder, data, stop)
         folder.finish(result)
     return result
 
 
-def _trained(
+def _attempted(
     spec: RunSpec,
     device: torch.device,
-    folder: RunFolder,
     data: Path,
-    concurrent_runs: Callable[[], int],
-    at_work: Callable[[], int],
+    checkpointer: Checkpointer,
+    others: Callable[[], int],
+    *,
     own_process: bool,
-    stop: Callable[[], bool],
 ) -> RunResult:
-    checkpointer = Checkpointer(spec, device, folder, stop, concurrent_runs)
+    """Train a run, and leave its result in its folder, whatever happens."""
+    folder = checkpointer.folder
+    probed = "flops" in spec.measure
 
-    def settle(result: RunResult) -> RunResult:
-        # Read here already: what is measured later has a peak of its own.
-        used = result.memory.model_copy(update={"host_peak": memory.process_peak() if own_process else None})
-        code = InstalledCode().of_run(factories) if result.conclusive else None
+    def finish(result: RunResult, factories: Factories | None = None) -> RunResult:
+        code = InstalledCode().of_run(factories) if factories else None
         described = {
             **environment(device, checkpointer.concurrent_runs(), code or {}),
             **result.environment,
             **checkpointer.account(),
         }
-        # Of the runs on the device, the engine knows its own.
-        if (others := at_work() - concurrent_runs()) > 0:
-            described["other_commands_runs"] = str(others)
-        # Should the probe take the process along, this is what remains.
-        unmetered = "the process died in the probe" if _is_probed(spec, result) else ""
-        result = result.model_copy(
-            update={"environment": described, "memory": used, "unmetered": unmetered, "code": code}
-        )
+        if (count := others()) > 0:
+            described["other_commands_runs"] = str(count)
+        update = {
+            "environment": described,
+            "code": code,
+            # Read here already: what is measured later has a peak of its own.
+            "memory": result.memory.model_copy(update={"host_peak": memory.process_peak() if own_process else None}),
+            # Should the probe take the process along, this is what remains.
+            "unmetered": "the process died in the probe" if probed and result.conclusive else "",
+        }
+        result = result.model_copy(update=update)
         folder.finish(result)
         return result
 
     try:
         factories = Factories.of(spec)
-        result = run(spec, factories, device, folder.append, data, checkpointer, settle)
+        # Every number depends on the spec and the device only: the process's random state is put back.
+        with (
+            use.forked_random_state(device),
+            backends.configured(spec.execution, device),
+            rank_workers(spec, device, data) as workers,
+        ):
+            state = checkpointer.begin(
+                lambda: RunState(spec, factories, device, data, workers.ranks, folder.append_diagnostics)
+            )
+            with shared_state_kept(state.training.optimizer):  # for the next run in this process
+                result = finish(train(spec, state, checkpointer, workers), factories)
     except Stopped as stopped:
-        result = settle(RunResult(key=spec.key, outcome="interrupted", message=str(stopped)))
-    except RankEndedError as error:
-        traceback.print_exc()
-        ran_out = shortage_in(folder.log_tail(_LOG_LINES))  # where the other rank has said why
-        result = settle(RunResult(key=spec.key, outcome="crashed", message=str(error), out_of_memory=ran_out))
+        return finish(RunResult(key=spec.key, outcome="interrupted", message=str(stopped)))
     except (Exception, SystemExit) as error:  # noqa: BLE001 - one run's failure is a value, whatever its cause
-        if isinstance(error, OSError) and error.errno in _FULL:  # no line of code is to blame
-            lines = [f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)]
-            print(lines[0], file=sys.stderr, flush=True)
-        else:
-            traceback.print_exc()
-            lines = traceback.format_exc().strip().splitlines()[-_TRACEBACK_LINES:]
-        ran_out = shortage_of(error)
-        result = settle(RunResult(key=spec.key, outcome="failed", message="\n".join(lines), out_of_memory=ran_out))
-    if _is_probed(spec, result):
+        return finish(_failed(spec.key, folder, error))
+    if probed:
         gc_measured, unmetered = operations.gradient_equivalents(
             spec, factories, device, data, hessian=result.cost.hvps > 0
         )
         result = result.model_copy(update={"gc_measured": gc_measured, "unmetered": unmetered})
         folder.finish(result)
     return result
+
+
+def _failed(key: str, folder: RunFolder, error: BaseException) -> RunResult:
+    """Return what an exception that is no divergence makes of a run."""
+    if isinstance(error, OSError) and error.errno in _FULL:  # no line of code is to blame
+        message = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+        print(message, file=sys.stderr, flush=True)
+        return RunResult(key=key, outcome="failed", message=message, out_of_memory=shortage_of(error))
+    traceback.print_exc()
+    if isinstance(error, RankEndedError):
+        ran_out = shortage_in(folder.log_tail(_LOG_LINES))  # where the other rank has said why
+        return RunResult(key=key, outcome="crashed", message=str(error), out_of_memory=ran_out)
+    message = "\n".join(traceback.format_exc().strip().splitlines()[-_TRACEBACK_LINES:])
+    return RunResult(key=key, outcome="failed", message=message, out_of_memory=shortage_of(error))
 
 
 def _place(device: torch.device) -> str:
@@ -315,7 +273,3 @@ def _place(device: torch.device) -> str:
     variable = kind_of(device.type).variable
     visible = os.environ.get(variable, "") if variable else ""
     return f"{device.type}-{visible}-{device.index or 0}"
-
-
-def _is_probed(spec: RunSpec, result: RunResult) -> bool:
-    return "flops" in spec.measure and result.conclusive

@@ -19,10 +19,9 @@ from torch.nn import functional as F
 from benchbench.devices import use
 from benchbench.optim.hutchinson import rademacher
 from benchbench.optim.objective import Objective
-from benchbench.plugins.factories import Factories
 from benchbench.runs.folder import RunFolder
 from benchbench.training import backends
-from benchbench.training.trainer import run, run_in_folder
+from benchbench.training.trainer import run_in_folder
 from benchbench.values import Execution, RunResult, RunSpec
 from benchbench.workloads.models import resnet20
 from benchmarks.gpu.report import Findings
@@ -143,7 +142,7 @@ def determinism(scale: Scale, findings: Findings) -> None:
     for method in ("sgd", "sassha"):
         for execution in ({"deterministic": True}, {}):
             spec = scale.spec(method, execution=execution, examples=min(scale.examples, 2560))
-            one, two = (run(spec, Factories.of(spec), scale.device, lambda record: None).final for _ in range(2))
+            one, two = (scale.run(spec).final for _ in range(2))
             different = sorted(name for name in one if one[name] != two[name])
             how = "deterministic" if execution else "as it comes"
             target = {"at_most": 0.0} if execution else {}

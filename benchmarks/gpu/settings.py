@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,8 +13,10 @@ import torch
 
 from benchbench.devices import use
 from benchbench.plugins.factories import Factories
+from benchbench.runs.folder import RunFolder
 from benchbench.training.steps import Training
-from benchbench.values import RunSpec
+from benchbench.training.trainer import run_in_folder
+from benchbench.values import RunResult, RunSpec
 from benchmarks.pretend_cuda import METHODS
 
 DATA = Path("data")
@@ -77,6 +80,11 @@ class Scale:
         """Return a training of a run, ready to make steps."""
         spec = self.spec(method, **changes)
         return Steps(Training(spec, Factories.of(spec), self.device, DATA))
+
+    def run(self, spec: RunSpec) -> RunResult:
+        """Return the result of a run in a folder that is removed afterwards."""
+        with tempfile.TemporaryDirectory() as folder:
+            return run_in_folder(spec, self.device, RunFolder(Path(folder)))
 
 
 def on(device: torch.device) -> Scale:

@@ -16,10 +16,9 @@ from benchbench import api
 from benchbench.devices import use
 from benchbench.devices.visible import visible
 from benchbench.optim import stepping
-from benchbench.plugins.factories import Factories, Factory
+from benchbench.plugins.factories import Factory
 from benchbench.runs.folder import RunFolder
 from benchbench.training import backends
-from benchbench.training.trainer import run, run_in_folder
 from benchbench.values import Execution
 from benchmarks.figures import ratio, time_in_turns
 from benchmarks.gpu.report import Findings
@@ -168,11 +167,7 @@ def _out_of_memory(scale: Scale, findings: Findings, peak: int) -> None:
     for name, share, outcome in (("half of its memory", half, "failed"), ("all memory again", 1.0, "finished")):
         torch.cuda.empty_cache()
         torch.cuda.set_per_process_memory_fraction(share, device)
-        with tempfile.TemporaryDirectory() as folder:
-            files = RunFolder(Path(folder, "run"))
-            spec = scale.spec("sgd", examples=2 * scale.batch_size)
-            files.prepare(spec)
-            result = run_in_folder(spec, device, files)
+        result = scale.run(scale.spec("sgd", examples=2 * scale.batch_size))
         note = (result.message.splitlines() or [""])[-1]
         findings.figure(f"a run with {name}: ends as {outcome}", result.outcome == outcome, at_least=1, note=note)
 
@@ -182,7 +177,7 @@ def epochs(scale: Scale, findings: Findings) -> None:
     for method, poster in POSTER_SECONDS.items():
         model = "resnet20" if scale.is_rehearsal else "resnet32"
         spec = scale.spec(method, model=model, examples=scale.epoch_examples, epochs=2)
-        result = run(spec, Factories.of(spec), scale.device, lambda record: None)
+        result = scale.run(spec)
         target = None if scale.is_rehearsal else poster
         findings.figure(f"{method}: seconds per epoch", result.cost.steady_seconds / 2, " s", at_most=target)
         findings.figure(f"{method}: warm-up", result.cost.warm_up_seconds or 0.0, " s")
@@ -241,7 +236,7 @@ def ranks(scale: Scale, findings: Findings) -> None:
     for count in (1, 2):
         execution = {"ranks": count, **({"batch_norm": "synchronised"} if count > 1 else {})}
         spec = scale.spec("sassha", execution=execution, examples=scale.examples, epochs=2)
-        results[count] = run(spec, Factories.of(spec), scale.device, lambda record: None)
+        results[count] = scale.run(spec)
         findings.figure(f"{count} ranks: seconds per epoch", results[count].cost.steady_seconds / 2, " s")
     one, two = (results[count].final["train/loss"] for count in (1, 2))
     findings.figure("training loss with two ranks / with one", two / one, at_most=1.05, at_least=0.95)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ import torch
 from torch import nn
 
 from benchbench.plugins.factories import Factories
+from benchbench.runs.folder import RunFolder
 from benchbench.training.steps import Training
-from benchbench.training.trainer import run
+from benchbench.training.trainer import run_in_folder
 from benchbench.values import RunResult, RunSpec
 from benchbench.workloads import DATA, Setup, Workload
 from benchbench.workloads.classification import Split, TensorClassification
@@ -46,8 +48,11 @@ def training(target: str, optimizer: str = "sgd", **parameters: Any) -> Training
 
 
 def trained(chosen: RunSpec, device: torch.device = CPU) -> RunResult:
-    """Return the result of a run that keeps nothing."""
-    return run(chosen, Factories.of(chosen), device, lambda record: None)
+    """Return the result of a run in a folder that is removed afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        result = run_in_folder(chosen, device, RunFolder(Path(folder)))
+    assert result.conclusive, result.message
+    return result
 
 
 def here(file: str, name: str) -> str:

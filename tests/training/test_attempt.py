@@ -13,8 +13,9 @@ from benchbench.devices import use
 from benchbench.optim.equality import same
 from benchbench.runs.checkpoint import Checkpoints, load_tensors
 from benchbench.runs.folder import RunFolder
-from benchbench.training import attempt
+from benchbench.training import clock
 from benchbench.training.checkpointer import Checkpointer
+from benchbench.training.state import RunState
 from benchbench.training.trainer import run_in_folder
 from benchbench.values import Component, Cosine, Execution, Plateau, RunResult, RunSpec
 from tests.accelerator import current_device, every_device
@@ -253,7 +254,7 @@ def test_checkpoints_take_no_time_of_the_training(tmp_path: Path, monkeypatch: p
         return save(self, *arguments)
 
     monkeypatch.setattr(Checkpoints, "save", slow)
-    monkeypatch.setattr(attempt.time, "perf_counter", lambda: 3600 * hours[0])
+    monkeypatch.setattr(clock.time, "perf_counter", lambda: 3600 * hours[0])
     result = perform(tmp_path, small(**EVERY_STEP))
     assert hours[0] > result.epochs  # within epochs, too
     assert result.cost.train_seconds + (result.cost.warm_up_seconds or 0) == 0
@@ -284,21 +285,21 @@ def test_seconds_beside_other_runs_are_known_after_an_attempt_without_any(tmp_pa
 def test_a_checkpoint_is_due_by_time_and_at_the_end_of_an_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = 0.0
-    monkeypatch.setattr(attempt.time, "monotonic", lambda: clock)
+    now = 0.0
+    monkeypatch.setattr(clock.time, "monotonic", lambda: now)
     saved: list[int] = []
     save = Checkpointer._save
 
-    def note(checkpointer: Checkpointer, progress: attempt.Progress) -> None:
-        saved.append(progress.training.ledger.steps)
-        save(checkpointer, progress)
+    def note(checkpointer: Checkpointer, state: RunState) -> None:
+        saved.append(state.training.ledger.steps)
+        save(checkpointer, state)
 
     monkeypatch.setattr(Checkpointer, "_save", note)
 
     def tick(seconds: float) -> Callable[[], bool]:
         def look() -> bool:
-            nonlocal clock
-            clock += seconds
+            nonlocal now
+            now += seconds
             return False
 
         return look

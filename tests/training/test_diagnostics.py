@@ -21,9 +21,15 @@ from benchbench.plugins.factories import Factories
 from benchbench.runs.checkpoint import load_tensors
 from benchbench.runs.folder import RunFolder
 from benchbench.training import diagnostics
-from benchbench.training.attempt import Usage
-from benchbench.training.curvature_change import curvature_change
-from benchbench.training.diagnostics import EDGES, DiagnosticsRecorder, distribution, population, state_names
+from benchbench.training.clock import Clock
+from benchbench.training.diagnostics import (
+    EDGES,
+    DiagnosticsRecorder,
+    curvature_change,
+    distribution,
+    population,
+    state_names,
+)
 from benchbench.training.steps import Training
 from benchbench.values import DiagnosticRecord, Diagnostics, RunSpec
 from benchbench.workloads import DATA
@@ -250,7 +256,8 @@ def test_a_run_that_diverges_shows_it(tmp_path: Path) -> None:
 def test_a_recorder_needs_no_folder() -> None:
     training = Training((chosen := small("sgd")), Factories.of(chosen), CPU, DATA)
     noted: list[DiagnosticRecord] = []
-    recorder = DiagnosticsRecorder(asked(1, ("update_norm",)), training, Usage(CPU), note=noted.append)
+    clock = Clock(CPU, training.ledger, lambda: False)
+    recorder = DiagnosticsRecorder(asked(1, ("update_norm",)), training, clock, note=noted.append)
     recorder.step(next(iter(training.task.batches(1))), epoch=1)
     assert noted == recorder.records
     assert noted[0].values["update_norm"] > 0

@@ -15,12 +15,10 @@ from benchbench.engines.local import LocalEngine
 from benchbench.engines.slots import cpu_slots
 from benchbench.optim.execution import ranks as ranks_module
 from benchbench.optim.execution.ranks import Ranks, joined
-from benchbench.plugins.factories import Factories
 from benchbench.runs.folder import RunFolder
-from benchbench.training.checkpointer import Checkpointer, Stopped, never
 from benchbench.training.rank_workers import rank_workers
-from benchbench.training.trainer import run, run_in_folder
-from benchbench.values import Component, EpochRecord, Plateau, RunResult, RunSpec
+from benchbench.training.trainer import run_in_folder
+from benchbench.values import Component, Plateau, RunResult, RunSpec
 from benchbench.workloads import DATA
 from tests.engines.conftest import execute
 from tests.helpers import rank_training
@@ -108,21 +106,17 @@ def test_a_rank_that_cannot_be_set_up_ends_the_run(tmp_path: Path) -> None:
 def test_ranks_take_up_a_run_where_it_stopped(tmp_path: Path) -> None:
     plateau = {"lr": Plateau(name="plateau", gamma=0.5, patience=0)}
     of_three = spec(f"{rank_training.__file__}:mlp", epochs=3, schedule=plateau)
-    undisturbed: list[EpochRecord] = []
-    run(of_three, Factories.of(of_three), CPU, undisturbed.append)
+    undisturbed, folder = RunFolder(tmp_path / "undisturbed"), RunFolder(tmp_path / "stopped")
+    for each in (undisturbed, folder):
+        each.prepare(of_three)
+    run_in_folder(of_three, CPU, undisturbed)
 
     steps = iter(range(100))
-    folder, records = RunFolder(tmp_path), list[EpochRecord]()
-    with pytest.raises(Stopped, match="stopped after 5 steps"):  # in the second epoch; it looks once more before
-        run(
-            of_three,
-            Factories.of(of_three),
-            CPU,
-            records.append,
-            checkpointer=Checkpointer(of_three, CPU, folder, lambda: next(steps) == 6),
-        )
-    run(of_three, Factories.of(of_three), CPU, records.append, checkpointer=Checkpointer(of_three, CPU, folder, never))
-    assert [record.metrics for record in records] == [record.metrics for record in undisturbed]
+    stopped = run_in_folder(of_three, CPU, folder, stop=lambda: next(steps) == 6)  # it looks once more before
+    assert (stopped.outcome, stopped.message) == ("interrupted", "stopped after 5 steps")  # in the second epoch
+    assert run_in_folder(of_three, CPU, folder).environment["resumed"] == "1"
+    records = folder.records()
+    assert [record.metrics for record in records] == [record.metrics for record in undisturbed.records()]
     assert len({record.metrics["train/loss"] for record in records}) == 3
 
 

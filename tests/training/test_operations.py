@@ -16,7 +16,6 @@ from benchbench.training.trainer import run_in_folder
 from benchbench.values import Execution, RunResult, RunSpec
 from tests.conftest import STUBS
 from tests.helpers.specs import run_spec
-from tests.training import small_tasks
 from tests.training.test_trainer import CLOCKS
 
 CPU = torch.device("cpu")
@@ -175,7 +174,3 @@ def test_a_failed_run_is_not_probed(tmp_path: Path) -> None:
 
 def test_what_is_measured_is_no_part_of_the_key() -> None:
     assert spec("sgd", measure=("flops",)).key == spec("sgd").key
-
-
-def test_run_itself_measures_nothing() -> None:
-    assert small_tasks.trained(spec("sgd", lr=0.1, measure=("flops",))).gc_measured is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +17,10 @@ from benchbench.optim.execution.ranks import Ranks
 from benchbench.optim.ledger import Ledger
 from benchbench.optim.objective import Objective
 from benchbench.plugins.factories import Factories
+from benchbench.runs.folder import RunFolder
 from benchbench.training import backends
 from benchbench.training.steps import Training
-from benchbench.training.trainer import run
+from benchbench.training.trainer import run_in_folder
 from benchbench.values import Execution, RunSpec
 from benchbench.workloads import DATA
 from tests.accelerator import current_device, every_device, tolerance
@@ -265,16 +267,15 @@ def test_backends_are_configured_for_a_run_and_put_back(monkeypatch: pytest.Monk
     assert switches() == before
 
 
-def test_a_run_has_its_backends_and_records_them() -> None:
+def test_a_run_has_its_backends_and_records_them(tmp_path: Path) -> None:
     seen: list[bool] = []
-    chosen = spec(deterministic=True, accumulate=2)
-    result = run(
-        chosen,
-        Factories.of(chosen),
-        CPU,
-        lambda record: seen.append(torch.are_deterministic_algorithms_enabled()),
-    )
-    assert seen == [True]
+
+    def look() -> bool:
+        seen.append(torch.are_deterministic_algorithms_enabled())
+        return False
+
+    result = run_in_folder(spec(deterministic=True, accumulate=2), CPU, RunFolder(tmp_path), stop=look)
+    assert set(seen) == {True}
     assert not torch.are_deterministic_algorithms_enabled()
     assert (result.environment["deterministic"], result.environment["accumulate"]) == ("True", "2")
 

@@ -1,14 +1,14 @@
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from benchbench.plugins.factories import Factories
 from benchbench.runs.folder import RunFolder
-from benchbench.training.trainer import run, run_in_folder
+from benchbench.training.trainer import run_in_folder
 from benchbench.values import EpochRecord, MultiStep, RunResult, RunSpec
 from tests.accelerator import current_device, every_device
 from tests.conftest import STUBS
@@ -27,8 +27,9 @@ def spec(optimizer: str = "sgd", workload: str = "digits-mlp", epochs: int = 3, 
 
 
 def train(chosen: RunSpec) -> tuple[RunResult, list[EpochRecord]]:
-    records: list[EpochRecord] = []
-    return run(chosen, Factories.of(chosen), current_device(), records.append), records
+    with tempfile.TemporaryDirectory() as path:
+        folder = RunFolder(Path(path))
+        return run_in_folder(chosen, current_device(), folder), folder.records()
 
 
 def numbers(result: RunResult) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from benchbench.plugins.factories import Factories
-from benchbench.training.attempt import Progress
+from benchbench.training.state import RunState
 from benchbench.values import RunSpec
 from benchbench.workloads import DATA
 from benchbench.workloads.images import DatasetInfo
@@ -50,13 +50,13 @@ def waits(chosen: RunSpec, steps: int = 2, data: Path = DATA) -> list[Counter[st
     """
     found = []
     with PretendCuda() as cuda:
-        progress = Progress(chosen, Factories.of(chosen), CUDA, data, None, lambda record: None)
-        batches = progress.training.task.batches(1)
+        state = RunState(chosen, Factories.of(chosen), CUDA, data, None, lambda record: None)
+        batches = state.training.task.batches(1)
         for _ in range(4):
-            progress.step(next(batches))
+            state.step(next(batches))
         for _ in range(steps):
             with cuda.counted() as counts:
-                progress.step(next(batches))
+                state.step(next(batches))
             found.append(counts.waits)
     return found
 

@@ -8,11 +8,10 @@ import pytest
 import torch
 
 from benchbench.optim.execution.compilation import CompiledLoss
-from benchbench.plugins.factories import Factories
-from benchbench.training.trainer import run
 from benchbench.values import Component, Execution, RunSpec
 from tests.conftest import STUBS
 from tests.helpers.specs import run_spec
+from tests.training import small_tasks
 
 
 def spec(**changes: Any) -> RunSpec:
@@ -21,7 +20,7 @@ def spec(**changes: Any) -> RunSpec:
 
 def final(chosen: RunSpec) -> tuple[dict[str, float], dict[str, str], int]:
     """Return the final losses (rounding can flip an example of the accuracies), what was compiled, the gradients."""
-    result = run(chosen, Factories.of(chosen), torch.device("cpu"), lambda record: None)
+    result = small_tasks.trained(chosen)
     assert result.outcome == "finished"
     losses = {name: value for name, value in result.final.items() if name.endswith("/loss")}
     return losses, result.environment, result.cost.gradients
