@@ -9,7 +9,7 @@ from inspect import Parameter
 
 from pydantic import JsonValue
 
-from benchbench.plugins.factories import SEED, Factory, convert, is_open, named_component
+from benchbench.plugins.factories import SEED, Factory, convert, named_component
 from benchbench.plugins.names import Kind, PluginError
 from benchbench.plugins.signatures import named_kind
 from benchbench.problems import Problem, SourceLocation, SourceMap, nearest_name
@@ -36,6 +36,11 @@ class Subject:
     def of_optimizer(cls, spec: RunSpec, source: SourceMap) -> Subject:
         """Return the optimizer of a run."""
         return cls("optimizer", spec.optimizer, source, spec.method, spec.workload_label)
+
+    @classmethod
+    def of_workload(cls, spec: RunSpec, source: SourceMap) -> Subject:
+        """Return the workload of a run."""
+        return cls("workload", spec.workload, source, "", spec.workload_label)
 
     def location(self, name: str = "") -> SourceLocation:
         """Return where a parameter is written in the suite, or the component itself."""
@@ -82,7 +87,7 @@ def parameter_problems(subject: Subject) -> list[Problem]:
 
 
 def _unknown(subject: Subject, allowed: Mapping[str, Parameter]) -> list[Problem]:
-    if is_open(allowed):
+    if "**" in allowed:
         return []
     # A key of the suite itself that is misspelt ends up among the parameters.
     entries: dict[Kind, list[str]] = {
@@ -116,15 +121,10 @@ def _wrong_types(subject: Subject, allowed: Mapping[str, Parameter]) -> list[Pro
 
 
 def _unset(subject: Subject, allowed: Mapping[str, Parameter]) -> list[Problem]:
-    needed = [
-        name
-        for name, parameter in allowed.items()
-        if parameter.default is Parameter.empty and parameter.kind is not Parameter.VAR_KEYWORD
-    ]
     return [
         subject.location().problem(f"{subject.component.target} needs the parameter {name!r}")
-        for name in needed
-        if name not in subject.given and name != SEED
+        for name, parameter in allowed.items()
+        if parameter.default is Parameter.empty and name not in ("**", SEED, *subject.given)
     ]
 
 

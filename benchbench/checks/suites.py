@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -27,18 +28,15 @@ from benchbench.workloads import DATA
 
 def with_synthetic_data(suite: Suite) -> Suite:
     """Return the suite with made-up data in every workload that can make up its own."""
-    able = {target: _makes_up_data(target) for target in {spec.workload.target for spec in suite.specs}}
+    able = {}
+    for target in {spec.workload.target for spec in suite.specs}:
+        with suppress(PluginError):  # reported with the workload itself
+            able[target] = resolve("workload", target).synthetic
     specs = [
-        spec.model_copy(update={"synthetic": spec.synthetic or able[spec.workload.target]}) for spec in suite.specs
+        spec.model_copy(update={"synthetic": spec.synthetic or able.get(spec.workload.target, False)})
+        for spec in suite.specs
     ]
     return suite.model_copy(update={"specs": tuple(specs)})
-
-
-def _makes_up_data(target: str) -> bool:
-    try:
-        return bool(resolve("workload", target).synthetic)
-    except PluginError:  # reported with the workload itself
-        return False
 
 
 def problems(suite: Suite, data: Path = DATA, *, may_be_missing: bool = False) -> list[Problem]:
@@ -63,8 +61,10 @@ def problems(suite: Suite, data: Path = DATA, *, may_be_missing: bool = False) -
         content = [spec.method, spec.optimizer.model_dump(mode="json"), list(spec.schedule)]
         optimizers.setdefault(canonical_json(content), {}).setdefault(spec.workload_label, spec)
     for spec in workloads.values():
-        subject = Subject("workload", spec.workload, suite.source, "", spec.workload_label)
-        own = parameter_problems(subject) or _synthetic_problems(subject, spec)
+        subject = Subject.of_workload(spec, suite.source)
+        own = parameter_problems(subject)
+        if not own and spec.synthetic and not subject.factory.code.synthetic:
+            own = [subject.location("synthetic").problem(f"{spec.workload.target} cannot make up its data", "true")]
         if not may_be_missing and not own and not spec.synthetic:
             own = _missing_data(subject, data)
         found += own
@@ -92,31 +92,27 @@ def problems(suite: Suite, data: Path = DATA, *, may_be_missing: bool = False) -
         found += [each for each in execution_problems(spec, suite.source) if each not in found]
     found += diagnostics_problems(suite, [specs[0] for specs in alike])
     if not found:
-        found += trial_problems(_with_data(suite, data), data)
+        lacking = {subject.workload for subject in _with_real_data(suite) if _missing_data(subject, data)}
+        runs = [spec for spec in suite.specs if spec.workload_label not in lacking]
+        found += trial_problems(runs, suite.source, data)
     return in_order(found)
 
 
 def remarks(suite: Suite) -> list[Problem]:
     """Return what is to be said of the methods of a suite that has no problems, before its first run."""
-    found = []
-    for spec in {spec.method: spec for spec in suite.specs}.values():
-        found += uncalled(Subject.of_optimizer(spec, suite.source), spec)
-    return found
-
-
-def _with_data(suite: Suite, data: Path) -> Suite:
-    """Return the runs of a suite that lack no data."""
-    specs = {spec.workload_label: spec for spec in suite.specs}
-    subjects = {label: Subject("workload", spec.workload, suite.source, "", label) for label, spec in specs.items()}
-    usable = {label for label, spec in specs.items() if spec.synthetic or not _missing_data(subjects[label], data)}
-    return suite.model_copy(update={"specs": tuple(spec for spec in suite.specs if spec.workload_label in usable)})
+    specs = {spec.method: spec for spec in suite.specs}.values()
+    return [each for spec in specs for each in uncalled(Subject.of_optimizer(spec, suite.source), spec)]
 
 
 def missing_data(suite: Suite, data: Path) -> list[Problem]:
     """Return which data are missing: per workload, where they were looked for and how to get them."""
+    return [problem for subject in _with_real_data(suite) for problem in _missing_data(subject, data)]
+
+
+def _with_real_data(suite: Suite) -> list[Subject]:
+    """Return the workloads of a suite that do not make up their data."""
     specs = {spec.workload_label: spec for spec in suite.specs if not spec.synthetic}
-    subjects = [Subject("workload", spec.workload, suite.source, "", label) for label, spec in specs.items()]
-    return [problem for subject in subjects for problem in _missing_data(subject, data)]
+    return [Subject.of_workload(spec, suite.source) for spec in specs.values()]
 
 
 def prepare(suite: Suite, data: Path) -> Iterator[str]:
@@ -132,8 +128,7 @@ def prepare(suite: Suite, data: Path) -> Iterator[str]:
     Raises:
         BadInputError: A workload or its parameters cannot be used, or data cannot be had.
     """
-    specs = {spec.workload_label: spec for spec in suite.specs if not spec.synthetic}
-    subjects = [Subject("workload", spec.workload, suite.source, "", label) for label, spec in specs.items()]
+    subjects = _with_real_data(suite)
     if found := [problem for subject in subjects for problem in parameter_problems(subject)]:
         raise BadInputError(in_order(found))
     for subject in subjects:
@@ -151,12 +146,6 @@ def _unchosen(suite: Suite) -> list[Problem]:
                 location = suite.source.find(method=method, workload=workload, name=next(iter(space)))
                 return [location.problem("is still to be chosen: `benchbench tune` writes a suite that can be run")]
     return []
-
-
-def _synthetic_problems(subject: Subject, spec: RunSpec) -> list[Problem]:
-    if not spec.synthetic or subject.factory.code.synthetic:
-        return []
-    return [subject.location("synthetic").problem(f"{subject.component.target} cannot make up its data", "true")]
 
 
 def _missing_data(subject: Subject, data: Path) -> list[Problem]:

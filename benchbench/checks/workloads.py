@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -11,8 +11,8 @@ from benchbench.checks.conformance import workloads as conformance
 from benchbench.checks.foreign_code import called
 from benchbench.checks.subjects import Subject
 from benchbench.plugins.names import plugins
-from benchbench.problems import Problem
-from benchbench.values import RunSpec, Suite
+from benchbench.problems import Problem, SourceMap
+from benchbench.values import RunSpec
 from benchbench.workloads import Setup
 from benchbench.workloads.streams import Streams
 
@@ -22,28 +22,31 @@ _PATIENCE = 3.0
 _OURS = "benchbench"
 
 
-def trial_problems(suite: Suite, data: Path) -> list[Problem]:
+def trial_problems(specs: Sequence[RunSpec], source: SourceMap, data: Path) -> list[Problem]:
     """Return which promises the workloads of a suite break.
 
     What comes with benchbench keeps them, and is not set up unless a batch or a part of one has a single example.
 
     Args:
-        suite: A suite without other problems.
+        specs: Runs without other problems.
+        source: Where they are in the suite.
         data: The folder in which data sets lie; nothing is missing there.
     """
     found: list[Problem] = []
-    tried: dict[str, set[str]] = {}
-    for spec in suite.specs:
-        subject = Subject("workload", spec.workload, suite.source, spec.method, spec.workload_label)
-        if not subject.factory.code.trial:
-            continue
-        known, sizes = tried.setdefault(spec.workload_label, set()), _sizes(spec)
+    tried: dict[str, set[tuple[object, ...]]] = {}
+    for spec in specs:
+        execution = spec.execution
+        sizes = spec.batch_size, execution.accumulate, execution.ranks, execution.batch_norm, execution.drop_last
+        known = tried.setdefault(spec.workload_label, set())
         if sizes in known:
             continue
+        subject = Subject("workload", spec.workload, source, spec.method, spec.workload_label)
         only_sizes = bool(known) or _is_ours(subject)
         known.add(sizes)
+        if not subject.factory.code.trial:
+            continue
         examples = _examples(subject, spec, data)
-        if spec.execution.drop_last and examples is not None and examples < spec.batch_size:
+        if execution.drop_last and examples is not None and examples < spec.batch_size:
             message = f"{examples} training examples make no batch of {spec.batch_size}"
             found.append(subject.location("drop_last").problem(message, "true"))
             continue
@@ -51,12 +54,6 @@ def trial_problems(suite: Suite, data: Path) -> list[Problem]:
         if least == 1 or not only_sizes:
             found += _broken(subject, spec, data, only_sizes=only_sizes)
     return list(dict.fromkeys(found))
-
-
-def _sizes(spec: RunSpec) -> str:
-    execution = spec.execution
-    settings = execution.accumulate, execution.ranks, execution.batch_norm, execution.drop_last
-    return f"{spec.batch_size} {settings}"
 
 
 def _broken(subject: Subject, spec: RunSpec, data: Path, *, only_sizes: bool) -> Iterator[Problem]:

@@ -67,7 +67,7 @@ class Factory:
     def parameters(self) -> dict[str, Parameter]:
         """What a suite may set, by name; annotations are evaluated as far as they can be.
 
-        One of kind `VAR_KEYWORD` means that any other name is allowed as well. A wrapper passes on the parameters of
+        An entry `**` means that any other name is allowed as well. A wrapper passes on the parameters of
         the optimizer that the suite chooses. Parameters of a model without a default are not for a suite to set: the
         workload fills them.
 
@@ -255,11 +255,6 @@ def _requirement(parameter: Parameter, error: ValidationError) -> str:
     if others or not hasattr(parameter.annotation, "__metadata__") or first["type"].endswith("_type"):
         return f"must be {type_text(parameter)}"
     return first["msg"].replace("Input should be", "must be")
-
-
-def is_open(allowed: Mapping[str, Parameter]) -> bool:
-    """Return whether a factory takes parameters of any name."""
-    return any(parameter.kind is Parameter.VAR_KEYWORD for parameter in allowed.values())
 
 
 def type_text(parameter: Parameter) -> str:

@@ -6,8 +6,10 @@ import functools
 import importlib
 import inspect
 import sys
-from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points, version
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.metadata import entry_points, version
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -76,10 +78,16 @@ def plugins(kind: Kind) -> dict[str, Plugin]:
 def _plugins(kind: Kind, search_path: tuple[str, ...]) -> dict[str, Plugin]:
     # Remembered as long as the path is the same: reading what all distributions offer takes a while.
     found: dict[str, Plugin] = {}
-    offered = [_from_entry_point(kind, entry) for entry in entry_points(group=f"benchbench.{kind}s")]
-    for plugin in (_torch_optimizers() if kind == "optimizer" else []) + offered:
-        known = found.get(plugin.name)
-        found[plugin.name] = plugin if known is None else _with_rival(known, plugin)
+    for plugin in _torch_optimizers() if kind == "optimizer" else []:
+        found[plugin.name] = plugin
+    for entry in entry_points(group=f"benchbench.{kind}s"):
+        owner, version = (entry.dist.name or "unknown", entry.dist.version) if entry.dist else ("unknown", "")
+        target = entry.value.partition("[")[0].strip()  # without the extras it may ask for
+        known = found.get(entry.name)
+        if known is None:
+            found[entry.name] = Plugin(entry.name, kind, target, owner, version)
+        elif known.target != target:  # the same code is no rival, whatever its distribution was called before
+            found[entry.name] = replace(known, rivals=(*known.rivals, owner))
     return dict(sorted(found.items()))
 
 
@@ -124,13 +132,13 @@ def resolve(kind: Kind, target: str) -> Any:
         PluginError: There is no such thing, its code cannot be imported, or it is not of this kind.
     """
     if match := FILE_TARGET.fullmatch(target):
-        module, attribute = _load_file(Path(match["file"])), match["attribute"]
+        path, attribute = Path(match["file"]), match["attribute"]
+        module = _imported(str(path), partial(plugin_files.load, path))
     else:
         if ":" in target and not MODULE_TARGET.fullmatch(target):
             raise PluginError(f"{target!r} is no name, no module:attribute and no path/to/file.py:attribute")
-        path = target if ":" in target else find(kind, target).target
-        name, _, attribute = path.partition(":")
-        module = _import(name)
+        name, _, attribute = (target if ":" in target else find(kind, target).target).partition(":")
+        module = _imported(f"module {name}", partial(importlib.import_module, name))
     found = _attribute(module, attribute, target)
     what, use = _USES[kind]
     if not callable(getattr(found, use, None)):
@@ -159,18 +167,6 @@ def module_of(kind: Kind, target: str) -> str | None:
     return target.partition(":")[0]
 
 
-def _from_entry_point(kind: Kind, entry: EntryPoint) -> Plugin:
-    owner = entry.dist
-    target = entry.value.partition("[")[0].strip()  # without the extras it may ask for
-    return Plugin(
-        name=entry.name,
-        kind=kind,
-        target=target,
-        distribution=(owner and owner.name) or "unknown",
-        version=(owner and owner.version) or "",
-    )
-
-
 def _torch_optimizers() -> list[Plugin]:
     import torch
 
@@ -182,35 +178,14 @@ def _torch_optimizers() -> list[Plugin]:
     ]
 
 
-def _with_rival(known: Plugin, other: Plugin) -> Plugin:
-    if known.target == other.target:  # the same code, whatever the distribution was called when it was installed
-        return known
-    return Plugin(
-        known.name,
-        known.kind,
-        known.target,
-        known.distribution,
-        known.version,
-        (*known.rivals, other.distribution),
-    )
-
-
-def _import(name: str) -> ModuleType:
+def _imported(what: str, load: Callable[[], ModuleType]) -> ModuleType:
     try:
         with process_state_kept():
-            return importlib.import_module(name)
-    except BaseException as error:  # noqa: BLE001 - SystemExit included
-        raise _failure(f"module {name} cannot be imported", error) from None
-
-
-def _load_file(path: Path) -> ModuleType:
-    try:
-        with process_state_kept():
-            return plugin_files.load(path)
+            return load()
     except plugin_files.UnreadableError as error:
         raise PluginError(str(error)) from None
     except BaseException as error:  # noqa: BLE001 - SystemExit included
-        raise _failure(f"{path} cannot be imported", error) from None
+        raise _failure(f"{what} cannot be imported", error) from None
 
 
 def _attribute(module: ModuleType, path: str, target: str) -> object:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchbench.plugins.factories import METHOD_KEYS, Factory, convert, is_open, named_component
+from benchbench.plugins.factories import METHOD_KEYS, Factory, convert, named_component
 from benchbench.plugins.names import PluginError
 from benchbench.suite.schema import MethodEntry
 from benchbench.values import Component
@@ -40,7 +40,7 @@ def test_a_wrapper_passes_on_the_parameters_of_its_base(install: Install) -> Non
     install("my-plugin", {"wrapper": "my_plugin:Wrapper"}, OPTIMIZERS)
     by_default = optimizer("wrapper").parameters
     assert {"base", "rho", "lr", "momentum"} <= set(by_default)
-    assert not is_open(by_default)
+    assert "**" not in by_default
     assert "betas" in optimizer("wrapper", base="adamw").parameters
     built = build("wrapper", base="adamw", lr=0.5, betas=[0.1, 0.2], rho=1)
     assert isinstance(built.base, torch.optim.AdamW)  # type: ignore[attr-defined]
@@ -51,14 +51,14 @@ def test_a_wrapper_passes_on_the_parameters_of_its_base(install: Install) -> Non
 
 def test_a_base_may_be_optional_and_a_wrapper_itself(install: Install) -> None:
     install("my-plugin", {"wrapper": "my_plugin:optional_wrapper", "inner": "my_plugin:Wrapper"}, OPTIMIZERS)
-    assert is_open(optimizer("wrapper").parameters)
+    assert "**" in optimizer("wrapper").parameters
     assert "rho" in optimizer("wrapper", base="inner").parameters
     assert build("wrapper", base="inner", rho=0.5, lr=0.2).param_groups[0]["rho"] == 0.5
 
 
 def test_open_factories_take_anything(install: Install) -> None:
     install("my-plugin", {"open": "my_plugin:open_ended"}, OPTIMIZERS)
-    assert is_open(optimizer("open").parameters)
+    assert "**" in optimizer("open").parameters
     assert build("open", lr=2, other=[1]).options == {"other": [1]}  # type: ignore[attr-defined]
 
 

@@ -59,8 +59,7 @@ def verdicts(component: Component, *, create_graph: bool | None = None) -> Itera
         else "",
     )
     for promise, is_kept in PROMISES.items():
-        with generators_kept():
-            yield verdict(promise, partial(is_kept, subject))
+        yield verdict(promise, partial(is_kept, subject))
 
 
 def _tried(subject: Subject) -> Subject:

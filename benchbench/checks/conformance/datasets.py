@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from benchbench.checks.conformance.promises import BrokenPromiseError, NotApplicableError
-from benchbench.checks.conformance.trying import Verdict, generators_kept, random_states, seed_all, verdict
+from benchbench.checks.conformance.trying import (
+    BrokenPromiseError,
+    NotApplicableError,
+    Verdict,
+    random_states,
+    seed_all,
+    verdict,
+)
 from benchbench.optim.equality import same
 from benchbench.plugins.factories import Factory
 from benchbench.values import Component
@@ -165,8 +171,7 @@ def verdicts(component: Component, data: Path) -> Iterator[Verdict]:
     Yields:
         One verdict per promise.
     """
-    with generators_kept():
-        first = verdict(IS_MADE, lambda: _missing(component, data))
+    first = verdict(IS_MADE, partial(_missing, component, data))
     yield first
     if first.grade != "ok":
         reason = "its data are missing" if first.grade == "unknown" else "it is no data set"
@@ -174,8 +179,7 @@ def verdicts(component: Component, data: Path) -> Iterator[Verdict]:
         return
     trial = Trial(component, data, _made(component).info)
     for promise, is_kept in PROMISES.items():
-        with generators_kept():
-            yield verdict(promise, lambda is_kept=is_kept: is_kept(trial))  # type: ignore[misc]
+        yield verdict(promise, partial(is_kept, trial))
 
 
 def _missing(component: Component, data: Path) -> str:

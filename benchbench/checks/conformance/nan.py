@@ -12,8 +12,8 @@ import sys
 
 import torch
 
-from benchbench.checks.conformance.promises import BrokenPromiseError
 from benchbench.checks.conformance.subject import Subject
+from benchbench.checks.conformance.trying import BrokenPromiseError
 from benchbench.plugins.factories import Factory
 from benchbench.plugins.names import describe_exception
 from benchbench.values import Component

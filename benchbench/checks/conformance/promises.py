@@ -17,6 +17,12 @@ import torch
 from torch import Tensor
 
 from benchbench.checks.conformance.subject import Quadratic, Subject, TrialTraining, classification_loss, quadratic_loss
+from benchbench.checks.conformance.trying import (
+    BrokenPromiseError,
+    DiffersByDesignError,
+    NotApplicableError,
+    random_states,
+)
 from benchbench.plugins.names import describe_exception
 
 _STEPS = 25
@@ -32,18 +38,6 @@ _EXTRA_CURVATURE = 3.0
 
 _OTHER_RATES = (0.1, 0.01, 10.0, 100.0)
 """Factors for the learning rate, tried where the default shows no progress."""
-
-
-class BrokenPromiseError(Exception):
-    """A promise is broken; the message says how."""
-
-
-class NotApplicableError(Exception):
-    """A promise that cannot be tried with this optimizer; the message says why."""
-
-
-class DiffersByDesignError(Exception):
-    """Something is done otherwise than by most optimizers, as some methods are meant to; the message says what."""
 
 
 def makes_progress(subject: Subject) -> str:
@@ -113,11 +107,11 @@ def leaves_random_streams_alone(subject: Subject) -> str:
         DiffersByDesignError: Torch's global generator has moved, which the harness seeds before every step.
         BrokenPromiseError: Another global generator has moved.
     """
-    before = _random_states()
+    before = random_states(with_torch=True)
     training = subject.on_network()
     training.seeded = False
     training.run(_STEPS)
-    moved = [name for name, state in _random_states().items() if state != before[name]]
+    moved = [name for name, state in random_states(with_torch=True).items() if state != before[name]]
     if moved == ["torch"]:
         raise DiffersByDesignError(
             "draws from torch's global generator: seeded for every step here, not in other loops"
@@ -125,15 +119,6 @@ def leaves_random_streams_alone(subject: Subject) -> str:
     if moved:
         raise BrokenPromiseError(f"moves the global generator of {' and '.join(moved)}: give it one of its own")
     return ""
-
-
-def _random_states() -> dict[str, str]:
-    numpy_state = [np.asarray(part).tolist() for part in np.random.get_state()]
-    return {
-        "torch": str(torch.get_rng_state().tolist()),
-        "Python": str(random.getstate()),
-        "NumPy": str(numpy_state),
-    }
 
 
 def continues_from_its_state(subject: Subject) -> str:

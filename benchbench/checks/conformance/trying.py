@@ -12,13 +12,24 @@ from typing import Literal
 import numpy as np
 import torch
 
-from benchbench.checks.conformance.promises import BrokenPromiseError, DiffersByDesignError, NotApplicableError
 from benchbench.plugins.names import describe_exception
 from benchbench.problems import printable
 
 Grade = Literal["ok", "FAIL", "differs", "unknown"]
 """`FAIL` is a broken promise; `differs` is what some methods do by design, and this harness can live with; `unknown` is
 what cannot be told of this plugin."""
+
+
+class BrokenPromiseError(Exception):
+    """A promise is broken; the message says how."""
+
+
+class NotApplicableError(Exception):
+    """A promise that cannot be tried with this optimizer; the message says why."""
+
+
+class DiffersByDesignError(Exception):
+    """Something is done otherwise than by most optimizers, as some methods are meant to; the message says what."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +60,11 @@ def generators_kept() -> Iterator[None]:
             np.random.set_state(numpy)
 
 
-def random_states() -> dict[str, str]:
-    """Return the states of the global generators of Python and NumPy, as text."""
+def random_states(*, with_torch: bool = False) -> dict[str, str]:
+    """Return the states of the global generators of Python and NumPy, and of torch if wanted, as text."""
+    torch_state = {"torch": repr(torch.get_rng_state().tolist())} if with_torch else {}
     numpy_state = [np.asarray(part).tolist() for part in np.random.get_state()]
-    return {"Python": repr(random.getstate()), "NumPy": repr(numpy_state)}
+    return {**torch_state, "Python": repr(random.getstate()), "NumPy": repr(numpy_state)}
 
 
 def seed_all(number: int) -> None:
@@ -63,9 +75,13 @@ def seed_all(number: int) -> None:
 
 
 def verdict(promise: str, is_kept: Callable[[], str]) -> Verdict:
-    """Return what comes of trying a promise, which returns a remark when it is kept, and raises otherwise."""
+    """Return what comes of trying a promise, which returns a remark when it is kept, and raises otherwise.
+
+    Global generators are put back afterwards.
+    """
     try:
-        return Verdict(promise, "ok", printable(is_kept()))
+        with generators_kept():
+            return Verdict(promise, "ok", printable(is_kept()))
     except NotApplicableError as reason:
         return Verdict(promise, "unknown", printable(str(reason)))
     except DiffersByDesignError as reason:

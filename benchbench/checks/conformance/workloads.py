@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,8 +18,15 @@ from pydantic import TypeAdapter, ValidationError
 from torch import nn
 from torch.utils import _pytree
 
-from benchbench.checks.conformance.promises import BrokenPromiseError, NotApplicableError
-from benchbench.checks.conformance.trying import Verdict, generators_kept, random_states, seed_all, verdict
+from benchbench.checks.conformance.trying import (
+    BrokenPromiseError,
+    NotApplicableError,
+    Verdict,
+    generators_kept,
+    random_states,
+    seed_all,
+    verdict,
+)
 from benchbench.optim.equality import same
 from benchbench.optim.execution import parts
 from benchbench.optim.execution.buffers import ModelBuffers, load_state, state_of
@@ -108,7 +115,11 @@ class Trial:
         streams.reseed_global("init", 0, CPU)
         drop_last = spec.execution.drop_last
         setup = Setup(CPU, spec.batch_size, streams, spec.protocol, self._data, spec.synthetic, drop_last)
-        return Factory("workload", spec.workload).build_task(setup)
+        return self._factory.build_task(setup)
+
+    @cached_property
+    def _factory(self) -> Factory:
+        return Factory("workload", self.spec.workload)
 
     @cached_property
     def batch(self) -> Any:
@@ -129,10 +140,13 @@ class Trial:
         number, smallest, started = 0, math.inf, time.perf_counter()
         for batch in self.task.batches(1):
             number += 1
-            smallest = min(smallest, _size_of(batch, size))
+            try:
+                smallest = min(smallest, size(batch))
+            except ValueError:  # it cannot be divided either
+                smallest = -math.inf
             if time.perf_counter() - started > self.patience:
                 return None
-        return Counted(number, None if math.isinf(smallest) or smallest < 0 else int(smallest))
+        return Counted(number, None if math.isinf(smallest) else int(smallest))
 
     @cached_property
     def is_quick(self) -> bool:
@@ -403,8 +417,7 @@ def verdicts(
         IS_SET_UP, "ok", printable(f"in evaluation mode while it trains: {', '.join(still)}" if still else "")
     )
     for promise in only or PROMISES:
-        with generators_kept():
-            yield verdict(promise, lambda promise=promise: PROMISES[promise](trial))  # type: ignore[misc]
+        yield verdict(promise, partial(PROMISES[promise], trial))
 
 
 PROMISES: dict[str, Callable[[Trial], str]] = {
@@ -440,10 +453,3 @@ def _some(task: Task, patience: float) -> list[Any]:
 
 def _copied(leaf: Any) -> Any:
     return leaf.clone() if isinstance(leaf, torch.Tensor) else leaf
-
-
-def _size_of(batch: Any, size: Callable[[Any], int]) -> float:
-    try:
-        return size(batch)
-    except ValueError:  # it cannot be divided either
-        return -1
