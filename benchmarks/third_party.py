@@ -33,6 +33,7 @@ import torch
 from torch import Tensor, nn
 
 import benchbench
+from benchbench import api
 from benchbench.checks import component_problems, conformance
 from benchbench.checks.conformance import Verdict, nan
 from benchbench.checks.conformance.subject import Subject
@@ -182,7 +183,9 @@ def attempt(target: str, folder: Path) -> Attempt:
     suite = {"name": "third", "title": "t", "seeds": [0], "workloads": {"digits": workload}, "methods": {"it": method}}
     path.write_text(json.dumps(suite))  # JSON is YAML
     try:
-        [spec] = benchbench.load_suite(path).specs
+        loaded = benchbench.load_suite(path)
+        api.check(loaded)
+        [spec] = loaded.specs
     except Exception as error:  # noqa: BLE001 - that is the question
         return Attempt(target, settings, None, describe_exception(error).replace(f"{path}:1: ", ""))
     run_folder = RunFolder(folder)

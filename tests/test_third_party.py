@@ -12,6 +12,7 @@ from types import ModuleType
 import pytest
 
 import benchbench
+from benchbench import api
 from benchbench.problems import BadInputError
 from benchbench.values import RunResult
 from tests.conftest import REPOSITORY
@@ -26,7 +27,9 @@ def train(write_suite: Callable[..., Path]) -> Callable[[str], RunResult]:
     text = suite(workloads={"digits-mlp": {"epochs": 2, "batch_size": 128}}, methods={"It": "METHOD"})
 
     def trained(method: str) -> RunResult:
-        [spec] = benchbench.load_suite(write_suite(text.replace("METHOD", method))).specs
+        loaded = benchbench.load_suite(write_suite(text.replace("METHOD", method)))
+        api.check(loaded)
+        [spec] = loaded.specs
         return small_tasks.trained(spec)
 
     return trained
