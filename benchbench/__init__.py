@@ -36,29 +36,19 @@ __all__ = [
 ]
 
 _HOMES = {
-    "BadInputError": "benchbench.problems",
-    "Workspace": "benchbench.api",
-    "compare": "benchbench.api",
-    "export": "benchbench.api",
-    "load_suite": "benchbench.api",
-    "measure": "benchbench.api",
-    "plot": "benchbench.api",
-    "report": "benchbench.api",
-    "run": "benchbench.api",
-    "to_csv": "benchbench.reporting",
-    "to_html": "benchbench.reporting",
-    "to_latex": "benchbench.reporting",
-    "to_markdown": "benchbench.reporting",
-    "to_terminal": "benchbench.reporting",
+    "benchbench.api": ("Workspace", "compare", "export", "load_suite", "measure", "plot", "report", "run"),
+    "benchbench.problems": ("BadInputError",),
+    "benchbench.reporting": ("to_csv", "to_html", "to_latex", "to_markdown", "to_terminal"),
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name when it is used, so that importing one room does not load the whole house.
+    """Import a public name when it is first used, so that importing one package does not load all of them.
 
     Raises:
         AttributeError: There is no such name.
     """
-    if name not in _HOMES:
-        raise AttributeError(f"module 'benchbench' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(home), name)
+    raise AttributeError(f"module 'benchbench' has no attribute {name!r}")

@@ -1,12 +1,10 @@
 """What the command line does, as functions: load a suite, run it, read its results back as tables."""
 
 from benchbench.api.leaderboards import export_bundle, submission
-from benchbench.api.optimizers import check as check_component
-from benchbench.api.optimizers import check_optimizer
+from benchbench.api.optimizers import check_component
 from benchbench.api.results import (
     Figures,
     compare,
-    damaged,
     export,
     figures,
     plot,
@@ -16,7 +14,7 @@ from benchbench.api.results import (
     workloads_left_out,
 )
 from benchbench.api.running import collect, estimates, find_run, measure, plan, run, status
-from benchbench.api.suites import check, load_suite, missing_data, prepare, remarks
+from benchbench.api.suites import check, load_suite, prepare
 from benchbench.api.tuning import tune, tuning_state, write_matched, write_tuned
 from benchbench.api.workspace import Workspace
 
@@ -25,10 +23,8 @@ __all__ = [
     "Workspace",
     "check",
     "check_component",
-    "check_optimizer",
     "collect",
     "compare",
-    "damaged",
     "estimates",
     "export",
     "export_bundle",
@@ -36,11 +32,9 @@ __all__ = [
     "find_run",
     "load_suite",
     "measure",
-    "missing_data",
     "plan",
     "plot",
     "prepare",
-    "remarks",
     "report",
     "results",
     "rows",

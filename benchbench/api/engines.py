@@ -29,7 +29,7 @@ class EngineOptions(TypedDict, total=False):
 
 
 def engine_of(suite: Suite, name: str, **options: Unpack[EngineOptions]) -> Engine:
-    """Return an engine with what a suite says about it.
+    """Return an engine, configured as the suite asks.
 
     Raises:
         BadInputError: There is no such device.
@@ -61,8 +61,6 @@ def _plugin_modules(specs: Sequence[RunSpec]) -> list[str]:
     """Return the modules of the plugins that the specs name, for engines that load them once for all runs."""
     from benchbench.plugins.names import module_of
 
-    optimizers = dict.fromkeys(spec.optimizer.target for spec in specs)
-    workloads = dict.fromkeys(spec.workload.target for spec in specs)
-    modules = [module_of("optimizer", target) for target in optimizers]
-    modules += [module_of("workload", target) for target in workloads]
-    return [module for module in dict.fromkeys(modules) if module is not None]
+    modules = {module_of("optimizer", target) for target in {spec.optimizer.target for spec in specs}}
+    modules |= {module_of("workload", target) for target in {spec.workload.target for spec in specs}}
+    return sorted(module for module in modules if module is not None)

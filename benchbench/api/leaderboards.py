@@ -1,4 +1,4 @@
-"""Handing results in."""
+"""Results of a suite as a submission to a leaderboard."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def export_bundle(
 
 
 def submission(suite: Suite, *, workspace: Workspace = HERE) -> Submission:
-    """Return the results of a suite as they can be handed in to a leaderboard.
+    """Return the results of a suite as a submission to a leaderboard.
 
     Args:
         suite: The suite.

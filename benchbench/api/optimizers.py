@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from benchbench.plugins.names import Kind
 
 
-def check(
+def check_component(
     target: str,
     settings: Sequence[str] = (),
     *,
@@ -39,16 +39,15 @@ def check(
     Raises:
         BadInputError: There is no such thing, or it has no such parameter.
     """
-    kind = _kind_of(target)
-    if kind == "optimizer":
-        yield from check_optimizer(target, settings, create_graph=create_graph)
-        return
-    from benchbench.checks import component_problems
+    from benchbench.checks import component_problems, conformance
     from benchbench.checks.conformance import datasets, workloads
 
-    component = Component(target=target, parameters=suites.settings(settings))
+    kind, component = _kind_of(target), Component(target=target, parameters=suites.settings(settings))
     if found := component_problems(kind, component):
         raise BadInputError(found)
+    if kind == "optimizer":
+        yield from conformance.verdicts(component, create_graph=create_graph)
+        return
     if kind == "dataset":
         yield from datasets.verdicts(component, workspace.data)
         return
@@ -66,7 +65,7 @@ def check(
 
 
 def _kind_of(target: str) -> Kind:
-    """Return what a target is: a workload or a data set where that shows, else an optimizer."""
+    """Return the kind of a target: workload or data set if it can be told, else optimizer."""
     from benchbench.plugins.names import PluginError, plugins, resolve
     from benchbench.plugins.signatures import signature_of
 
@@ -82,29 +81,3 @@ def _kind_of(target: str) -> Kind:
         except PluginError:
             continue
     return "optimizer"
-
-
-def check_optimizer(
-    target: str, settings: Sequence[str] = (), *, create_graph: bool | None = None
-) -> Iterator[Verdict]:
-    """Check whether an optimizer keeps what the harness relies on.
-
-    Args:
-        target: A registered name, `module:attribute` or `path/to/file.py:attribute`.
-        settings: Hyperparameters such as `lr=0.1`.
-        create_graph: Whether it differentiates gradients itself (default: what it declares).
-
-    Yields:
-        One verdict per promise, as soon as it is known.
-
-    Raises:
-        BadInputError: There is no such optimizer, or it has no such hyperparameter.
-    """
-    from benchbench.checks import component_problems
-    from benchbench.checks.conformance import verdicts
-
-    component = Component(target=target, parameters=suites.settings(settings))
-    found = component_problems("optimizer", component)
-    if found:
-        raise BadInputError(found)
-    yield from verdicts(component, create_graph=create_graph)

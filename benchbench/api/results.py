@@ -51,25 +51,13 @@ def rows(suite: Suite, *, workspace: Workspace = HERE) -> list[Row]:
     return rows_of(suite, found, tracker, workspace.runs_dir)
 
 
-def damaged(rows: Sequence[Row], *, workspace: Workspace = HERE) -> list[str]:
-    """Return what is wrong with the files of runs whose result cannot be read any more, a line each.
-
-    Args:
-        rows: What is known of runs.
-        workspace: Where runs leave their files.
-    """
-    without = [row for row in rows if row.result is not None and not row.result.conclusive]
-    folders = [workspace.folder(row.spec.key) for row in without]
-    return [line for folder in folders if folder.result() is None for line in folder.lost()]
-
-
 def results(
     suite: Suite,
     *,
     imported: Sequence[Path] = (),
     workspace: Workspace = HERE,
 ) -> tuple[Suite, list[Row]]:
-    """Return a suite and its rows, with the methods of imported results beside its own.
+    """Return a suite and its rows, together with the methods of imported results.
 
     Args:
         suite: The suite.
@@ -111,7 +99,7 @@ def report(
 
     Args:
         *suites: Loaded suites, or what `load_suite` takes; of several, the tables over all of them follow.
-        imported: Files of results to show beside the suites' own.
+        imported: Files of results to show together with the suites' own.
         workspace: Where results are tracked and runs leave their files.
 
     Raises:
@@ -131,11 +119,11 @@ def report(
 def compare(
     suite: Suite | str | Path, publication: str, *, best_epoch: bool = False, workspace: Workspace = HERE
 ) -> Table:
-    """Return measured results beside published ones, with a verdict for each.
+    """Compare measured results with published ones: a table with a verdict for each.
 
     Args:
         suite: A loaded suite, or what `load_suite` takes.
-        publication: Name of published tables that come along, or a YAML file of that form.
+        publication: Name of bundled published tables, or a YAML file of that form.
         best_epoch: Whether results after the best epoch count, instead of those after the final one.
         workspace: Where results are tracked and runs leave their files.
 

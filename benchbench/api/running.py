@@ -1,4 +1,4 @@
-"""Running suites, and what is known before, while and after they run."""
+"""Running suites: plans, estimates, states and results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from benchbench.api.engines import EngineOptions, engine_of, load_ahead
 from benchbench.api.results import rows_of
-from benchbench.api.suites import as_suite, check, remarks
+from benchbench.api.suites import as_suite, check
 from benchbench.api.workspace import HERE, Workspace
 from benchbench.problems import BadInputError, Problem
 from benchbench.values import Method, Row, Suite
@@ -60,7 +60,7 @@ def plan(
     keep_stale: bool = False,
     workspace: Workspace = HERE,
 ) -> list[PlannedRun]:
-    """Check a suite and say for every run of it whether it is done or has to be run. Changes nothing.
+    """Check a suite and return for every run whether it is done or has to be run. Changes nothing.
 
     Data may still be missing.
 
@@ -101,8 +101,8 @@ def run(
         force: Run again what is done already.
         keep_stale: Do not run again what was made by other code than is installed now.
         workspace: Where results are tracked, runs leave their files, and data sets are.
-        observe: Told about everything that happens.
-        warn: Told what goes wrong beside the runs, and what is remarkable of a method, in one line.
+        observe: Called with every event.
+        warn: Called with one line for whatever goes wrong outside the runs, and for remarks about methods.
         **options: What the engine may use: `slots`, `devices`, `slots_per_device`, `address`, see `EngineOptions`.
 
     Returns:
@@ -134,10 +134,11 @@ def _run(
     keep_stale: bool = False,
 ) -> list[Row]:
     """Run what is missing of a suite that has been checked; the arguments are those of `run`."""
+    from benchbench import checks
     from benchbench.runs.presence import at_work
     from benchbench.scheduling.runner import Runner
 
-    for remark in remarks(suite):
+    for remark in checks.remarks(suite):
         warn(str(remark))
     if engine in ("local", "inline") and (others := at_work()):
         warn(
@@ -157,7 +158,7 @@ def _run(
 
 
 def status(suite: Suite, *, workspace: Workspace = HERE) -> list[dict[str, object]]:
-    """Say how far every run of a suite is: one mapping per run.
+    """Return the state of every run of a suite: one mapping per run.
 
     Args:
         suite: The suite.
@@ -179,12 +180,12 @@ def collect(
     workspace: Workspace = HERE,
     observe: Observer = lambda event: None,
 ) -> list[Row]:
-    """Bring the runs that have ended since they were submitted into tracking, and return all results of the suite.
+    """Write the submitted runs that have ended since into tracking, and return all results of the suite.
 
     Args:
         suite: The suite.
         workspace: Where results are tracked and runs leave their files.
-        observe: Told about every run that is brought in.
+        observe: Called with every run that is collected.
 
     Raises:
         EngineError: The system that has the runs in its queue does not answer.
@@ -217,8 +218,8 @@ def measure(
         changes: Settings of `sharpness` that differ, such as `{"dtype": "float64"}`.
         engine: As for `run`.
         workspace: Where results are tracked, runs leave their files, and data sets are.
-        observe: Told about everything that happens.
-        warn: Told what goes wrong beside the runs, in one line.
+        observe: Called with every event.
+        warn: Called with one line for whatever goes wrong outside the runs.
         **options: What the engine may use.
 
     Returns:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchbench import suite as suites
 from benchbench.api.workspace import HERE, Workspace
-from benchbench.problems import BadInputError, Problem
+from benchbench.problems import BadInputError
 from benchbench.values import Suite
 
 
@@ -64,13 +64,6 @@ def check(suite: Suite, *, workspace: Workspace = HERE, may_be_missing: bool = F
         raise BadInputError(found)
 
 
-def remarks(suite: Suite) -> list[Problem]:
-    """Return what is to be said of the methods of a suite without problems before they run, though it stops nothing."""
-    from benchbench import checks
-
-    return checks.remarks(suite)
-
-
 def prepare(suite: Suite, *, workspace: Workspace = HERE) -> Iterator[str]:
     """Download and verify the data of a suite.
 
@@ -87,15 +80,3 @@ def prepare(suite: Suite, *, workspace: Workspace = HERE) -> Iterator[str]:
     from benchbench.checks import prepare as prepare_workloads
 
     yield from prepare_workloads(suite, workspace.data)
-
-
-def missing_data(suite: Suite, *, workspace: Workspace = HERE) -> list[Problem]:
-    """Return which data are missing: per workload, where they were looked for and how to get them.
-
-    Args:
-        suite: A suite without problems.
-        workspace: Where data sets are looked for.
-    """
-    from benchbench.checks import missing_data as missing
-
-    return missing(suite, workspace.data)

@@ -40,12 +40,12 @@ def tune(
         suite: A suite with search spaces and a section `tuning`.
         engine: As for `run`.
         workspace: Where results are tracked, runs leave their files, and data sets are.
-        observe: Told about everything that happens.
-        warn: Told what goes wrong beside the runs, in one line.
+        observe: Called with every event.
+        warn: Called with one line for whatever goes wrong outside the runs.
         **options: What the engine may use.
 
     Returns:
-        What each search has come to.
+        The status of each search.
 
     Raises:
         BadInputError: The suite cannot be tuned; no run was started.
@@ -63,7 +63,7 @@ def tune(
 
 
 def tuning_state(suite: Suite, *, workspace: Workspace = HERE) -> list[StudyStatus]:
-    """Say how far the searches of a suite are. Runs nothing.
+    """Return the status of every search of a suite. Runs nothing.
 
     Args:
         suite: A suite with search spaces and a section `tuning`.
@@ -88,7 +88,7 @@ def write_tuned(
 
     Args:
         path: The suite that was tuned: its file, or the name of a bundled one.
-        statuses: What its searches have come to.
+        statuses: The status of its searches.
         out: The file to write.
         overrides: The changes with which the suite was loaded.
         warn: Told in one line when the comments of the suite are lost.
@@ -207,7 +207,7 @@ def _settings(suite: Suite) -> Tuning:
 
 
 def _samples(suite: Suite, tuner: Tuner) -> Suite:
-    """Return a suite whose runs have the ends of all intervals and every choice: what can be checked beforehand."""
+    """Return a suite with a run for the ends of every interval and for every choice, to be checked beforehand."""
     from benchbench.tuning.spaces import extremes
 
     specs = tuple(

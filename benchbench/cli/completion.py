@@ -1,8 +1,9 @@
-"""What a shell offers after a tab. Nothing here imports torch, or the code of a plugin."""
+"""Completion in a shell. Imports neither torch nor the code of a plugin."""
 
 from __future__ import annotations
 
 import os
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def suites(incomplete: str) -> list[str]:
-    """Return the bundled suites, and the YAML files and folders that begin so."""
+    """Return bundled suites, YAML files and folders that begin with the text."""
     from benchbench.suite import bundled
 
     return [*(name for name in bundled() if name.startswith(incomplete)), *_yaml_files(incomplete)]
@@ -21,7 +22,7 @@ def suites(incomplete: str) -> list[str]:
 def _yaml_files(incomplete: str) -> list[str]:
     names = []
     folder, _, start = incomplete.rpartition("/")
-    entries = Path(folder or ("/" if incomplete.startswith("/") else ".")).glob(f"{_literal(start)}*")
+    entries = Path(folder or ("/" if incomplete.startswith("/") else ".")).glob(f"{escape(start)}*")
     prefix = incomplete[: len(incomplete) - len(start)]
     for entry in sorted(entries):
         if entry.is_dir() and not entry.name.startswith("."):
@@ -32,9 +33,11 @@ def _yaml_files(incomplete: str) -> list[str]:
 
 
 def parts(incomplete: str) -> list[str]:
-    """Return the selections that can follow in `--only`, from the suite that was named before."""
+    """Return the selections that can follow in `--only`, from the suite on the command line."""
     before, comma, term = incomplete.rpartition(",")
-    suite = next(filter(None, map(_loaded, _words())), None)
+    # As shells hand the command line over: typer knows no arguments before an option's value.
+    words = (os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or "").split()
+    suite = next(filter(None, map(_loaded, words)), None)
     if suite is None:
         terms = ["method=", "workload=", "seed="]
     else:
@@ -42,11 +45,6 @@ def parts(incomplete: str) -> list[str]:
         terms += [f"workload={label}" for label in suite.workloads]
         terms += [f"seed={seed}" for seed in suite.seeds]
     return [before + comma + each for each in terms if each.startswith(term)]
-
-
-def _words() -> list[str]:
-    """Return the command line so far, as shells hand it over: typer knows no arguments before an option's value."""
-    return (os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or "").split()
 
 
 def _loaded(argument: str) -> Suite | None:
@@ -61,7 +59,7 @@ def _loaded(argument: str) -> Suite | None:
 
 
 def names(incomplete: str) -> list[str]:
-    """Return the optimizers, workloads, models and data sets that distributions offer and that begin so."""
+    """Return installed optimizers, workloads, models and data sets that begin with the text."""
     from typing import get_args
 
     from benchbench.plugins.names import Kind
@@ -70,12 +68,12 @@ def names(incomplete: str) -> list[str]:
 
 
 def optimizers(incomplete: str) -> list[str]:
-    """Return the optimizers that torch and other distributions offer and that begin so."""
+    """Return optimizers of torch and other distributions that begin with the text."""
     return sorted(_offered("optimizer", incomplete))
 
 
 def publications(incomplete: str) -> list[str]:
-    """Return the published tables that come along, and the YAML files and folders, that begin so."""
+    """Return bundled published tables, YAML files and folders that begin with the text."""
     from benchbench.reporting.published import names
 
     return [*(name for name in names() if name.startswith(incomplete)), *_yaml_files(incomplete)]
@@ -90,7 +88,7 @@ def _offered(kind: Kind, incomplete: str) -> set[str]:
 
 
 def _of_torch() -> set[str]:
-    """Return the names of torch's own optimizers, from its source: to import it takes seconds."""
+    """Return the names of torch's own optimizers, from its source: importing it takes seconds."""
     import re
     from importlib.util import find_spec
 
@@ -100,10 +98,3 @@ def _of_torch() -> set[str]:
     source = Path(torch.origin).with_name("optim") / "__init__.py"
     exported = re.findall(r'^    "([A-Z]\w*)",$', source.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return {name.lower() for name in exported} - {"optimizer"}
-
-
-def _literal(text: str) -> str:
-    """Return a pattern that matches this text alone."""
-    from glob import escape
-
-    return escape(text)

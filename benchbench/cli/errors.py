@@ -1,4 +1,4 @@
-"""Exit codes, and errors as the lines that a user sees of them."""
+"""Exit codes, and errors printed as single lines."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 
 _MOST_LINES = 100
-"""Problems of one input that are printed."""
+"""Most problems of one input that are printed."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-"""Errors of a disk that takes no more, which name no file."""
+"""Errors of a full disk or quota; they name no file."""
 
 
 @contextmanager
 def errors_as_lines() -> Iterator[None]:
-    """Turn the errors that a user can act on into lines on standard error and an exit code."""
+    """Print errors that a user can act on as lines on standard error, and exit."""
     from benchbench.engines import EngineError
     from benchbench.plugins.names import PluginError
     from benchbench.problems import BadInputError

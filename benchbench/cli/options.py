@@ -1,4 +1,4 @@
-"""Options and arguments that several commands have, each of them written once, and groups of them.
+"""Options and arguments that several commands share, and groups of them.
 
 Every command lists them in the order of this file, its own options first.
 """
@@ -130,7 +130,7 @@ DataDir = Annotated[
 
 @dataclass(frozen=True)
 class Part:
-    """The part of a suite that a command takes, and what it changes about it."""
+    """The part of a suite that a command works on, and changes to it."""
 
     only: Only = field(default_factory=list)
     overrides: Overrides = field(default_factory=list)
@@ -263,7 +263,7 @@ def device_names(devices: str | None) -> list[str]:
 
 
 def spelled_out(command: Callable[..., None]) -> Callable[..., None]:
-    """Return a command with every option of its own, as typer wants it, where it has a group such as `Part`."""
+    """Return a command with its groups of options (`Part`, ...) replaced by single options, as typer needs them."""
     signature = inspect.signature(command, eval_str=True)
     parameters, groups = list[inspect.Parameter](), dict[str, Any]()
     for name, parameter in signature.parameters.items():

@@ -1,4 +1,4 @@
-"""How tables and listings are printed."""
+"""Printing of tables, listings and notes."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from benchbench.values import Row, Suite
 
 _NARROWEST = 12
-"""Characters of a column that is folded; a window that is too narrow for them folds the lines itself."""
+"""Least width of a folded column; a narrower terminal wraps the lines itself."""
 
 
 def print_results(suites: Sequence[Suite], rows: Sequence[Sequence[Row]], form: Format) -> None:
-    """Print the tables of each suite, then, of several, those of all together.
+    """Print the tables of each suite, then the joint ones if there are several suites.
 
     Args:
         suites: The suites.
@@ -63,7 +63,10 @@ def print_tables(title: str, tables: Sequence[Table], form: Format) -> None:
     elif form == "json":
         text = json.dumps({"tables": _plain(tables)}, indent=2)
     elif form == "terminal":
-        text = "\n\n".join(_for_this_terminal(table) for table in tables)
+        terminal = sys.stdout.isatty()
+        color, width = terminal and "NO_COLOR" not in os.environ, shutil.get_terminal_size().columns
+        shown = [reporting.to_terminal(table, color=color, width=width if terminal else None) for table in tables]
+        text = "\n\n".join(shown)
     else:
         write = {
             "markdown": reporting.to_markdown,
@@ -76,14 +79,6 @@ def print_tables(title: str, tables: Sequence[Table], form: Format) -> None:
 
 def _plain(tables: Sequence[Table]) -> list[dict[str, object]]:
     return [table.model_dump(mode="json") for table in tables]
-
-
-def _for_this_terminal(table: Table) -> str:
-    from benchbench.reporting import to_terminal
-
-    terminal = sys.stdout.isatty()
-    color = terminal and "NO_COLOR" not in os.environ
-    return to_terminal(table, color=color, width=shutil.get_terminal_size().columns if terminal else None)
 
 
 def print_listing(rows: Sequence[Mapping[str, object]]) -> None:
@@ -100,7 +95,7 @@ def print_listing(rows: Sequence[Mapping[str, object]]) -> None:
 
 
 def _limits(columns: Mapping[str, Sequence[str]]) -> list[int | None]:
-    """Return the widths of columns that are folded so that a listing fits its window: the widest one, if any."""
+    """Return the widths to which columns are folded so that a listing fits its window: only the widest is folded."""
     widths = {name: max(len(name) + 2, *map(len, texts)) for name, texts in columns.items()}
     widest = max(widths, key=lambda name: widths[name])
     lacking = sum(widths.values()) + 2 * (len(widths) - 1) - shutil.get_terminal_size().columns
@@ -109,7 +104,7 @@ def _limits(columns: Mapping[str, Sequence[str]]) -> list[int | None]:
 
 
 def note_missing_store(workspace: Workspace) -> None:
-    """Say on standard error that there is no tracking store where one was looked for, whose path may be mistyped."""
+    """Print a note if the tracking store does not exist: its path may be mistyped."""
     from benchbench.tracking import Store, without_passwords
 
     store = Store(workspace.tracking_uri)
@@ -118,9 +113,10 @@ def note_missing_store(workspace: Workspace) -> None:
 
 
 def note_damage(rows: Sequence[Row], workspace: Workspace) -> None:
-    """Say on standard error which runs have no result because their files are not what they have written."""
-    from benchbench import api
+    """Print a warning for every run that has no result because its files are damaged."""
     from benchbench.problems import printable
 
-    for line in api.damaged(rows, workspace=workspace):
+    without = [row for row in rows if row.result is not None and not row.result.conclusive]
+    folders = [workspace.folder(row.spec.key) for row in without]
+    for line in [line for folder in folders if folder.result() is None for line in folder.lost()]:
         typer.echo(f"warning: {printable(line)}; `benchbench run` repeats the run", err=True)

@@ -1,4 +1,4 @@
-"""How a command line is understood: help that fits its window, and one line for what cannot be understood."""
+"""Parsing of the command line: help that fits the window, and one line per usage error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchbench.cli.errors import EXIT_BAD_INPUT, errors_as_lines
 from benchbench.problems import Problem, nearest_name
 
 _UsageError = cast("type[Exception]", typer.BadParameter.__base__)
-"""What cannot be understood; the class is click's, or with newer releases typer's own copy of it."""
+"""A usage error; the class is click's, or with newer releases typer's own copy of it."""
 
 _CHOICE = re.compile(r"'(?P<value>.*)' is not one of (?P<allowed>'.*')\.?")
 
@@ -23,7 +23,8 @@ class Command(TyperCommand):
     """A command whose errors are lines, and whose help has paragraphs as wide as the window, and no types of flags."""
 
     def __init__(self, *arguments: Any, help: str | None = None, **settings: Any) -> None:
-        super().__init__(*arguments, help=_unwrapped(help or ""), **settings)
+        paragraphs = inspect.cleandoc(help or "").split("\n\n")
+        super().__init__(*arguments, help="\n\n".join(" ".join(each.split()) for each in paragraphs), **settings)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
@@ -36,7 +37,7 @@ class Command(TyperCommand):
 
 
 class Commands(TyperGroup):
-    """A group of commands that says in one line what it cannot understand, with the nearest name."""
+    """A group of commands whose usage errors are one line, with the nearest name."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return options and arguments."""
@@ -54,7 +55,7 @@ class Commands(TyperGroup):
         raise typer.Exit(EXIT_BAD_INPUT)
 
     def main(self, *arguments: Any, **settings: Any) -> Any:
-        """Understand the arguments, run a command, and end the process with its exit code."""
+        """Parse the arguments, run a command, and exit with its code."""
         try:
             code = super().main(*arguments, **{**settings, "standalone_mode": False})
         except _UsageError as error:
@@ -70,25 +71,23 @@ def _show(problem: Problem, ctx: Any) -> None:
 
 
 def _problem(error: Any) -> Problem:
-    """Return what is wrong with the arguments, in the words that problems of suites have."""
+    """Return a usage error as a problem, in the same words as problems of suites."""
     if hasattr(error, "possibilities"):
-        return Problem(f"no such option: {error.option_name}", nearest=_nearest_option(error))
+        options = error.ctx.command.get_params(error.ctx) if error.ctx else []
+        known = {name.lstrip("-"): name for each in options for name in each.opts if name.startswith("-")}
+        nearest = known.get(nearest_name(error.option_name.lstrip("-"), known) or "")
+        return Problem(f"no such option: {error.option_name}", nearest=nearest)
     if getattr(error, "param", None) is None or hasattr(error, "param_type"):
         return Problem(_sentence(error.format_message().replace(". Choose from:", "; allowed:")))
     place = " / ".join(error.param.opts) if error.param.param_type_name == "option" else error.param.metavar
     choice = _CHOICE.fullmatch(error.message.removeprefix("Value error, "))
     if choice is None:
-        return Problem(_sentence(error.message), file=place, value=_given(error))
+        cause: Any = error.__cause__  # without one, in older releases of typer, the message has the value
+        given = str(cause.errors()[0]["input"]) if hasattr(cause, "errors") else ""
+        return Problem(_sentence(error.message), file=place, value=given)
     value, allowed = choice["value"], re.findall("'(.*?)'", choice["allowed"])
     message = f"unknown value; allowed: {', '.join(allowed)}"
     return Problem(message, file=place, value=value, nearest=nearest_name(value, allowed))
-
-
-def _nearest_option(error: Any) -> str | None:
-    parameters = error.ctx.command.get_params(error.ctx) if error.ctx else []
-    known = {name.lstrip("-"): name for each in parameters for name in each.opts if name.startswith("-")}
-    nearest = nearest_name(error.option_name.lstrip("-"), known)
-    return known[nearest] if nearest else None
 
 
 def _sentence(text: str) -> str:
@@ -97,19 +96,8 @@ def _sentence(text: str) -> str:
     return joined[:1].lower() + joined[1:]
 
 
-def _given(error: Exception) -> str:
-    """Return the value that was given; the messages of older releases of typer have it."""
-    cause: Any = error.__cause__
-    return str(cause.errors()[0]["input"]) if hasattr(cause, "errors") else ""
-
-
-def _unwrapped(text: str) -> str:
-    """Return paragraphs of one line each."""
-    return "\n\n".join(" ".join(each.split()) for each in inspect.cleandoc(text).split("\n\n"))
-
-
 def _with_bare_flags(parameters: list[Any]) -> list[Any]:
-    """Return the parameters, those of them that take no value without a type in the help."""
+    """Hide the type of parameters that take no value from the help, and return all of them."""
     for each in parameters:
         if getattr(each, "is_flag", False):
             each.metavar = ""

@@ -1,4 +1,4 @@
-"""What a user sees while runs are at work: bars on a terminal, one line per event elsewhere."""
+"""Progress of runs: bars on a terminal, one line per event elsewhere."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class ProgressDisplay:
                 self._end(spec, event.result)
 
     def warn(self, text: str) -> None:
-        """Show what went wrong beside the runs."""
+        """Show a warning."""
         self._console.print(f"[yellow]warning: {escape(printable(text))}[/]")
 
     def _plan(self, spec: RunSpec, result: RunResult | None) -> None:
@@ -123,7 +123,7 @@ class ProgressDisplay:
 
 
 class _Count(MofNCompleteColumn):
-    """How many epochs of how many, once it is known how many there are."""
+    """Epochs done and in all, once the number is known."""
 
     def render(self, task: Task) -> Text:
         return super().render(task) if task.total else Text()
@@ -134,7 +134,7 @@ def _label(spec: RunSpec) -> str:
 
 
 def _summary(metrics: Metrics) -> str:
-    """Name what a user follows: metrics of the split that chooses the epoch, its loss where there is nothing else."""
+    """Return the metrics of the split that chooses the epoch; its loss if there are no others."""
     split = "validation/" if any(name.startswith("validation/") for name in metrics) else "test/"
     named = {name.removeprefix(split): value for name, value in metrics.items() if name.startswith(split)}
     shown = {name: value for name, value in named.items() if name != "loss"} or named
@@ -146,6 +146,6 @@ def _unmeasured(result: RunResult) -> str:
 
 
 def _reason(result: RunResult) -> str:
-    """Return the telling line of a result's message: the first of a crash, the last of a traceback."""
+    """Return the most informative line of a result's message: the first of a crash, the last of a traceback."""
     lines = result.message.strip().splitlines() or [result.outcome]
     return escape(printable(lines[-1] if result.outcome == "failed" else lines[0]))

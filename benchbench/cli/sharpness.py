@@ -1,9 +1,9 @@
-"""The command about the solutions that runs have found: sharpness."""
+"""The command about trained models: sharpness."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,6 +12,7 @@ import typer
 from benchbench.cli import completion, options
 from benchbench.cli.errors import EXIT_INCOMPLETE
 from benchbench.cli.output import print_listing, print_tables
+from benchbench.problems import BadInputError, Problem, printable
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -21,48 +22,41 @@ if TYPE_CHECKING:
     from benchbench.values import Row, Suite
 
 
-What = Annotated[
-    str,
-    typer.Argument(
-        metavar="SUITE|RUN",
-        help="A YAML file or the name of a bundled suite; or a run's folder, or its key.",
-        show_default=False,
-        autocompletion=completion.suites,
-    ),
-]
-Examples = Annotated[
-    int | None,
-    typer.Option(
-        "--examples",
-        metavar="N",
-        min=1,
-        help="Training examples to measure on.",
-        show_default="the suite's, or all",
-    ),
-]
-DtypeOption = Annotated[
-    Literal["float32", "float64"] | None,
-    typer.Option("--dtype", metavar="NAME", help="float32 or float64.", show_default="the suite's, or float32"),
-]
-BatchNormOption = Annotated[
-    Literal["eval", "train"] | None,
-    typer.Option(
-        "--batch-norm",
-        metavar="MODE",
-        help="Batch norm by running statistics (eval) or by those of each batch (train).",
-        show_default="the suite's, or eval",
-    ),
-]
-Density = Annotated[bool, typer.Option("--density", help="The density of the spectrum as well.")]
-
-
 def sharpness(
     *,
-    what: What,
-    examples: Examples = None,
-    dtype: DtypeOption = None,
-    batch_norm: BatchNormOption = None,
-    density: Density = False,
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="SUITE|RUN",
+            help="A YAML file or the name of a bundled suite; or a run's folder, or its key.",
+            show_default=False,
+            autocompletion=completion.suites,
+        ),
+    ],
+    examples: Annotated[
+        int | None,
+        typer.Option(
+            "--examples",
+            metavar="N",
+            min=1,
+            help="Training examples to measure on.",
+            show_default="the suite's, or all",
+        ),
+    ] = None,
+    dtype: Annotated[
+        Literal["float32", "float64"] | None,
+        typer.Option("--dtype", metavar="NAME", help="float32 or float64.", show_default="the suite's, or float32"),
+    ] = None,
+    batch_norm: Annotated[
+        Literal["eval", "train"] | None,
+        typer.Option(
+            "--batch-norm",
+            metavar="MODE",
+            help="Batch norm by running statistics (eval) or by those of each batch (train).",
+            show_default="the suite's, or eval",
+        ),
+    ] = None,
+    density: Annotated[bool, typer.Option("--density", help="The density of the spectrum as well.")] = False,
     part: options.Part,
     code_from: options.CodeFrom = None,
     as_json: options.Json = False,
@@ -78,6 +72,7 @@ def sharpness(
     from benchbench.cli.progress import ProgressDisplay
 
     asked: dict[str, JsonValue] = {"examples": examples, "dtype": dtype, "batch_norm": batch_norm}
+    changes = {name: value for name, value in asked.items() if value is not None}
     with ProgressDisplay() as display:
         found = api.find_run(what, workspace=places.workspace)
         if found is None:
@@ -85,10 +80,14 @@ def sharpness(
         else:
             loaded, folder = found
             places = replace(places, runs_dir=folder.path.parent)
-            _check_no_part(what, part != options.Part() or code_from)
+            if part != options.Part() or code_from:
+                message = "--only, --set, --synthetic and --code-from are for suites"
+                raise BadInputError([Problem(message, value=what)])
+        if density and loaded.specs[0].sharpness.density is None:
+            changes["density"] = {}
         rows = api.measure(
             loaded,
-            changes=_changes(asked, loaded, density=density),
+            changes=changes,
             engine=execution.engine,
             **execution.engine_options(),
             workspace=places.workspace,
@@ -100,21 +99,6 @@ def sharpness(
     else:
         _print_run(rows[0], found[1], as_json=as_json)
     _name_what_is_missing(rows)
-
-
-def _check_no_part(run: str, part: object) -> None:
-    from benchbench.problems import BadInputError, Problem
-
-    if part:
-        raise BadInputError([Problem("--only, --set, --synthetic and --code-from are for suites", value=run)])
-
-
-def _changes(asked: Mapping[str, JsonValue], suite: Suite, *, density: bool) -> dict[str, JsonValue]:
-    """Return the settings that differ from the suite's."""
-    changes: dict[str, JsonValue] = {name: value for name, value in asked.items() if value is not None}
-    if density and suite.specs[0].sharpness.density is None:
-        changes["density"] = {}
-    return changes
 
 
 def _print_suite(suite: Suite, rows: Sequence[Row], workspace: Workspace, *, as_json: bool) -> None:
@@ -157,13 +141,11 @@ def _print_run(row: Row, folder: RunFolder, *, as_json: bool) -> None:
 
 
 def _name_what_is_missing(rows: Sequence[Row]) -> None:
-    """Name the runs that have no sharpness, each with the reason.
+    """Print the runs that have no sharpness, each with the reason.
 
     Raises:
         Exit: There are some.
     """
-    from benchbench.problems import printable
-
     incomplete = [row for row in rows if not row.complete]
     for row in incomplete:
         spec = row.spec

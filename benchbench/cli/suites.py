@@ -59,7 +59,7 @@ def run(
 
 
 def _print_tables(suite: Suite, rows: Sequence[Row], *, as_json: bool) -> None:
-    """Print the tables of a suite that was brought forward.
+    """Print the tables of a suite after its runs.
 
     Raises:
         Exit: A run of it has no result.
@@ -126,14 +126,13 @@ def plan(
     The costs are those of the runs that are left, estimated from single gradients and a small problem: gradients,
     Hessian-vector products (HVPs), floating-point operations and hours on one device. Data may still be missing.
     """
-    from benchbench import api
+    from benchbench import api, checks
     from benchbench.engines.slots import Placement, available_slots
     from benchbench.scheduling import plan_tables as planning
 
     loaded = part.load(suite, code_from)
     planned = api.plan(loaded, force=force, keep_stale=keep_stale, workspace=places.workspace)
-    missing = api.missing_data(loaded, workspace=places.workspace)
-    remarks = api.remarks(loaded)
+    missing, remarks = checks.missing_data(loaded, places.data_dir), checks.remarks(loaded)
     chosen = options.device_names(devices)
     slots = [slot.name for slot in available_slots(Placement(devices=tuple(chosen)))]
     estimates = {} if by_run else api.estimates(loaded, workspace=places.workspace, devices=chosen)

@@ -12,32 +12,27 @@ import typer
 from benchbench.cli import options
 from benchbench.cli.errors import EXIT_INCOMPLETE
 from benchbench.cli.output import print_listing, print_tables
-from benchbench.problems import printable
+from benchbench.problems import BadInputError, Problem, printable
 
 if TYPE_CHECKING:
     from benchbench.tuning.study import StudyStatus
     from benchbench.values import Suite
 
 
-Out = Annotated[
-    Path | None,
-    typer.Option(
-        "--out", metavar="FILE.yaml", help="Write a suite with the chosen values, ready for `benchbench run`."
-    ),
-]
-Report = Annotated[bool, typer.Option("--report", help="Run nothing: show how far the searches are.")]
-Figures = Annotated[
-    Path | None,
-    typer.Option("--figures", metavar="DIR", help="Draw the best of k trials, and trials by hyperparameter."),
-]
-
-
 def tune(
     *,
     suite: options.SuiteArgument,
-    out: Out = None,
-    report: Report = False,
-    figures: Figures = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="FILE.yaml", help="Write a suite with the chosen values, ready for `benchbench run`."
+        ),
+    ] = None,
+    report: Annotated[bool, typer.Option("--report", help="Run nothing: show how far the searches are.")] = False,
+    figures: Annotated[
+        Path | None,
+        typer.Option("--figures", metavar="DIR", help="Draw the best of k trials, and trials by hyperparameter."),
+    ] = None,
     part: options.Part,
     code_from: options.CodeFrom = None,
     as_json: options.Json = False,
@@ -54,8 +49,10 @@ def tune(
     from benchbench.cli.progress import ProgressDisplay
 
     execution.check()
-    if out is not None:
-        _check_whole(part)
+    if out is not None and part.only:
+        raise BadInputError([Problem("is written when all of the suite is tuned: not with --only", file="--out")])
+    if out is not None and part.synthetic:
+        raise BadInputError([Problem("values that made-up data have chosen are not written", file="--out")])
     with ProgressDisplay() as display:
         loaded = part.load(suite, code_from)
         statuses = (
@@ -72,7 +69,11 @@ def tune(
         )
     _print_statuses(loaded, statuses, as_json=as_json)
     if figures is not None:
-        _draw(loaded, statuses, figures)
+        from benchbench.figures.drawing import save
+        from benchbench.figures.tuning import tuning_figures
+
+        for file in save(tuning_figures(statuses), loaded.name, figures):
+            typer.echo(f"drawn: {file}", err=True)
     if out is not None:
         api.write_tuned(suite, statuses, out, overrides=part.overrides, warn=_warn)
         typer.echo(f"written: {out}; `benchbench run {out}` trains the winners on fresh seeds", err=True)
@@ -92,23 +93,6 @@ def _print_statuses(suite: Suite, statuses: Sequence[StudyStatus], *, as_json: b
         typer.echo(remark)
     typer.echo()
     print_tables(suite.title, [best_of_table(suite.title, statuses)], "terminal")
-
-
-def _draw(suite: Suite, statuses: Sequence[StudyStatus], folder: Path) -> None:
-    from benchbench.figures.drawing import save
-    from benchbench.figures.tuning import tuning_figures
-
-    for file in save(tuning_figures(statuses), suite.name, folder):
-        typer.echo(f"drawn: {file}", err=True)
-
-
-def _check_whole(part: options.Part) -> None:
-    from benchbench.problems import BadInputError, Problem
-
-    if part.only:
-        raise BadInputError([Problem("is written when all of the suite is tuned: not with --only", file="--out")])
-    if part.synthetic:
-        raise BadInputError([Problem("values that made-up data have chosen are not written", file="--out")])
 
 
 def _warn(text: str) -> None:

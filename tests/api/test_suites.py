@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from benchbench import api
+from benchbench import api, checks
 from benchbench.cli import app
 from benchbench.problems import BadInputError
 
@@ -101,7 +101,7 @@ def test_a_command_checks_its_suite_once(workplace: Path, write_suite: Callable[
         return noted(lambda: CliRunner().invoke(app, [arguments[0], str(path), *arguments[1:]], catch_exceptions=False))
 
     suite = api.load_suite(path)
-    checking, remarking = noted(lambda: api.check(suite)), noted(lambda: api.remarks(suite))
+    checking, remarking = noted(lambda: api.check(suite)), noted(lambda: checks.remarks(suite))
     assert {"made", "stepped"} <= {*checking}
     assert command("plan", "--runs") == checking + remarking
     trained = command("run", "--engine", "inline")
