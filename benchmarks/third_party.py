@@ -36,7 +36,7 @@ import benchbench
 from benchbench import api
 from benchbench.checks import component_problems, conformance
 from benchbench.checks.conformance import Verdict, nan
-from benchbench.checks.conformance.subject import Subject
+from benchbench.checks.conformance.candidate import Candidate
 from benchbench.checks.conformance.trying import BrokenPromiseError
 from benchbench.plugins.names import describe_exception
 from benchbench.runs.folder import RunFolder
@@ -205,11 +205,11 @@ def graded(attempt: Attempt) -> Attempt:
     return replace(attempt, verdicts=tuple(conformance.verdicts(component, create_graph=create_graph)))
 
 
-def survives_nan_in_a_fork(subject: Subject) -> str:
+def survives_nan_in_a_fork(candidate: Candidate) -> str:
     """Do what `nan.survives_nan` does in a fork of this process, which has loaded torch already."""
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_try_nan, args=(subject, theirs))
+    process = context.Process(target=_try_nan, args=(candidate, theirs))
     process.start()
     theirs.close()
     process.join(nan.TIMEOUT)
@@ -224,9 +224,9 @@ def survives_nan_in_a_fork(subject: Subject) -> str:
     return str(answer)
 
 
-def _try_nan(subject: Subject, answers: Connection) -> None:
+def _try_nan(candidate: Candidate, answers: Connection) -> None:
     try:
-        answers.send(nan.trial(subject))
+        answers.send(nan.trial(candidate))
     except Exception as error:  # noqa: BLE001 - foreign code
         answers.send((describe_exception(error), False))
 

@@ -14,7 +14,7 @@ from multiprocessing.context import ForkServerProcess
 from typing import Any
 
 from benchbench.engines import FORK_SERVER, EngineError, Job
-from benchbench.engines.memory import oom_kills, room
+from benchbench.engines.host_memory import oom_kills, room
 from benchbench.engines.slots import Slot, apart, merged
 from benchbench.engines.worker import work
 from benchbench.processes.children import (

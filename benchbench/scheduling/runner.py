@@ -18,7 +18,7 @@ from benchbench.processes.signals import ignored, sigterm_as_interrupt, uninterr
 from benchbench.runs import claims
 from benchbench.runs.claims import Holder
 from benchbench.runs.folder import RunFolder, Tail
-from benchbench.scheduling.memory import MemoryNeeds
+from benchbench.scheduling.memory_needs import MemoryNeeds
 from benchbench.scheduling.plan import PlannedRun, longest_first, plan, saying_what_is_on_disk
 from benchbench.scheduling.recorder import Recorder, TrackingLostError
 from benchbench.tracking import Tracker

@@ -1,4 +1,4 @@
-"""The probe: what a step takes in floating-point operations, in units of one gradient."""
+"""Measurement of what a step takes in floating-point operations, in units of one gradient."""
 
 from __future__ import annotations
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from benchbench.engines import EngineError, Job, create, local
+from benchbench.engines.host_memory import room
 from benchbench.engines.local import LocalEngine
-from benchbench.engines.memory import room
 from benchbench.engines.slots import Placement, Slot, cpu_slots
 from benchbench.values import Execution, RunResult
 from tests.conftest import wait_for

@@ -7,8 +7,8 @@ from dataclasses import replace
 from functools import partial
 
 from benchbench.checks.conformance import promises
+from benchbench.checks.conformance.candidate import Candidate
 from benchbench.checks.conformance.nan import survives_nan
-from benchbench.checks.conformance.subject import Subject
 from benchbench.checks.conformance.trying import Grade, Verdict, generators_kept, verdict
 from benchbench.optim import stepping
 from benchbench.plugins.factories import Factory
@@ -20,7 +20,7 @@ __all__ = ["PROMISES", "WORKS", "Grade", "Verdict", "verdicts"]
 
 WORKS = "is constructed and makes steps"
 
-PROMISES: dict[str, Callable[[Subject], str]] = {
+PROMISES: dict[str, Callable[[Candidate], str]] = {
     "makes progress on a quadratic and on a small network": promises.makes_progress,
     "is deterministic under a seed": promises.is_deterministic,
     "leaves other random streams alone": promises.leaves_random_streams_alone,
@@ -46,7 +46,7 @@ def verdicts(component: Component, *, create_graph: bool | None = None) -> Itera
     """
     try:
         with generators_kept():
-            subject = _tried(Subject(Factory("optimizer", component), create_graph))
+            candidate = _tried(Candidate(Factory("optimizer", component), create_graph))
     except Exception as error:  # noqa: BLE001 - foreign code
         yield Verdict(WORKS, "FAIL", printable(describe_exception(error)))
         yield from (Verdict(promise, "unknown", "it makes no steps") for promise in PROMISES)
@@ -55,23 +55,23 @@ def verdicts(component: Component, *, create_graph: bool | None = None) -> Itera
         WORKS,
         "ok",
         "on matrices alone: it refuses other shapes, which `by_role` gives to another optimizer"
-        if subject.matrices_only
+        if candidate.matrices_only
         else "",
     )
     for promise, is_kept in PROMISES.items():
-        yield verdict(promise, partial(is_kept, subject))
+        yield verdict(promise, partial(is_kept, candidate))
 
 
-def _tried(subject: Subject) -> Subject:
-    """Make a first step, and return the subject with what that has shown."""
+def _tried(candidate: Candidate) -> Candidate:
+    """Make a first step, and return the candidate with what that has shown."""
     try:
-        subject.on_network()
+        candidate.on_network()
     except Exception:  # noqa: BLE001 - foreign code
-        replace(subject, matrices_only=True).on_network()
-        subject = replace(subject, matrices_only=True)
+        replace(candidate, matrices_only=True).on_network()
+        candidate = replace(candidate, matrices_only=True)
     try:
-        subject.on_network().run(1)
+        candidate.on_network().run(1)
     except stepping.MissingGraphError:
-        subject = replace(subject, undeclared_need=True)
-        subject.on_network().run(1)
-    return subject
+        candidate = replace(candidate, undeclared_need=True)
+        candidate.on_network().run(1)
+    return candidate

@@ -16,7 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchbench.checks.conformance.subject import Quadratic, Subject, TrialTraining, classification_loss, quadratic_loss
+from benchbench.checks.conformance.candidate import (
+    Candidate,
+    Quadratic,
+    TrialTraining,
+    classification_loss,
+    quadratic_loss,
+)
 from benchbench.checks.conformance.trying import (
     BrokenPromiseError,
     DiffersByDesignError,
@@ -40,7 +46,7 @@ _OTHER_RATES = (0.1, 0.01, 10.0, 100.0)
 """Factors for the learning rate, tried where the default shows no progress."""
 
 
-def makes_progress(subject: Subject) -> str:
+def makes_progress(candidate: Candidate) -> str:
     """Lower the loss of a quadratic and of a small network.
 
     Raises:
@@ -48,15 +54,17 @@ def makes_progress(subject: Subject) -> str:
         NotApplicableError: It does at another learning rate.
     """
     # One batch, not three in turn: some methods are meant for a loss that stays the same from step to step.
-    on_one_batch = replace(subject.on_network(), loss=lambda model, step: classification_loss(model, 0))
-    for name, training in (("quadratic", subject.on_quadratic()), ("small network", on_one_batch)):
+    on_one_batch = replace(candidate.on_network(), loss=lambda model, step: classification_loss(model, 0))
+    for name, training in (("quadratic", candidate.on_quadratic()), ("small network", on_one_batch)):
         before, after = _progress(training)
         if after < before * (1 - _LEAST_PROGRESS):
             continue
         message = f"{_PATIENCE} steps on a {name} took the loss from {before:.4g} to {after:.4g}"
         for factor in _OTHER_RATES:
             again = (
-                subject.on_quadratic() if name == "quadratic" else replace(subject.on_network(), loss=on_one_batch.loss)
+                candidate.on_quadratic()
+                if name == "quadratic"
+                else replace(candidate.on_network(), loss=on_one_batch.loss)
             )
             if _scale_rate(again, factor) and _progress(again)[1] < before * (1 - _LEAST_PROGRESS):
                 raise NotApplicableError(f"{message}; with {factor:g} times the `lr` it falls")
@@ -81,7 +89,7 @@ def _scale_rate(training: TrialTraining, factor: float) -> bool:
     return True
 
 
-def is_deterministic(subject: Subject) -> str:
+def is_deterministic(candidate: Candidate) -> str:
     """Give the same bits for the same seed.
 
     Raises:
@@ -92,7 +100,7 @@ def is_deterministic(subject: Subject) -> str:
         torch.manual_seed(0)
         random.seed(other_seed)
         np.random.seed(other_seed)
-        training = subject.on_network()
+        training = candidate.on_network()
         training.run(_STEPS)
         ends.append(training.weights())
     if not _same(*ends):
@@ -100,7 +108,7 @@ def is_deterministic(subject: Subject) -> str:
     return ""
 
 
-def leaves_random_streams_alone(subject: Subject) -> str:
+def leaves_random_streams_alone(candidate: Candidate) -> str:
     """Draw no number from a generator that others draw from.
 
     Raises:
@@ -108,7 +116,7 @@ def leaves_random_streams_alone(subject: Subject) -> str:
         BrokenPromiseError: Another global generator has moved.
     """
     before = random_states(with_torch=True)
-    training = subject.on_network()
+    training = candidate.on_network()
     training.seeded = False
     training.run(_STEPS)
     moved = [name for name, state in random_states(with_torch=True).items() if state != before[name]]
@@ -121,16 +129,16 @@ def leaves_random_streams_alone(subject: Subject) -> str:
     return ""
 
 
-def continues_from_its_state(subject: Subject) -> str:
+def continues_from_its_state(candidate: Candidate) -> str:
     """Continue bit by bit from a saved `state_dict`.
 
     Raises:
         BrokenPromiseError: The continuation differs.
     """
-    training = subject.on_network()
+    training = candidate.on_network()
     training.run(7)  # between two Hessian updates
     stored = copy.deepcopy(training.optimizer.state_dict())
-    resumed = subject.training(copy.deepcopy(training.model), training.loss)
+    resumed = candidate.training(copy.deepcopy(training.model), training.loss)
     resumed.optimizer.load_state_dict(stored)
     resumed.ledger.add(steps=training.ledger.steps)
     for each in (training, resumed):
@@ -140,7 +148,7 @@ def continues_from_its_state(subject: Subject) -> str:
     return ""
 
 
-def honours_parameter_groups(subject: Subject) -> str:
+def honours_parameter_groups(candidate: Candidate) -> str:
     """Move a group with a learning rate of zero not at all, and groups with different ones differently.
 
     Raises:
@@ -148,7 +156,7 @@ def honours_parameter_groups(subject: Subject) -> str:
         DiffersByDesignError: A group moves although its learning rate is zero, as some find their own rate.
         NotApplicableError: It takes no groups, has no learning rate, or makes no move at all.
     """
-    training, model = _in_two_groups(subject, {})
+    training, model = _in_two_groups(candidate, {})
     lr = training.optimizer.param_groups[-1].get("lr")
     if not isinstance(lr, float | int | Tensor) or (isinstance(lr, Tensor) and lr.numel() != 1):
         raise NotApplicableError("no `lr` that is one number in its parameter groups")
@@ -159,7 +167,7 @@ def honours_parameter_groups(subject: Subject) -> str:
     _run_until_moved(training, model.first)
     if not torch.equal(model.second, start):
         raise DiffersByDesignError("a group moves although its `lr` is zero, as with methods that find their own rate")
-    training, model = _in_two_groups(subject, {"lr": float(lr) / 2})
+    training, model = _in_two_groups(candidate, {"lr": float(lr) / 2})
     _run_until_moved(training, model.first)
     if torch.equal(model.first, model.second):
         raise BrokenPromiseError("two groups move alike although one has half the `lr`")
@@ -180,10 +188,10 @@ def _run_until_moved(training: TrialTraining, weights: Tensor) -> None:
     raise NotApplicableError(f"moves nothing in {_STEPS // 3 * 3} steps")
 
 
-def _in_two_groups(subject: Subject, options: dict[str, Any]) -> tuple[TrialTraining, Quadratic]:
+def _in_two_groups(candidate: Candidate, options: dict[str, Any]) -> tuple[TrialTraining, Quadratic]:
     model = Quadratic(vector=False)
     try:
-        training = subject.training(
+        training = candidate.training(
             model, quadratic_loss, [{"params": [model.first]}, {"params": [model.second], **options}]
         )
     except ValueError as error:
@@ -191,7 +199,7 @@ def _in_two_groups(subject: Subject, options: dict[str, Any]) -> tuple[TrialTrai
     return training, model
 
 
-def uses_its_curvature(subject: Subject) -> str:
+def uses_its_curvature(candidate: Candidate) -> str:
     """Let the Hessian-vector products that it pays for have an effect.
 
     A second training gets a loss with the same gradients at every point that is visited, but with more curvature from
@@ -201,12 +209,12 @@ def uses_its_curvature(subject: Subject) -> str:
         BrokenPromiseError: Nothing depends on them.
         NotApplicableError: It computes none.
     """
-    plain = subject.on_network()
+    plain = candidate.on_network()
     plain.run(_STEPS)
     if not plain.product_steps:
         raise NotApplicableError(f"computes no Hessian-vector product in {_STEPS} steps")
     last = plain.product_steps[-1]
-    curved = subject.on_network()
+    curved = candidate.on_network()
 
     def bend(loss: Tensor, step: int) -> Tensor:
         if step < last:
@@ -224,37 +232,37 @@ def uses_its_curvature(subject: Subject) -> str:
     return f"{plain.ledger.hvps} products in {len(plain.product_steps)} of {_STEPS} steps"
 
 
-def declares_what_it_needs(subject: Subject) -> str:
+def declares_what_it_needs(candidate: Candidate) -> str:
     """Differentiate gradients if, and only if, that is declared.
 
     Raises:
         BrokenPromiseError: Declaration and metering differ.
     """
-    if subject.undeclared_need:
+    if candidate.undeclared_need:
         raise BrokenPromiseError(
             "differentiates gradients itself: declare it (`create_graph = True` on the class, `create_graph: true` in "
             "the suite)"
         )
-    training = subject.on_network()
+    training = candidate.on_network()
     training.run(_STEPS)
     behind = training.ledger.hvps - training.products_asked
-    if subject.create_graph and not behind:
+    if candidate.create_graph and not behind:
         raise BrokenPromiseError(
             f"declares create_graph, but differentiates no gradient in {_STEPS} steps: every step pays for a graph"
         )
-    if behind and not subject.create_graph:
+    if behind and not candidate.create_graph:
         raise BrokenPromiseError(f"computes {behind} Hessian-vector products by itself, and nothing declares it")
     return f"{training.ledger.gradients / _STEPS:g} gradients and {training.ledger.hvps / _STEPS:g} products per step"
 
 
-def tolerates_idle_parameters(subject: Subject) -> str:
+def tolerates_idle_parameters(candidate: Candidate) -> str:
     """Train a network that has a frozen parameter and one that the loss does not depend on.
 
     Raises:
         BrokenPromiseError: The frozen one moves, or the others do not.
         NotApplicableError: The others would not without these either.
     """
-    training = subject.on_network(idle_parts=True)
+    training = candidate.on_network(idle_parts=True)
     named = dict(training.model.named_parameters())
     frozen, trained = named["frozen.weight"], named["layers.0.weight"]
     before = frozen.detach().clone(), trained.detach().clone()
@@ -263,15 +271,15 @@ def tolerates_idle_parameters(subject: Subject) -> str:
         training.run(_STEPS - 5)
     if not torch.equal(frozen, before[0]):
         raise BrokenPromiseError("a frozen parameter moves")
-    if torch.equal(trained, before[1]) and not _moves(subject):
+    if torch.equal(trained, before[1]) and not _moves(candidate):
         raise NotApplicableError(f"moves nothing in {_STEPS} steps, with or without such parameters")
     if torch.equal(trained, before[1]) or not all(torch.isfinite(p).all() for p in training.weights()):
         raise BrokenPromiseError("the other parameters do not train")
     return ""
 
 
-def _moves(subject: Subject) -> bool:
-    training = subject.on_network()
+def _moves(candidate: Candidate) -> bool:
+    training = candidate.on_network()
     before = training.weights()
     training.run(_STEPS)
     return not _same(before, training.weights())

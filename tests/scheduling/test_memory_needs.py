@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchbench.scheduling.memory import MemoryNeeds
+from benchbench.scheduling.memory_needs import MemoryNeeds
 from benchbench.values import Memory, RunResult, RunSpec
 from tests.helpers.specs import run_spec
 

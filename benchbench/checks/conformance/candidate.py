@@ -144,7 +144,7 @@ class TrialTraining:
 
 
 @dataclass(frozen=True)
-class Subject:
+class Candidate:
     """The optimizer that is checked.
 
     Attributes:
