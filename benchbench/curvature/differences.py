@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -28,21 +29,14 @@ def loss_differences(
     """
     gradient = surface.gradient()
     base = surface.value()
-    rises = torch.stack(
-        [_rises(surface, direction, radii) - base for direction in _directions(surface, gradient, draws, seed)]
-    )
+    drawn = (gaussian(surface, seed, "loss difference", draw) for draw in range(draws))
+    rises = torch.stack([_rises(surface, direction, radii) - base for direction in chain([gradient], drawn)])
     along_gradient, at_random = rises.cpu()[0], rises.cpu()[1:]
     at = tuple(
         LossDifference(radius=radius, gradient=along_gradient[i].item(), average=estimate(at_random[:, i]))
         for i, radius in enumerate(radii)
     )
     return LossDifferences(loss=base.item(), gradient_norm=torch.linalg.vector_norm(gradient).item(), at=at)
-
-
-def _directions(surface: LossSurface, gradient: Tensor, draws: int, seed: int) -> Iterator[Tensor]:
-    yield gradient
-    for draw in range(draws):
-        yield gaussian(surface, seed, "loss difference", draw)
 
 
 def _rises(surface: LossSurface, direction: Tensor, radii: Sequence[float]) -> Tensor:

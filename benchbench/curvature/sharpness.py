@@ -14,10 +14,6 @@ from benchbench.optim.ledger import Ledger
 from benchbench.values.sharpness import Settings, Sharpness
 from benchbench.values.sharpness.values import (
     Evaluations,
-    ExtremeEigenvalues,
-    Landscape,
-    SpectralDensity,
-    TraceEstimate,
 )
 
 
@@ -32,10 +28,17 @@ def measure(surface: LossSurface, settings: Settings) -> Sharpness:
     """
     before = _counts(surface.ledger)
     differences = loss_differences(surface, radii=settings.radii, draws=settings.draws, seed=settings.seed)
-    eigenvalues = _eigenvalues(surface, settings)
-    trace = _trace(surface, settings)
-    density = _density(surface, settings)
-    grid = _landscape(surface, settings)
+    by, seed, per_pass = settings.eigenvalues, settings.seed, settings.products_per_pass
+    find = lanczos_eigenvalues if by.method == "lanczos" else power_iteration
+    eigenvalues = find(surface, tolerance=by.tolerance, max_iterations=by.max_iterations, seed=seed)
+    estimate = hutchinson_trace if settings.trace.method == "hutchinson" else hutch_plus_plus_trace
+    trace = estimate(surface, products=settings.trace.products, products_per_pass=per_pass, seed=seed)
+    density, grid = None, None
+    if settings.density is not None:
+        density = spectral_density(surface, **dict(settings.density), products_per_pass=per_pass, seed=seed)
+    if (wanted := settings.landscape) is not None:
+        line = torch.linspace(-wanted.extent, wanted.extent, wanted.points, dtype=torch.float64).tolist()
+        grid = landscape(surface, line, line if wanted.dimensions == 2 else (0.0,), seed=seed)
     forwards, gradients, hvps = (now - then for now, then in zip(_counts(surface.ledger), before, strict=True))
     return Sharpness(
         settings=settings,
@@ -51,31 +54,3 @@ def measure(surface: LossSurface, settings: Settings) -> Sharpness:
 
 def _counts(ledger: Ledger) -> tuple[int, int, int]:
     return ledger.forwards, ledger.gradients, ledger.hvps
-
-
-def _eigenvalues(surface: LossSurface, settings: Settings) -> ExtremeEigenvalues:
-    wanted = settings.eigenvalues
-    find = lanczos_eigenvalues if wanted.method == "lanczos" else power_iteration
-    return find(surface, tolerance=wanted.tolerance, max_iterations=wanted.max_iterations, seed=settings.seed)
-
-
-def _trace(surface: LossSurface, settings: Settings) -> TraceEstimate:
-    wanted = settings.trace
-    find = hutchinson_trace if wanted.method == "hutchinson" else hutch_plus_plus_trace
-    return find(surface, products=wanted.products, products_per_pass=settings.products_per_pass, seed=settings.seed)
-
-
-def _density(surface: LossSurface, settings: Settings) -> SpectralDensity | None:
-    if settings.density is None:
-        return None
-    return spectral_density(
-        surface, **dict(settings.density), products_per_pass=settings.products_per_pass, seed=settings.seed
-    )
-
-
-def _landscape(surface: LossSurface, settings: Settings) -> Landscape | None:
-    wanted = settings.landscape
-    if wanted is None:
-        return None
-    line = torch.linspace(-wanted.extent, wanted.extent, wanted.points, dtype=torch.float64).tolist()
-    return landscape(surface, line, line if wanted.dimensions == 2 else (0.0,), seed=settings.seed)

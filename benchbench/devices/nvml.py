@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 _LIBRARY = "libnvidia-ml.so.1"
@@ -86,17 +85,11 @@ def _machine() -> Machine | None:
         library = ctypes.CDLL(_LIBRARY)
     except OSError:
         return None
-    with _started(library):
+    _call(library, "nvmlInit_v2")
+    try:
         count = ctypes.c_uint()
         _call(library, "nvmlDeviceGetCount_v2", ctypes.byref(count))
         return Machine(tuple(_gpu(library, index) for index in range(count.value)), _driver(library))
-
-
-@contextmanager
-def _started(library: ctypes.CDLL) -> Iterator[None]:
-    _call(library, "nvmlInit_v2")
-    try:
-        yield
     finally:
         library.nvmlShutdown()
 

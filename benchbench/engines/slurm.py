@@ -178,7 +178,8 @@ class SlurmEngine:
                     for job in jobs
                 ]
         except submitit.core.utils.FailedJobError as error:
-            raise SlurmError(_last_line(error)) from None
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            raise SlurmError(lines[-1] if lines else type(error).__name__) from None
         for job, made in zip(jobs, submitted, strict=True):
             job.folder.submit(new_submission(made.job_id))
             self._jobs[made.job_id] = job
@@ -301,7 +302,3 @@ def _job_log(folder: RunFolder, job: str) -> str:
     except OSError:
         return ""
     return "\n".join(text.splitlines()[-_LOG_LINES:])
-
-
-def _last_line(error: Exception) -> str:
-    return next((line for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__).strip()

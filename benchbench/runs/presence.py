@@ -39,7 +39,12 @@ def present(device: str) -> Iterator[Callable[[], int]]:
         lock.acquire(timeout=0)
         own.write_text("1", encoding="ascii")
         with FileLock(folder / "arrival", timeout=10):
-            _tell(_at_work(folder))
+            there = _at_work(folder)
+            for file in there:
+                if _most(file) < len(there):
+                    new = file.with_suffix(".new")
+                    new.write_text(str(len(there)), encoding="ascii")
+                    new.replace(file)
     except OSError:  # a read-only system, or one without locks (a timeout is an OSError too)
         lock.release()
         yield lambda: 1
@@ -82,14 +87,6 @@ def _at_work(folder: Path) -> list[Path]:
             file.unlink(missing_ok=True)
             file.with_suffix(".lock").unlink(missing_ok=True)
     return found
-
-
-def _tell(files: list[Path]) -> None:
-    for file in files:
-        if _most(file) < len(files):
-            new = file.with_suffix(".new")
-            new.write_text(str(len(files)), encoding="ascii")
-            new.replace(file)
 
 
 def _most(file: Path) -> int:

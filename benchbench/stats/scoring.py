@@ -72,6 +72,8 @@ def score(hits: Mapping[Trial, Hit | None], held_out: Mapping[str, str]) -> tupl
     Raises:
         ValueError: A hit's cost is not positive and finite, or a held-out variant is itself the base of another.
     """
+    from scipy import integrate
+
     _check(hits, held_out)
     bases = sorted(({workload for _, workload, _, _ in hits} | set(held_out.values())) - held_out.keys())
     times = _workload_times(hits, [*bases, *held_out])
@@ -83,10 +85,11 @@ def score(hits: Mapping[Trial, Hit | None], held_out: Mapping[str, str]) -> tupl
         for here in times.values():
             here[base] = here[base] if math.isfinite(here[variant]) else math.inf
     final = {name: {base: here[base] for base in bases} for name, here in times.items()}
-    profiles = performance_profile(final, _taus())
+    taus = _taus()
+    profiles = performance_profile(final, taus)
+    areas = {name: float(integrate.trapezoid(profile, taus)) / (SLOWEST - 1.0) for name, profile in profiles.items()}
     scores = [
-        Score(submission=name, score=_area(profiles[name]), times=here, profile=profiles[name])
-        for name, here in final.items()
+        Score(submission=name, score=areas[name], times=here, profile=profiles[name]) for name, here in final.items()
     ]
     return tuple(sorted(scores, key=lambda found: (-found.score, found.submission)))
 
@@ -105,15 +108,13 @@ def performance_profile(
     """
     workloads = sorted({workload for here in times.values() for workload in here})
     best = _best(times)
-    return {
-        name: _shares([here.get(workload, math.inf) / best[workload] for workload in workloads], taus)
-        for name, here in times.items()
-    }
-
-
-def _shares(ratios: Sequence[float], taus: Sequence[float]) -> tuple[float, ...]:
     # The ratio on a workload that no method solves is inf / inf = NaN, which is within no factor.
-    return tuple(sum(ratio <= tau for ratio in ratios) / len(ratios) for tau in taus)
+    ratios = {
+        name: [here.get(workload, math.inf) / best[workload] for workload in workloads] for name, here in times.items()
+    }
+    return {
+        name: tuple(sum(ratio <= tau for ratio in each) / len(each) for tau in taus) for name, each in ratios.items()
+    }
 
 
 def _check(hits: Mapping[Trial, Hit | None], held_out: Mapping[str, str]) -> None:
@@ -163,9 +164,3 @@ def _taus() -> list[float]:
     import numpy as np
 
     return [float(tau) for tau in np.linspace(1.0, SLOWEST, PROFILE_POINTS)]
-
-
-def _area(profile: Sequence[float]) -> float:
-    from scipy import integrate
-
-    return float(integrate.trapezoid(profile, _taus())) / (SLOWEST - 1.0)

@@ -104,7 +104,9 @@ class ModelBuffers:
             yield
         finally:
             for module, before, names in bound:
-                _bind(module, {name: buffer for name, buffer in before.items() if name not in names})
+                kept = {name: buffer for name, buffer in before.items() if name not in names}
+                if any(module._buffers.get(name) is not buffer for name, buffer in kept.items()):
+                    module._buffers.update(kept)
             with torch.no_grad():
                 _copy(buffers, copies)
             self._spare = copies
@@ -152,11 +154,6 @@ def _without_statistics(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
         return forward(module, *args, **kwargs)
     finally:
         module.__dict__["_buffers"] = buffers
-
-
-def _bind(module: nn.Module, buffers: dict[str, Tensor | None]) -> None:
-    if any(module._buffers.get(name) is not buffer for name, buffer in buffers.items()):
-        module._buffers.update(buffers)
 
 
 def _can_be_written(buffer: Tensor) -> bool:

@@ -34,7 +34,8 @@ def flattened(tensors: Sequence[Tensor], like: Sequence[Tensor] | None = None) -
         buffer = torch.cat([tensor.reshape(-1) for tensor in ordered])
         parts = torch.split(buffer, [tensor.numel() for tensor in ordered])
         for index, part, tensor in zip(members, parts, ordered, strict=True):
-            views[index] = part.view(tensor.shape).permute(_inverse(orders[index]))
+            inverse = sorted(range(len(orders[index])), key=orders[index].__getitem__)
+            views[index] = part.view(tensor.shape).permute(inverse)
         buffers.append(buffer)
     return buffers, views
 
@@ -43,7 +44,3 @@ def _memory_order(tensor: Tensor) -> list[int]:
     """Return the dimensions of a tensor from the one with the longest stride to that with the shortest."""
     strides: tuple[int, ...] = tensor.stride()
     return sorted(range(tensor.dim()), key=lambda dimension: -strides[dimension])
-
-
-def _inverse(order: Sequence[int]) -> list[int]:
-    return sorted(range(len(order)), key=order.__getitem__)
