@@ -24,6 +24,7 @@ class KindName(StrEnum):  # typer takes no list of literals
     spectrum = "spectrum"
     pareto = "pareto"
     landscape = "landscape"
+    ranks = "ranks"
 
 
 def plot(

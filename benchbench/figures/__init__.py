@@ -14,6 +14,7 @@ from benchbench.figures.histograms import histograms
 from benchbench.figures.labels import CURRENCIES
 from benchbench.figures.landscapes import landscapes
 from benchbench.figures.pareto import pareto
+from benchbench.figures.ranks import rank_diagram
 from benchbench.figures.spectra import spectra
 from benchbench.figures.sweeps import sweeps
 from benchbench.figures.values import Figure, Kind
@@ -24,16 +25,24 @@ from benchbench.values import Row, Suite
 
 __all__ = ["CURRENCIES", "KINDS", "Currency", "Figure", "History", "Kind", "figures", "without_history"]
 
-KINDS: Mapping[Kind, Callable[[FigureData], Sequence[Figure]]] = {
-    "curves": curves,
-    "histogram": histograms,
-    "heatmap": heatmaps,
-    "sweep": sweeps,
-    "spectrum": spectra,
-    "pareto": pareto,
-    "landscape": landscapes,
+Maker = Callable[[Sequence[FigureData]], Sequence[Figure]]
+
+
+def _of_each(make: Callable[[FigureData], Sequence[Figure]]) -> Maker:
+    return lambda of_workloads: [figure for each in of_workloads for figure in make(each)]
+
+
+KINDS: Mapping[Kind, Maker] = {
+    "curves": _of_each(curves),
+    "histogram": _of_each(histograms),
+    "heatmap": _of_each(heatmaps),
+    "sweep": _of_each(sweeps),
+    "spectrum": _of_each(spectra),
+    "pareto": _of_each(pareto),
+    "landscape": _of_each(landscapes),
+    "ranks": rank_diagram,
 }
-"""What makes the figures of each kind for one workload: none where there are no data for them."""
+"""What makes the figures of each kind from all workloads: none where there are no data for them."""
 
 _NEEDS: Mapping[Kind, str] = {
     "curves": "runs that have left their metrics",
@@ -43,6 +52,7 @@ _NEEDS: Mapping[Kind, str] = {
     "spectrum": "finished runs whose spectral density has been measured",
     "pareto": "finished runs",
     "landscape": "finished runs whose loss landscape has been measured",
+    "ranks": "three methods with all their seeds on five workloads",
 }
 
 
@@ -69,7 +79,7 @@ def figures(
         BadInputError: There are no data for a wanted kind, or for any, or a metric does not exist.
     """
     of_workloads = figure_data(suite, rows, histories, metrics, currency)
-    made = {kind: [figure for each in of_workloads for figure in KINDS[kind](each)] for kind in kinds or KINDS}
+    made = {kind: KINDS[kind](of_workloads) for kind in kinds or KINDS}
     problems = [
         Problem(f"nothing to draw: this kind needs {_NEEDS[kind]}", file="--kind", value=kind)
         for kind in kinds

@@ -6,7 +6,7 @@ from typing import Literal
 
 from benchbench.values import Frozen
 
-Kind = Literal["curves", "histogram", "heatmap", "sweep", "spectrum", "pareto", "landscape"]
+Kind = Literal["curves", "histogram", "heatmap", "sweep", "spectrum", "pareto", "landscape", "ranks"]
 """What a figure of a suite can be about."""
 
 TuningKind = Literal["best-of", "sensitivity"]
@@ -158,4 +158,42 @@ class MapFigure(Frozen):
     notes: tuple[str, ...] = ()
 
 
-Figure = LineFigure | MapFigure
+class RankedMethod(Frozen):
+    """A method in a critical-difference diagram.
+
+    Attributes:
+        style: Position of the method in its suite, which decides colour and marker in every figure.
+        label: The method's label, as the user wrote it.
+        rank: Its average rank.
+    """
+
+    style: int
+    label: str
+    rank: float
+
+
+class RankFigure(Frozen):
+    """A critical-difference diagram: average ranks on an axis, and bars under methods that are not told apart.
+
+    Attributes:
+        kind: What it is about.
+        name: What tells it from other figures of its kind; empty.
+        workload: Empty: it is about all workloads.
+        title: Its headline.
+        methods: The methods, the best average rank first.
+        critical_difference: Difference of two average ranks from which they are told apart.
+        bars: Lowest and highest average rank of each group of two methods and more.
+        notes: What a reader must know.
+    """
+
+    kind: Kind
+    name: str = ""
+    workload: str = ""
+    title: str
+    methods: tuple[RankedMethod, ...]
+    critical_difference: float
+    bars: tuple[tuple[float, float], ...]
+    notes: tuple[str, ...] = ()
+
+
+Figure = LineFigure | MapFigure | RankFigure

@@ -20,9 +20,11 @@ from benchbench.figures.drawing import draw, save
 from benchbench.figures.drawing.axes import tick_text
 from benchbench.figures.drawing.lines import style
 from benchbench.figures.drawing.styles import PALETTE
-from benchbench.figures.values import Figure
-from benchbench.values import Suite
+from benchbench.figures.values import Figure, RankFigure
+from benchbench.problems import printable
+from benchbench.values import Row, Suite
 from tests.helpers import synthetic_histories as synthetic
+from tests.helpers import synthetic_rows
 
 SWEEPS = [
     *synthetic.swept("100%_|$", {"rho": [0.05, 0.1, 0.15, 0.2], "lr": [0.01, 0.1, 1.0]}),
@@ -96,6 +98,44 @@ def test_no_text_touches_another_one_or_leaves_the_page(case: str) -> None:
     suite, options = CASES[case]
     for content in of_all_kinds(suite, **options):
         assert_readable(draw(content))
+
+
+@pytest.mark.parametrize("labels", [synthetic.LABELS[:3], [f"method {i}" for i in range(12)], synthetic.NASTY, None])
+def test_a_critical_difference_diagram_is_readable_with_few_methods_many_and_long_names(labels: Any) -> None:
+    labels = labels or [f"m{i}" for i in range(40)]
+    asked, rows = on_workloads(dict.fromkeys(labels, ""), 6)
+    (content,) = figures(asked, rows, {}, kinds=["ranks"])
+    drawing = draw(content)
+    assert_readable(drawing)
+    shown = "".join(text for text, _ in texts(drawing)).replace("\n", "").replace(" ", "")
+    assert all(printable(label).replace(" ", "") in shown for label in labels)
+
+
+def on_workloads(methods: dict[str, str], count: int) -> tuple[Suite, list[Row]]:
+    """A suite of workloads on which later methods do better, and its results."""
+    workloads = tuple(f"w{i}" for i in range(count))
+    found = [
+        each
+        for i, method in enumerate(methods)
+        for j, workload in enumerate(workloads)
+        for each in synthetic_rows.rows(method, 0.5 + 0.01 * i + 0.02 * (i * j % 3), workload=workload)
+    ]
+    return synthetic_rows.suite(methods, workloads, seeds=(0,)), found
+
+
+def test_a_figure_says_in_words_what_it_shows(tmp_path: Path) -> None:
+    (content,) = figures(*on_workloads(dict.fromkeys(["a<b", "B", "C"], ""), 5), {}, kinds=["ranks"])
+    assert isinstance(content, RankFigure)
+    said = {
+        path.suffix: path.read_text(encoding="utf-8")
+        for path in save([content], "made", tmp_path)
+        if path.suffix == ".svg"
+    }
+    root = ElementTree.fromstring(said[".svg"])
+    assert content.title in [each.text for each in root.iter() if each.tag.endswith("}title")]
+    (words,) = [each.text for each in root.iter() if each.tag.endswith("}description")]
+    for each in content.methods:
+        assert f"{each.label} {each.rank:.2f}" in str(words)
 
 
 def test_what_users_write_is_shown_as_it_is() -> None:

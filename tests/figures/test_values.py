@@ -15,11 +15,13 @@ from benchbench.cli import plots
 from benchbench.figures import CURRENCIES, KINDS, figures, without_history
 from benchbench.figures.averages import average, trace
 from benchbench.figures.labels import Currency, axis, metric, spans_decades
-from benchbench.figures.values import Figure, Kind, LineFigure, MapFigure
+from benchbench.figures.values import Figure, Kind, LineFigure, MapFigure, RankFigure
 from benchbench.problems import BadInputError
+from benchbench.reporting import tables
 from benchbench.tracking.histories import History, Spectrum, Surface
 from benchbench.values import Cost, DiagnosticRecord, EpochRecord, Histogram, Row, Suite
 from tests.helpers import synthetic_histories as synthetic
+from tests.helpers import synthetic_rows
 
 TWO = synthetic.suite(synthetic.plain(["A", "B"]))
 
@@ -307,3 +309,29 @@ def test_what_has_no_data_is_left_out_unless_it_is_asked_for() -> None:
         figures(TWO, [], {})
     one_epoch = History(epochs=(EpochRecord(epoch=1, metrics={}, cost=Cost()),))
     assert without_history(TWO, rows, {TWO.specs[0].key: one_epoch})[0] == "A on digits, seed 1"
+
+
+def test_a_critical_difference_diagram_shows_what_the_table_says() -> None:
+    methods, workloads = ("low", "middle", "high"), tuple(f"w{i}" for i in range(6))
+    asked = synthetic_rows.suite(dict.fromkeys((*methods, "lost"), ""), workloads, seeds=(0,), tables=("workloads",))
+    rows = [
+        each
+        for i, method in enumerate(methods)
+        for workload in workloads
+        for each in synthetic_rows.rows(method, 0.5 + 0.1 * i, workload=workload)
+    ]
+    (content,) = figures(asked, rows, {}, kinds=["ranks"])
+    assert isinstance(content, RankFigure)
+    assert [(each.label, each.rank, each.style) for each in content.methods] == [
+        ("high", 1.0, 2), ("middle", 2.0, 1), ("low", 3.0, 0),
+    ]  # fmt: skip
+    assert content.critical_difference == pytest.approx(2.343 * math.sqrt(3 * 4 / (6 * 6)), rel=1e-3)
+    assert content.bars == ((1.0, 2.0), (2.0, 3.0))
+    assert content.notes[-1] == f"Not compared: lost: not all seeds gave a number on {', '.join(workloads)}."
+    [table] = tables(asked, rows)
+    ranks = {line.headers[-1]: line.cells[0].text for line in table.rows[:3]}
+    assert ranks == {each.label: f"{each.rank:.2f}" for each in content.methods}
+    few = [row for row in rows if row.spec.workload_label in workloads[:4]]
+    with pytest.raises(BadInputError, match="five workloads"):
+        figures(asked.model_copy(update={"workloads": workloads[:4], "specs": tuple(r.spec for r in few)}), few, {},
+                kinds=["ranks"])  # fmt: skip

@@ -12,6 +12,7 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from benchbench.cli import app
+from benchbench.figures.drawing import FORMATS
 from benchbench.reporting import tables
 from benchbench.reporting.over_workloads import over_workloads
 from benchbench.reporting.runs import gather
@@ -176,3 +177,9 @@ def test_the_command_shows_what_has_been_run_on_five_workloads(write_suite: Call
     assert sum(ranks) == pytest.approx(1 + 2 + 3)
     assert ranks == sorted(ranks)
     assert table["notes"][0].startswith("Workloads: 5. ")
+    drawn = CliRunner().invoke(app, ["plot", path, "--kind", "ranks", "--out", "figures"])
+    assert drawn.exit_code == 0, drawn.output
+    assert [Path(line).name for line in drawn.stdout.splitlines()] == [f"five-ranks.{form}" for form in FORMATS]
+    refused = CliRunner().invoke(app, ["plot", path, "--kind", "ranks", "--only", "workload=w1", "--out", "figures"])
+    assert refused.exit_code == 2
+    assert "three methods with all their seeds on five workloads" in refused.stderr

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from benchbench.figures.drawing.lines import draw_lines
 from benchbench.figures.drawing.maps import draw_maps
+from benchbench.figures.drawing.ranks import draw_ranks
 from benchbench.figures.drawing.styles import RC
-from benchbench.figures.values import Figure, LineFigure
+from benchbench.figures.values import Figure, LineFigure, MapFigure, RankFigure
+from benchbench.problems import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -28,7 +30,10 @@ _WITHOUT_DATES: dict[str, dict[str, Any]] = {
 def draw(content: Figure) -> Drawing:
     """Return a figure drawn by matplotlib; what it is written with has to be in `settings` too."""
     with settings():
-        drawing = draw_lines(content) if isinstance(content, LineFigure) else draw_maps(content)
+        if isinstance(content, LineFigure):
+            drawing = draw_lines(content)
+        else:
+            drawing = draw_maps(content) if isinstance(content, MapFigure) else draw_ranks(content)
         drawing.draw_without_rendering()
     return drawing
 
@@ -51,9 +56,18 @@ def save(figures: Sequence[Figure], suite: str, out: Path) -> list[Path]:
         for form in FORMATS:
             path = out / f"{stem}.{form}"
             with settings():
-                drawing.savefig(path, format=form, metadata=_WITHOUT_DATES[form])
+                drawing.savefig(path, format=form, metadata={**_WITHOUT_DATES[form], **_words(content, form)})
             files.append(path)
     return files
+
+
+def _words(content: Figure, form: str) -> dict[str, str]:
+    """Return what a file says to those who cannot see the figure."""
+    title, notes = printable(content.title), " ".join(map(printable, content.notes))
+    if isinstance(content, RankFigure):
+        ranks = ", ".join(f"{printable(each.label)} {each.rank:.2f}" for each in content.methods)
+        notes = f"Average ranks: {ranks}. {notes}"
+    return {"Title": title, **({} if form == "pdf" else {"Description": notes})}
 
 
 @contextmanager

@@ -69,11 +69,11 @@ def wrapped(figure: Figure, text: str, size: float, room: float) -> str:
     lines, line = [], ""
     for word in printable(text).split(" "):
         longer = f"{line} {word}" if line else word
-        if line and _width(figure, longer, size) > room:
+        if line and text_width(figure, longer, size) > room:
             lines.append(line)
             longer = word
-        while len(longer) > 1 and _width(figure, longer, size) > room:
-            fits = next((n for n in range(len(longer) - 1, 1, -1) if _width(figure, longer[:n], size) <= room), 1)
+        while len(longer) > 1 and text_width(figure, longer, size) > room:
+            fits = next((n for n in range(len(longer) - 1, 1, -1) if text_width(figure, longer[:n], size) <= room), 1)
             lines.append(longer[:fits])
             longer = longer[fits:]
         line = longer
@@ -120,7 +120,8 @@ def renderer(figure: Figure) -> Any:
     return canvas.get_renderer()
 
 
-def _width(figure: Figure, text: str, size: float) -> float:
+def text_width(figure: Figure, text: str, size: float) -> float:
+    """Return how wide a line of text is, in inches."""
     from matplotlib.font_manager import FontProperties
 
     width, _, _ = renderer(figure).get_text_width_height_descent(text, FontProperties(size=size), False)
