@@ -2,6 +2,7 @@
 
 from benchbench.api.leaderboards import export_bundle, submission
 from benchbench.api.optimizers import check_component
+from benchbench.api.regression import regress
 from benchbench.api.results import (
     Figures,
     compare,
@@ -35,6 +36,7 @@ __all__ = [
     "plan",
     "plot",
     "prepare",
+    "regress",
     "report",
     "results",
     "rows",

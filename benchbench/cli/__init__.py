@@ -33,6 +33,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "plot": plots.plot,
         "export": reports.export,
         "import": reports.import_results,
+        "regress": reports.regress,
         "z-test": reports.z_test,
     },
     "Optimizers, workloads, this machine": {

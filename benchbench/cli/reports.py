@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from benchbench.cli import completion, options
+from benchbench.cli.errors import EXIT_INCOMPLETE
 from benchbench.cli.output import note_damage, note_missing_store, print_results, print_tables
 from benchbench.problems import BadInputError, Problem
 
@@ -91,6 +92,36 @@ def compare(
     note_missing_store(workspace)
     table = api.compare(loaded, publication, best_epoch=best_epoch, workspace=workspace)
     print_tables(table.title, [table], form)
+
+
+def regress(
+    *,
+    suite: options.SuiteArgument,
+    against: Annotated[
+        str,
+        typer.Option(
+            "--against",
+            metavar="PLACE",
+            help="A folder in which the suite was run, the URI of a tracking store, or a bundle.",
+            show_default=False,
+        ),
+    ],
+    part: options.Part,
+    form: options.FormatOption = "terminal",
+    places: options.ResultPlaces,
+) -> None:
+    """Say which runs differ from the same runs made elsewhere: from which step on, by how much, with which versions.
+
+    Run the suite in two environments, each in a folder of its own. Exit code 1 if a run differs or is missing.
+    """
+    from benchbench import api
+
+    loaded = part.load(suite)
+    note_missing_store(places.workspace)
+    table = api.regress(loaded, against, workspace=places.workspace)
+    print_tables(table.title, [table], form)
+    if table.rows:
+        raise typer.Exit(EXIT_INCOMPLETE)
 
 
 def published(

@@ -151,9 +151,9 @@ class RunSpec(Frozen):
     measure: tuple[Measurement, ...] = ()
     sharpness: SharpnessSettings = SharpnessSettings()
 
-    @cached_property
-    def key(self) -> str:
-        """Hash of all that decides the run's numbers: 16 hexadecimal digits, equal across suites and labels."""
+    @property
+    def decisive(self) -> dict[str, Any]:
+        """All that decides the run's numbers, as JSON: what the key is a hash of."""
         content = self.model_dump(mode="json", exclude=_NOT_IN_KEY)
         if self.diagnostics is None:
             del content["diagnostics"]
@@ -165,7 +165,12 @@ class RunSpec(Frozen):
         for component in (content["workload"], content["optimizer"]):
             if component["digest"]:  # a file is known by its content, wherever it lies
                 component.update(_without_folders(component))
-        return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:16]
+        return content
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of all that decides the run's numbers: 16 hexadecimal digits, equal across suites and labels."""
+        return hashlib.sha256(canonical_json(self.decisive).encode()).hexdigest()[:16]
 
     @property
     def memory_stated(self) -> int:
