@@ -34,15 +34,35 @@ def show(
         str,
         typer.Argument(
             metavar="NAME",
-            help="An optimizer, a workload, a model or a data set.",
+            help="An optimizer, a workload, a model or a data set; `suite` for the keys of suite files.",
             show_default=False,
             autocompletion=completion.names,
         ),
     ],
+    key: Annotated[
+        str | None,
+        typer.Argument(metavar="[KEY]", help="With `suite`: show what is below a key, such as methods.search."),
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Show what is known of an optimizer, a workload, a model or a data set: its parameters and documentation."""
+    """Show the parameters and documentation of an optimizer, a workload, a model or a data set, or the keys of suites.
+
+    A plugin that is called `suite` comes before the keys; `benchbench show suite KEY` shows them all the same.
+    """
     from dataclasses import asdict
+
+    if key is not None or (name == "suite" and name not in completion.names(name)):
+        from benchbench.problems import BadInputError, Problem
+        from benchbench.suite.keys import keys
+
+        if name != "suite":
+            raise BadInputError([Problem("a key is one of suite files: `benchbench show suite KEY`", value=key or "")])
+        rows = [asdict(each) for each in keys(key or "")]
+        if as_json:
+            typer.echo(json.dumps(rows, indent=2))
+        else:
+            print_listing(rows)
+        return
 
     from benchbench.plugins.descriptions import describe
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from pydantic import JsonValue
 
@@ -13,7 +12,8 @@ from benchbench.suite import changes, yaml_source
 from benchbench.suite.changes import select
 from benchbench.suite.confinement import confined
 from benchbench.suite.expansion import Expansion
-from benchbench.suite.schema import TABLES, SuiteFile
+from benchbench.suite.keys import json_schema
+from benchbench.suite.schema import TABLES
 from benchbench.suite.validation import validate
 from benchbench.values import Suite
 
@@ -114,10 +114,3 @@ def find(name_or_path: str | Path) -> Path:
         return suites[name_or_path]
     message = f"unknown suite; allowed: a path to a .yaml file, or one of {', '.join(suites)}"
     raise BadInputError([Problem(message, value=name_or_path, nearest=nearest_name(name_or_path, suites))])
-
-
-def json_schema() -> dict[str, Any]:
-    """Return the JSON schema of suite files, for editors."""
-    schema = SuiteFile.model_json_schema()
-    schema["patternProperties"] = {"^x-": {"description": "Ignored: a place for anchors."}}
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from typing import Annotated, Any, Literal
@@ -145,30 +146,44 @@ def _check_deterministic(value: object) -> object:
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+def _of_execution(name: str) -> Any:
+    """Return the description of a setting of how gradients are computed, with its default."""
+    field = Execution.model_fields[name]
+    default = "" if field.default is None else f" Default: {json.dumps(field.default)}."
+    return Field(description=f"{field.description}{default}")
 
 
 class _Entry(BaseModel):
-    """Something with free parameters beside its own keys: schedules, budgets, and how gradients are computed."""
+    """Something with free parameters next to its own keys: schedules, budgets, and how gradients are computed."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
     __pydantic_extra__: dict[str, JsonValue]
     schedule: Schedules = {}
+    """Schedules by hyperparameter; `{name: cosine}` is short for `{lr: {name: cosine}}`."""
     epochs: Count | None = None
-    compile: bool | None = None
-    accumulate: Count | None = None
-    clip_norm: Annotated[float, Field(gt=0)] | None = None
-    autocast: Literal["off", "bf16", "fp16"] | None = None
-    autocast_evaluation: bool | None = None
-    channels_last: bool | None = None
-    tf32: bool | None = None
-    deterministic: Annotated[bool | Literal["warn"] | None, BeforeValidator(_check_deterministic)] = None
-    cudnn_benchmark: bool | None = None
-    ranks: Annotated[int, Field(ge=1, le=MOST_RANKS)] | None = None
-    batch_norm: Literal["local", "synchronised"] | None = None
-    drop_last: bool | None = None
+    """Budget, in passes over the training data."""
+    compile: Annotated[bool | None, _of_execution("compile")] = None
+    accumulate: Annotated[Count | None, _of_execution("accumulate")] = None
+    clip_norm: Annotated[Annotated[float, Field(gt=0)] | None, _of_execution("clip_norm")] = None
+    autocast: Annotated[Literal["off", "bf16", "fp16"] | None, _of_execution("autocast")] = None
+    autocast_evaluation: Annotated[bool | None, _of_execution("autocast_evaluation")] = None
+    channels_last: Annotated[bool | None, _of_execution("channels_last")] = None
+    tf32: Annotated[bool | None, _of_execution("tf32")] = None
+    deterministic: Annotated[
+        bool | Literal["warn"] | None, BeforeValidator(_check_deterministic), _of_execution("deterministic")
+    ] = None
+    cudnn_benchmark: Annotated[bool | None, _of_execution("cudnn_benchmark")] = None
+    ranks: Annotated[Annotated[int, Field(ge=1, le=MOST_RANKS)] | None, _of_execution("ranks")] = None
+    batch_norm: Annotated[Literal["local", "synchronised"] | None, _of_execution("batch_norm")] = None
+    drop_last: Annotated[bool | None, _of_execution("drop_last")] = None
     memory: Annotated[float, Field(gt=0, le=_MOST_MEMORY)] | None = None
+    """GiB of the machine's memory that a run needs, for each of its ranks: by this runs are placed; see engines.md."""
     leave_out: Annotated[list[Annotated[str, Field(min_length=1)]], AfterValidator(_check_distinct)] | None = None
+    """Names of trainable parameters, or patterns such as `"*.bias"`, that the optimizer is meant to leave out. It
+    changes nothing: without it, a trainable parameter in no group of the optimizer is an error."""
 
     @property
     def parameters(self) -> dict[str, JsonValue]:
@@ -185,77 +200,124 @@ class OverrideEntry(_Entry):
     """What a method changes on one workload: hyperparameters, schedules, budget, how gradients are computed."""
 
     search: Search = {}
+    """Search spaces by hyperparameter, for `benchbench tune`; see tuning.md."""
 
 
 class WorkloadEntry(_Entry):
     """A workload, its budget and its parameters."""
 
     workload: Target | None = None
+    """The registered workload, `module:attribute` or `path/to/file.py:attribute`; by default the label."""
     batch_size: Count | None = None
+    """Examples per step."""
     synthetic: bool | None = None
+    """Whether to make up data of the same shapes, as `--synthetic` asks for in every workload."""
     group: Annotated[str, AfterValidator(check_label)] | None = None
+    """Header that its column shares with others: `CIFAR-10` above `ResNet-20`; the label of the column is that of the
+    workload without it. A label `CIFAR-10 / ResNet-20` has its group in it."""
     metrics: Annotated[list[MetricName], Field(min_length=1), AfterValidator(_check_distinct)] | None = None
+    """What its column shows, such as `[test/f1, test/accuracy]`: any metric that the results hold. By default the test
+    results that are known, or else those of the metric that chooses the best epoch; see tables.md."""
     target: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    """Value to reach of the metric that chooses the best epoch (the workload's `selection_metric`, on the split of the
+    protocol), from below or from above as its `higher_is_better` says; for the tables `targets` and `profile`."""
     held_out_of: Label | None = None
+    """Label of the workload that this one is a held-out variant of, for the table `profile`."""
 
 
 class MethodEntry(_Entry):
     """A method: an optimizer and its hyperparameters."""
 
     category: Annotated[str, Field(max_length=LONGEST_LABEL)] | None = None
+    """Group of rows in the tables."""
     optimizer: Target | None = None
+    """A registered optimizer, any class of torch.optim, `module:attribute` or `path/to/file.py:attribute`."""
     overrides: dict[Label, OverrideEntry] = {}
+    """What differs on a workload, by its label."""
     sweep: dict[str, Annotated[list[JsonValue], Field(min_length=1)]] = {}
+    """Lists of values by hyperparameter: one row for every combination, labelled `METHOD (lr=0.1)`."""
     search: Search = {}
+    """Search spaces by hyperparameter, for `benchbench tune`; see tuning.md."""
     tuned: dict[Label, Tuned] = {}
+    """How its values were chosen, by workload; `benchbench tune` writes it."""
     tuned_on: Literal["validation", "test"] | None = None
+    """The data that its values were chosen on; rows with `test` carry a mark."""
     create_graph: bool | None = None
+    """Whether to leave gradients with their graph, for an optimizer that differentiates them itself."""
 
 
 class Defaults(_Model):
     """What holds for every workload and method that does not say otherwise."""
 
     workloads: WorkloadEntry = WorkloadEntry()
+    """For workloads."""
     methods: MethodEntry = MethodEntry()
+    """For methods."""
 
 
 class RayRequest(_Model):
     """What each rank of a run asks a Ray cluster for, in Ray's words."""
 
     num_cpus: Annotated[float, Field(gt=0)] | None = None
+    """CPU cores."""
     num_gpus: Annotated[float, Field(ge=0)] | None = None
+    """GPUs, or a share of one."""
     memory: Annotated[float, Field(gt=0)] | None = None
+    """Bytes."""
 
 
 class SuiteFile(_Model):
     """A suite of benchmark runs: every method on every workload with every seed."""
 
     name: Annotated[str, Field(pattern=r"^\w([\w .-]*\w)?$", max_length=60)]
+    """Name of the suite, and of its MLflow experiment."""
     title: Annotated[str, Field(max_length=500)] = ""
+    """Headline of the tables; by default the name."""
     seeds: Annotated[
         list[Annotated[int, Field(ge=0, le=_LARGEST_SEED)]],
         Field(min_length=1, max_length=MOST_SEEDS),
         AfterValidator(_check_distinct),
     ]
+    """Distinct seeds: every method runs on every workload with each of them."""
     protocol: Protocol = "holdout"
+    """`holdout`: a part of the training data chooses the best epoch, and the test data are read once, at the end.
+    `paper`: the test data are evaluated after every epoch and choose the best one, as the SASSHA paper did."""
     timeout: Annotated[float, Field(gt=0)] | None = None
+    """Seconds after which a run is stopped, with the outcome `timeout`."""
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 10.0
+    """Minutes between checkpoints inside an epoch; there is one at the end of every epoch, too. See engines.md."""
     measure: Annotated[
-        list[Annotated[str, AfterValidator(_check_measurement)]],
+        list[Annotated[str, AfterValidator(_check_measurement), Field(json_schema_extra={"enum": [*MEASUREMENTS]})]],
         AfterValidator(_check_distinct),
     ] = []
+    """Measurements after the training. `flops`: operations per step, in the run of the first seed; see cost.md.
+    `sharpness`: of every run's solution; see sharpness.md."""
     exclusive: bool = False
+    """Whether to run one at a time per GPU, or per machine without one, for the sake of times."""
     mixed_devices: bool = False
+    """Whether tables put seconds of different devices next to each other, and say so; there are none otherwise.
+    `benchbench report SUITE --mixed-devices` asks for it once."""
     sharpness: SharpnessSettings = SharpnessSettings()
+    """What is measured of a solution, and how; see sharpness.md."""
     diagnostics: Annotated[Diagnostics, AfterValidator(_check_distinct_names)] | None = None
+    """Records of the steps of every run, and part of its key; see diagnostics.md."""
     tuning: Tuning | None = None
+    """Budget, sampler, seeds and finalists of a search; see tuning.md."""
     slurm: Annotated[dict[str, JsonValue], AfterValidator(_check_slurm)] = {}
+    """What every run asks Slurm for: options of `sbatch`, such as `{partition: gpu, time: "4:00:00"}`; see
+    engines.md."""
     ray: RayRequest = RayRequest()
+    """What each rank of a run asks Ray for; see engines.md."""
     defaults: Defaults = Defaults()
+    """What every workload or method has unless it says otherwise."""
     workloads: Annotated[dict[Label, WorkloadEntry], Field(min_length=1)]
+    """Workloads by label: the columns of the tables. Any other key of one is a parameter of the workload."""
     methods: Annotated[dict[Label, MethodEntry], Field(min_length=1)]
+    """Methods by label: the rows of the tables. Any other key of one is a hyperparameter of the optimizer; one that is
+    called like a key of a method has `_` after it: `optimizer_: adamw`."""
     tables: Annotated[
-        list[Annotated[str, AfterValidator(_check_table)]],
+        list[Annotated[str, AfterValidator(_check_table), Field(json_schema_extra={"enum": [*TABLES]})]],
         Field(min_length=1),
         AfterValidator(_check_distinct),
     ] = ["accuracy", "cost"]
+    """Tables that `benchbench run` and `benchbench report` print; see tables.md."""

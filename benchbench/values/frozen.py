@@ -14,6 +14,12 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
+class Documented(Frozen):
+    """A frozen value whose fields have descriptions: the text below each is that of the JSON schema and the docs."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
 def canonical_json(content: Any) -> str:
     """Return `content` as JSON with sorted keys and no spaces: equal values give equal text."""
     return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, JsonValue
 
+from benchbench.values.frozen import Documented
 from benchbench.values.frozen import Frozen as Frozen  # noqa: PLC0414 - all other modules take both from here
 from benchbench.values.frozen import canonical_json as canonical_json  # noqa: PLC0414
 from benchbench.values.results import RunResult
@@ -45,36 +46,33 @@ class Component(Frozen):
     digest: str | None = None
 
 
-class Execution(Frozen):
-    """Computation of a run's gradients. All of it changes numbers, if only by rounding.
-
-    Attributes:
-        compile: Whether gradients are computed by compiled code.
-        accumulate: Parts that a batch is computed in, one after the other.
-        clip_norm: Largest Euclidean norm of a gradient, which is scaled down to it, or `None`.
-        autocast: Type that the forward passes of plain gradients use; Hessian-vector products are in float32.
-        autocast_evaluation: Whether the model is evaluated under `autocast` as well, instead of in float32.
-        channels_last: Whether the weights of convolutions and their inputs are laid out channels-last.
-        tf32: Whether matrix products and convolutions in float32 may be computed with TF32.
-        deterministic: Whether only deterministic algorithms are used; `warn` lets others pass, and the log names them.
-        cudnn_benchmark: Whether cuDNN tries its algorithms out, for each new shape, and takes the fastest.
-        ranks: Processes that share every batch.
-        batch_norm: What batch norm normalises by: the rank's own part of the batch, or the whole batch.
-        drop_last: Whether the last batch of an epoch is left out where it is smaller than the others.
-    """
+class Execution(Documented):
+    """Computation of a run's gradients. All of it changes numbers, if only by rounding."""
 
     compile: bool = False
+    """Whether gradients are computed by compiled code."""
     accumulate: int = 1
+    """Parts that a batch is computed in, one after the other; at most as many as it has examples."""
     clip_norm: float | None = None
+    """Largest Euclidean norm of a gradient, which is scaled down to it."""
     autocast: Literal["off", "bf16", "fp16"] = "off"
+    """Type that the forward passes of plain gradients use; Hessian-vector products are in float32."""
     autocast_evaluation: bool = False
+    """Whether the model is evaluated under `autocast` as well, instead of in float32."""
     channels_last: bool = False
+    """Whether the weights of convolutions and their inputs are laid out channels-last."""
     tf32: bool = False
+    """Whether matrix products and convolutions in float32 may be computed with TF32."""
     deterministic: bool | Literal["warn"] = False
+    """Whether only deterministic algorithms are used; `warn` lets others pass, and the log names them."""
     cudnn_benchmark: bool = False
+    """Whether cuDNN tries its algorithms out, for each new shape, and takes the fastest."""
     ranks: int = 1
+    """Processes that share every batch, each with a GPU of its own, or on the CPU."""
     batch_norm: Literal["local", "synchronised"] = "local"
+    """Batch that batch norm normalises by: the rank's own part of it, or, with several ranks, the whole."""
     drop_last: bool = False
+    """Whether the last batch of an epoch is left out where it is smaller than the others."""
 
 
 def _check_state_name(name: str) -> str:
@@ -83,20 +81,17 @@ def _check_state_name(name: str) -> str:
     return name
 
 
-class Diagnostics(Frozen):
-    """Records of the steps of a run, which they do not change.
-
-    Attributes:
-        every: Steps from one record to the next; the first one is that of this step.
-        record: Quantities of the step.
-        state: Names of tensors in the optimizer's state, whose distribution is recorded.
-        radius: Distance between the two points that `curvature_change` compares.
-    """
+class Diagnostics(Documented):
+    """Records of the steps of a run, which they do not change."""
 
     every: Annotated[int, Field(ge=1, le=2**31 - 1)] = 20
+    """Steps from one record to the next; the first record is that of this step."""
     record: tuple[DiagnosticName, ...] = ("update_norm", "gradient_norm")
+    """Quantities of the step; see diagnostics.md."""
     state: tuple[Annotated[str, AfterValidator(_check_state_name)], ...] = ()
+    """Names of tensors in the optimizer's state, whose distribution is recorded."""
     radius: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.05
+    """Distance between the two points that `curvature_change` compares."""
 
 
 class RunSpec(Frozen):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, model_validator
 
-from benchbench.values.frozen import Frozen as Frozen  # noqa: PLC0414 - all other modules take both from here
+from benchbench.values.frozen import Documented
 from benchbench.values.frozen import canonical_json as canonical_json  # noqa: PLC0414
 from benchbench.values.prices import GradientUnit
 
@@ -29,22 +29,19 @@ _Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Seeds = Annotated[tuple[Annotated[int, Field(ge=0, le=_LARGEST_SEED)], ...], Field(min_length=1, max_length=100)]
 
 
-class Space(Frozen):
-    """The values that a hyperparameter may take: exactly one of the four forms.
-
-    Attributes:
-        log_uniform: Both ends of an interval whose logarithm is searched evenly.
-        uniform: Both ends of an interval that is searched evenly.
-        integers: The smallest and the largest of consecutive whole numbers.
-        choices: Values of any type.
-        when: Choices of hyperparameters that stand before this one, with which it is used; otherwise it is left out.
-    """
+class Space(Documented):
+    """The values that a hyperparameter may take: exactly one of the four forms."""
 
     log_uniform: tuple[_Positive, _Positive] | None = None
+    """Both ends of an interval whose logarithm is searched evenly."""
     uniform: tuple[_Finite, _Finite] | None = None
+    """Both ends of an interval that is searched evenly."""
     integers: tuple[_Integer, _Integer] | None = None
+    """The smallest and the largest of consecutive whole numbers."""
     choices: Annotated[tuple[JsonValue, ...], Field(min_length=1, max_length=1000)] | None = None
+    """Values of any type."""
     when: dict[str, JsonValue] = {}
+    """Choices of hyperparameters before this one with which it is used; otherwise it is left out."""
 
     @model_validator(mode="after")
     def _check(self) -> Space:
@@ -65,20 +62,17 @@ class Space(Frozen):
 _FORMS = ("log_uniform", "uniform", "integers", "choices")
 
 
-class Budget(Frozen):
-    """Budget of every method on every workload: exactly one of the three.
-
-    Attributes:
-        gc: Gradient computations of training.
-        unit: The unit that these are counted in.
-        seconds: Seconds of training.
-        trials: Trials.
-    """
+class Budget(Documented):
+    """Budget of every method on every workload: exactly one of the three."""
 
     gc: _Positive | None = None
+    """Gradient computations of training; see cost.md."""
     unit: GradientUnit | None = None
+    """Unit of `gc`: GC (FLOPs), the default, or GC (paper)."""
     seconds: _Positive | None = None
+    """Seconds of training."""
     trials: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    """Number of trials."""
 
     @model_validator(mode="after")
     def _check(self) -> Budget:
@@ -101,37 +95,30 @@ class Budget(Frozen):
         return float(self.gc or self.seconds or self.trials or 0)
 
 
-class Finalists(Frozen):
-    """The best trials, which are trained again on other seeds.
-
-    Attributes:
-        count: How many.
-        seeds: The seeds.
-    """
+class Finalists(Documented):
+    """The best trials, which are trained again on other seeds."""
 
     count: Annotated[int, Field(ge=1, le=100)] = 3
+    """Number of finalists."""
     seeds: _Seeds = (1001, 1002, 1003)
+    """Seeds that each of them is trained with."""
 
 
-class Tuning(Frozen):
-    """Settings of a search for hyperparameters.
-
-    Attributes:
-        budget: What every method may spend on every workload; finalists come on top of it. One in `gc` is in GC (FLOPs)
-            unless it names another unit.
-        sampler: Where the settings to try come from.
-        seed: Root of the random numbers of the sampler.
-        seeds: Seeds of every trial.
-        finalists: The best trials, which are trained again on other seeds.
-        grid_points: For the sampler `grid`: values of a hyperparameter that is searched in an interval.
-    """
+class Tuning(Documented):
+    """Settings of a search for hyperparameters."""
 
     budget: Budget
+    """What every method may spend on every workload; finalists come on top of it."""
     sampler: Sampler = "quasi-random"
+    """Source of the settings to try."""
     seed: Annotated[int, Field(ge=0, le=_LARGEST_SEED)] = 0
+    """Root of the random numbers of the sampler."""
     seeds: _Seeds = (1000,)
+    """Seeds of every trial."""
     finalists: Finalists = Finalists()
+    """How many of the best trials are trained again, and with which seeds."""
     grid_points: Annotated[int, Field(ge=2, le=1000)] = 5
+    """For the sampler `grid`: values of a hyperparameter that is searched in an interval."""
 
     @model_validator(mode="after")
     def _check(self) -> Tuning:
@@ -146,57 +133,51 @@ class Tuning(Frozen):
         return self.budget.unit or "flops"
 
 
-class Spent(Frozen):
-    """Cost of runs.
-
-    Attributes:
-        runs: How many there were.
-        gc: Gradient computations of their training.
-        unit: The unit that these are counted in; `None` where it was not recorded.
-        assumed: Runs whose products count as assumed, for their operations were not measured.
-        seconds: Seconds of their training.
-    """
+class Spent(Documented):
+    """Cost of runs."""
 
     runs: Annotated[int, Field(ge=0)] = 0
+    """Number of runs."""
     gc: _Amount = 0.0
+    """Gradient computations of their training."""
     unit: GradientUnit | None = None
+    """The unit that these are counted in; `None` where it was not recorded."""
     assumed: Annotated[int, Field(ge=0)] = 0
+    """Runs whose products count as assumed, for their operations were not measured."""
     seconds: _Amount = 0.0
+    """Seconds of their training."""
 
 
-class Tuned(Frozen):
-    """Record of how the settings of a method on a workload were chosen.
-
-    Attributes:
-        budget: What it was allowed to spend.
-        trials: What the search has used.
-        broken: Trials that diverged or broke.
-        finals: What the finalists have used.
-        sampler: Where the settings to try came from.
-        seed: Root of the random numbers of the sampler.
-        seeds: Seeds of every trial.
-        finalist_seeds: Seeds of every finalist.
-        space: The values that each hyperparameter could take.
-        chosen: The values that were chosen.
-        split: The data that decided.
-        metric: The metric that decided, after the final epoch.
-        value: Its mean over the seeds of the winner.
-        version: Version of benchbench.
-        date: The day, as `YYYY-MM-DD`.
-    """
+class Tuned(Documented):
+    """Record of how the settings of a method on a workload were chosen."""
 
     budget: Budget
+    """What it was allowed to spend."""
     trials: Spent
+    """What the search has used."""
     broken: int = 0
+    """Trials that diverged or broke."""
     finals: Spent = Spent()
+    """What the finalists have used."""
     sampler: Sampler
+    """Where the settings to try came from."""
     seed: int = 0
+    """Root of the random numbers of the sampler."""
     seeds: tuple[int, ...] = ()
+    """Seeds of every trial."""
     finalist_seeds: tuple[int, ...] = ()
+    """Seeds of every finalist."""
     space: dict[str, Space] = {}
+    """The values that each hyperparameter could take."""
     chosen: dict[str, JsonValue] = {}
+    """The values that were chosen."""
     split: Literal["validation", "test"] = "validation"
+    """The data that decided."""
     metric: str = ""
+    """The metric that decided, after the final epoch."""
     value: _Finite | None = None
+    """Its mean over the seeds of the winner."""
     version: str = ""
+    """Version of benchbench."""
     date: Annotated[str, Field(pattern=r"^(\d{4}-\d{2}-\d{2})?$")] = ""
+    """The day, as `YYYY-MM-DD`."""

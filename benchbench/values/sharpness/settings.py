@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from benchbench.values.frozen import Frozen, canonical_json
+from benchbench.values.frozen import Documented, canonical_json
 
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
@@ -16,84 +16,69 @@ USUAL_RADIUS = 0.1
 """The radius that tables show, where it is among those measured and no other one is asked for."""
 
 
-class EigenvalueSettings(Frozen):
-    """Settings of the search for the ends of the spectrum.
-
-    Attributes:
-        method: By Lanczos' iteration, or by power iteration as PyHessian does.
-        tolerance: Relative residual (Lanczos) or relative change (power iteration) at which it stops.
-        max_iterations: Limit of iterations.
-    """
+class EigenvalueSettings(Documented):
+    """Settings of the search for the ends of the spectrum."""
 
     method: Literal["lanczos", "power"] = "lanczos"
+    """By Lanczos' iteration, or by power iteration as PyHessian does."""
     tolerance: _Positive = 1e-3
+    """Relative residual (Lanczos) or relative change (power iteration) at which it stops."""
     max_iterations: _Count = 100
+    """Limit of iterations."""
 
 
-class TraceSettings(Frozen):
-    """Settings of the estimate of the trace.
-
-    Attributes:
-        method: By Hutchinson's estimator or by Hutch++.
-        products: Hessian-vector products spent on it.
-    """
+class TraceSettings(Documented):
+    """Settings of the estimate of the trace."""
 
     method: Literal["hutchinson", "hutch++"] = "hutchinson"
+    """By Hutchinson's estimator or by Hutch++."""
     products: Annotated[int, Field(ge=3, le=2**31 - 1)] = 100
+    """Hessian-vector products spent on it."""
 
 
-class DensitySettings(Frozen):
-    """Settings of the estimate of the spectrum's density.
-
-    Attributes:
-        probes: Random probes.
-        steps: Iterations of Lanczos from each.
-        bandwidth: Width of the smoothing Gaussian, as a fraction of the spectrum's range.
-        points: Points of the grid.
-    """
+class DensitySettings(Documented):
+    """Settings of the estimate of the spectrum's density."""
 
     probes: _Count = 3
+    """Number of random probes."""
     steps: _Count = 80
+    """Iterations of Lanczos from each probe."""
     bandwidth: _Positive = 0.01
+    """Width of the smoothing Gaussian, as a fraction of the spectrum's range."""
     points: Annotated[int, Field(ge=2, le=2**20)] = 512
+    """Points of the grid."""
 
 
-class LandscapeSettings(Frozen):
-    """Points along filter-normalised random directions at which the loss is evaluated.
-
-    Attributes:
-        dimensions: A line (1) or a plane (2).
-        extent: The grid goes from minus this to this; 1 is as far as each filter is long.
-        points: Points of the grid in each dimension.
-    """
+class LandscapeSettings(Documented):
+    """Points along filter-normalised random directions at which the loss is evaluated."""
 
     dimensions: Literal[1, 2] = 2
+    """A line (1) or a plane (2)."""
     extent: _Positive = 1.0
+    """The grid goes from minus this to this; 1 is as far as each filter is long."""
     points: Annotated[int, Field(ge=2, le=1001)] = 21
+    """Points of the grid in each dimension."""
 
 
-class Settings(Frozen):
-    """Settings that decide the numbers, apart from the surface.
-
-    Attributes:
-        seed: Root of all random vectors.
-        products_per_pass: How many Hessian-vector products share a pass over the data: cost and memory.
-        eigenvalues: How the ends of the spectrum are found.
-        trace: How the trace is estimated.
-        radii: Distances from the solution at which the loss's rise is measured.
-        draws: Random directions for the average rise.
-        density: How the density of the spectrum is estimated; `None` to leave it out.
-        landscape: Where the loss is evaluated on a line or a plane; `None` to leave it out.
-    """
+class Settings(Documented):
+    """Settings that decide the numbers, apart from the surface."""
 
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
+    """Root of all random vectors."""
     products_per_pass: _Count = 5
+    """Hessian-vector products that share a pass over the data: fewer passes, more memory."""
     eigenvalues: EigenvalueSettings = EigenvalueSettings()
+    """Search for the ends of the spectrum."""
     trace: TraceSettings = TraceSettings()
+    """Estimate of the trace."""
     radii: Annotated[tuple[_Positive, ...], Field(min_length=1)] = (0.05, 0.1, 0.5)
+    """Distances from the solution at which the loss's rise is measured."""
     draws: _Count = 10
+    """Random directions for the average rise."""
     density: DensitySettings | None = None
+    """Estimate of the spectrum's density; left out by default, `{}` takes the defaults below it."""
     landscape: LandscapeSettings | None = None
+    """Loss on a line or a plane; left out by default, `{}` takes the defaults below it."""
 
     @property
     def most_passes(self) -> tuple[int, int, int]:
@@ -115,21 +100,18 @@ class Settings(Frozen):
 
 
 class SharpnessSettings(Settings):
-    """Measurements of a finished run.
-
-    Attributes:
-        examples: Training examples that the surface averages over, the same ones in every run; `None`: all of them.
-        batch_size: Examples per batch; `None`: as many as in training.
-        dtype: Type that all is computed in.
-        batch_norm: Mode of batch norm: by its running statistics, or by those of each batch.
-        radius: The one of `radii` whose rises tables show; `None`: 0.1 if it is among them, or else the first.
-    """
+    """Measurements of a finished run."""
 
     examples: _Count | None = None
+    """Training examples that the surface averages over, the same ones in every run; all of them by default."""
     batch_size: _Count | None = None
+    """Examples per batch, as many as in training by default; with `batch_norm: train` it changes the surface."""
     dtype: Literal["float32", "float64"] = "float32"
+    """Type that model and data are converted to."""
     batch_norm: Literal["eval", "train"] = "eval"
+    """Mode of batch norm: by its running statistics, or by those of each batch."""
     radius: _Positive | None = None
+    """The one of `radii` whose rises tables show; by default 0.1 if it is among them, or else the first."""
 
     @model_validator(mode="after")
     def _check_radii(self) -> SharpnessSettings:
