@@ -9,14 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 from benchbench.figures.curves import curves
 from benchbench.figures.figure_data import FigureData, figure_data
-from benchbench.figures.heatmaps import heatmaps
 from benchbench.figures.histograms import histograms
 from benchbench.figures.labels import CURRENCIES
 from benchbench.figures.landscapes import landscapes
 from benchbench.figures.pareto import pareto
 from benchbench.figures.ranks import rank_diagram
 from benchbench.figures.spectra import spectra
-from benchbench.figures.sweeps import sweeps
+from benchbench.figures.sweeps import heatmaps, sweeps
 from benchbench.figures.values import Figure, Kind
 from benchbench.problems import BadInputError, Problem
 from benchbench.reporting.currencies import Currency

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchbench.figures.averages import BAND, CROSSES, Curve
-from benchbench.figures.figure_data import FigureData, lacking
-from benchbench.figures.labels import CURRENCIES, axis, scaled
+from benchbench.figures.figure_data import BAND, CROSSES, Curve, FigureData
+from benchbench.figures.labels import CURRENCIES, axis, ends, scaled
 from benchbench.figures.values import Axis, LineFigure, Panel
 from benchbench.reporting.currencies import position
 from benchbench.tracking.histories import History
@@ -26,30 +25,25 @@ def curves(data: FigureData) -> list[LineFigure]:
         wanted = [name for name in data.metrics if name in metrics]
         beside = [name for name in data.metrics if name in diagnostics and name not in metrics]
     else:
-        wanted = [name for name in _usual(data) if name in metrics]
+        # The training loss and what chose the best epoch.
+        chosen = (run.selection_metric for runs in data.runs.values() for run in runs.results)
+        wanted = [name for name in dict.fromkeys(["train/loss", *chosen]) if name in metrics]
         beside = [name for name in diagnostics if "/" not in name][:_MOST_PANELS]
     panels = [_metric_panel(data, name) for name in wanted], [_diagnostic_panel(data, name) for name in beside]
     about = (("Training", "", panels[0]), ("Diagnostics", "diagnostics", panels[1]))
     return [_figure(data, what, name, tuple(made)) for what, name, made in about if made]
 
 
-def _usual(data: FigureData) -> list[str]:
-    """Return the training loss and what chose the best epoch."""
-    chosen = [run.selection_metric for runs in data.runs.values() for run in runs.results if run.selection_metric]
-    return list(dict.fromkeys(["train/loss", *chosen]))
-
-
 def _figure(data: FigureData, what: str, name: str, panels: tuple[Panel, ...]) -> LineFigure:
     shown = {series.label for panel in panels for series in panel.series}
     crosses = any(series.traces for panel in panels for series in panel.series)
-    several = len(data.suite.seeds) > 1
     return LineFigure(
         kind="curves",
         name=name,
         workload=data.workload,
         title=data.title(what),
         panels=panels,
-        notes=(*([BAND] if several else []), *([CROSSES] if crosses else []), *lacking(data, shown)),
+        notes=data.notes(BAND, CROSSES if crosses else "", shown=shown),
     )
 
 
@@ -79,4 +73,4 @@ def _diagnostic_panel(data: FigureData, name: str) -> Panel:
 
 def _panel(data: FigureData, points: Callable[[History], Curve], x: Axis, name: str) -> Panel:
     series = data.series(points)
-    return Panel(x=x, y=axis(name, [value for each in series for value in (*each.low, *each.high)]), series=series)
+    return Panel(x=x, y=axis(name, ends(series)), series=series)

@@ -1,19 +1,29 @@
-"""What figures are made of: a suite, the results of its runs, and what the runs left."""
+"""What figures are made of: a suite, the results of its runs, what the runs left, and their means over seeds."""
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from benchbench.figures.averages import Curve, series
-from benchbench.figures.values import Series
+import numpy as np
+
+from benchbench.figures.values import Series, Trace
 from benchbench.problems import BadInputError, Problem, nearest_name
 from benchbench.reporting.currencies import Currency
 from benchbench.reporting.metrics import headline_metrics
 from benchbench.reporting.runs import Runs, all_results, gather, titled
+from benchbench.stats import mean
 from benchbench.tracking.histories import History
-from benchbench.values import Method, Row, RunResult, Suite
+from benchbench.values import Frozen, Method, Row, Suite
+
+BAND = "Line: mean over seeds; band: from the smallest to the largest seed."
+BARS = "Point: mean over seeds; bars: from the smallest to the largest seed."
+CROSSES = "×: where a run diverged, with its own line up to there."
+
+Curve = Mapping[int, tuple[float, float]]
+"""A run's points by a number (epoch or step) that the runs share."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,23 @@ class FigureData:
         """Return the headline of a figure, which says where data are made up."""
         return titled(self.suite, f"{what}, {self.suite.heading(self.workload).full_label}")
 
+    def notes(self, of_seeds: str, *others: str, shown: Iterable[str] | None = None) -> tuple[str, ...]:
+        """Return the notes of a figure.
+
+        Args:
+            of_seeds: What several seeds come to; left out where there is one.
+            others: Other notes; empty ones are left out.
+            shown: Labels of the methods that the figure shows, where it says why others are missing.
+        """
+        reasons: dict[str, list[str]] = defaultdict(list)
+        seen = set(self.runs if shown is None else shown)
+        for method in self.suite.methods:
+            if method.label not in seen:
+                reasons[self.runs[method.label].absence("such data")].append(method.label)
+        missing = "; ".join(f"{', '.join(methods)}: {reason}" for reason, methods in reasons.items())
+        several = of_seeds if len(self.suite.seeds) > 1 else ""
+        return tuple(filter(None, (several, *others, f"Not shown: {missing}." if missing else "")))
+
     def styles(self) -> Iterable[tuple[int, Method, Runs]]:
         """Yield each method with its position in the suite and its runs."""
         for style, method in enumerate(self.suite.methods):
@@ -58,18 +85,20 @@ class FigureData:
         """Return a series for each method that has points.
 
         Args:
-            curve: The points of one run.
+            curve: The points of one run; those of a divergence may end in values that are not finite.
         """
-        found = (
-            series(
-                style,
-                method.label,
-                runs,
-                {key: curve(history) for key, history in self.left_by(runs).items()},
-            )
-            for style, method, runs in self.styles()
-        )
-        return tuple(each for each in found if each is not None)
+        found = []
+        for style, method, runs in self.styles():
+            curves = {key: curve(history) for key, history in self.left_by(runs).items()}
+            behind = [curves[run.key] for run in runs.finished if curves.get(run.key)]
+            diverged = [run.key for run in runs.results if run.outcome == "diverged" and run.key in curves]
+            traces = tuple(each for key in diverged if (each := trace(curves[key])) is not None)
+            points = average(behind)
+            if points["x"] or traces:
+                remark = runs.remark(len(behind), "history")
+                about = {"style": style, "label": method.label, "remark": remark, "traces": traces}
+                found.append(Series.model_validate({**about, **points}))
+        return tuple(found)
 
     def final_metric(self) -> str | None:
         """Return the metric of results that is shown: the user's, the workload's or a known one."""
@@ -98,47 +127,11 @@ def figure_data(
     Raises:
         BadInputError: A metric is in no result and in no history.
     """
-    runs = gather(suite, rows)
     made = [
-        FigureData(
-            suite=suite,
-            workload=workload,
-            runs=runs[workload],
-            histories=histories,
-            metrics=tuple(dict.fromkeys(metrics)),
-            currency=currency,
-        )
-        for workload in suite.workloads
+        FigureData(suite, workload, runs, histories, tuple(dict.fromkeys(metrics)), currency)
+        for workload, runs in gather(suite, rows).items()
     ]
-    _check_metrics(metrics, made)
-    return made
-
-
-def lacking(data: FigureData, shown: Iterable[str]) -> list[str]:
-    """Return a note that says which methods a figure does not show, and why, or nothing.
-
-    Args:
-        data: What the figure is made of.
-        shown: Labels of the methods that it shows.
-    """
-    reasons: dict[str, list[str]] = defaultdict(list)
-    for method in data.suite.methods:
-        if method.label not in set(shown):
-            reasons[data.runs[method.label].absence("such data")].append(method.label)
-    if not reasons:
-        return []
-    parts = [f"{', '.join(methods)}: {reason}" for reason, methods in reasons.items()]
-    return [f"Not shown: {'; '.join(parts)}."]
-
-
-def values_of(runs: Runs, of: Callable[[RunResult], float | None]) -> list[float]:
-    """Return a number of each finished run that has it."""
-    found = (of(run) for run in runs.finished)
-    return [value for value in found if value is not None]
-
-
-def _check_metrics(metrics: Sequence[str], made: Sequence[FigureData]) -> None:
-    known = {name for data in made for runs in data.runs.values() for run in runs.results for name in run.final}
+    known = {name for data in made for run in all_results(data.runs.values()) for name in run.final}
     for history in (history for data in made for history in data.all_histories()):
         known |= {name for record in history.epochs for name in record.metrics}
         known |= {name for record in history.diagnostics for name in record.values}
@@ -154,3 +147,48 @@ def _check_metrics(metrics: Sequence[str], made: Sequence[FigureData]) -> None:
     ]
     if problems:
         raise BadInputError(problems)
+    return made
+
+
+class Spread(Frozen):
+    """What the finite values of several seeds come to."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+def spread(values: Iterable[float]) -> Spread | None:
+    """Return mean, smallest and largest of the finite values, `None` if there are none."""
+    finite = [value for value in values if math.isfinite(value)]
+    return Spread(mean=mean(finite), low=min(finite), high=max(finite), n=len(finite)) if finite else None
+
+
+def average(curves: Sequence[Curve]) -> dict[str, tuple[float, ...]]:
+    """Return the points of a series: at each number the mean over the runs that have a finite value there."""
+    numbers = sorted({number for curve in curves for number in curve})
+    missing = (math.nan, math.nan)
+    points = np.array([[curve.get(number, missing) for number in numbers] for curve in curves], dtype=float)
+    points = points.reshape(len(curves), len(numbers), 2)
+    points[~np.isfinite(points).all(axis=2)] = math.nan
+    counts = np.isfinite(points[..., 1]).sum(axis=0)
+    points, counts = points[:, counts > 0], counts[counts > 0]
+    x, y = np.nanmean(points, axis=0).T if counts.size else (np.empty(0), np.empty(0))
+    return {
+        "x": tuple(x.tolist()),
+        "y": tuple(y.tolist()),
+        "low": tuple(np.nanmin(points[..., 1], axis=0).tolist()) if counts.size else (),
+        "high": tuple(np.nanmax(points[..., 1], axis=0).tolist()) if counts.size else (),
+        "n": tuple(counts.tolist()),
+    }
+
+
+def trace(curve: Curve) -> Trace | None:
+    """Return a run's points up to the first one that is not finite, `None` if there are none."""
+    points: list[tuple[float, float]] = []
+    for _, point in sorted(curve.items()):
+        if not all(map(math.isfinite, point)):
+            break
+        points.append(point)
+    return Trace(x=tuple(x for x, _ in points), y=tuple(y for _, y in points)) if points else None

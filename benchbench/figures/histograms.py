@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-from benchbench.figures.figure_data import FigureData, lacking
+from benchbench.figures.figure_data import FigureData
 from benchbench.figures.labels import number, power_of_ten
 from benchbench.figures.values import Axis, MapFigure, Tile
 from benchbench.reporting.runs import Runs
-from benchbench.values import Histogram
 
 SMALLEST_SHARE = 1e-4
 """Where the scale of colours begins."""
@@ -32,23 +31,28 @@ def histograms(data: FigureData) -> list[MapFigure]:
 
 
 def _figure(data: FigureData, name: str, *, alone: bool) -> MapFigure:
-    edges = _edges(data, name)
-    found = {}
-    for _, method, runs in data.styles():
-        records = _summed(data, runs, name, edges)
-        if records:
-            found[method.label] = (records, _remark(runs))
-    shares = {label: _shares(records) for label, (records, _) in found.items()}
+    recorded = (record.histograms for history in data.all_histories() for record in history.diagnostics)
+    # The edges that the records share are those of the first one.
+    edges = next(each[name].edges for each in recorded if name in each)
+    summed = {label: counts for label, runs in data.runs.items() if (counts := _summed(data, runs, name, edges))}
+    shares: dict[str, _Counts] = {}
+    for label, by_step in summed.items():
+        stacked = np.stack(list(by_step.values()))
+        shares[label] = stacked / np.maximum(stacked.sum(axis=1, keepdims=True), 1)
     first, last = _filled(list(shares.values()))
-    tiles = tuple(
-        Tile(
-            title=f"{label} {found[label][1]}".strip(),
-            x=_between(list(found[label][0])),
-            y=tuple(float(i) for i in range(first, last + 2)),
-            values=tuple(tuple(value or None for value in row) for row in each[:, first : last + 1].T.tolist()),
+    tiles = []
+    for label, each in shares.items():
+        finished = data.runs[label].finished
+        remark = data.runs[label].remark(len(finished)) if finished else "(diverged)"
+        tiles.append(
+            Tile(
+                title=f"{label} {remark}".strip(),
+                x=_between(list(summed[label])),
+                y=tuple(float(i) for i in range(first, last + 2)),
+                values=tuple(tuple(value or None for value in row) for row in each[:, first : last + 1].T.tolist()),
+            )
         )
-        for label, each in shares.items()
-    )
+    largest = max(float(each.max()) for each in shares.values()) or 1.0
     return MapFigure(
         kind="histogram",
         name="" if alone else name,
@@ -57,22 +61,13 @@ def _figure(data: FigureData, name: str, *, alone: bool) -> MapFigure:
         form="density",
         x=Axis(label="Optimizer steps"),
         y=Axis(label="Value of an entry", low=first, high=last + 1, ticks=_ticks(edges, first, last)),
-        value=Axis(label="Share of entries per bin", scale="log", low=SMALLEST_SHARE, high=_largest(shares.values())),
-        tiles=tiles,
-        notes=(
+        value=Axis(label="Share of entries per bin", scale="log", low=SMALLEST_SHARE, high=largest),
+        tiles=tuple(tiles),
+        notes=data.notes(
+            "",
             "Bins as recorded, evenly high whatever they span; entries of all seeds together. White: none.",
-            *lacking(data, found),
+            shown=summed,
         ),
-    )
-
-
-def _edges(data: FigureData, name: str) -> tuple[float, ...]:
-    """Return the edges that the records of a tensor share: those of the first one."""
-    return next(
-        record.histograms[name].edges
-        for history in data.all_histories()
-        for record in history.diagnostics
-        if name in record.histograms
     )
 
 
@@ -80,41 +75,19 @@ def _summed(data: FigureData, runs: Runs, name: str, edges: Sequence[float]) -> 
     """Return the counts of each step, summed over the finished runs or, if there are none, the diverged ones."""
     behind = runs.finished or [run for run in runs.results if run.outcome == "diverged"]
     sums: dict[int, _Counts] = {}
-    for run in behind:
-        for step, histogram in _recorded(data, run.key, name).items():
+    for history in (data.histories[run.key] for run in behind if run.key in data.histories):
+        by_step = {each.step: each.histograms[name] for each in history.diagnostics if name in each.histograms}
+        for step, histogram in by_step.items():
             if histogram.edges == tuple(edges):
                 counts = np.array(histogram.counts, dtype=np.float64)
                 sums[step] = sums[step] + counts if step in sums else counts
     return dict(sorted(sums.items()))
 
 
-def _recorded(data: FigureData, key: str, name: str) -> Mapping[int, Histogram]:
-    history = data.histories.get(key)
-    records = history.diagnostics if history else ()
-    return {record.step: record.histograms[name] for record in records if name in record.histograms}
-
-
-def _remark(runs: Runs) -> str:
-    if runs.finished:
-        return runs.remark(len(runs.finished))
-    return "(diverged)"
-
-
-def _shares(records: Mapping[int, _Counts]) -> _Counts:
-    """Return the share of entries by step and bin."""
-    counts = np.stack(list(records.values()))
-    shares: _Counts = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    return shares
-
-
 def _filled(shares: Sequence[_Counts]) -> tuple[int, int]:
     """Return the first and the last bin that a visible share of entries is in, at any time and for any method."""
     bins = np.flatnonzero((np.concatenate(shares) >= SMALLEST_SHARE).any(axis=0))
     return (int(bins[0]), int(bins[-1])) if bins.size else (0, shares[0].shape[1] - 1)
-
-
-def _largest(shares: Iterable[_Counts]) -> float:
-    return max(float(each.max()) for each in shares) or 1.0
 
 
 def _between(steps: Sequence[int]) -> tuple[float, ...]:
@@ -128,20 +101,15 @@ def _between(steps: Sequence[int]) -> tuple[float, ...]:
 def _ticks(edges: Sequence[float], first: int, last: int) -> tuple[tuple[float, str], ...]:
     """Return labels for bin edges: whole powers of ten and zero where the bins are logarithmic, else numbers."""
     places = range(first, last + 2)
-    powers = [i for i in places if edges[i] and math.isfinite(edges[i]) and _is_power(abs(edges[i]))]
-    if len(powers) < 3:
+    logarithms = {i: math.log10(abs(edges[i])) for i in places if edges[i] and math.isfinite(edges[i])}
+    exponents = {i: round(exact) for i, exact in logarithms.items() if abs(exact - round(exact)) < 1e-6}
+    if len(exponents) < 3:
         stride = math.ceil(len(places) / _MOST_TICKS)
         return tuple((float(i), number(edges[i])) for i in places[::stride])
-    exponents = {i: round(math.log10(abs(edges[i]))) for i in powers}
-    stride = next(n for n in range(1, len(powers) + 1) if sum(e % n == 0 for e in exponents.values()) <= _MOST_TICKS)
+    stride = next(n for n in range(1, len(exponents) + 1) if sum(e % n == 0 for e in exponents.values()) <= _MOST_TICKS)
     ticks = [(float(i), power_of_ten(e, negative=edges[i] < 0)) for i, e in exponents.items() if e % stride == 0]
     zero = next((i + 0.5 for i in range(first, last + 1) if edges[i] < 0 < edges[i + 1]), None)
     if zero is not None:
         room = (last + 2 - first) / (2 * _MOST_TICKS)  # no label beside that of zero
         ticks = [(place, label) for place, label in ticks if abs(place - zero) >= room] + [(zero, "0")]
     return tuple(sorted(ticks))
-
-
-def _is_power(value: float) -> bool:
-    exponent = math.log10(value)
-    return abs(exponent - round(exponent)) < 1e-6

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Literal
 
-from benchbench.figures.values import Axis
+from benchbench.figures.values import Axis, Scale, Series
 from benchbench.reporting.currencies import GC_PAPER, Currency
 from benchbench.reporting.metrics import Metric, describe
 
@@ -27,7 +26,6 @@ DIAGNOSTICS = {
     "distance_from_start": "Distance from the start ‖x − x₀‖₂",
     "curvature_change": "Local curvature change",
 }
-_DECADES = 1.5
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -58,14 +56,19 @@ def metric(name: str) -> Metric:
 def axis(name: str, values: Iterable[float]) -> Axis:
     """Return the axis of a metric or a diagnostic, logarithmic if its (shown) values span decades."""
     shown = metric(name)
-    scale: Literal["log", "linear"] = "log" if shown.unit != "%" and spans_decades(values) else "linear"
-    return Axis(label=shown.full_title, scale=scale)
+    return Axis(label=shown.full_title, scale="linear" if shown.unit == "%" else scale(values))
 
 
-def spans_decades(values: Iterable[float], decades: float = _DECADES) -> bool:
-    """Return whether all finite values are positive and the largest is `decades` powers of ten above the smallest."""
+def scale(values: Iterable[float], decades: float = 1.5) -> Scale:
+    """Return `log` if all finite values are positive and the largest is `decades` powers of ten above the smallest."""
     finite = [value for value in values if math.isfinite(value)]
-    return bool(finite) and min(finite) > 0 and math.log10(max(finite) / min(finite)) >= decades
+    wide = finite and min(finite) > 0 and math.log10(max(finite) / min(finite)) >= decades
+    return "log" if wide else "linear"
+
+
+def ends(series: Iterable[Series]) -> list[float]:
+    """Return the lower and upper ends of all points."""
+    return [value for each in series for value in (*each.low, *each.high)]
 
 
 def number(value: float) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
-from benchbench.figures.averages import BAND, Curve
-from benchbench.figures.figure_data import FigureData, lacking
+from benchbench.figures.figure_data import BAND, Curve, FigureData
 from benchbench.figures.labels import number
 from benchbench.figures.values import Axis, LineFigure, MapFigure, Panel, Tile
 from benchbench.tracking.histories import History, Surface
@@ -41,10 +41,10 @@ def _lines(data: FigureData) -> list[LineFigure]:
             workload=data.workload,
             title=data.title("Loss around the solution"),
             panels=(Panel(x=Axis(label=_DIRECTION), y=Axis(label=_LOSS, low=low, high=high), series=series),),
-            notes=(
-                *([BAND] if len(data.suite.seeds) > 1 else []),
-                *_cut(high, [each.label for each in series if max(each.high) > high]),
-                *lacking(data, [each.label for each in series]),
+            notes=data.notes(
+                BAND,
+                _cut(high, [each.label for each in series if max(each.high) > high]),
+                shown=[each.label for each in series],
             ),
         )
     ]
@@ -61,6 +61,7 @@ def _planes(data: FigureData) -> list[MapFigure]:
         return []
     flat = {label: [loss for row in surface.losses for loss in row] for label, surface in found.items()}
     low, high = _limits([(losses, losses) for losses in flat.values()])
+    white = "" if all(map(math.isfinite, chain(*flat.values()))) else "; white: not finite"
     tiles = tuple(
         Tile(
             title=label,
@@ -81,11 +82,11 @@ def _planes(data: FigureData) -> list[MapFigure]:
             y=Axis(label="Second direction"),
             value=Axis(label=_LOSS, low=low, high=high),
             tiles=tiles,
-            notes=(
-                *(["One run of each method, that of its first seed."] if len(data.suite.seeds) > 1 else []),
-                f"Directions are random and filter-normalised; +: the solution{_white(flat.values())}.",
-                *_cut(high, [label for label, losses in flat.items() if max(_finite(losses), default=high) > high]),
-                *lacking(data, found),
+            notes=data.notes(
+                "One run of each method, that of its first seed.",
+                f"Directions are random and filter-normalised; +: the solution{white}.",
+                _cut(high, [label for label, losses in flat.items() if max(_finite(losses), default=high) > high]),
+                shown=found,
             ),
         )
     ]
@@ -108,9 +109,5 @@ def _finite(losses: Iterable[float]) -> list[float]:
     return [loss for loss in losses if math.isfinite(loss)]
 
 
-def _white(methods: Iterable[Sequence[float]]) -> str:
-    return "" if all(math.isfinite(loss) for losses in methods for loss in losses) else "; white: not finite"
-
-
-def _cut(high: float, labels: Sequence[str]) -> list[str]:
-    return [f"Cut off at a loss of {number(high)}: {', '.join(labels)}."] if labels else []
+def _cut(high: float, labels: Sequence[str]) -> str:
+    return f"Cut off at a loss of {number(high)}: {', '.join(labels)}." if labels else ""

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from benchbench.figures.averages import BARS, spread
-from benchbench.figures.figure_data import FigureData, lacking
-from benchbench.figures.labels import CURRENCIES, axis, scaled, spans_decades
+from benchbench.figures.figure_data import BARS, FigureData, spread
+from benchbench.figures.labels import CURRENCIES, axis, ends, scale, scaled
 from benchbench.figures.values import Axis, LineFigure, Panel, Series
 from benchbench.reporting.currencies import spent
 from benchbench.reporting.metrics import UNKNOWN_DIRECTION, Better, better
@@ -27,19 +26,19 @@ def pareto(data: FigureData) -> list[LineFigure]:
         return []
     direction = better(name, all_results(data.runs.values()))
     compared = [each for each in series if each.label not in not_ranked(data.suite)]
-    x, y = _axes(data, name, series)
-    notes = [BARS] if len(data.suite.seeds) > 1 else []
+    costs = [value for each in series for value in (*each.x_low, *each.x_high)]
+    x, y = Axis(label=CURRENCIES[data.currency or "gc"], scale=scale(costs, 1)), axis(name, ends(series))
     if direction is None:
-        notes.append(f"No front: {name}: {UNKNOWN_DIRECTION}.")
+        note = f"No front: {name}: {UNKNOWN_DIRECTION}."
     else:
-        notes.append(f"Dashed: the front of what nothing beats in both; {direction} is better.")
+        note = f"Dashed: the front of what nothing beats in both; {direction} is better."
     return [
         LineFigure(
             kind="pareto",
             workload=data.workload,
             title=data.title(f"{y.label.partition(' (')[0]} against cost"),
             panels=(Panel(x=x, y=y, series=series, form="points", front=_front(compared, direction)),),
-            notes=(*notes, *lacking(data, [each.label for each in series])),
+            notes=data.notes(BARS, note, shown=[each.label for each in series]),
         )
     ]
 
@@ -62,17 +61,6 @@ def _point(data: FigureData, style: int, label: str, runs: Runs, name: str) -> S
         low=(quality.low,),
         high=(quality.high,),
         n=(quality.n,),
-    )
-
-
-def _axes(data: FigureData, name: str, series: tuple[Series, ...]) -> tuple[Axis, Axis]:
-    costs = [value for each in series for value in (*each.x_low, *each.x_high)]
-    return (
-        Axis(
-            label=CURRENCIES[data.currency or "gc"],
-            scale="log" if spans_decades(costs, 1) else "linear",
-        ),
-        axis(name, [value for each in series for value in (*each.low, *each.high)]),
     )
 
 

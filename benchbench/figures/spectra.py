@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchbench.figures.figure_data import FigureData, lacking
+from benchbench.figures.figure_data import FigureData
 from benchbench.figures.values import Axis, LineFigure, Panel, Series
 from benchbench.tracking.histories import Spectrum
 
@@ -30,18 +30,22 @@ def spectra(data: FigureData) -> list[LineFigure]:
     if not found:
         return []
     highest = max(max(each.y) for each in found)
-    several = ["Mean over seeds."] if len(data.suite.seeds) > 1 else []
+    x = Axis(label="Eigenvalue")
+    widths = [max(abs(each.x[0]), abs(each.x[-1])) for each in found]
+    if max(widths) > _WIDE * min(widths):
+        threshold = 10.0 ** math.floor(math.log10(min(widths) / 10))
+        x = Axis(label="Eigenvalue", scale="symlog", threshold=threshold)
     y = Axis(label="Density", scale="log", low=_LOWEST * highest, high=2 * highest)
     return [
         LineFigure(
             kind="spectrum",
             workload=data.workload,
             title=data.title("Spectrum of the Hessian"),
-            panels=(Panel(x=_axis(found), y=y, series=tuple(found)),),
-            notes=(
-                *several,
+            panels=(Panel(x=x, y=y, series=tuple(found)),),
+            notes=data.notes(
+                "Mean over seeds.",
                 "Stochastic Lanczos quadrature; each line covers the method's own spectrum.",
-                *lacking(data, [each.label for each in found]),
+                shown=[each.label for each in found],
             ),
         )
     ]
@@ -57,10 +61,3 @@ def _series(style: int, label: str, remark: str, behind: Sequence[Spectrum]) -> 
         style=style, label=label, remark=remark, x=tuple(grid.tolist()), y=mean, low=mean, high=mean,
         n=(len(behind),) * _POINTS,
     )  # fmt: skip
-
-
-def _axis(found: Sequence[Series]) -> Axis:
-    widths = [max(abs(each.x[0]), abs(each.x[-1])) for each in found]
-    if max(widths) <= _WIDE * min(widths):
-        return Axis(label="Eigenvalue")
-    return Axis(label="Eigenvalue", scale="symlog", threshold=10.0 ** math.floor(math.log10(min(widths) / 10)))

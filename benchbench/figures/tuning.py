@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pydantic import JsonValue
-
-from benchbench.figures.labels import axis, scaled, spans_decades
-from benchbench.figures.sweeps import is_numeric, text
+from benchbench.figures.labels import axis, scale, scaled
+from benchbench.figures.sweeps import LOG_FROM, is_numeric, text
 from benchbench.figures.values import Axis, LineFigure, Panel, Series
 from benchbench.stats.best_of import expected_best
 from benchbench.tuning.study import StudyStatus, Trial
@@ -16,8 +14,6 @@ from benchbench.values.prices import unit_name
 
 UNITS = {"gc": "Gradients of training", "seconds": "Training time (s)", "trials": "Trials"}
 """Labels of what a budget is counted in."""
-
-_DECADES = 0.9
 
 
 def tuning_figures(statuses: Sequence[StudyStatus]) -> list[LineFigure]:
@@ -41,7 +37,9 @@ def _best_of(workload: str, labels: Sequence[str], here: Sequence[StudyStatus], 
     by_trials = tuple(_curve(labels, each, 1.0) for each in here)
     panels = [_panel("Trials", here[0].metric, by_trials)]
     if unit != "trials":
-        by_cost = tuple(_curve(labels, each, _mean_cost(each)) for each in here)
+        ended = [max(sum(trial.ended for trial in each.trials), 1) for each in here]
+        spent = [each.spent.gc if unit == "gc" else each.spent.seconds for each in here]
+        by_cost = tuple(_curve(labels, each, of / n) for each, of, n in zip(here, spent, ended, strict=True))
         panels.append(_panel(label, here[0].metric, by_cost))
     return LineFigure(
         kind="best-of",
@@ -54,12 +52,6 @@ def _best_of(workload: str, labels: Sequence[str], here: Sequence[StudyStatus], 
             *([f"No trial has come to a value: {', '.join(lost)}."] if lost else []),
         ),
     )
-
-
-def _mean_cost(status: StudyStatus) -> float:
-    spent = status.spent
-    ended = sum(trial.ended for trial in status.trials)
-    return (spent.gc if status.study.tuning.budget.counted_in == "gc" else spent.seconds) / max(ended, 1)
 
 
 def _curve(labels: Sequence[str], status: StudyStatus, cost: float) -> Series:
@@ -86,10 +78,10 @@ def _sensitivity(workload: str, labels: Sequence[str], here: Sequence[StudyStatu
     searching = [each for each in here if name in each.study.space]
     tried = [trial.values[name] for each in searching for trial in each.trials if name in trial.values]
     numeric = is_numeric(tried)
-    words = [] if numeric else list(dict.fromkeys(map(canonical_json, tried)))
-    series = tuple(_points(labels, each, name, words) for each in searching)
+    words = [] if numeric else list({canonical_json(value): text(value) for value in tried}.items())
+    series = tuple(_points(labels, each, name, [word for word, _ in words]) for each in searching)
     places = [place for each in series for place in (*each.x, *each.lost)]
-    ticks = tuple((float(i), text(value)) for i, value in enumerate(_each_once(tried))) if words else ()
+    ticks = tuple((float(i), shown) for i, (_, shown) in enumerate(words))
     return LineFigure(
         kind="sensitivity",
         name=name,
@@ -97,9 +89,7 @@ def _sensitivity(workload: str, labels: Sequence[str], here: Sequence[StudyStatu
         title=f"Trials by {name}, {workload}",
         panels=(
             Panel(
-                x=Axis(
-                    label=name, scale="log" if not words and spans_decades(places, _DECADES) else "linear", ticks=ticks
-                ),
+                x=Axis(label=name, scale="linear" if words else scale(places, LOG_FROM), ticks=ticks),
                 y=axis(searching[0].metric, [value for each in series for value in each.y]),
                 series=series,
                 form="points",
@@ -107,10 +97,6 @@ def _sensitivity(workload: str, labels: Sequence[str], here: Sequence[StudyStatu
         ),
         notes=("A point per trial, whatever its other hyperparameters; ×: diverged or broke.",),
     )
-
-
-def _each_once(values: Sequence[JsonValue]) -> list[JsonValue]:
-    return list({canonical_json(value): value for value in values}.values())
 
 
 def _points(labels: Sequence[str], status: StudyStatus, name: str, words: Sequence[str]) -> Series:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from benchbench.cli import plots
 from benchbench.figures import CURRENCIES, KINDS, figures, without_history
-from benchbench.figures.averages import average, trace
-from benchbench.figures.labels import Currency, axis, metric, spans_decades
+from benchbench.figures.figure_data import average, trace
+from benchbench.figures.labels import Currency, axis, metric, scale
 from benchbench.figures.values import Figure, Kind, LineFigure, MapFigure, RankFigure
 from benchbench.problems import BadInputError
 from benchbench.reporting import tables
@@ -137,10 +137,10 @@ def test_metrics_are_chosen_by_name_diagnostics_among_them() -> None:
 
 
 def test_an_axis_is_logarithmic_where_positive_values_span_decades() -> None:
-    assert spans_decades([0.01, 1.0, math.nan])
-    assert not spans_decades([0.5, 1.0])
-    assert not spans_decades([0.0, 1.0, 1000.0])
-    assert not spans_decades([])
+    assert scale([0.01, 1.0, math.nan]) == "log"
+    assert scale([0.5, 1.0]) == "linear"
+    assert scale([0.0, 1.0, 1000.0]) == "linear"
+    assert scale([]) == "linear"
     assert axis("update_norm", [1e-3, 10.0]).scale == "log"
     assert axis("test/accuracy", [0.01, 99.0]).scale == "linear"
     assert metric("validation/spearman").title == "Spearman correlation on the validation data"

@@ -86,13 +86,10 @@ def _stems(figures: Sequence[Figure], suite: str) -> list[str]:
     stems: dict[str, None] = {}
     for content in figures:
         parts = (suite, content.kind, content.workload, content.name)
-        stem = "-".join(_plain(part) for part in parts if part)
+        # Nothing but characters that every file system takes.
+        plain = (re.sub(r"[^A-Za-z0-9._-]+", "_", part).strip("._-")[:_LONGEST_NAME] for part in parts if part)
+        stem = "-".join(part or "unnamed" for part in plain)
         candidates = (stem, *(f"{stem}-{i}" for i in range(2, len(figures) + 1)))
         free = next(each for each in candidates if each not in stems)
         stems[free] = None
     return list(stems)
-
-
-def _plain(text: str) -> str:
-    """Return a text with nothing but characters that every file system takes."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._-")[:_LONGEST_NAME] or "unnamed"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from benchbench.figures.drawing.page import renderer, wrapped
@@ -70,25 +70,17 @@ def spread_ticks(figure: Figure) -> None:
     measure = renderer(figure)
     for axes in figure.axes:
         labels = [label for label in axes.get_xticklabels() if label.get_text() and label.get_visible()]
-        if _touching(labels, measure):
+        boxes = [label.get_window_extent(measure).padded(2) for label in labels]
+        if any(box.overlaps(after) for box, after in pairwise(boxes)):
+            kept = None
             for label in labels:
                 label.set(rotation=90, ha="center", va="top")
-            _thin_out(labels, measure)
-
-
-def _touching(labels: Sequence[Any], measure: Any) -> bool:
-    boxes = [label.get_window_extent(measure).padded(2) for label in labels]
-    return any(boxes[i].overlaps(boxes[i + 1]) for i in range(len(boxes) - 1))
-
-
-def _thin_out(labels: Sequence[Any], measure: Any) -> None:
-    kept = None
-    for label in labels:
-        box = label.get_window_extent(measure).padded(1)
-        if kept is not None and box.overlaps(kept):
-            label.set_text("")
-        else:
-            kept = box
+            for label in labels:
+                box = label.get_window_extent(measure).padded(1)
+                if kept is not None and box.overlaps(kept):
+                    label.set_text("")
+                else:
+                    kept = box
 
 
 def _divide(direction: Direction, axis: Axis) -> None:

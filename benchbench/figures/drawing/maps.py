@@ -29,7 +29,11 @@ _LEVELS = 15
 
 def draw_maps(content: MapFigure) -> Figure:
     """Draw a figure of maps: tiles in a grid, one colour bar."""
-    tile_width, tile_height = _tile_size(content)
+    if content.form == "cells":
+        cells, lines = max(len(tile.x) for tile in content.tiles), max(len(tile.y) for tile in content.tiles)
+        tile_width, tile_height = max(1.6, cells * _CELL[0] + _AROUND[0]), lines * _CELL[1] + _AROUND[1]
+    else:
+        tile_width, tile_height = _TILE[content.form], _HEIGHT[content.form]
     columns = max(1, min(len(content.tiles), int(_WIDTH / tile_width)))
     rows = math.ceil(len(content.tiles) / columns)
     width = min(_WIDTH, columns * tile_width + 0.9) if content.form != "cells" else columns * tile_width + 0.9
@@ -44,22 +48,11 @@ def draw_maps(content: MapFigure) -> Figure:
             axes.set_title(wrapped(figure, tile.title, 7.5, inner - _BESIDE), fontsize=7.5)
         outer = Axis(label="", ticks=content.x.ticks, low=content.x.low, high=content.x.high)
         is_lowest = i + columns >= len(content.tiles)
-        lay_out(axes, content.x if is_lowest else outer, _left(content.y, i % columns), inner, tile_height)
+        left = content.y if i % columns == 0 else content.y.model_copy(update={"label": ""})
+        lay_out(axes, content.x if is_lowest else outer, left, inner, tile_height)
     _colour_bar(figure, norm, content, rows * tile_height)
     spread_ticks(figure)
     return figure
-
-
-def _tile_size(content: MapFigure) -> tuple[float, float]:
-    if content.form != "cells":
-        return _TILE[content.form], _HEIGHT[content.form]
-    columns, rows = max(len(tile.x) for tile in content.tiles), max(len(tile.y) for tile in content.tiles)
-    return max(1.6, columns * _CELL[0] + _AROUND[0]), rows * _CELL[1] + _AROUND[1]
-
-
-def _left(y: Axis, column: int) -> Axis:
-    """Return the vertical axis of a tile, with its label in the first column only."""
-    return y if column == 0 else y.model_copy(update={"label": ""})
 
 
 def _norm(value: Axis) -> Any:
@@ -104,15 +97,12 @@ def _cells(axes: Axes, tile: Tile, norm: Any) -> None:
                 axes.add_patch(box)
             red, green, blue, _ = colormaps[COLOURS](norm(value)) if value is not None else (1.0, 1.0, 1.0, 1.0)
             dark = 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.55
-            _label(axes, x, y, text, "white" if dark else "black")
+            background = {"facecolor": "#EEEEEE", "edgecolor": "none", "pad": 0.6} if text[:1].isalpha() else None
+            colour = "white" if dark else "black"
+            axes.text(x, y, text, ha="center", va="center", fontsize=6, color=colour, bbox=background, linespacing=1.0)
     for side in axes.spines.values():
         side.set_visible(False)
     axes.tick_params(length=0)
-
-
-def _label(axes: Axes, x: float, y: float, text: str, colour: str) -> None:
-    box = {"facecolor": "#EEEEEE", "edgecolor": "none", "pad": 0.6} if text[:1].isalpha() else None
-    axes.text(x, y, text, ha="center", va="center", fontsize=6, color=colour, bbox=box, linespacing=1.0)
 
 
 _FORMS = {"density": _density, "contours": _contours, "cells": _cells}
