@@ -102,27 +102,27 @@ def cell(
 
 def _table(suite: Suite, rows: Sequence[Row], name: str, when: str, metrics: Callable[[RunResult], Metrics]) -> Table:
     runs = gather(suite, rows)
-    columns = places(suite, runs)
-    cells: dict[tuple[str, str], Cell] = {}
+    columns: list[ResultColumn] = []
     rankings: list[Ranking | None] = []
     unranked = not_ranked(suite)
-    for place in columns:
+    for place in places(suite, runs):
         here = runs[place.workload]
-        orders = {name: ranking(here, metrics, name, unranked) for name in place.metrics}
+        orders = [ranking(here, metrics, name, unranked) for name in place.metrics]
         found = {method: cell(of_method, place.metrics, metrics) for method, of_method in here.items()}
-        cells |= {(place.workload, method): tied for method, tied in with_ties(found, orders).items()}
-        rankings += orders.values()
+        columns.append(place.model_copy(update={"cells": with_ties(found, orders)}))
+        rankings += orders
     shown = {name for place in columns for name in place.metrics}
     what = describe(shown.pop()).full_title if len(shown) == 1 else "Test results"
-    table = lay_out(name, titled(suite, f"{what} {when}"), suite.methods, columns, cells, unranked=unranked)
-    if any(cell.figures for cell in cells.values()):
-        seeds = f"{MEAN_AND_STD if len(suite.seeds) > 1 else 'One run each'}; {count_seeds(suite)}"
-        usual = all(figure.n == runs[w][m].usual for (w, m), cell in cells.items() for figure in cell.figures)
-        stated = [f"{seeds}{'' if usual else ' unless a cell says otherwise'}."]
-    else:
-        stated = []
+    table = lay_out(name, titled(suite, f"{what} {when}"), suite.methods, columns, unranked=unranked)
+    usual = [
+        figure.n == runs[place.workload][method].usual
+        for place in columns
+        for method, cell in place.cells.items()
+        for figure in cell.figures
+    ]
+    seeds = f"{MEAN_AND_STD if len(suite.seeds) > 1 else 'One run each'}; {count_seeds(suite)}"
     notes = (
-        *stated,
+        *([f"{seeds}{'' if all(usual) else ' unless a cell says otherwise'}."] if usual else []),
         *_unit_notes(columns),
         *_baseline_notes(columns, runs),
         *significance_note(rankings),

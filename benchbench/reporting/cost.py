@@ -223,24 +223,24 @@ _PRICES: Mapping[str, tuple[Callable[[float, float], float], str]] = {
 def cost_summary_table(suite: Suite, rows: Sequence[Row]) -> Table:
     """Return what a step costs, counted and priced as in the paper, and seconds per epoch on each workload."""
     runs = gather(suite, rows)
-    # Keys of columns beside the workloads, whose labels have no line breaks.
-    keys = {part: f"\n{part}" for part in _PRICES}
-    columns = [ResultColumn(workload=keys[part], label=part, group="Cost", metrics=("cost/step",)) for part in _PRICES]
-    cells = {
-        (keys[part], method.label): _price(part, [here[method.label] for here in runs.values()])
-        for part in _PRICES
-        for method in suite.methods
-    }
+    columns = []
+    for part in _PRICES:
+        prices = {each.label: _price(part, [here[each.label] for here in runs.values()]) for each in suite.methods}
+        columns.append(ResultColumn(label=part, group="Cost", metrics=("cost/step",), cells=prices))
     for workload, here in runs.items():
         heading = suite.heading(workload)
-        group = heading.group or "s/epoch"
-        columns.append(ResultColumn(workload=workload, label=heading.label, group=group, metrics=("cost/seconds",)))
-        cells |= {
-            (workload, method): of_method["s/epoch"]
-            if of_method["s/epoch"] != BLANK
-            else Cell(reason=here[method].absence("seconds"))
-            for method, of_method in _workload_cells(suite, here).items()
-        }
+        seconds = {method: cells["s/epoch"] for method, cells in _workload_cells(suite, here).items()}
+        columns.append(
+            ResultColumn(
+                label=heading.label,
+                group=heading.group or "s/epoch",
+                metrics=("cost/seconds",),
+                cells={
+                    method: Cell(reason=here[method].absence("seconds")) if cell == BLANK else cell
+                    for method, cell in seconds.items()
+                },
+            )
+        )
     finished = [run for here in all_runs(runs) for run in here.finished]
     notes = (
         "Cost per step, counted: Descent is one gradient, Sharpness all others; 1 GC is a gradient computation, "
@@ -249,7 +249,7 @@ def cost_summary_table(suite: Suite, rows: Sequence[Row]) -> Table:
         *([*sharing_note(finished), *device_notes(suite, runs)] if finished else []),
     )
     title = titled(suite, "Cost per step and epoch")
-    return lay_out("cost-summary", title, suite.methods, columns, cells, notes)
+    return lay_out("cost-summary", title, suite.methods, columns, notes)
 
 
 def _price(part: str, runs: Iterable[Runs]) -> Cell:

@@ -39,7 +39,6 @@ def matched_table(suite: Suite, rows: Sequence[Row]) -> Table:
     """
     runs = gather(suite, rows)
     places: list[ResultColumn] = []
-    cells: dict[tuple[str, str], Cell] = {}
     rankings: list[Ranking | None] = []
     left_out: list[str] = []
     unranked = not_ranked(suite)
@@ -60,12 +59,16 @@ def matched_table(suite: Suite, rows: Sequence[Row]) -> Table:
             values = matched.values
             compared = {method: found for method, found in values.items() if found and method not in unranked}
             rankings.append(order(direction, compared))
-            key = f"{workload}\n{currency}"  # a column of its own; labels have no line breaks
-            group = f"{heading}: {describe(name).title}"
-            budget = label.format(matched.budget)
-            places.append(ResultColumn(workload=key, label=budget, group=group, metrics=(name,), better=(direction,)))
             made = {method: _cell(here[method], name, by_seed) for method, by_seed in values.items()}
-            cells |= {(key, method): cell for method, cell in with_ties(made, {name: rankings[-1]}).items()}
+            places.append(
+                ResultColumn(
+                    label=label.format(matched.budget),
+                    group=f"{heading}: {describe(name).title}",
+                    metrics=(name,),
+                    better=(direction,),
+                    cells=with_ties(made, [rankings[-1]]),
+                )
+            )
     notes = [
         "The budget of a column is the largest one that all finished runs have used up; the last evaluation within it "
         f"counts. {UNITS_NOTE}",
@@ -76,7 +79,7 @@ def matched_table(suite: Suite, rows: Sequence[Row]) -> Table:
     if not places:
         notes = ["No finished run has left a curve."]
     title = titled(suite, "At equal cost")
-    return lay_out("matched", title, suite.methods, places, cells, notes, unranked=unranked)
+    return lay_out("matched", title, suite.methods, places, notes, unranked=unranked)
 
 
 class AtEqualCost(Frozen):

@@ -6,6 +6,8 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
+from pydantic import Field
+
 from benchbench.reporting.metrics import Better, describe
 from benchbench.reporting.table import ABSENT, Cell, Column, Figure, Mark, Table, TableRow
 from benchbench.values import ColumnLabel, Method
@@ -15,15 +17,17 @@ class ResultColumn(ColumnLabel):
     """A column of results.
 
     Attributes:
-        workload: Label of the workload in the suite.
         metrics: The metrics whose figures its cells show, in their order.
         better: Which way each of them is better on the workload, `None` where that is not known; empty: what is known
             of them in general.
+        workload: Label of the workload in the suite, where it is one of its workloads.
+        cells: Cell of each method by its label, with one figure per metric.
     """
 
-    workload: str
     metrics: tuple[str, ...]
     better: tuple[Better | None, ...] = ()
+    workload: str = ""
+    cells: Mapping[str, Cell] = Field(default={})
 
     @property
     def directions(self) -> tuple[Better | None, ...]:
@@ -68,7 +72,6 @@ def lay_out(
     title: str,
     methods: Sequence[Method],
     places: Sequence[ResultColumn],
-    cells: Mapping[tuple[str, str], Cell],
     notes: Sequence[str] = (),
     unranked: frozenset[str] = frozenset(),
 ) -> Table:
@@ -79,7 +82,6 @@ def lay_out(
         title: Its headline.
         methods: Its rows.
         places: Its columns.
-        cells: Cell by label of the workload and label of the method, with one figure per metric of the place.
         notes: What a reader must know; which best figures rest on fewer seeds than others, and why figures are missing,
             is added.
         unranked: Methods that are compared with no other one.
@@ -90,10 +92,10 @@ def lay_out(
     compared = [method.label for method in methods if method.label not in unranked]
     rows: dict[str, list[Cell]] = {method.label: [] for method in methods}
     for place in places:
-        column = {method.label: cells[place.workload, method.label] for method in methods}
-        marked = _marked([column[label] for label in compared], place.directions)
-        for label, cell in (column | dict(zip(compared, marked, strict=True))).items():
-            rows[label].append(cell)
+        marked = _marked([place.cells[label] for label in compared], place.directions)
+        column = {**place.cells, **dict(zip(compared, marked, strict=True))}
+        for label, of_method in rows.items():
+            of_method.append(column[label])
     reasons = {
         (method, place.full_label): cell.reason
         for method, of_method in rows.items()

@@ -12,7 +12,7 @@ from benchbench.reporting.metrics import better, describe, figure
 from benchbench.reporting.results import ResultColumn, lay_out
 from benchbench.reporting.runs import Runs, all_results, count_seeds, final_metrics, gather, titled
 from benchbench.reporting.significance import ranking, significance_note, with_ties
-from benchbench.reporting.table import Cell, Table
+from benchbench.reporting.table import Table
 from benchbench.reporting.tuning import not_ranked
 from benchbench.stats import Ranking
 from benchbench.values import Row, RunResult, Suite
@@ -31,7 +31,6 @@ def sharpness_table(suite: Suite, rows: Sequence[Row]) -> Table:
     """Return the measures of sharpness that the results hold after the final epoch, and what the solutions achieve."""
     runs = gather(suite, rows)
     places: list[ResultColumn] = []
-    cells: dict[tuple[str, str], Cell] = {}
     rankings: list[Ranking | None] = []
     unranked = not_ranked(suite)
     without: list[str] = []
@@ -41,26 +40,24 @@ def sharpness_table(suite: Suite, rows: Sequence[Row]) -> Table:
         if not _columns(here.values()):
             without.append(suite.heading(workload).full_label)
         for name in _columns(here.values()):
-            key = f"{workload}\n{name}"  # a column of its own; labels have no line breaks
             exponent = _exponent(_means(here.values(), name)) if name in _MEASURES else 0
+            rankings.append(ranking(here, final_metrics, name, unranked))
+            found = {method: cell(of_method, [name], scale=10.0**-exponent) for method, of_method in here.items()}
             places.append(
                 ResultColumn(
-                    workload=key,
                     label=_label(name, exponent),
                     group=_group(suite, workload, name),
                     metrics=(name,),
                     better=(better(name, results),),
+                    cells=with_ties(found, [rankings[-1]]),
                 )
             )
-            rankings.append(ranking(here, final_metrics, name, unranked))
-            found = {method: cell(of_method, [name], scale=10.0**-exponent) for method, of_method in here.items()}
-            cells |= {(key, method): cell for method, cell in with_ties(found, {name: rankings[-1]}).items()}
     notes = [*_notes(suite, rows)] if places else ["No result holds a measure of sharpness."]
     if places and without:
         notes.append(f"Left out: {', '.join(without)}: no result holds a measure of sharpness.")
     notes += [*significance_note(rankings), *_missing(suite, rows)]
     title = titled(suite, "Sharpness of the solutions")
-    return lay_out("sharpness", title, suite.methods, places, cells, notes, unranked=unranked)
+    return lay_out("sharpness", title, suite.methods, places, notes, unranked=unranked)
 
 
 def _columns(runs: Iterable[Runs]) -> list[str]:

@@ -63,14 +63,14 @@ def _tied_with_best(found: Ranking | None) -> frozenset[str]:
     return frozenset(tied & tested - {best.name})
 
 
-def with_ties(cells: Mapping[str, Cell], rankings: Mapping[str, Ranking | None]) -> dict[str, Cell]:
+def with_ties(cells: Mapping[str, Cell], rankings: Iterable[Ranking | None]) -> dict[str, Cell]:
     """Return the cells of a column with a mark on each figure that is tied with the best of its metric.
 
     Args:
         cells: Cell by method.
         rankings: The order of the methods by each metric of the column, in the order of its figures.
     """
-    tied = [_tied_with_best(found) for found in rankings.values()]
+    tied = [_tied_with_best(found) for found in rankings]
     return {
         method: cell.model_copy(
             update={

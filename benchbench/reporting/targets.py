@@ -28,7 +28,6 @@ def targets_table(suite: Suite, rows: Sequence[Row]) -> Table:
     """
     runs = gather(suite, rows)
     places: list[ResultColumn] = []
-    cells: dict[tuple[str, str], Cell] = {}
     notes = [no_target(suite)] if not suite.targets else [_NOTE, f"{count_seeds(suite)}."]
     notes += without_target(suite)
     known, reasons = goals(suite, runs)
@@ -45,14 +44,11 @@ def targets_table(suite: Suite, rows: Sequence[Row]) -> Table:
             hits = {method: hits_by_seed(found, goal, currency) for method, found in here.items()}
             if all(found is None for found in hits.values()):
                 continue
-            key = f"{workload}\n{currency}"  # a column of its own; labels have no line breaks
-            places.append(
-                ResultColumn(workload=key, label=label, group=heading, metrics=(f"{TIME_TO_TARGET}{currency}",))
-            )
-            for method, found in hits.items():
-                cells[key, method] = _cell(here[method], found)
+            cells = {method: _cell(here[method], found) for method, found in hits.items()}
+            metrics = (f"{TIME_TO_TARGET}{currency}",)
+            places.append(ResultColumn(label=label, group=heading, metrics=metrics, cells=cells))
     title = titled(suite, "Cost at the target")
-    return lay_out("targets", title, suite.methods, places, cells, notes, unranked=not_ranked(suite))
+    return lay_out("targets", title, suite.methods, places, notes, unranked=not_ranked(suite))
 
 
 _NOTE = (

@@ -127,17 +127,17 @@ def cell(text: str, n: int) -> Cell:
 
 def _table(publication: Publication, table: PublishedTable) -> Table:
     places = [
-        ResultColumn(workload=f"{position}", label=column.label, group=column.group, metrics=column.metrics)
+        ResultColumn(
+            label=column.label,
+            group=column.group,
+            metrics=column.metrics,
+            cells={row.method: cell(row.cells[position], publication.n) for row in table.rows},
+        )
         for position, column in enumerate(table.columns)
     ]
-    cells = {
-        (f"{position}", row.method): cell(text, publication.n)
-        for row in table.rows
-        for position, text in enumerate(row.cells)
-    }
     methods: Sequence[Method] = [Method(label=row.method, category=row.category) for row in table.rows]
     notes = (*table.notes, f"Published: {publication.source}.")
-    return lay_out(table.name, table.title, methods, places, cells, notes)
+    return lay_out(table.name, table.title, methods, places, notes)
 
 
 def _figure(text: str, n: int) -> Figure:
