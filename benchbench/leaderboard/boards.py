@@ -17,11 +17,10 @@ from benchbench.reporting.currencies import LABELS, Currency
 from benchbench.reporting.matched import at_equal_cost
 from benchbench.reporting.metrics import UNKNOWN_DIRECTION, Better, better, describe, figure, interval
 from benchbench.reporting.pareto import mean_cost, pareto
-from benchbench.reporting.profile import Scores, scores
 from benchbench.reporting.ranking import Order, interval_text, letters, orders
 from benchbench.reporting.runs import Runs, all_results, final_metrics, gather
 from benchbench.reporting.table import NOTHING
-from benchbench.reporting.targets import Goal, goals
+from benchbench.reporting.targets import Goal, Scores, goals, scores
 from benchbench.reporting.tuning import not_ranked
 from benchbench.stats import MINIMUM_N, Ranking, mean
 from benchbench.values import Method, Row, Suite

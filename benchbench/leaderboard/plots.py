@@ -11,7 +11,7 @@ from benchbench.leaderboard.boards import CURRENCIES, Board, Line, curve_scale
 from benchbench.problems import printable
 from benchbench.reporting.currencies import spent
 from benchbench.reporting.metrics import describe
-from benchbench.reporting.profile import Scores
+from benchbench.reporting.targets import Scores
 
 MOST_SEED_CURVES = 10
 """Seeds whose own curves are shown on the page of a method; beyond, only the band."""

@@ -22,8 +22,8 @@ from benchbench.processes.memory import without_garbage_collection
 from benchbench.reporting.currencies import spent
 from benchbench.reporting.html import templates
 from benchbench.reporting.metrics import describe, shown
-from benchbench.reporting.profile import Scores
 from benchbench.reporting.table import NOTHING, amount_text
+from benchbench.reporting.targets import Scores
 from benchbench.stats import MINIMUM_N
 from benchbench.values import EpochRecord, RunSpec, Suite
 

@@ -16,11 +16,10 @@ from benchbench.reporting.markdown import to_markdown
 from benchbench.reporting.matched import matched_table
 from benchbench.reporting.over_workloads import workloads_table
 from benchbench.reporting.pareto import pareto_table
-from benchbench.reporting.profile import profile_table
 from benchbench.reporting.ranking import ranking_table
 from benchbench.reporting.sharpness import sharpness_table
 from benchbench.reporting.table import Table
-from benchbench.reporting.targets import targets_table
+from benchbench.reporting.targets import profile_table, targets_table
 from benchbench.reporting.terminal import to_terminal
 from benchbench.reporting.tuning import marked, tuning_table
 from benchbench.values import Row, Suite

@@ -18,7 +18,7 @@ from benchbench.reporting.runs import (
     gather,
     titled,
 )
-from benchbench.reporting.significance import ranking, significance_note, with_ties
+from benchbench.reporting.significance import order, significance_note, values_by_seed, with_ties
 from benchbench.reporting.table import NOTHING, Cell, Figure, Table
 from benchbench.reporting.tuning import not_ranked
 from benchbench.stats import Ranking
@@ -107,7 +107,10 @@ def _table(suite: Suite, rows: Sequence[Row], name: str, when: str, metrics: Cal
     unranked = not_ranked(suite)
     for place in places(suite, runs):
         here = runs[place.workload]
-        orders = [ranking(here, metrics, name, unranked) for name in place.metrics]
+        orders = [
+            order(direction, values_by_seed(here, name, metrics), unranked)
+            for name, direction in zip(place.metrics, place.directions, strict=True)
+        ]
         found = {method: cell(of_method, place.metrics, metrics) for method, of_method in here.items()}
         columns.append(place.model_copy(update={"cells": with_ties(found, orders)}))
         rankings += orders

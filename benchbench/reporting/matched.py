@@ -57,8 +57,7 @@ def matched_table(suite: Suite, rows: Sequence[Row]) -> Table:
             if matched is None:
                 continue
             values = matched.values
-            compared = {method: found for method, found in values.items() if found and method not in unranked}
-            rankings.append(order(direction, compared))
+            rankings.append(order(direction, values, unranked))
             made = {method: _cell(here[method], name, by_seed) for method, by_seed in values.items()}
             places.append(
                 ResultColumn(

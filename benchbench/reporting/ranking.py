@@ -8,7 +8,7 @@ from benchbench.reporting.accuracy import places
 from benchbench.reporting.metrics import UNKNOWN_DIRECTION, Better, describe, figure, interval, number
 from benchbench.reporting.results import ResultColumn, absence_notes
 from benchbench.reporting.runs import Runs, SuiteRuns, count_seeds, final_metrics, gather, titled
-from benchbench.reporting.significance import best_of, order, significance_note
+from benchbench.reporting.significance import best_of, order, significance_note, values_by_seed
 from benchbench.reporting.table import BLANK, NOTHING, Cell, Column, Table, TableRow, number_cell
 from benchbench.reporting.tuning import CHOSEN_ON_TEST, tuned_on_test
 from benchbench.stats import (
@@ -45,13 +45,11 @@ class Order(Frozen):
 
 def orders(suite: Suite, runs: SuiteRuns) -> list[Order]:
     """Return the order of the methods by workload and metric, in the order of the suite."""
-    compared = [method.label for method in suite.methods if not tuned_on_test(suite, method)]
+    on_test = {method.label for method in suite.methods if tuned_on_test(suite, method)}
     found = []
     for place in places(suite, runs):
-        here = {method: runs[place.workload][method] for method in compared}
         for name, direction in zip(place.metrics, place.directions, strict=True):
-            values = {method: each.by_seed(final_metrics, name) for method, each in here.items() if each.results}
-            ranking = order(direction, values)
+            ranking = order(direction, values_by_seed(runs[place.workload], name), on_test)
             found.append(Order(place=place, metric=name, better=direction, ranking=ranking))
     return found
 
@@ -75,18 +73,30 @@ def ranking_table(suite: Suite, rows: Sequence[Row]) -> Table:
             left_out.append(f"Left out: {suite.heading(place.workload).full_label}: {name}: {UNKNOWN_DIRECTION}.")
             continue
         rankings.append(found)
-        lines += [TableRow(headers=(where, each.name), cells=_cells(name, here, found, each)) for each in found.methods]
-        unranked = [method for method in here if method not in {each.name for each in found.methods}]
-        reasons |= {
-            (method, where): CHOSEN_ON_TEST
-            if method in on_test and here[method].is_whole(name)
-            else f"no place without all seeds: {here[method].absence(name, len(_values(name, here[method])))}"
-            for method in unranked
-        }
-        lines += [
-            TableRow(headers=(where, method), cells=_unplaced(name, here[method], reasons[method, where]))
-            for method in unranked
-        ]
+        ranked = {each.name: each for each in found.methods}
+        for method in dict.fromkeys((*ranked, *here)):
+            values = list(_values(name, here[method]).values())
+            whole = here[method].is_whole(name)
+            if method in ranked:
+                place_cells = [
+                    Cell(
+                        remark="–".join(
+                            map(str, dict.fromkeys((ranked[method].first_place, ranked[method].last_place)))
+                        )
+                    ),
+                    Cell(remark=letters(ranked[method].groups)),
+                ]
+            else:
+                lost = f"no place without all seeds: {here[method].absence(name, len(values))}"
+                reasons[method, where] = CHOSEN_ON_TEST if method in on_test and whole else lost
+                place_cells = [Cell(reason=reasons[method, where]), BLANK]
+            cells = (
+                *place_cells,
+                Cell(figures=(figure(name, values),)) if whole else BLANK,
+                Cell(remark=interval_text(name, values)) if whole else BLANK,
+                *(_against_best(name, here, found, ranked[method]) if method in ranked else [BLANK] * 4),
+            )
+            lines.append(TableRow(headers=(where, method), cells=cells))
     workloads = dict.fromkeys((line.headers[0] for line in lines), "")
     return Table(
         name="ranking",
@@ -99,27 +109,6 @@ def ranking_table(suite: Suite, rows: Sequence[Row]) -> Table:
             *left_out,
             *absence_notes(reasons, [method.label for method in suite.methods], workloads),
         ),
-    )
-
-
-def _unplaced(name: str, runs: Runs, reason: str) -> tuple[Cell, ...]:
-    """Return the cells of a method without a place; where it has lost no seed, with what it has come to."""
-    values = list(_values(name, runs).values())
-    cells = [Cell(reason=reason), *[BLANK] * (len(_COLUMNS) - 1)]
-    if runs.is_whole(name):
-        cells[2:4] = Cell(figures=(figure(name, values),)), Cell(remark=interval_text(name, values))
-    return tuple(cells)
-
-
-def _cells(name: str, runs: Mapping[str, Runs], found: Ranking, method: RankedMethod) -> tuple[Cell, ...]:
-    values = _values(name, runs[method.name])
-    places_ = dict.fromkeys((method.first_place, method.last_place))
-    return (
-        Cell(remark="–".join(map(str, places_))),
-        Cell(remark=letters(method.groups)),
-        Cell(figures=(figure(name, values.values()),)),
-        Cell(remark=interval_text(name, list(values.values()))),
-        *_against_best(name, runs, found, method),
     )
 
 

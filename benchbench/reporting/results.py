@@ -159,16 +159,10 @@ def _marked(cells: Sequence[Cell], directions: Sequence[Better | None]) -> list[
         for i, better in enumerate(directions)
     ]
     return [
-        cell.model_copy(
-            update={
-                "figures": tuple(
-                    # What shows the same number as the best is not tied with it but equal.
-                    figure.model_copy(
-                        update={"marks": marks[i][row] if "best" in marks[i][row] else marks[i][row] + figure.marks}
-                    )
-                    for i, figure in enumerate(cell.figures)
-                )
-            }
+        cell.marked(
+            # What shows the same number as the best is not tied with it but equal.
+            of_metric[row] if "best" in of_metric[row] else of_metric[row] + figure.marks
+            for figure, of_metric in zip(cell.figures, marks, strict=False)
         )
         for row, cell in enumerate(cells)
     ]

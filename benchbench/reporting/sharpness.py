@@ -10,8 +10,8 @@ from benchbench.reporting.accuracy import cell
 from benchbench.reporting.currencies import GC_FLOPS
 from benchbench.reporting.metrics import better, describe, figure
 from benchbench.reporting.results import ResultColumn, lay_out
-from benchbench.reporting.runs import Runs, all_results, count_seeds, final_metrics, gather, titled
-from benchbench.reporting.significance import ranking, significance_note, with_ties
+from benchbench.reporting.runs import Runs, all_results, count_seeds, gather, titled
+from benchbench.reporting.significance import order, significance_note, values_by_seed, with_ties
 from benchbench.reporting.table import Table
 from benchbench.reporting.tuning import not_ranked
 from benchbench.stats import Ranking
@@ -41,14 +41,15 @@ def sharpness_table(suite: Suite, rows: Sequence[Row]) -> Table:
             without.append(suite.heading(workload).full_label)
         for name in _columns(here.values()):
             exponent = _exponent(_means(here.values(), name)) if name in _MEASURES else 0
-            rankings.append(ranking(here, final_metrics, name, unranked))
+            direction = better(name, results)
+            rankings.append(order(direction, values_by_seed(here, name), unranked))
             found = {method: cell(of_method, [name], scale=10.0**-exponent) for method, of_method in here.items()}
             places.append(
                 ResultColumn(
                     label=_label(name, exponent),
                     group=_group(suite, workload, name),
                     metrics=(name,),
-                    better=(better(name, results),),
+                    better=(direction,),
                     cells=with_ties(found, [rankings[-1]]),
                 )
             )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Set
 
-from benchbench.reporting.metrics import Better, better
-from benchbench.reporting.runs import Runs, all_results
+from benchbench.reporting.metrics import Better
+from benchbench.reporting.runs import Runs, final_metrics
 from benchbench.reporting.table import Cell
 from benchbench.stats import MINIMUM_N, RankedMethod, Ranking, rank
 from benchbench.values import Metrics, RunResult
@@ -14,33 +14,34 @@ ALPHA = 0.05
 """Probability that any two methods of a column are told apart by chance alone."""
 
 
-def ranking(
-    runs: Mapping[str, Runs], metrics: Callable[[RunResult], Metrics], name: str, unranked: Set[str]
+def order(
+    direction: Better | None, values: Mapping[str, Mapping[int, float | None]], unranked: Set[str]
 ) -> Ranking | None:
-    """Return the order of methods by a metric, as far as their seeds support one.
+    """Return the order of methods by a metric on a workload, as far as their seeds support one.
 
     Args:
-        runs: Runs of each method on one workload.
-        metrics: Which metrics of a result count: those after the final or after the best epoch.
-        name: The metric.
+        direction: Which way is better, if that is known.
+        values: The values of each method by seed, `None` for a lost one; methods without seeds take no part.
         unranked: Methods that are compared with no other one.
 
     Returns:
         The order, or `None` where it is not known which way is better.
     """
-    compared = {method: here for method, here in runs.items() if method not in unranked}
-    values = {method: here.by_seed(metrics, name) for method, here in compared.items() if here.results}
-    return order(better(name, all_results(compared.values())), values)
+    compared = {method: by_seed for method, by_seed in values.items() if by_seed and method not in unranked}
+    return None if direction is None else rank(compared, lower_is_better=direction == "lower", alpha=ALPHA)
 
 
-def order(direction: Better | None, values: Mapping[str, Mapping[int, float | None]]) -> Ranking | None:
-    """Return the order of methods, as `ranking` does, from their values by seed (`None` for a lost one).
+def values_by_seed(
+    runs: Mapping[str, Runs], name: str, metrics: Callable[[RunResult], Metrics] = final_metrics
+) -> dict[str, dict[int, float | None]]:
+    """Return the values of a metric by method and seed; of a method without any result, none.
 
     Args:
-        direction: Which way is better, if that is known.
-        values: The values.
+        runs: Runs of each method on one workload.
+        name: The metric.
+        metrics: Which metrics of a result count: those after the final or after the best epoch.
     """
-    return None if direction is None else rank(values, lower_is_better=direction == "lower", alpha=ALPHA)
+    return {method: here.by_seed(metrics, name) if here.results else {} for method, here in runs.items()}
 
 
 def best_of(found: Ranking) -> RankedMethod | None:
@@ -72,14 +73,7 @@ def with_ties(cells: Mapping[str, Cell], rankings: Iterable[Ranking | None]) -> 
     """
     tied = [_tied_with_best(found) for found in rankings]
     return {
-        method: cell.model_copy(
-            update={
-                "figures": tuple(
-                    figure.model_copy(update={"marks": ("tied",)}) if method in methods else figure
-                    for figure, methods in zip(cell.figures, tied, strict=False)
-                )
-            }
-        )
+        method: cell.marked(("tied",) if method in methods else () for methods in tied)
         for method, cell in cells.items()
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from typing import Literal
 
@@ -85,6 +85,12 @@ class Cell(Frozen):
             words: Returns words in it.
         """
         return f"{FIGURE_GAP.join(map(figure, self.figures))} {words(self.words)}".strip()
+
+    def marked(self, marks: Iterable[tuple[Mark, ...]]) -> Cell:
+        """Return the cell with the marks of each of its figures."""
+        shown = zip(self.figures, marks, strict=False)
+        figures = tuple(figure.model_copy(update={"marks": of_figure}) for figure, of_figure in shown)
+        return self.model_copy(update={"figures": figures})
 
 
 BLANK = Cell(remark=NOTHING)

@@ -3,7 +3,7 @@
 from benchbench.leaderboard.boards import Board, Results, board_scores, boards
 from benchbench.leaderboard.merge import merge
 from benchbench.leaderboard.submission import StoredRun, Submission
-from benchbench.reporting.profile import Scores
+from benchbench.reporting.targets import Scores
 from benchbench.values import Cost, EpochRecord, RunResult, RunSpec
 from tests.helpers import synthetic_rows as synthetic
 

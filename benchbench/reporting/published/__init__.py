@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import Field, ValidationError
@@ -115,7 +115,21 @@ def load(name: str) -> Publication:
 
 def tables(publication: Publication) -> list[Table]:
     """Return the tables of a publication, laid out as measured results are."""
-    return [_table(publication, table) for table in publication.tables]
+    made = []
+    for table in publication.tables:
+        columns = [
+            ResultColumn(
+                label=column.label,
+                group=column.group,
+                metrics=column.metrics,
+                cells={row.method: cell(row.cells[position], publication.n) for row in table.rows},
+            )
+            for position, column in enumerate(table.columns)
+        ]
+        methods = [Method(label=row.method, category=row.category) for row in table.rows]
+        notes = (*table.notes, f"Published: {publication.source}.")
+        made.append(lay_out(table.name, table.title, methods, columns, notes))
+    return made
 
 
 def cell(text: str, n: int) -> Cell:
@@ -123,21 +137,6 @@ def cell(text: str, n: int) -> Cell:
     if text == ABSENT:
         return Cell(reason="not in the publication")
     return Cell(figures=tuple(_figure(part, n) for part in text.split(FIGURE_GAP)))
-
-
-def _table(publication: Publication, table: PublishedTable) -> Table:
-    places = [
-        ResultColumn(
-            label=column.label,
-            group=column.group,
-            metrics=column.metrics,
-            cells={row.method: cell(row.cells[position], publication.n) for row in table.rows},
-        )
-        for position, column in enumerate(table.columns)
-    ]
-    methods: Sequence[Method] = [Method(label=row.method, category=row.category) for row in table.rows]
-    notes = (*table.notes, f"Published: {publication.source}.")
-    return lay_out(table.name, table.title, methods, places, notes)
 
 
 def _figure(text: str, n: int) -> Figure:
