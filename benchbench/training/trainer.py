@@ -244,6 +244,7 @@ def _attempted(
     except (Exception, SystemExit) as error:  # noqa: BLE001 - one run's failure is a value, whatever its cause
         return finish(_failed(spec.key, folder, error))
     if probed:
+        del state  # whose memory the probe may need
         gc_measured, unmetered = operations.gradient_equivalents(
             spec, factories, device, data, hessian=result.cost.hvps > 0
         )

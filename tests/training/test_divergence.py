@@ -104,6 +104,14 @@ def test_what_an_exception_means(how: str, outcome: str, message: str, tmp_path:
         assert result.cost.train_seconds > records[0].cost.train_seconds
 
 
+def test_a_divergence_of_several_ranks_is_a_result_too(tmp_path: Path) -> None:
+    chosen = small_tasks.spec(here(__file__, "plain"), here(__file__, "Careful"), 4, execution={"ranks": 2})
+    result, folder = perform(tmp_path, chosen)
+    assert (result.outcome, result.epochs, result.environment["ranks"]) == ("diverged", 2, "2")
+    assert "AssertionError: gradients must be finite" in result.message
+    assert result.has_all_of(folder.records())
+
+
 @pytest.mark.parametrize("optimizer", ["shampoo", "shampoo_grafted"])
 def test_a_decomposition_of_nan_is_a_divergence_of_shampoo(optimizer: str, tmp_path: Path) -> None:
     result, _ = perform(tmp_path, small_tasks.spec(here(__file__, "plain"), optimizer, 2, lr=1e30))
