@@ -18,7 +18,7 @@ from benchbench.plugins.names import describe_exception
 from benchbench.training.clock import Clock
 from benchbench.training.diagnostics import DiagnosticsRecorder
 from benchbench.training.steps import Training
-from benchbench.values import DiagnosticRecord, EpochRecord, RunSpec
+from benchbench.values import DiagnosticRecord, EpochRecord, Metrics, RunSpec
 
 
 class RunState:
@@ -85,26 +85,33 @@ class RunState:
         self.loss_sum += loss
         self.batches += 1
 
-    def evaluate(self) -> EpochRecord:
-        """Return what the epoch that is under way has given, once all its batches are done."""
-        metrics = {
-            "train/loss": self.loss_sum.item() / self.training.task.steps_per_epoch,
-            **self.training.evaluate(self.eval_split),
-            **{f"schedule/{key}": value for key, value in self.training.schedules.values().items()},
-        }
-        return EpochRecord(epoch=self.epoch, metrics=metrics, cost=self.clock.cost())
+    def complete(self) -> EpochRecord:
+        """End the epoch that is under way, once all its batches are done, and return what it has given."""
+        return self._end(
+            {
+                "train/loss": self.loss_sum.item() / self.training.task.steps_per_epoch,
+                **self.training.evaluate(self.eval_split),
+                **{f"schedule/{key}": value for key, value in self.training.schedules.values().items()},
+            }
+        )
 
-    def complete(self, record: EpochRecord) -> None:
-        """End the epoch that is under way."""
+    def break_off(self) -> EpochRecord:
+        """End the epoch that is under way after a divergence: its losses and its score are NaN."""
+        unknown = {"train/loss", f"{self.eval_split}/loss", self.selection_metric}
+        return self._end(dict.fromkeys(sorted(unknown), math.nan))
+
+    def _end(self, metrics: Metrics) -> EpochRecord:
+        record = EpochRecord(epoch=self.epoch, metrics=metrics, cost=self.clock.cost())
         if self.best is None or self._rank(record) > self._rank(self.best):
             self.best = record
             if self._keeps_best:
                 state = state_of(self.training.task.model)
                 self.best_weights = {name: copy.deepcopy(value) for name, value in state.items()}
-        self.training.schedules.scores.append(record.metrics[self.selection_metric])
+        self.training.schedules.scores.append(metrics[self.selection_metric])
         self.records.append(record)
         self.batches = 0
         self.loss_sum.zero_()
+        return record
 
     def divergence(self, error: BaseException) -> str:
         """Return why an exception from a step or an evaluation is a divergence, in one line; empty if it is none.
@@ -120,12 +127,6 @@ class RunState:
         except Exception:  # noqa: BLE001 - a device that has failed can say nothing any more
             return ""
         return f"{what} not finite in epoch {self.epoch}: {describe_exception(error)}" if what else ""
-
-    def broken_off(self) -> EpochRecord:
-        """Return the record of an epoch that a divergence has broken off: its losses and its score are NaN."""
-        unknown = {"train/loss", f"{self.eval_split}/loss", self.selection_metric}
-        metrics = dict.fromkeys(sorted(unknown), math.nan)
-        return EpochRecord(epoch=self.epoch, metrics=metrics, cost=self.clock.cost())
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that another attempt needs to go on from here, as tensors and plain values."""

@@ -77,8 +77,7 @@ def train(spec: RunSpec, state: RunState, checkpointer: Checkpointer, workers: R
                         checkpointer.after_step(state)
 
             with stepping.evaluating(training.optimizer):
-                record = state.evaluate()
-                state.complete(record)
+                record = state.complete()
         except Stopped:
             raise
         except (Exception, SystemExit) as error:
@@ -86,8 +85,7 @@ def train(spec: RunSpec, state: RunState, checkpointer: Checkpointer, workers: R
                 raise
             traceback.print_exc()
             workers.abandon(error)
-            record = state.broken_off()
-            state.complete(record)
+            record = state.break_off()
             checkpointer.folder.append(record)
             return _result(spec.key, state, message, record, state.best or record)
         checkpointer.folder.append(record)
