@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict
 
 from benchbench.values import RunSpec, Suite
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class EngineOptions(TypedDict, total=False):
-    """What an engine may use.
+    """Options of engines: runs at a time, and where they execute.
 
     Attributes:
         slots: Runs at a time (default: one per GPU, or per core without a GPU; on a cluster, as many as it takes).
@@ -28,8 +28,16 @@ class EngineOptions(TypedDict, total=False):
     address: str | None
 
 
-def engine_of(suite: Suite, name: str, **options: Unpack[EngineOptions]) -> Engine:
-    """Return an engine, configured as the suite asks.
+def engine_of(
+    suite: Suite,
+    name: str,
+    *,
+    slots: int | None = None,
+    devices: Sequence[str] = (),
+    slots_per_device: int = 1,
+    address: str | None = None,
+) -> Engine:
+    """Return an engine, configured as the suite and `EngineOptions` ask.
 
     Raises:
         BadInputError: There is no such device.
@@ -38,12 +46,11 @@ def engine_of(suite: Suite, name: str, **options: Unpack[EngineOptions]) -> Engi
     from benchbench.engines import create
     from benchbench.engines.slots import Placement, most_ranks
 
-    devices, per_device = tuple(options.get("devices", ())), options.get("slots_per_device", 1)
     return create(
         name,
-        Placement(options.get("slots"), devices, per_device, suite.exclusive),
+        Placement(slots, tuple(devices), slots_per_device, suite.exclusive),
         _plugin_modules(suite.specs),
-        address=options.get("address"),
+        address=address,
         options=suite.engine_options.get(name, {}),
         ranks=most_ranks(suite.specs),
     )

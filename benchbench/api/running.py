@@ -103,7 +103,7 @@ def run(
         workspace: Where results are tracked, runs leave their files, and data sets are.
         observe: Called with every event.
         warn: Called with one line for whatever goes wrong outside the runs, and for remarks about methods.
-        **options: What the engine may use: `slots`, `devices`, `slots_per_device`, `address`, see `EngineOptions`.
+        **options: `slots`, `devices`, `slots_per_device` and `address`, see `EngineOptions`.
 
     Returns:
         One row per run of the suite, with its result.
@@ -220,7 +220,7 @@ def measure(
         workspace: Where results are tracked, runs leave their files, and data sets are.
         observe: Called with every event.
         warn: Called with one line for whatever goes wrong outside the runs.
-        **options: What the engine may use.
+        **options: As for `run`.
 
     Returns:
         One row per run of the suite, with its result; its spec says what was asked for.

@@ -42,7 +42,7 @@ def tune(
         workspace: Where results are tracked, runs leave their files, and data sets are.
         observe: Called with every event.
         warn: Called with one line for whatever goes wrong outside the runs.
-        **options: What the engine may use.
+        **options: As for `run`.
 
     Returns:
         The status of each search.

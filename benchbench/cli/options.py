@@ -153,7 +153,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Execution:
-    """Where runs execute."""
+    """Engine, devices and slots of runs."""
 
     engine: Annotated[
         Literal["local", "inline", "ray", "slurm"],
@@ -188,19 +188,19 @@ class Execution:
     devices: Devices = None
 
     def engine_options(self) -> EngineOptions:
-        """Return what the engine may use."""
+        """Return the options of the engine."""
         devices = device_names(self.devices)
         return {"slots": self.slots, "devices": devices, "slots_per_device": self.slots_per_device}
 
 
 @dataclass(frozen=True)
 class AddressedExecution(Execution):
-    """Where runs execute; a cluster may be named."""
+    """Execution where a cluster can be named."""
 
     address: Address = None
 
     def engine_options(self) -> EngineOptions:
-        """Return what the engine may use."""
+        """Return the options of the engine."""
         return {**super().engine_options(), "address": self.address}
 
     def check(self, *, no_wait: bool = False) -> None:
@@ -223,7 +223,7 @@ class AddressedExecution(Execution):
 
 @dataclass(frozen=True)
 class ResultPlaces:
-    """Where results are."""
+    """Tracking store and folder of runs."""
 
     tracking_uri: TrackingUri = None
     runs_dir: Annotated[
@@ -247,7 +247,7 @@ class ResultPlaces:
 
 @dataclass(frozen=True)
 class Places(ResultPlaces):
-    """Where results and data are."""
+    """Tracking store, folder of runs, and folder of data sets."""
 
     data_dir: DataDir = Path("data")
 

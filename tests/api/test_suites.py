@@ -70,6 +70,17 @@ def test_only_what_is_selected_needs_its_plugins(
     api.check(api.load_suite(path, only=["method=A"]))
 
 
+@pytest.mark.parametrize("start", [api.run, api.measure])
+def test_arguments_that_there_are_not_are_refused_before_anything_runs(
+    start: Callable[..., object], write_suite: Callable[..., Path], workplace: Path
+) -> None:
+    path = write_suite(SUITE)
+    for name in ("tracking_uri", "slot", "checked"):
+        with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'"):
+            start(path, engine="inline", **{name: "sqlite:///elsewhere.db"})
+    assert not list(workplace.glob(".benchbench/runs/*/result.json"))
+
+
 def test_the_bundled_digits_can_run() -> None:
     api.check(api.load_suite("digits"))
 

@@ -204,3 +204,12 @@ def test_a_terminal_without_a_cursor_gets_lines(monkeypatch: pytest.MonkeyPatch,
         "[0/1] SGD · digits-resnet8 · seed 0: started",
         "stopping: runs leave a checkpoint first; Ctrl-C now ends them at once",
     ]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("arguments", [("list", "suites"), ("schema",)])
+def test_a_full_disk_behind_standard_output_is_one_line(arguments: tuple[str, ...]) -> None:
+    command = [sys.executable, "-c", "from benchbench.cli import main; main()", *arguments]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "error: No space left on device\n")
