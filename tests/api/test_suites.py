@@ -6,20 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from benchbench import api, checks
-from benchbench.cli import app
 from benchbench.problems import BadInputError
+from tests.helpers.command_line import call
+from tests.helpers.suites import line, suite
 
-SUITE = """\
-name: small
-seeds: [0]
-workloads:
-  w: {workload: "STUBS:line", epochs: 1, batch_size: 8, steps: 2}
-methods:
-  A: {optimizer: adamw}
-"""
+SUITE = suite(workloads={"w": line(epochs=1, steps=2)}, methods={"A": {"optimizer": "adamw"}})
 
 COUNTED = """
 from pathlib import Path
@@ -91,10 +84,10 @@ def test_data_that_may_be_missing_are_no_problem(tmp_path: Path) -> None:
         "name: x\nseeds: [0]\nworkloads:\n  w: {workload: image-classification, dataset: mnist, model: mlp, epochs: 1, "
         "batch_size: 8}\nmethods:\n  A: {optimizer: sgd, lr: 0.1}\n"
     )
-    suite, workspace = api.load_suite(path), api.Workspace(data=tmp_path)
+    loaded, workspace = api.load_suite(path), api.Workspace(data=tmp_path)
     with pytest.raises(BadInputError, match="MNIST is not there"):
-        api.check(suite, workspace=workspace)
-    assert [item.state for item in api.plan(suite, workspace=workspace)] == ["to run"]
+        api.check(loaded, workspace=workspace)
+    assert [item.state for item in api.plan(loaded, workspace=workspace)] == ["to run"]
 
 
 @pytest.mark.slow
@@ -109,10 +102,10 @@ def test_a_command_checks_its_suite_once(workplace: Path, write_suite: Callable[
         return log.read_text().split()
 
     def command(*arguments: str) -> list[str]:
-        return noted(lambda: CliRunner().invoke(app, [arguments[0], str(path), *arguments[1:]], catch_exceptions=False))
+        return noted(lambda: call(arguments[0], path, *arguments[1:]))
 
-    suite = api.load_suite(path)
-    checking, remarking = noted(lambda: api.check(suite)), noted(lambda: checks.remarks(suite))
+    loaded = api.load_suite(path)
+    checking, remarking = noted(lambda: api.check(loaded)), noted(lambda: checks.remarks(loaded))
     assert {"made", "stepped"} <= {*checking}
     assert command("plan", "--runs") == checking + remarking
     trained = command("run", "--engine", "inline")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,3 +31,15 @@ def test_a_workspace_means_the_same_in_every_folder_and_a_relative_one_follows(
     assert api.rows(api.load_suite(suite), workspace=absolute) == rows
     assert measured(api.rows(api.load_suite(suite), workspace=relative)) == [None] * len(rows)
     assert [item.state for item in api.plan(api.load_suite(suite))] == ["to run"] * len(rows)
+
+
+def test_results_that_only_the_run_folders_have_are_reported(
+    workplace: Path, migrated_store: Path, write_suite: Callable[..., Path]
+) -> None:
+    path = write_suite(SUITE)
+    run_inline(path)
+    other = f"sqlite:///{shutil.copy(migrated_store, workplace / 'other.db')}"
+    assert api.report(path, workspace=api.Workspace(other)) == api.report(path)
+    assert all(
+        row.result is None for row in api.rows(api.load_suite(path), workspace=api.Workspace(other, Path("none")))
+    )

@@ -14,7 +14,6 @@ import pytest
 import benchbench
 from benchbench import api
 from tests.helpers.command_line import call
-from tests.helpers.line_suite import run_inline
 from tests.helpers.suites import SGD, line, suite
 
 SUITE = suite(
@@ -184,15 +183,3 @@ def test_tables_of_whole_courses_come_from_folders_or_else_from_the_store(
     assert {line["column"]: line["n"] for line in steps}["steps"] == "2"
     shutil.rmtree(workplace / ".benchbench")
     assert call("report", path, "--format", "csv").stdout == report.stdout
-
-
-def test_results_that_only_the_run_folders_have_are_reported(
-    workplace: Path, migrated_store: Path, write_suite: Callable[..., Path]
-) -> None:
-    path = write_suite(SUITE)
-    run_inline(path)
-    other = f"sqlite:///{shutil.copy(migrated_store, workplace / 'other.db')}"
-    assert api.report(path, workspace=api.Workspace(other)) == api.report(path)
-    assert all(
-        row.result is None for row in api.rows(api.load_suite(path), workspace=api.Workspace(other, Path("none")))
-    )
