@@ -61,14 +61,13 @@ def submission(suite: Suite, *, workspace: Workspace = HERE) -> Submission:
     from benchbench.tracking.histories import read_histories
 
     tracker = workspace.tracker()
-    keys = [spec.key for spec in suite.specs]
-    found = tracker.results(keys)
+    found = tracker.results(suite.specs)
     ended = {key: result for key, result in found.items() if result.conclusive}
     histories = read_histories(ended, workspace.runs_dir, tracker)
     return collect.submission(
         suite,
         rows_of(suite, found, tracker, workspace.runs_dir),
         workspace.runs_dir,
-        tracker.commits(keys),
+        tracker.commits([spec.key for spec in suite.specs]),
         {key: history.epochs for key, history in histories.items()},
     )

@@ -34,14 +34,13 @@ def rows(suite: Suite, *, workspace: Workspace = HERE) -> list[Row]:
     from benchbench.scheduling.plan import saying_what_is_on_disk
 
     tracker = workspace.tracker()
-    keys = [spec.key for spec in suite.specs]
-    with saying_what_is_on_disk(keys, workspace.runs_dir):
-        found = tracker.results(keys)
+    with saying_what_is_on_disk([spec.key for spec in suite.specs], workspace.runs_dir):
+        found = tracker.results(suite.specs)
     for spec in suite.specs:
         tracked = found.get(spec.key)
         if tracked is None or not tracked.conclusive:
             folder = workspace.folder(spec.key)
-            on_disk = folder.result()
+            on_disk = folder.answer(spec)
             if on_disk is None and (lost := folder.lost()):
                 on_disk = RunResult(
                     key=spec.key, outcome="failed", message=f"{lost[0]}; `benchbench run` repeats the run"

@@ -108,17 +108,16 @@ def _print_suite(suite: Suite, rows: Sequence[Row], workspace: Workspace, *, as_
     if not as_json:
         print_tables(table.title, [table], "terminal")
         return
+    found = [workspace.folder(row.spec.key).sharpness().get(row.spec.sharpness.digest) for row in rows]
     runs = [
         {
             "workload": row.spec.workload_label,
             "method": row.spec.method,
             "seed": row.spec.seed,
             "key": row.spec.key,
-            "sharpness": None
-            if (value := workspace.folder(row.spec.key).sharpness()) is None
-            else value.model_dump(mode="json"),
+            "sharpness": value and value.model_dump(mode="json"),
         }
-        for row in rows
+        for row, value in zip(rows, found, strict=True)
     ]
     typer.echo(json.dumps({"table": table.model_dump(mode="json"), "runs": runs}, indent=2))
 
@@ -126,7 +125,7 @@ def _print_suite(suite: Suite, rows: Sequence[Row], workspace: Workspace, *, as_
 def _print_run(row: Row, folder: RunFolder, *, as_json: bool) -> None:
     from benchbench.reporting.sharpness import sharpness_listing
 
-    found = folder.sharpness()
+    found = folder.sharpness().get(row.spec.sharpness.digest)
     if found is None or row.result is None:
         return
     if as_json:

@@ -244,13 +244,7 @@ def alive_submissions(folders: Iterable[RunFolder]) -> dict[RunFolder, str]:
 
 def _just_ended(jobs: Sequence[Job]) -> dict[RunFolder, str]:
     """Return the Slurm jobs of runs that had not ended at the last look, and have now."""
-    submitted = _submissions(job.folder for job in jobs)
-    results = {job.folder: job.folder.result() for job in jobs if job.folder.measurable(job.spec) is None}
-    return {
-        folder: name
-        for folder, name in submitted.items()
-        if (result := results.get(folder)) is not None and result.conclusive
-    }
+    return _submissions(job.folder for job in jobs if job.folder.is_settled(job.spec))
 
 
 def _submissions(folders: Iterable[RunFolder]) -> dict[RunFolder, str]:

@@ -43,6 +43,7 @@ def submission(
     specs = tuple(_public_spec(spec, _hider(folders)) for spec in suite.specs)
     runs = {
         row.spec.key: _stored(
+            row.spec,
             RunFolder(runs_dir / row.spec.key),
             row.result,
             tuple(histories.get(row.spec.key, ())),
@@ -56,13 +57,14 @@ def submission(
 
 
 def _stored(
+    spec: RunSpec,
     folder: RunFolder,
     tracked: RunResult,
     history: tuple[EpochRecord, ...],
     commit: str | None,
     hide: Callable[[str], str],
 ) -> StoredRun:
-    kept = folder.result()
+    kept = folder.answer(spec)
     here = kept is not None and kept.conclusive
     result = kept if kept is not None and here else tracked
     environment = {name: hide(text) for name, text in result.environment.items() if name != "host"}

@@ -97,7 +97,7 @@ def _notes(suite: Suite, rows: Sequence[Row]) -> Iterator[str]:
     for settings in {each.digest: each for each in as_asked}.values():
         yield _described(settings)
     if others := len(measured) - len(as_asked):
-        yield f"{others} runs were measured with other settings than the suite's: see their sharpness.json."
+        yield f"{others} runs were measured with other settings than the suite's: see their sharpness-*.json."
     yield from _uncertainty([result for _, result in measured])
     yield from _cost([result for _, result in measured])
 
@@ -150,7 +150,7 @@ def _missing(suite: Suite, rows: Sequence[Row]) -> list[str]:
     reasons = Counter(
         row.result.sharpness_missing.splitlines()[0]
         for row in rows
-        if row.result is not None and row.result.sharpness_missing and not row.result.sharpness_settings
+        if row.result is not None and row.result.sharpness_missing
     )
     return [f"Not measured ({count}): {reason}" for reason, count in reasons.items()]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +17,7 @@ from benchbench.runs import claims
 from benchbench.runs.checkpoint import Checkpoints, UnusableCheckpointError, load_intact
 from benchbench.runs.checksums import DamagedError, digest_of, sealed, unsealed
 from benchbench.values import DiagnosticRecord, EpochRecord, Frozen, RunResult, RunSpec, Submission
-from benchbench.values.sharpness import RunSharpness
+from benchbench.values.sharpness import RunSharpness, SharpnessSummary, with_sharpness
 
 _Record = TypeVar("_Record", EpochRecord, DiagnosticRecord)
 _Value = TypeVar("_Value", bound=Frozen)
@@ -80,9 +81,9 @@ class RunFolder:
         return self.path / "diagnostics.jsonl"
 
     @property
-    def sharpness_file(self) -> Path:
-        """The sharpness of the solution that the run has found, once it has been measured."""
-        return self.path / "sharpness.json"
+    def sharpness_files(self) -> list[Path]:
+        """One file for each settings by which the sharpness of the solution was measured, or was to be."""
+        return sorted(self.path.glob("sharpness*.json"))  # earlier versions kept one, without a digest in its name
 
     @property
     def weights_file(self) -> Path:
@@ -92,8 +93,8 @@ class RunFolder:
     @property
     def tracked_files(self) -> list[Path]:
         """The files that are kept in the tracking store too, those that exist."""
-        files = (self.spec_file, self.metrics_file, self.diagnostics_file, self.sharpness_file, self.log_file)
-        return [file for file in (*files, self.result_file) if file.is_file()]
+        files = (self.spec_file, self.metrics_file, self.diagnostics_file, self.log_file, self.result_file)
+        return [file for file in (*files, *self.sharpness_files) if file.is_file()]
 
     @property
     def checkpoints(self) -> Checkpoints:
@@ -140,8 +141,8 @@ class RunFolder:
         if not self.held:
             return
         private_folder(self.path)  # logs and weights are the user's own affair
-        left = (self.result_file, self.metrics_file, self.diagnostics_file, self.sharpness_file, self.log_file)
-        for file in () if self.measurable(spec) else (*left, self.weights_file):
+        left = (self.result_file, self.metrics_file, self.diagnostics_file, self.log_file, self.weights_file)
+        for file in () if self.is_measurable(spec) else (*left, *self.sharpness_files):
             remove(file)
         self._write(self.spec_file, spec.model_dump_json(indent=2))
 
@@ -179,15 +180,15 @@ class RunFolder:
         self.checkpoints.clear()
         remove(self.result_file)
 
-    def measurable(self, spec: RunSpec) -> RunResult | None:
-        """Return the result of a run that has finished and left its weights, if only its sharpness is missing.
+    def is_measurable(self, spec: RunSpec) -> bool:
+        """Return whether only the sharpness that is asked for is missing, and the run has left its weights."""
+        result = self.answer(spec)
+        return result is not None and spec.lacks_sharpness(result) and self.weights_file.exists()
 
-        Args:
-            spec: The run, with what is to be measured.
-        """
+    def is_settled(self, spec: RunSpec) -> bool:
+        """Return whether the run has answered, and no measurement can add to that."""
         result = self.result()
-        left = result is not None and spec.lacks_sharpness(result) and self.weights_file.exists()
-        return result if left else None
+        return result is not None and result.conclusive and not self.is_measurable(spec)
 
     def weights(self) -> dict[str, Any]:
         """Return the model's state at the end of a run that has finished, on the CPU.
@@ -204,16 +205,34 @@ class RunFolder:
         except UnusableCheckpointError as error:
             raise UnusableCheckpointError(f"{self.weights_file}: {error}; --force trains the run again") from error
 
-    def keep_sharpness(self, sharpness: RunSharpness) -> None:
-        """Write what was measured, in one piece or not at all."""
-        self._write(self.sharpness_file, sharpness.model_dump_json(indent=2))
+    def keep_sharpness(self, measured: RunSharpness | SharpnessSummary) -> None:
+        """Write what was measured, or why nothing was, in one piece or not at all."""
+        digest = measured.settings if isinstance(measured, SharpnessSummary) else measured.settings.digest
+        if self.held:
+            self._write(self.path / f"sharpness-{digest}.json", measured.model_dump_json(indent=2))
 
-    def sharpness(self) -> RunSharpness | None:
-        """Return the sharpness of the solution, or `None` when it has not been measured, or its file is damaged."""
-        try:
-            return self._read(RunSharpness, self.sharpness_file)
-        except (FileNotFoundError, DamagedError):
-            return None
+    def sharpness(self) -> dict[str, RunSharpness]:
+        """Return the sharpness of the solution by digest of the settings; damaged files are left out."""
+        return {each.settings.digest: each for each in self._measured() if isinstance(each, RunSharpness)}
+
+    def answer(self, spec: RunSpec) -> RunResult | None:
+        """Return the result with the sharpness that a spec asks for, or `None` when the run has not ended."""
+        result = self.result()
+        return self.with_sharpness(result, spec) if result is not None else None
+
+    def with_sharpness(self, result: RunResult, spec: RunSpec) -> RunResult:
+        """Return a result of the run with the sharpness that a spec asks for, or with the reason why it is missing."""
+        return with_sharpness(result, spec.sharpness, self.summaries())
+
+    def summaries(self) -> list[SharpnessSummary]:
+        """Return in short what was measured of the solution, and why other measurements have failed."""
+        return [each.summary if isinstance(each, RunSharpness) else each for each in self._measured()]
+
+    def _measured(self) -> Iterator[RunSharpness | SharpnessSummary]:
+        for file in self.sharpness_files:
+            with suppress(DamagedError, FileNotFoundError):
+                failed = "missing" in json.loads(self._unsealed(file))
+                yield self._read(SharpnessSummary, file) if failed else self._read(RunSharpness, file)
 
     def result(self) -> RunResult | None:
         """Return the result, or `None` when the run has not ended, or the file is damaged."""
@@ -239,8 +258,11 @@ class RunFolder:
                 lost.append(f"{path} is damaged: it is not what its run has written")
         if result.conclusive and not lost and not result.has_all_of(records := self.records()):
             lost.append(f"{self.metrics_file} has {len(records)} of the {result.epochs} epochs of its run")
-        if result.sharpness_settings and self.sharpness() is None:
-            lost.append(f"{self.sharpness_file} is gone or damaged")
+        for file in self.sharpness_files:
+            try:
+                self._unsealed(file)
+            except DamagedError as error:
+                lost.append(str(error))
         return lost
 
     def _written_result(self) -> tuple[RunResult, dict[str, str]] | None:

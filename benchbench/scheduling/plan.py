@@ -62,7 +62,7 @@ def plan(
     unique = {spec.key: spec for spec in reversed(specs)}
     ordered = list(dict.fromkeys(spec.key for spec in specs))
     with saying_what_is_on_disk(ordered, runs_dir):
-        tracked = tracker.results(ordered)
+        tracked = tracker.results(list(unique.values()))
     planned = []
     for key in ordered:
         folder = RunFolder(runs_dir / key)
@@ -126,13 +126,13 @@ def _planned(spec: RunSpec, tracked: RunResult | None, folder: RunFolder, code: 
 
     state: State
     if tracked is not None and (stale := changes(tracked)):
-        again = folder.result()  # run again since, and not tracked yet
+        again = folder.answer(spec)  # run again since, and not tracked yet
         if again is not None and again.conclusive and not changes(again):
             return PlannedRun(spec, folder, "on disk", again)
         return PlannedRun(spec, folder, "stale", tracked, stale)
-    if tracked is not None and tracked.conclusive and not spec.lacks_sharpness(tracked):
+    if tracked is not None and spec.is_answered_by(tracked):
         return PlannedRun(spec, folder, "done", tracked)
-    on_disk = folder.result()
+    on_disk = folder.answer(spec)
     if on_disk is not None and (stale := changes(on_disk)):
         return PlannedRun(spec, folder, "stale", on_disk, stale)
     state, result = _state(spec, tracked, on_disk, folder)
@@ -142,8 +142,8 @@ def _planned(spec: RunSpec, tracked: RunResult | None, folder: RunFolder, code: 
 def _state(
     spec: RunSpec, tracked: RunResult | None, on_disk: RunResult | None, folder: RunFolder
 ) -> tuple[State, RunResult | None]:
-    if measurable := folder.measurable(spec):
-        return "to measure", measurable
+    if folder.is_measurable(spec):
+        return "to measure", on_disk
     is_tracked = tracked is not None and tracked.conclusive
     if on_disk is not None and on_disk.conclusive and not (is_tracked and spec.lacks_sharpness(on_disk)):
         return "on disk", on_disk

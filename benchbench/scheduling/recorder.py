@@ -96,9 +96,8 @@ class Recorder:
         """True if the store is known to hold the run's conclusive result, with all that was to be measured."""
         found: dict[str, RunResult] = {}
         if not self._away:
-            self._try(lambda: found.update(self._tracker.results([spec.key])))
-        result = found.get(spec.key)
-        return result is not None and result.conclusive and not spec.lacks_sharpness(result)
+            self._try(lambda: found.update(self._tracker.results([spec])))
+        return spec.key in found and spec.is_answered_by(found[spec.key])
 
     def discard(self, key: str) -> None:
         """Remove a run that is being written."""
@@ -183,8 +182,7 @@ class Recorder:
 
     def _tracked(self, spec: RunSpec, folder: RunFolder) -> TrackedRun:
         if spec.key not in self._open:
-            trained = self._tracker.unmeasured_run(folder) if "sharpness" in spec.measure else None
-            self._open[spec.key] = trained or self._begun(spec, folder)
+            self._open[spec.key] = self._tracker.trained_run(spec, folder) or self._begun(spec, folder)
         return self._open[spec.key]
 
     def _begun(self, spec: RunSpec, folder: RunFolder) -> TrackedRun:

@@ -175,7 +175,7 @@ class Runner:
         at_work = submissions.in_queue([item.folder for item in planned])
         with self._holder:
             for item in planned:
-                on_disk = item.result if item.state == "on disk" and item.folder not in at_work else None
+                on_disk = item.folder.result() if item.state == "on disk" and item.folder not in at_work else None
                 result = ended.get(item.folder) or on_disk
                 number = self._holder.claim(item.folder.path) if result is not None else None
                 if result is not None and number is not None:
@@ -226,9 +226,8 @@ class Runner:
         ended = folder.result()
         is_stale = ended is not None and not self.keep_stale and bool(InstalledCode().changes(ended))
         again = self.force or is_stale
-        to_measure = not again and folder.measurable(spec) is not None
         at_work = submissions.in_queue([folder])  # measuring something after the run's end
-        if ended is not None and ended.conclusive and not to_measure and not again and not at_work:
+        if ended is not None and folder.is_settled(spec) and not again and not at_work:
             # Another process got that far before the claim; it may have tracked the result or not.
             if not self._recorder.is_tracked(spec):
                 self._record(active, ended)
@@ -317,6 +316,7 @@ class Runner:
             self._holder.release(active.folder.path, active.folder.claim)
 
     def _close(self, active: _Active, result: RunResult) -> None:
+        result = active.folder.with_sharpness(result, active.spec)
         self._release(active)
         self.results[active.spec.key] = result
         self._memory.learn(active.spec, result)

@@ -7,18 +7,21 @@ import itertools
 import json
 import re
 import time
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
 
 from benchbench.runs.checksums import sealed, unsealed
 from benchbench.tracking.errors import TrackingError
 from benchbench.values import (
     CONCLUSIVE,
     EpochRecord,
+    Frozen,
     Metrics,
     RunResult,
     RunSpec,
     canonical_json,
 )
+from benchbench.values.sharpness import SharpnessSettings, SharpnessSummary, with_sharpness
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
@@ -32,6 +35,8 @@ REVISION = f"{TAG}revision"
 """Number of the repetition of a key by commands that knew its result before, from 1."""
 LONGEST_TEXT = 4000
 _PART = f"{TAG}result."
+_SHARPNESS = f"{TAG}sharpness."
+_Value = TypeVar("_Value", bound=Frozen)
 _EVALUATED = ("validation/", "test/")
 _LONGEST_NAME = 250
 _NOT_IN_NAMES = re.compile(r"[^\w\-. :/]|_(?=x[0-9a-f]*_)")
@@ -79,13 +84,22 @@ def result_tags(result: RunResult) -> dict[str, str]:
 
     MLflow takes its time for every tag and every metric, so a result is not put together from them again.
     """
-    content = sealed(result.model_dump_json(exclude_defaults=True), _place(result.key)).decode().rstrip()
-    parts = range(0, len(content), LONGEST_TEXT)
     return {
         **({f"{TAG}message": text(result.message)} if result.message else {}),
-        **{f"{_PART}{i}": content[start : start + LONGEST_TEXT] for i, start in enumerate(parts)},
+        **_parts(_PART, result, _place(result.key)),
         f"{TAG}outcome": result.outcome,
     }
+
+
+def sharpness_tags(summary: SharpnessSummary, key: str) -> dict[str, str]:
+    """Return a measurement of a run's sharpness as tags, from which `read_sharpness` has it."""
+    return _parts(f"{_SHARPNESS}{summary.settings}.", summary, f"{key}/{summary.settings}")
+
+
+def _parts(name: str, value: Frozen, place: str) -> dict[str, str]:
+    content = sealed(value.model_dump_json(exclude_defaults=True), place).decode().rstrip()
+    starts = range(0, len(content), LONGEST_TEXT)
+    return {f"{name}{i}": content[start : start + LONGEST_TEXT] for i, start in enumerate(starts)}
 
 
 def has_ended(run: Run) -> bool:
@@ -115,25 +129,45 @@ def rank(run: Run) -> tuple[bool, int, int, str]:
     return is_conclusive(run), revision(run), -ended, run.info.run_id
 
 
-def read_result(run: Run) -> RunResult:
-    """Return the result that was written as a run of MLflow.
+def read_result(run: Run, settings: SharpnessSettings) -> RunResult:
+    """Return the result that was written as a run of MLflow, with its sharpness by these settings.
 
     Raises:
         TrackingError: It was changed there, and is none any more.
     """
-    parts = itertools.takewhile(bool, (run.data.tags.get(f"{_PART}{i}", "") for i in itertools.count()))
     try:
-        # A result that took the place of a longer one leaves the last parts of that one behind it.
-        written = "".join(parts)
-        content, end = json.JSONDecoder().raw_decode(written)
-        if "checksum" in content:  # earlier versions wrote none
-            content = json.loads(unsealed(f"{written[:end]}\n".encode(), _place(run.data.tags[KEY])) or "")
-        return RunResult.model_validate(content)
+        result = _whole(RunResult, run, _PART, _place(run.data.tags[KEY]))
+        return with_sharpness(result, settings, read_sharpness(run))
     except ValueError as error:
         message = f"the result of run {run.info.run_id} in the tracking store was changed there and cannot be read"
         raise TrackingError(
             message, "delete the run in MLflow, and the same command makes up for it", "store"
         ) from error
+
+
+def read_sharpness(run: Run) -> list[SharpnessSummary]:
+    """Return what was written of the sharpness of a run of MLflow; what was changed there counts as not measured."""
+    found = []
+    for digest in {name.split(".")[2] for name in run.data.tags if name.startswith(_SHARPNESS)}:
+        with suppress(ValueError):
+            place = f"{run.data.tags[KEY]}/{digest}"
+            found.append(_whole(SharpnessSummary, run, f"{_SHARPNESS}{digest}.", place))
+    return found
+
+
+def _whole(model: type[_Value], run: Run, name: str, place: str) -> _Value:
+    """Return a value that was written in parts.
+
+    Raises:
+        ValueError: It was changed since, and is none any more.
+    """
+    parts = itertools.takewhile(bool, (run.data.tags.get(f"{name}{i}", "") for i in itertools.count()))
+    # What took the place of something longer leaves the last parts of that behind it.
+    written = "".join(parts)
+    content, end = json.JSONDecoder().raw_decode(written)
+    if "checksum" in content:  # earlier versions wrote none
+        content = json.loads(unsealed(f"{written[:end]}\n".encode(), place) or "")
+    return model.model_validate(content)
 
 
 def _place(key: str) -> str:

@@ -80,8 +80,8 @@ def _read(result: RunResult, folder: RunFolder, tracker: Tracker) -> History:
     with tempfile.TemporaryDirectory() as place:
         kept = RunFolder(Path(place, result.key))
         kept.path.mkdir()
-        files = (kept.result_file, kept.metrics_file, kept.diagnostics_file, kept.sharpness_file)
-        tracker.fetch(result.key, [file.name for file in files], kept.path)
+        names = [file.name for file in (kept.result_file, kept.metrics_file, kept.diagnostics_file)]
+        tracker.fetch(result.key, [*names, "sharpness*.json"], kept.path)
         stored = _left(result, kept)
     return stored if stored != History() else here
 
@@ -89,7 +89,8 @@ def _read(result: RunResult, folder: RunFolder, tracker: Tracker) -> History:
 def _left(result: RunResult, folder: RunFolder) -> History:
     if folder.result() is None:  # nothing says which files the run has ended with
         return History()
-    epochs, sharpness = folder.records(), folder.sharpness()
+    epochs, measured = folder.records(), folder.sharpness()
+    sharpness = measured.get(result.sharpness_settings) or next(iter(measured.values()), None)
     density, landscape = (sharpness.density, sharpness.landscape) if sharpness else (None, None)
     return History(
         epochs=tuple(epochs) if result.has_all_of(epochs) else (),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,6 +24,7 @@ from benchbench.tracking.entities import (
     parameters,
     rank,
     read_result,
+    read_sharpness,
     result_metrics,
     result_tags,
     revision,
@@ -33,7 +35,6 @@ from benchbench.tracking.errors import fault_of
 from benchbench.tracking.store import Store
 from benchbench.tracking.tracked_run import TrackedRun
 from benchbench.values import Outcome, RunResult, RunSpec, Suite
-from benchbench.values.sharpness.values import PREFIX
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
@@ -62,16 +63,17 @@ class Tracker:
         self._unended: dict[str, tuple[str, str]] = {}
         """Of the runs that have been listed and have no result: key and command, by MLflow's identifier."""
 
-    def results(self, keys: Sequence[str]) -> dict[str, RunResult]:
-        """Return the result of each run key that the store has brought to an end.
+    def results(self, specs: Sequence[RunSpec]) -> dict[str, RunResult]:
+        """Return the result of each run that has come to an end in the store, by key, with the sharpness asked for.
 
         Args:
-            keys: Run keys that are asked for.
+            specs: Runs that are asked for.
 
         Raises:
             TrackingError: The store cannot be read.
         """
-        return self._of_each(keys, read_result)
+        settings = {spec.key: spec.sharpness for spec in specs}
+        return self._of_each(list(settings), lambda run: read_result(run, settings[run.data.tags[KEY]]))
 
     def _of_each(self, keys: Sequence[str], read: Callable[[Run], _Read]) -> dict[str, _Read]:
         """Return what is read of the run that counts of each key, if one has ended."""
@@ -141,12 +143,12 @@ class Tracker:
         self._superseded.clear()
         self._unended = {run_id: known for run_id, known in self._unended.items() if run_id not in left}
 
-    def fetch(self, key: str, names: Sequence[str], folder: Path) -> None:
+    def fetch(self, key: str, patterns: Sequence[str], folder: Path) -> None:
         """Copy files that were kept with the run of a key into a folder; those that are missing are left out.
 
         Args:
             key: The run key.
-            names: Names of files, such as `metrics.jsonl`.
+            patterns: Names of files, such as `metrics.jsonl` or `sharpness*.json`.
             folder: Where to.
 
         Raises:
@@ -157,8 +159,9 @@ class Tracker:
             return
         client, run_id = self._store.client, counting.info.run_id
         with self._store.reporting():
-            for name in {file.path for file in client.list_artifacts(run_id)}.intersection(names):
-                client.download_artifacts(run_id, name, str(folder))
+            for name in [file.path for file in client.list_artifacts(run_id)]:
+                if any(fnmatchcase(name, pattern) for pattern in patterns):
+                    client.download_artifacts(run_id, name, str(folder))
 
     def commits(self, keys: Sequence[str]) -> dict[str, str]:
         """Return the git commit of the folder that each run was started from, by key, where there was one.
@@ -212,7 +215,7 @@ class Tracker:
         from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
         if spec.key not in self._revisions:
-            self.results([spec.key])
+            self.results([spec])
         tags = {
             MLFLOW_PARENT_RUN_ID: parent_id,
             KEY: spec.key,
@@ -226,37 +229,37 @@ class Tracker:
         name = f"{spec.method} · {spec.workload_label} · seed {spec.seed}"
         with self._store.reporting():
             run = self._store.create_run(spec.suite, tags, name)
-        return TrackedRun(run.info, folder, parameters(spec))
+        return TrackedRun(run.info, folder, spec, parameters(spec))
 
-    def unmeasured_run(self, folder: RunFolder) -> TrackedRun | None:
-        """Return the run that has the training in a folder, but no sharpness, so that its measures can be added to it.
-
-        One that has some, measured with other settings, is superseded as a whole: MLflow keeps every metric for ever.
+    def trained_run(self, spec: RunSpec, folder: RunFolder) -> TrackedRun | None:
+        """Return the run that has the training in a folder already, so that what was measured since can be added.
 
         Raises:
             TrackingError: The store cannot be read.
         """
-        trained = folder.result()
+        trained = folder.result() if "sharpness" in spec.measure else None
         if trained is None or not trained.conclusive:
             return None
         with self._store.reporting():
-            runs = list(filter(is_conclusive, self._store.runs(f"tags.`{TAG}key` = '{trained.key}'")))
+            runs = list(filter(is_conclusive, self._store.runs(f"tags.`{KEY}` = '{trained.key}'")))
         for run in runs:
-            result = read_result(run)
-            if result.cost == trained.cost and not any(name.startswith(PREFIX) for name in result.final):
-                tracked = TrackedRun(run.info, folder)
+            result = read_result(run, spec.sharpness)
+            if result.cost == trained.cost:
+                known = {result.sharpness_settings, *(each.settings for each in read_sharpness(run) if each.metrics)}
+                tracked = TrackedRun(run.info, folder, spec, measured=known - {""})
                 tracked.new_metrics()  # these are there already
                 return tracked
         return None
 
     def discard_run(self, tracked: TrackedRun) -> None:
-        """Delete a run that is still being written (restorable in MLflow).
+        """Delete a run that is still being written (restorable in MLflow), and none to which something was to be added.
 
         Raises:
             TrackingError: The store cannot be used.
         """
-        with self._store.reporting():
-            self._store.client.delete_run(tracked.info.run_id)
+        if not tracked.has_ended:
+            with self._store.reporting():
+                self._store.client.delete_run(tracked.info.run_id)
 
     def follow(self, tracked: TrackedRun) -> None:
         """Write the epochs that the run's folder has gained.
@@ -273,7 +276,7 @@ class Tracker:
             self._write(tracked, metrics)
 
     def end_run(self, tracked: TrackedRun, result: RunResult) -> RunResult:
-        """Write a run's result and files, and remove what does not count next to it.
+        """Write a run's result and files, or what was measured since, and remove what does not count next to it.
 
         Returns:
             The result that the store keeps: of several that were made at the same time in different folders, one.
@@ -281,13 +284,17 @@ class Tracker:
         Raises:
             TrackingError: The store cannot be used.
         """
-        epochs = tracked.new_metrics()
-        metrics = [metric(name, value, result.epochs) for name, value in result_metrics(result, tracked.last).items()]
+        metrics = tracked.new_metrics()
+        values, tags = tracked.sharpness(result)
         with self._store.reporting():
             self._store.keep_files(tracked.info, tracked.folder.tracked_files)
-            if tracked.info.status == "RUNNING":  # and no run to which something is added after its end
+            if not tracked.has_ended:
                 self._store.client.set_terminated(tracked.info.run_id, _STATUS.get(result.outcome, "FAILED"))
-        self._write(tracked, [*epochs, *tracked.diagnostics(), *metrics], result_tags(result))
+                metrics += tracked.diagnostics()
+                values = {**result_metrics(result, tracked.last), **values}
+                tags |= result_tags(result)
+        metrics += [metric(name, value, result.epochs) for name, value in values.items()]
+        self._write(tracked, metrics, tags)
         with self._store.reporting():
             return self._one_of_all(tracked, result)
 
@@ -318,7 +325,7 @@ class Tracker:
                 self._delete(run.info.run_id)
         if counting is None or counting.info.run_id == tracked.info.run_id:
             return result
-        return read_result(counting)
+        return read_result(counting, tracked.spec.sharpness)
 
     def _delete(self, run_id: str) -> None:
         """Delete a run, unless it is gone already: any command that has seen that it does not count deletes it."""

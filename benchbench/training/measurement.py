@@ -14,7 +14,6 @@ from torch.utils import _pytree
 
 from benchbench.curvature import LossSurface, measure
 from benchbench.devices import use
-from benchbench.files import remove
 from benchbench.optim.execution import parts
 from benchbench.optim.execution.buffers import ModelBuffers, normalizers_of
 from benchbench.plugins.factories import Factory
@@ -22,9 +21,8 @@ from benchbench.plugins.names import describe_exception
 from benchbench.runs.folder import RunFolder
 from benchbench.training import backends
 from benchbench.training.checkpointer import Stopped, never
-from benchbench.values import Execution, RunResult, RunSpec
-from benchbench.values.sharpness import SharpnessSettings
-from benchbench.values.sharpness.values import PREFIX, RunSharpness
+from benchbench.values import Execution, RunSpec
+from benchbench.values.sharpness import RunSharpness, SharpnessSettings, SharpnessSummary
 from benchbench.workloads import DATA, Setup, Task, set_training_mode
 from benchbench.workloads.streams import Streams
 
@@ -32,48 +30,30 @@ FIXED = "training examples, not augmented, in the same order for every run"
 EPOCH_1 = "examples in the batches of epoch 1, as they were trained on: the workload offers no others"
 
 
-def with_sharpness(
-    spec: RunSpec,
-    result: RunResult,
-    device: torch.device,
-    folder: RunFolder,
-    data: Path = DATA,
-    stop: Callable[[], bool] = never,
-) -> RunResult:
-    """Measure the sharpness of a run that has finished, and leave it in the run's folder.
-
-    Whatever happens here, the training's result stays in the folder; without sharpness, it says why.
+def measure_in_folder(
+    spec: RunSpec, device: torch.device, folder: RunFolder, data: Path = DATA, stop: Callable[[], bool] = never
+) -> None:
+    """Measure the sharpness of a run that has finished, and leave it in the run's folder, or why it is missing.
 
     Args:
         spec: The run, with what shall be measured.
-        result: Its result.
         device: Where to measure.
         folder: The run's folder, with its final weights.
         data: The folder in which data sets lie.
         stop: Looked at after every batch: whether to give up.
-
-    Returns:
-        The result with the measures among its final metrics, or with the reason why they are missing.
     """
-    final = {name: value for name, value in result.final.items() if not name.startswith(PREFIX)}
-    bare = result.model_copy(update={"final": final, "sharpness_settings": ""})
-    remove(folder.sharpness_file)
-    # Should the measurement take the process along, this is what remains.
-    folder.finish(bare.model_copy(update={"sharpness_missing": "the process died while it was measured"}))
+
+    def note(reason: str) -> None:
+        folder.keep_sharpness(SharpnessSummary(settings=spec.sharpness.digest, missing=reason))
+
+    note("the process died while it was measured")  # should the measurement take it along
     try:
-        found = measure_run(spec, device, folder, data, stop)
-        folder.keep_sharpness(found)
+        folder.keep_sharpness(measure_run(spec, device, folder, data, stop))
     except Stopped:
-        return bare.model_copy(update={"sharpness_missing": "stopped while it was measured"})
+        note("stopped while it was measured")
     except Exception as error:  # noqa: BLE001 - foreign code, and the run itself has long succeeded
         traceback.print_exc()
-        return bare.model_copy(update={"sharpness_missing": describe_exception(error)})
-    update = {
-        "final": {**final, **found.metrics},
-        "sharpness_settings": found.settings.digest,
-        "sharpness_missing": "",
-    }
-    return bare.model_copy(update=update)
+        note(describe_exception(error))
 
 
 def measure_run(

@@ -176,7 +176,7 @@ def run_in_folder(
     """
     # A plugin may change the current folder.
     folder, data = replace(folder.as_claimed(), path=folder.path.absolute()), data.absolute()
-    result = folder.measurable(spec)
+    result = folder.result() if folder.is_measurable(spec) else None
     if result is None:
         checkpointer = Checkpointer(spec, device, folder, stop, concurrent_runs)
         with present(_place(device)) as at_work:
@@ -184,9 +184,8 @@ def run_in_folder(
             result = _attempted(
                 spec, device, data, checkpointer, lambda: at_work() - concurrent_runs(), own_process=own_process
             )
-    if spec.lacks_sharpness(result):
-        result = measurement.with_sharpness(spec, result, device, folder, data, stop)
-        folder.finish(result)
+    if spec.lacks_sharpness(folder.with_sharpness(result, spec)):
+        measurement.measure_in_folder(spec, device, folder, data, stop)
     return result
 
 

@@ -140,7 +140,8 @@ class RunResult(Frozen):
         gc_measured: Gradient equivalents per step: floating-point operations of a step over those of one gradient.
             `None` where they were not asked for or could not be measured.
         unmetered: Why they could not be measured, or empty.
-        sharpness_settings: Digest of the settings that the sharpness in `final` was measured with; empty: not measured.
+        sharpness_settings: Digest of the settings that the sharpness in `final` was measured with; empty: none.
+            A run ends without: what is measured later is joined to its result when that is read.
         sharpness_missing: Why it is not there although it was asked for, or empty.
         memory: What it held in memory.
         out_of_memory: Which memory has run out, if that has ended it.

@@ -188,8 +188,12 @@ class RunSpec(Frozen):
         measure = tuple(dict.fromkeys((*self.measure, "sharpness")))
         return self.model_copy(update={"measure": measure, "sharpness": settings})
 
+    def is_answered_by(self, result: RunResult) -> bool:
+        """Return whether a result answers all that was asked, what was to be measured included."""
+        return result.conclusive and not self.lacks_sharpness(result)
+
     def lacks_sharpness(self, result: RunResult) -> bool:
-        """Return whether a result is that of a finished run whose sharpness is still to be measured as asked for."""
+        """Return whether a result is that of a finished run without the sharpness that is asked for."""
         wanted = "sharpness" in self.measure and result.outcome == "finished"
         return wanted and result.sharpness_settings != self.sharpness.digest
 

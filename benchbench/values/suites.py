@@ -137,4 +137,4 @@ class Row(Frozen):
     @property
     def complete(self) -> bool:
         """True if the run has a conclusive result, and everything was measured that was to be."""
-        return self.result is not None and self.result.conclusive and not self.spec.lacks_sharpness(self.result)
+        return self.result is not None and self.spec.is_answered_by(self.result)

@@ -125,7 +125,7 @@ def run_files(content: bytes) -> None:
             files.metrics_file,
             files.result_file,
             files.submission_file,
-            files.sharpness_file,
+            files.path / "sharpness.json",
             files.log_file,
         ):
             file.write_bytes(content)

@@ -16,8 +16,9 @@ from mlflow.entities import Run
 
 from benchbench import api
 from benchbench.scheduling.runner import Event
-from benchbench.tracking import Tracker
+from benchbench.tracking.entities import read_result
 from benchbench.values import Row, RunResult
+from benchbench.values.sharpness import SharpnessSettings
 from tests.conftest import processes_where, wait_for
 from tests.helpers.suites import SGD, line, suite
 
@@ -86,7 +87,7 @@ def processes(cwd: Path) -> list[int]:
 
 def results(runs: list[Run]) -> list[RunResult]:
     """Return what the store holds of runs."""
-    return list(Tracker().results([run.data.tags["benchbench.key"] for run in runs]).values())
+    return [read_result(run, SharpnessSettings()) for run in runs]
 
 
 def histories(runs: list[Run]) -> dict[tuple[str, str], Any]:

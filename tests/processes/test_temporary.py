@@ -18,6 +18,7 @@ from benchbench.processes.temporary import TemporaryFolder, remove_abandoned, te
 from benchbench.tracking import Tracker
 from tests.conftest import benchbench, wait_for
 from tests.helpers.line_suite import SLOW, processes
+from tests.tracking.commands import SPEC
 
 
 def killed(code: str, folder: Path) -> None:
@@ -92,9 +93,9 @@ def test_a_store_that_was_being_made_when_its_command_was_killed_leaves_nothing(
     killed(HALF_MADE, tmp_path)
     [left] = [path for path in tmp_path.iterdir() if path.name.startswith(".mlflow.db-")]
     monkeypatch.chdir(tmp_path)
-    assert Tracker("sqlite:///mlflow.db").results(["key"]) == {}  # there is none yet
+    assert Tracker("sqlite:///mlflow.db").results([SPEC]) == {}  # there is none yet
     (left / "mlflow.db").rename(tmp_path / "mlflow.db")  # another command has made it meanwhile
-    assert Tracker("sqlite:///mlflow.db").results(["key"]) == {}
+    assert Tracker("sqlite:///mlflow.db").results([SPEC]) == {}
     assert {path.name for path in tmp_path.iterdir()} <= {"mlflow.db", "mlruns"}
 
 

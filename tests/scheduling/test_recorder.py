@@ -251,7 +251,7 @@ def test_names_of_all_kinds_reach_a_database_through_a_server(server: servers.Tr
     result = RunResult(key=spec.key, outcome="finished", epochs=1, final={**VALUES, **long}, message="\0 and \n")
     command.end(command.begin(spec), result)
     command.leave()
-    assert Tracker(server.uri).results([spec.key]) == {spec.key: result}
+    assert Tracker(server.uri).results([spec]) == {spec.key: result}
     [run] = [run for run in active(server.uri) if run.data.tags["benchbench.key"] == spec.key]
     assert {stored_name(f"final/{name}") for name in result.final} <= run.data.metrics.keys()
     assert {stored_name(f"optimizer.{name}") for name in VALUES} <= run.data.params.keys()
@@ -260,7 +260,7 @@ def test_names_of_all_kinds_reach_a_database_through_a_server(server: servers.Tr
 def test_a_database_that_cannot_be_reached_is_said_at_once() -> None:
     pytest.importorskip("psycopg2", reason="needs psycopg2-binary, which is in the extra 'test'")
     with pytest.raises(TrackingError, match=r"cannot be used: .*refused") as error:
-        Tracker("postgresql+psycopg2://me:secret@127.0.0.1:1/none").results(["key"])
+        Tracker("postgresql+psycopg2://me:secret@127.0.0.1:1/none").results([SPEC])
     assert "secret" not in str(error.value)
 
 

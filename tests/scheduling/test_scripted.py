@@ -101,7 +101,7 @@ def test_a_run_that_was_taken_over_is_the_other_ones_to_tell_about() -> None:
     runner, events = run(engine)
     assert kinds(events) == ["planned", "started", "epoch", "waiting", "epoch", "ended"]
     assert runner.results == {SPEC.key: theirs}
-    assert Tracker().results([SPEC.key]) == {SPEC.key: theirs}
+    assert Tracker().results([SPEC]) == {SPEC.key: theirs}
     assert [run.info.status for run in tracked()] == ["FINISHED"]
     assert len(engine.submitted) == 1
 
@@ -181,7 +181,7 @@ def test_whichever_call_to_the_store_fails_all_that_a_run_has_written_arrives(
         return done
 
     tracker = Tracker()
-    tracker.results(["other"])
+    tracker.results([SPEC.model_copy(update={"seed": 9})])
     for name in ("create_run", "log_batch", "update_run_info", "search_runs"):
         failing(name)
     events: list[Event] = []

@@ -36,7 +36,7 @@ class Command:
         self.holder.__enter__()
 
     def begin(self, spec: RunSpec = SPEC) -> TrackedRun:
-        self.tracker.results([spec.key])
+        self.tracker.results([spec])
         self.parent = self.tracker.begin_invocation(SUITE, "local", self.holder.name)
         folder = RunFolder(self.runs / spec.key)
         folder.prepare(spec)

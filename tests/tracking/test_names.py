@@ -71,7 +71,7 @@ def test_results_with_names_of_all_kinds_come_back_as_they_were(command: Command
     tracked_run.folder.append(EpochRecord(epoch=2, metrics=named, cost=Cost()))
     tracked_run.folder.append_diagnostics(DiagnosticRecord(step=1, epoch=1, values=VALUES))
     command.end(tracked_run, result)
-    assert Tracker(uri).results([SPEC.key]) == {SPEC.key: result}
+    assert Tracker(uri).results([SPEC]) == {SPEC.key: result}
     [run] = active(uri)
     for name, value in named.items():
         assert run.data.metrics[stored_name(name)] == value
@@ -121,7 +121,7 @@ def test_a_result_of_more_parts_than_a_call_takes_comes_back_whole(command: Comm
     result = result_of(0.1).model_copy(update={"final": final})
     assert len(result_tags(result)) > 100
     command.run(result)
-    assert Tracker(uri).results([SPEC.key]) == {SPEC.key: result}
+    assert Tracker(uri).results([SPEC]) == {SPEC.key: result}
     [run] = active(uri)
     tags = MlflowClient(uri).get_run(run.info.run_id).data.tags
     assert tags["benchbench.outcome"] == "finished"
@@ -132,7 +132,7 @@ def test_a_result_that_somebody_has_changed_in_mlflow_is_named_and_not_believed(
     [run] = active(uri)
     MlflowClient(uri).set_tag(run.info.run_id, "benchbench.result.0", '{"key": "x", "outcome": "great"}')
     with pytest.raises(RuntimeError, match=f"run {run.info.run_id} .* was changed there .*: delete the run in MLflow"):
-        Tracker(uri).results([SPEC.key])
+        Tracker(uri).results([SPEC])
 
 
 @pytest.mark.usefixtures("workplace")

@@ -62,7 +62,7 @@ def test_whoever_comes_first_one_run_remains_and_all_agree_on_it(seed: int, comm
     results = outcomes(random.Random(seed))
     given = race(commands, results, seed, [1000] * 3)
     [run] = active(uri)
-    kept = Tracker(uri).results([SPEC.key])[SPEC.key]
+    kept = Tracker(uri).results([SPEC])[SPEC.key]
     assert kept in results
     assert kept.conclusive is any(result.conclusive for result in results)
     assert run.data.metrics["final/test/accuracy"] == kept.final["test/accuracy"]
@@ -81,19 +81,19 @@ def test_commands_that_are_killed_at_any_call_leave_one_run_after_the_next_ones(
     chance = random.Random(seed)
     results = [result_of(number / 10) for number in range(3)]
     given = race(commands, results, seed, [chance.randrange(8) for _ in commands])
-    shown = Tracker(uri).results([SPEC.key]).get(SPEC.key)
+    shown = Tracker(uri).results([SPEC]).get(SPEC.key)
     assert all(shown is not None for result in given if result is not None)
     for number, command in enumerate(commands):  # the next command in every folder
         command.leave()
         commands[number] = again = Command(uri, tmp_path / f"runs-{number}")
-        found = again.tracker.results([SPEC.key])
+        found = again.tracker.results([SPEC])
         assert found.get(SPEC.key) == shown
         again.tracker.clean(again.holder.has_outlived)
     runs = active(uri)
     assert len(runs) == (shown is not None)
     assert {run.info.status for run in active(uri, parents=True)} == {"KILLED"}
     assert all(run.info.status == "FINISHED" and run.info.end_time for run in runs)
-    assert Tracker(uri).results([SPEC.key]).get(SPEC.key) == shown
+    assert Tracker(uri).results([SPEC]).get(SPEC.key) == shown
 
 
 @pytest.mark.parametrize("days", [(0, 1, 2), (0, -1, -2), (1, -1, 0), (0, 0, 0)])
@@ -105,7 +105,7 @@ def test_what_is_run_again_replaces_what_was_known_whatever_the_clocks_say(
         with monkeypatch.context() as elsewhere:
             elsewhere.setattr("time.time", lambda: now() + 86_400 * days[number])  # noqa: B023 - called in this round
             assert command.run(result_of(number / 10)) == result_of(number / 10)
-        assert Tracker(uri).results([SPEC.key]) == {SPEC.key: result_of(number / 10)}
+        assert Tracker(uri).results([SPEC]) == {SPEC.key: result_of(number / 10)}
         assert len(active(uri)) == 1
 
 
@@ -126,7 +126,7 @@ def test_an_attempt_that_ends_without_an_answer_does_not_replace_one(
     commands[0].run(result_of(0.1))
     commands[1].run(result_of(0.2, outcome))
     assert len(active(uri)) == 1
-    assert Tracker(uri).results([SPEC.key]) == {SPEC.key: result_of(0.1)}
+    assert Tracker(uri).results([SPEC]) == {SPEC.key: result_of(0.1)}
     Tracker(uri).fetch(SPEC.key, ["result.json"], tmp_path)
     assert (tmp_path / "result.json").read_text().count("finished") == 1
 
@@ -140,8 +140,8 @@ def test_a_later_run_without_an_answer_that_is_still_there_hides_no_answer(
     with pytest.raises(KilledError):  # before it can look for others
         commands[1].end(later, result_of(0.2, "failed"))
     assert len(active(uri)) == 2
-    for keys in ([SPEC.key], [SPEC.key, "another"]):
-        assert Tracker(uri).results(keys) == {SPEC.key: result_of(0.1)}
+    for specs in ([SPEC], [SPEC, SPEC.model_copy(update={"seed": 9})]):
+        assert Tracker(uri).results(specs) == {SPEC.key: result_of(0.1)}
     Tracker(uri).fetch(SPEC.key, ["result.json"], tmp_path)
     assert '"finished"' in (tmp_path / "result.json").read_text()
 
@@ -154,13 +154,13 @@ def test_a_run_that_is_at_work_in_another_folder_is_left_alone_and_shown_to_nobo
     commands[0].run(result_of(0.1))
     assert {run.info.status for run in active(uri)} == {"RUNNING", "FINISHED"}
     reader = Tracker(uri)
-    assert reader.results([SPEC.key]) == {SPEC.key: result_of(0.1)}
+    assert reader.results([SPEC]) == {SPEC.key: result_of(0.1)}
     assert reader.running([SPEC.key]) == {SPEC.key: commands[1].holder.name}
-    commands[0].tracker.results([SPEC.key])
+    commands[0].tracker.results([SPEC])
     commands[0].tracker.clean(commands[0].holder.has_outlived)
     assert at_work.info.run_id in {run.info.run_id for run in active(uri)}
     neighbour = Command(uri, tmp_path / "runs-1")  # of a command that lives
-    neighbour.tracker.results([SPEC.key])
+    neighbour.tracker.results([SPEC])
     neighbour.tracker.clean(neighbour.holder.has_outlived)
     assert at_work.info.run_id in {run.info.run_id for run in active(uri)}
     assert {run.info.status for run in active(uri, parents=True)} == {"RUNNING"}
@@ -174,12 +174,12 @@ def test_a_run_that_has_ended_since_it_was_listed_is_not_what_a_dead_command_has
 ) -> None:
     neighbour = Command(uri, tmp_path / "runs-0")
     at_work = commands[0].begin()
-    neighbour.tracker.results([SPEC.key])
+    neighbour.tracker.results([SPEC])
     commands[0].end(at_work, result_of(0.1))
     commands[0].leave()
     neighbour.tracker.clean(neighbour.holder.has_outlived)
     neighbour.leave()
-    assert Tracker(uri).results([SPEC.key]) == {SPEC.key: result_of(0.1)}
+    assert Tracker(uri).results([SPEC]) == {SPEC.key: result_of(0.1)}
 
 
 def test_what_a_killed_command_was_writing_is_removed_by_who_runs_it_again(
@@ -198,7 +198,9 @@ def test_what_is_added_to_a_run_does_not_change_when_it_ended(
 ) -> None:
     commands[0].run(result_of(0.1))
     [before] = active(uri)
-    added = commands[0].tracker.unmeasured_run(RunFolder(commands[0].runs / SPEC.key))
+    added = commands[0].tracker.trained_run(
+        SPEC.model_copy(update={"measure": ("sharpness",)}), RunFolder(commands[0].runs / SPEC.key)
+    )
     assert added is not None
     now = time.time
     monkeypatch.setattr("time.time", lambda: now() + 100)

@@ -24,8 +24,7 @@ def test_all_pages_are_read(page: int, workplace: Path, monkeypatch: pytest.Monk
         command.end(command.begin(spec), result_of(spec.seed / 10, spec=spec))
     command.leave()
     monkeypatch.setattr(store, "_PAGE", page)
-    keys = [spec.key for spec in specs]
-    assert Tracker(uri).results(keys) == {spec.key: result_of(spec.seed / 10, spec=spec) for spec in specs}
+    assert Tracker(uri).results(specs) == {spec.key: result_of(spec.seed / 10, spec=spec) for spec in specs}
 
 
 def test_a_store_that_another_command_has_just_made_is_not_made_again(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from typer.testing import Result
 
 from benchbench.runs.folder import RunFolder
 from benchbench.training.trainer import run_in_folder
+from benchbench.values import RunResult, RunSpec
+from benchbench.values.sharpness import RunSharpness
 from tests.helpers import sharpness_workloads
 from tests.helpers.command_line import call
 
@@ -49,6 +52,19 @@ def only_folder() -> RunFolder:
     return folder
 
 
+def only_measurement() -> RunSharpness:
+    (value,) = only_folder().sharpness().values()
+    return value
+
+
+def answer(spec: RunSpec | None = None) -> RunResult:
+    """Return the result of the only run, with the sharpness that a spec asks for, or the one it was started with."""
+    folder = only_folder()
+    result = folder.answer(spec or folder.spec())
+    assert result is not None
+    return result
+
+
 def tracked() -> list[Any]:
     client = MlflowClient(f"sqlite:///{Path.cwd()}/mlflow.db")
     experiment = client.get_experiment_by_name("sharp")
@@ -72,14 +88,12 @@ def test_measures_are_those_of_the_dense_hessian_of_the_final_weights(workplace:
     found = run(write_suite(SUITE + SETTINGS))
     assert found.exit_code == 0, found.output
     loss, hessian = dense(only_folder())
-    value = only_folder().sharpness()
-    assert value is not None
+    value = only_measurement()
     assert (value.surface.examples, value.surface.batches, value.surface.dtype) == (20, 3, "float64")
     assert value.differences.loss == pytest.approx(loss.item(), rel=1e-12)
     assert value.eigenvalues.largest.value == pytest.approx(torch.linalg.eigvalsh(hessian)[-1].item(), rel=1e-6)
     assert value.trace.value == pytest.approx(hessian.trace().item(), rel=1e-9)
-    result = only_folder().result()
-    assert result is not None
+    result = answer()
     assert result.final["sharpness/gradient_rise"] == result.final["sharpness/gradient_rise/0.1"]
     assert result.final["sharpness/gradient_rise"] < result.final["sharpness/gradient_rise/0.2"]
     cost = value.cost
@@ -102,20 +116,107 @@ def test_a_suite_that_asks_later_measures_and_does_not_train_and_never_twice(
     assert only_folder().metrics_file.read_text() == lines
     (after,) = tracked()
     assert after.info.run_id == before.info.run_id
-    assert after.data.metrics["final/sharpness/lambda_max"] == only_folder().sharpness().eigenvalues.largest.value
-    measured = only_folder().sharpness_file.stat().st_mtime_ns
+    assert after.data.metrics["final/sharpness/lambda_max"] == only_measurement().eigenvalues.largest.value
+    measured = only_folder().sharpness_files[0].stat().st_mtime_ns
     assert run(suite).exit_code == 0
     assert call("sharpness", str(suite), "--engine", "inline").exit_code == 0
-    assert only_folder().sharpness_file.stat().st_mtime_ns == measured
+    assert only_folder().sharpness_files[0].stat().st_mtime_ns == measured
 
 
-def test_other_settings_are_measured_anew_and_leave_nothing_of_the_old(workplace: Path, write_suite: Write) -> None:
-    run(write_suite(SUITE + SETTINGS))
-    suite = write_suite(SUITE + SETTINGS.replace("[0.1, 0.2]", "[0.3]"))
-    assert run(suite).exit_code == 0
+def test_measurements_by_several_settings_stand_next_to_each_other(workplace: Path, write_suite: Write) -> None:
+    one, other = SUITE + SETTINGS, SUITE + SETTINGS.replace("[0.1, 0.2]", "[0.3]")
+    reports = [run(write_suite(text)).stdout for text in (one, other)]
+    assert reports[0] != reports[1]
     (known,) = tracked()
-    rises = [name for name in known.data.metrics if "gradient_rise" in name]
-    assert sorted(rises) == ["final/sharpness/gradient_rise", "final/sharpness/gradient_rise/0.3"]
+    digest = only_folder().spec().sharpness.digest
+    rises = {name for name in known.data.metrics if "gradient_rise" in name}
+    names = {"gradient_rise", "gradient_rise/0.1", "gradient_rise/0.2"}
+    names |= {f"{digest}/gradient_rise", f"{digest}/gradient_rise/0.3"}
+    assert rises == {f"final/sharpness/{name}" for name in names}
+    assert len(only_folder().sharpness()) == 2
+    again = [run(write_suite(text)) for text in (one, other)]
+    assert [found.stdout for found in again] == reports
+    assert not any("started" in found.stderr for found in again)
+    shutil.rmtree(".benchbench")  # the store has both
+    assert [call("report", str(write_suite(text))).stdout for text in (one, other)] == reports
+    assert [call("plan", str(write_suite(text))).exit_code for text in (one, other)] == [0, 0]
+
+
+def test_a_suite_that_does_not_ask_shows_what_was_measured_and_says_so(workplace: Path, write_suite: Write) -> None:
+    run(write_suite(SUITE + SETTINGS))
+    shown = call("report", str(write_suite(SUITE))).stdout
+    assert "λ_max(H)" in shown
+    assert "1 runs were measured with other settings than the suite's" in shown
+
+
+def test_another_radius_is_shown_and_nothing_is_measured_again(workplace: Path, write_suite: Write) -> None:
+    first = run(write_suite(SUITE + SETTINGS))
+    assert "δL: at radius 0.1 (0.2: see `export`)" in first.stdout
+    measured = only_folder().sharpness_files[0].stat().st_mtime_ns
+    second = run(write_suite(SUITE + SETTINGS.replace("draws: 2", "draws: 2, radius: 0.2, products_per_pass: 2")))
+    assert "started" not in second.stderr
+    assert "δL: at radius 0.2 (0.1: see `export`)" in second.stdout
+    (file,) = only_folder().sharpness_files
+    assert file.stat().st_mtime_ns == measured
+    value = only_measurement()
+    shown = [f"{1e3 * each.gradient:.4g}"[:4] for each in value.differences.at]
+    assert [number in found.stdout for found in (first, second) for number in shown] == [True, False, False, True]
+
+
+def test_a_damaged_measurement_is_named_and_made_again(workplace: Path, write_suite: Write) -> None:
+    suite = write_suite(SUITE + SETTINGS)
+    run(suite)
+    (file,) = only_folder().sharpness_files
+    whole = file.read_bytes()
+    file.write_bytes(whole.replace(b"20", b"21", 1))
+    assert only_folder().lost() == [f"{file} is damaged or was changed: it does not match its checksum"]
+    assert not only_folder().sharpness()
+    assert "0 to measure" not in call("plan", str(suite)).stdout  # the store has it
+    Path("mlflow.db").unlink()
+    assert run(suite).exit_code == 0
+    assert only_folder().lost() == []
+    assert len(only_folder().sharpness()) == 1
+
+
+OLD = Path(__file__).parent / "measured_before"
+"""A run's folder, and the tags and metrics of its run in MLflow, from when a result had its sharpness in it."""
+
+
+@pytest.mark.parametrize("radius", [None, 0.1, 0.2])
+@pytest.mark.parametrize("where", ["folder", "store"])
+def test_what_earlier_versions_have_measured_is_read(
+    workplace: Path, write_suite: Write, where: str, radius: float | None
+) -> None:
+    text = (OLD / "suite.yaml").read_text()
+    text = text.replace("small.py", str(OLD / "small.py")).replace("radius: 0.2", f"radius: {radius}" if radius else "")
+    suite = write_suite(text.replace(", ,", ","))
+    key = json.loads((OLD / "result.json").read_text())["key"]
+    if where == "folder":
+        shutil.copytree(OLD, f".benchbench/runs/{key}", ignore=lambda *_: ["small.py", "suite.yaml", "tracked.json"])
+    else:
+        known = json.loads((OLD / "tracked.json").read_text())
+        client = MlflowClient(f"sqlite:///{Path.cwd()}/mlflow.db")
+        made = client.create_run(client.create_experiment("sharp"), tags=known["tags"]).info.run_id
+        for name, value in known["metrics"].items():
+            client.log_metric(made, name, value, step=2)
+        client.set_terminated(made)
+    found = run(suite)
+    assert found.exit_code == 0, found.output
+    assert "started" not in found.stderr
+    line = next(line for line in found.stdout.splitlines() if line.startswith("SGD"))
+    rises = {None: "26.43¹   -0.6086¹", 0.1: "26.43¹   -0.6086¹", 0.2: "58.45¹   1.280¹"}[radius]
+    assert line.split() == f"SGD 0.6202¹ 1.659¹ {rises} 0.804¹ 37.50¹".split()
+    assert "other settings" not in found.stdout
+    exported = json.loads(call("export", str(suite), "--format", "json").stdout)["records"]
+    values = {each["metric"]: each["value"] for each in exported if each["at"] == "final"}
+    assert values["sharpness/gradient_rise"] == values[f"sharpness/gradient_rise/{radius or 0.1}"]
+    if where == "folder":
+        more = call("sharpness", str(suite), "--engine", "inline", "--dtype", "float32")
+        assert more.exit_code == 0, more.output
+        assert [file.name[:10] for file in RunFolder(Path(".benchbench/runs", key)).sharpness_files] == [
+            "sharpness-", "sharpness.",
+        ]  # fmt: skip
+        assert "started" not in run(suite).stderr
 
 
 def test_the_command_measures_finished_runs_and_names_the_others(workplace: Path, write_suite: Write) -> None:
@@ -128,8 +229,7 @@ def test_the_command_measures_finished_runs_and_names_the_others(workplace: Path
     assert found.exit_code == 1
     assert "not measured: SGD · small · seed 1: the run has not finished" in found.stderr
     assert len(folders()) == 1
-    value = only_folder().sharpness()
-    assert value is not None
+    value = only_measurement()
     assert (value.settings.examples, value.surface.examples, value.settings.trace.products) == (8, 8, 4)
 
 
@@ -139,9 +239,9 @@ def test_one_run_is_shown_by_its_folder_or_its_key(workplace: Path, write_suite:
     by_folder = call("sharpness", str(folder.path), "--engine", "inline", "--density")
     assert by_folder.exit_code == 0, by_folder.output
     assert "20 training examples, not augmented" in by_folder.stdout
-    measured = folder.sharpness_file.stat().st_mtime_ns
+    measured = folder.sharpness_files[0].stat().st_mtime_ns
     whole = json.loads(call("sharpness", folder.path.name, "--engine", "inline", "--json").stdout)
-    assert folder.sharpness_file.stat().st_mtime_ns == measured
+    assert folder.sharpness_files[0].stat().st_mtime_ns == measured
     assert len(whole["density"]["probes"]) == 3
     assert whole["key"] == folder.path.name
 
@@ -165,13 +265,13 @@ def test_missing_weights_are_said_and_nothing_is_trained(workplace: Path, write_
     assert "no weights in .benchbench/runs" in found.stderr.replace("\n", "")
     assert only_folder().result() == before
     assert run(write_suite(SUITE + SETTINGS), "--force").exit_code == 0
-    assert only_folder().sharpness() is not None
+    assert only_measurement().data
 
 
 def test_a_run_that_diverged_is_not_measured(workplace: Path, write_suite: Write) -> None:
     assert run(write_suite(SUITE.replace("lr: 0.1", "lr: 1e38") + SETTINGS)).exit_code == 0
     assert only_folder().result().outcome == "diverged"
-    assert only_folder().sharpness() is None
+    assert not only_folder().sharpness()
 
 
 def test_a_process_that_dies_while_measuring_costs_the_training_nothing(workplace: Path, write_suite: Write) -> None:
@@ -179,25 +279,23 @@ def test_a_process_that_dies_while_measuring_costs_the_training_nothing(workplac
     suite = write_suite(SUITE.replace(f'"{SHARP}:small"', workload) + SETTINGS)
     first = call("run", str(suite), "--slots", "1")
     assert first.exit_code == 1
-    result = only_folder().result()
-    assert result.outcome == "finished"
-    assert result.sharpness_missing == "the process died while it was measured"
+    written = only_folder().result_file.read_bytes()
+    assert (answer().outcome, answer().sharpness_missing) == ("finished", "the process died while it was measured")
     weights = only_folder().weights_file.stat().st_mtime_ns
     assert "Not measured (1): the process died while it was measured" in first.stdout
     assert call("run", str(suite), "--slots", "1").exit_code == 0
     assert only_folder().weights_file.stat().st_mtime_ns == weights
-    assert only_folder().result().sharpness_missing == ""
+    assert only_folder().result_file.read_bytes() == written
+    assert answer().sharpness_missing == ""
+    shutil.rmtree(".benchbench")
+    assert "Not measured" not in call("report", str(suite)).stdout
 
 
 def test_batch_norm_has_the_mode_that_is_asked_for_and_dropout_is_off(workplace: Path, write_suite: Write) -> None:
-    losses = {}
     for mode in ("eval", "train"):
         settings = SETTINGS.replace("float64", f"float64, batch_norm: {mode}")
         run(write_suite(SUITE.replace("epochs: 2", "epochs: 2, norm: true") + settings))
-        value = only_folder().sharpness()
-        assert value is not None
-        assert value.surface.batch_norm == mode
-        losses[mode] = value.differences.loss
+    losses = {value.surface.batch_norm: value.differences.loss for value in only_folder().sharpness().values()}
     state = torch.load(only_folder().weights_file)
     train = sharpness_workloads.splits()["train"]
     x = (train.inputs.double() - state["0.running_mean"]) / (state["0.running_var"].double() + 1e-5).sqrt()
@@ -213,8 +311,7 @@ def test_a_workload_without_fixed_batches_is_measured_on_those_of_its_first_epoc
     workload = SUITE.replace(f"{SHARP}:small", "STUBS:line")
     settings = SETTINGS.replace("float64", "float64, examples: 9, landscape: {dimensions: 1, points: 3}")
     assert run(write_suite(workload + settings)).exit_code == 0
-    value = only_folder().sharpness()
-    assert value is not None
+    value = only_measurement()
     assert value.surface.examples == 16  # whole batches of eight
     assert value.data.startswith("examples in the batches of epoch 1")
     assert value.landscape.x == (-1.0, 0.0, 1.0)
@@ -226,13 +323,13 @@ def test_a_measurement_can_be_stopped_and_begins_anew(workplace: Path, write_sui
     folder = only_folder()
     spec = folder.spec().asking_for_sharpness({"draws": 1})
     folder.prepare(spec)
-    stopped = run_in_folder(spec, torch.device("cpu"), folder, stop=lambda: True)
-    assert (stopped.outcome, stopped.sharpness_missing) == ("finished", "stopped while it was measured")
-    assert stopped.sharpness_settings == ""
+    trained = run_in_folder(spec, torch.device("cpu"), folder, stop=lambda: True)
+    assert trained.outcome == "finished"
+    assert answer(spec) == trained.model_copy(update={"sharpness_missing": "stopped while it was measured"})
     folder.prepare(spec)
-    measured = run_in_folder(spec, torch.device("cpu"), folder)
-    assert measured.sharpness_settings == spec.sharpness.digest
-    assert measured.final.items() >= stopped.final.items()
+    assert run_in_folder(spec, torch.device("cpu"), folder) == trained
+    assert (answer(spec).sharpness_settings, answer(spec).sharpness_missing) == (spec.sharpness.digest, "")
+    assert answer(spec).final.items() >= trained.final.items()
 
 
 @pytest.mark.parametrize(

@@ -129,5 +129,12 @@ class SharpnessSettings(Settings):
     @property
     def digest(self) -> str:
         """Hash of all that decides the numbers: 16 hexadecimal digits."""
-        content = self.model_dump(mode="json", exclude={"products_per_pass"})
+        return self._digest(None)
+
+    def is_met_by(self, digest: str) -> bool:
+        """Return whether a digest is that of these settings; in earlier versions it depended on the shown radius."""
+        return digest in map(self._digest, (None, *self.radii))
+
+    def _digest(self, radius: float | None) -> str:
+        content = {**self.model_dump(mode="json", exclude={"products_per_pass"}), "radius": radius}
         return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:16]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from benchbench.values.frozen import Frozen
 from benchbench.values.prices import GradientCost, counted
+from benchbench.values.results import Metrics, RunResult
 from benchbench.values.sharpness.settings import Settings, SharpnessSettings
 
 PREFIX = "sharpness/"
 """Prefix of the names of all measures of sharpness."""
+
+_RISES = tuple(f"{PREFIX}{name}" for name in ("gradient_rise", "average_rise", "average_rise_error"))
+"""Measures at the radius that tables show."""
 
 
 class SurfaceFacts(Frozen):
@@ -220,8 +225,22 @@ class Sharpness(Frozen):
     cost: Evaluations
 
 
+class SharpnessSummary(Frozen):
+    """What a run's result gains by a measurement.
+
+    Attributes:
+        settings: Digest of the settings.
+        metrics: The numbers by the names of metrics; none where nothing could be measured.
+        missing: Why nothing could be measured, or empty.
+    """
+
+    settings: str
+    metrics: Metrics = {}
+    missing: str = ""
+
+
 class RunSharpness(Sharpness):
-    """The sharpness of the solution that a run has found; the content of its `sharpness.json`.
+    """The sharpness of the solution that a run has found, by some settings; a file of its own in the run's folder.
 
     Attributes:
         settings: What decided the numbers.
@@ -239,7 +258,7 @@ class RunSharpness(Sharpness):
     epochs: float
 
     @property
-    def metrics(self) -> dict[str, float]:
+    def summary(self) -> SharpnessSummary:
         """The numbers by the names of metrics; names of rises end with their radius, those for tables do not."""
         largest, smallest = self.eigenvalues.largest, self.eigenvalues.smallest
         found: dict[str, float | None] = {
@@ -265,4 +284,33 @@ class RunSharpness(Sharpness):
             found |= {f"{name}/{each.radius:g}": value for name, value in rises.items()}
             if each.radius == self.settings.shown_radius:
                 found |= rises
-        return {f"{PREFIX}{name}": value for name, value in found.items() if value is not None}
+        metrics = {f"{PREFIX}{name}": value for name, value in found.items() if value is not None}
+        return SharpnessSummary(settings=self.settings.digest, metrics=metrics)
+
+
+def with_sharpness(result: RunResult, settings: SharpnessSettings, measured: Iterable[SharpnessSummary]) -> RunResult:
+    """Return a run's result with its sharpness among the final metrics, or with the reason why that is missing.
+
+    Args:
+        result: The result; what sharpness it has counts among what was measured. Earlier versions kept it there.
+        settings: What is asked for. Where nothing else was measured, other settings have to do.
+        measured: What is known of the run.
+    """
+    final = {name: value for name, value in result.final.items() if not name.startswith(PREFIX)}
+    here = {name: value for name, value in result.final.items() if name not in final}
+    own = SharpnessSummary(settings=result.sharpness_settings, metrics=here)
+    known = sorted((*([own] if here else ()), *measured), key=lambda each: each.settings)
+    asked = [each for each in known if settings.is_met_by(each.settings)]
+    chosen = next((each for each in (*asked, *known) if each.metrics), own)
+    metrics = dict(chosen.metrics)
+    for name in _RISES:
+        if (at := f"{name}/{settings.shown_radius:g}") in metrics:
+            metrics[name] = metrics[at]
+    is_met = chosen in asked
+    missing = "" if is_met else next((each.missing for each in asked if each.missing), result.sharpness_missing)
+    update = {
+        "final": {**final, **metrics},
+        "sharpness_settings": settings.digest if is_met else chosen.settings,
+        "sharpness_missing": missing,
+    }
+    return result.model_copy(update=update)
