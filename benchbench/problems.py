@@ -46,7 +46,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class SourceLocation:
-    """Where a value of an input is written.
+    """Location of a value in an input.
 
     Attributes:
         file: A path, or the name of an option such as `--set`.
@@ -79,7 +79,7 @@ def _unknown(*, method: str = "", workload: str = "", name: str = "") -> SourceL
 
 @dataclass(frozen=True)
 class SourceMap:
-    """Where the parts of a suite are written. It is no part of a suite's value: all source maps are equal."""
+    """Locations of the parts of a suite. They are no part of a suite's value: all source maps are equal."""
 
     find: Find = field(default=_unknown, compare=False)
 

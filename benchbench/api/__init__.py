@@ -1,4 +1,4 @@
-"""What the command line does, as functions: load a suite, run it, read its results back as tables."""
+"""The commands as functions: load a suite, run it, read its results back as tables."""
 
 from benchbench.api.leaderboards import export_bundle, submission
 from benchbench.api.optimizers import check_component

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _MARKS = {"ok": "ok     ", "missing": "missing", "broken": "BROKEN "}
 _INDENT = " " * 11
-"""Where what was found begins, below the mark."""
+"""Indentation of what was found, below the mark."""
 
 
 def doctor(

@@ -1,4 +1,4 @@
-"""What figures are made of: a suite, the results of its runs, what the runs left, and their means over seeds."""
+"""Data of figures: a suite, the results of its runs, their histories, and means over seeds."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Curve = Mapping[int, tuple[float, float]]
 
 @dataclass(frozen=True)
 class FigureData:
-    """What the figures of one workload are made of.
+    """Data of the figures of one workload.
 
     Attributes:
         suite: The suite.

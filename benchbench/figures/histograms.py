@@ -1,4 +1,4 @@
-"""How the entries of a tensor are distributed over the course of training."""
+"""Histograms of a tensor's entries over the course of training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchbench.figures.values import Axis, MapFigure, Tile
 from benchbench.reporting.runs import Runs
 
 SMALLEST_SHARE = 1e-4
-"""Where the scale of colours begins."""
+"""Lower end of the scale of colours."""
 
 _Counts = npt.NDArray[np.float64]
 _MOST_TICKS = 9

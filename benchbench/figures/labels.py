@@ -1,4 +1,4 @@
-"""What metrics and currencies are called on an axis, and how axes are divided."""
+"""Labels of metrics and currencies on an axis, and its ticks."""
 
 from __future__ import annotations
 

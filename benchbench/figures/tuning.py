@@ -1,4 +1,4 @@
-"""How hard methods are to tune: the best of k trials, and what came of each value that was tried."""
+"""Figures of searches: the best of k trials, and the score of each value that was tried."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a figure shows, as frozen values that know nothing of how they are drawn."""
+"""Contents of figures, as frozen values that know nothing of how they are drawn."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Literal
 from benchbench.values import Frozen
 
 Kind = Literal["curves", "histogram", "heatmap", "sweep", "spectrum", "pareto", "landscape", "ranks"]
-"""What a figure of a suite can be about."""
+"""Kinds of figures of a suite."""
 
 TuningKind = Literal["best-of", "sensitivity"]
-"""What a figure of a search can be about."""
+"""Kinds of figures of a search."""
 
 Scale = Literal["linear", "log", "symlog"]
 
@@ -43,7 +43,7 @@ class Trace(Frozen):
 
 
 class Series(Frozen):
-    """What one method came to: a point per entry of `x`, made of the finished runs.
+    """Curve of one method: a point per entry of `x`, made of the finished runs.
 
     Attributes:
         style: Position of the method in its suite, which decides colour, marker and dashes in every figure.

@@ -110,7 +110,7 @@ class Board:
 
     @property
     def lower_is_better(self) -> bool:
-        """Whether a lower value of the metric is better."""
+        """True if a lower value of the metric is better."""
         return self.better == "lower"
 
 

@@ -36,7 +36,7 @@ LARGEST_FILE = 64 * _MIB
 """Bytes of one file of a bundle, unpacked."""
 
 DENSEST = 200
-"""How many times smaller a bundle larger than `LARGEST_FILE` can be packed: results are numbers, which are ten times
+"""Most times by which a bundle larger than `LARGEST_FILE` can be packed: results are numbers, which are ten times
 smaller."""
 
 MANIFEST = "manifest.json"
@@ -44,7 +44,7 @@ SUITE = "suite.json"
 
 _NAME = re.compile(r"suite\.json|runs/[0-9a-f]{16}/(?:result\.json|metrics\.jsonl|log\.txt)")
 _DAMAGE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError)
-"""What `zipfile` raises for archives that are damaged, or packed in ways that it does not know."""
+"""Errors of `zipfile` for archives that are damaged, or packed in ways that it does not know."""
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)
 _Value = TypeVar("_Value", bound=Frozen)
 

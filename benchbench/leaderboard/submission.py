@@ -1,4 +1,4 @@
-"""What is handed in to a leaderboard: a suite, what its runs left, and what is declared about it."""
+"""Submissions to a leaderboard: a suite, the files of its runs, and declarations about it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _check_day(text: str) -> str:
 
 
 class Declaration(Frozen):
-    """What nobody can see from the numbers.
+    """Facts that the numbers do not show.
 
     Attributes:
         tuning: How the hyperparameters were chosen: what was tried, how often, and on which data.
@@ -60,7 +60,7 @@ class Manifest(Frozen):
 
 @dataclass(frozen=True)
 class StoredRun:
-    """What a run left.
+    """The files of a run.
 
     Attributes:
         result: How it ended and what it measured.

@@ -17,7 +17,7 @@ from benchbench.stats import sample_std
 from benchbench.values import RunResult, RunSpec
 
 _DECISIVE = ("device", "threads", "platform", "python", "torch")
-"""What of an environment decides the bits of a result, as far as it is recorded."""
+"""Parts of a recorded environment that decide the bits of a result."""
 
 SPREADS = 4.0
 """Standard deviations over seeds that a run on other hardware may lie off: two seeds do in 1 of 200 cases."""
@@ -56,7 +56,7 @@ class Check:
 
     @property
     def holds(self) -> bool:
-        """Whether the two agree; NaN agrees with NaN."""
+        """True if the two agree; NaN agrees with NaN."""
         if self.measured is None:
             return False
         if self.measured == self.claimed or (math.isnan(self.measured) and math.isnan(self.claimed)):

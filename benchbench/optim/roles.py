@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 Role = Literal["hidden", "filter", "embedding", "head", "norm", "bias", "other"]
-"""What a parameter is for.
+"""Role of a parameter.
 
 - `hidden`: a matrix between hidden layers, those of attention and recurrent layers among them.
 - `filter`: the kernel of a convolution: a matrix once its input channels and positions are flattened.

@@ -24,7 +24,7 @@ class ParameterText:
 
 @dataclass(frozen=True)
 class Description:
-    """What is known about a plugin.
+    """Description of a plugin.
 
     Attributes:
         plugin: Name, kind, target and distribution.

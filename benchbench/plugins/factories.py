@@ -65,7 +65,7 @@ class Factory:
 
     @cached_property
     def parameters(self) -> dict[str, Parameter]:
-        """What a suite may set, by name; annotations are evaluated as far as they can be.
+        """Parameters that a suite may set, by name; annotations are evaluated as far as they can be.
 
         An entry `**` means that any other name is allowed as well. A wrapper passes on the parameters of
         the optimizer that the suite chooses. Parameters of a model without a default are not for a suite to set: the
@@ -80,7 +80,7 @@ class Factory:
 
     @cached_property
     def own_parameters(self) -> dict[str, Parameter]:
-        """What a suite may set, apart from what a wrapper passes on."""
+        """Parameters that a suite may set, apart from what a wrapper passes on."""
         if self.kind == "optimizer":
             return _own(self.code)
         return {

@@ -27,7 +27,7 @@ _USES: dict[Kind, tuple[str, str]] = {
     "model": ("a model: it cannot be called", "__call__"),
     "dataset": ("a data set: it cannot be called", "__call__"),
 }
-"""What something of each kind is called, and the method that makes it one."""
+"""Title of each kind, and the method that makes something one."""
 
 
 class PluginError(ValueError):

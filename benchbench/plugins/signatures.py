@@ -1,4 +1,4 @@
-"""What the signature of a factory says: what a suite sets, and what the harness fills in."""
+"""Signatures of factories: the parameters that a suite sets, and those that the harness fills in."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ BUILDERS: Mapping[str, tuple[Builder, ...]] = {
     "sharpness": (sharpness_table,),
     "tuning": (tuning_table,),
 }
-"""What a suite can name under `tables`, and the tables that it gets for it."""
+"""Names that a suite can list under `tables`, and the tables that it gets for each."""
 
 FROM_RECORDS = frozenset({"matched", "targets", "profile"})
 """Those that need what the runs recorded after every epoch."""

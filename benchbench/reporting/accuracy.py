@@ -1,4 +1,4 @@
-"""What the methods of a suite come to on its workloads, in the shape of the paper's Tables 1 to 3."""
+"""Results of the methods of a suite on its workloads, in the shape of the paper's Tables 1 to 3."""
 
 from __future__ import annotations
 

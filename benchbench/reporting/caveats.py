@@ -1,4 +1,4 @@
-"""What must be said below every table: numbers that cannot be, stale results, runs that cannot be resumed."""
+"""Notes that belong below every table: numbers that cannot be, stale results, runs that cannot be resumed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What training costs: counted, measured and timed, and what the paper's Table 4 shows of it."""
+"""Cost of training: counted, measured and timed, and the part that the paper's Table 4 shows."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ COLUMNS = (
     "table", "category", "row", "group", "column", "figure", "value", "spread", "mean", "std", "n", "marks", "remark",
     "reason",
 )  # fmt: skip
-"""What a line says. `figure` counts the figures of a cell from 1; `value` and `spread` are as shown, `mean` and `std`
+"""Columns of a line. `figure` counts the figures of a cell from 1; `value` and `spread` are as shown, `mean` and `std`
 unrounded in the same unit."""
 
 

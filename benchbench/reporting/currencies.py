@@ -1,4 +1,4 @@
-"""What training is counted in, and the curves of runs over it."""
+"""Currencies that training is counted in, and the curves of runs over them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchbench.values import Cost, EpochRecord
 from benchbench.values.prices import PAPER_PER_HVP, priced, unit_name
 
 Currency = Literal["epochs", "steps", "seconds", "gradients", "gc", "flops"]
-"""What training is counted in.
+"""Currencies of training.
 
 `gc`: gradient computations in the unit of the paper. `flops`: floating-point operations in units of one gradient, only
 where a probe measured them.

@@ -1,4 +1,4 @@
-"""What is known about metrics: what they are called, in which unit they are shown, and which way is better."""
+"""Metrics: their titles, the units they are shown in, and which direction is better."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Better = Literal["higher", "lower"]
 
 
 class Metric(Frozen):
-    """How a metric is shown.
+    """Display of a metric.
 
     Attributes:
         title: Its name in a headline, without the unit.
@@ -84,7 +84,7 @@ METRICS = {
 _SPLITS = {"train": ("Training", "the training data"), "validation": ("Validation", "the validation data")}
 
 TIME_TO_TARGET = "time_to_target/"
-"""What the names of costs at a target begin with; the currency follows."""
+"""Prefix of the names of costs at a target; the currency follows."""
 
 
 def describe(name: str) -> Metric:

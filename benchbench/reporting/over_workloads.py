@@ -1,4 +1,4 @@
-"""What all workloads of a suite say together about its methods: average ranks, and tests over workloads."""
+"""Comparison of methods over all workloads of a suite: average ranks, and tests over workloads."""
 
 from __future__ import annotations
 

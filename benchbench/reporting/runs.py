@@ -1,4 +1,4 @@
-"""What the runs of a suite came to, sorted into the places of a table."""
+"""Results of the runs of a suite, sorted into the cells of a table."""
 
 from __future__ import annotations
 

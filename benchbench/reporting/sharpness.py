@@ -1,4 +1,4 @@
-"""How sharp the solutions are, in the layout of the paper's table of sharpness and generalization."""
+"""Sharpness of the solutions, in the layout of the paper's table of sharpness and generalization."""
 
 from __future__ import annotations
 

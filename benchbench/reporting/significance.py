@@ -1,4 +1,4 @@
-"""Which differences between the methods of a column the seeds can tell from chance."""
+"""Significance of the differences between the methods of a column."""
 
 from __future__ import annotations
 

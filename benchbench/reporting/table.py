@@ -9,7 +9,7 @@ from typing import Literal
 from benchbench.values import ColumnLabel, Frozen
 
 Mark = Literal["best", "second", "tied"]
-"""What a figure is singled out for; how that looks is up to the format. `tied`: not separated from the best."""
+"""Marks of a figure; how they look is up to the format. `tied`: not separated from the best."""
 
 TIED = "†"
 """Stands behind a figure that a test does not separate from the best of its column."""
@@ -50,12 +50,12 @@ class Figure(Frozen):
 
     @property
     def sign(self) -> str:
-        """What stands behind the number in every format."""
+        """Letters and signs behind the number, in every format."""
         return TIED if "tied" in self.marks else ""
 
 
 class Cell(Frozen):
-    """What stands in one place of a table: figures, words, or figures and words.
+    """A cell of a table: figures, words, or figures and words.
 
     Attributes:
         figures: The numbers: one per metric of the column.
@@ -69,7 +69,7 @@ class Cell(Frozen):
 
     @property
     def words(self) -> str:
-        """What stands in the cell beside its figures."""
+        """Words in the cell next to its figures."""
         return ABSENT if self.reason else self.remark
 
     @property

@@ -25,7 +25,7 @@ from benchbench.stats import Hit, Score, performance_profile, score, time_to_tar
 from benchbench.values import Frozen, Row, RunResult, Suite
 
 HISTORY = "a history"
-"""What a run is without of which only the result is left."""
+"""The missing part of a run of which only the result is left."""
 
 _SCORED: Sequence[Currency] = ("steps", "gradients", "gc", "flops", "seconds")
 _TAUS = (1.0, 1.5, 2.0)

@@ -1,4 +1,4 @@
-"""What the choice of hyperparameters has cost, and which rows were chosen on test data."""
+"""Cost of the choice of hyperparameters, and rows that were chosen on test data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchbench.values import Budget, Method, Row, Spent, Suite, Tuned
 from benchbench.values.prices import ASSUMPTION, unit_name
 
 ON_TEST_DATA = "‡"
-"""What stands behind the name of a method whose settings were chosen on test data."""
+"""Sign behind the name of a method whose settings were chosen on test data."""
 
 _COLUMNS = ("budget", "trials", "broken", "gradients", "seconds", "finalists", "value")
 

@@ -1,4 +1,4 @@
-"""Where in its file a part of a suite is written, looked up when something is wrong with it."""
+"""Locations of the parts of a suite in its file, looked up when something is wrong with one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens beside the steps of a run: norms, angles, and the distribution of the optimizer's state.
+"""Diagnostics of the steps of a run: norms, angles, and the distribution of the optimizer's state.
 
 All of it is computed from generic things: the weights before and after a step, the points at which the objective was
 evaluated and the gradients there, and the tensors in the optimizer's state, by their names.
@@ -34,7 +34,7 @@ _QUANTILES = {"min": 0.0, "q05": 0.05, "median": 0.5, "q95": 0.95, "max": 1.0}
 
 @dataclass
 class _Evaluations:
-    """What the evaluations within one step have shown; `before` are the weights at its start."""
+    """Norms that the evaluations within one step have shown; `before` are the weights at its start."""
 
     before: Tensor
     gradient_norm: Tensor | None = None

@@ -1,4 +1,4 @@
-"""What the runs of a suite will cost, estimated before any of them starts: small experiments instead of training."""
+"""Estimates of the cost of a suite's runs, by small experiments before any of them starts."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ class Work(NamedTuple):
 
 
 class EvaluationCounts(NamedTuple):
-    """What an optimizer asks for in a step, on average."""
+    """Gradients and products that an optimizer asks for in a step, on average."""
 
     gradients: float
     hvps: float
 
 
 class RunEstimate(NamedTuple):
-    """What a run will cost.
+    """Estimated cost of a run.
 
     Attributes:
         cost: Counts, and seconds of training.

@@ -41,7 +41,7 @@ class _Assignment:
 
 @dataclass(frozen=True)
 class _Epoch:
-    """What rank 0 says before each epoch: which one, the batches in it that are done, and what plateaus look at."""
+    """Message of rank 0 before each epoch: its number, the batches in it that are done, and what plateaus look at."""
 
     number: int
     done: int

@@ -1,4 +1,4 @@
-"""How hyperparameters change over a run: every number in the optimizer's parameter groups can be scheduled."""
+"""Schedules of hyperparameters over a run: every number in the optimizer's parameter groups can be scheduled."""
 
 from __future__ import annotations
 

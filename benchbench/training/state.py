@@ -1,4 +1,4 @@
-"""How far a run has come: what a checkpoint holds."""
+"""State of a run: the content of a checkpoint."""
 
 from __future__ import annotations
 

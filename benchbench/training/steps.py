@@ -34,7 +34,7 @@ from benchbench.workloads.streams import Streams
 
 
 class Training:
-    """What the steps of a run need, and their count.
+    """Everything that the steps of a run need, and their count.
 
     Set up and stepped the same way, two trainings of one spec make the same steps; they share nothing. Both
     move torch's global generators.

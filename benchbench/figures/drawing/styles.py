@@ -1,4 +1,4 @@
-"""How methods look: the same in every figure of a suite, and told apart without colours too."""
+"""Styles of methods: the same in every figure of a suite, and told apart without colours too."""
 
 from __future__ import annotations
 
