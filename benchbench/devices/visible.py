@@ -130,7 +130,12 @@ def _chosen(chosen: str, machine: nvml.Machine) -> list[str]:
             there = len(matching) == 1 or unlisted
         is_number = whole.isdigit()
         if not there or any(other.isdigit() != is_number for other in names):
-            raise BadInputError([_unknown(name, len(machine.gpus))])
+            allowed = "none: there is no GPU"
+            if machine.gpus:
+                numbers = f"0 to {len(machine.gpus) - 1}"
+                allowed = f"{numbers}, or UUIDs as nvidia-smi -L shows them, with commas between them; empty for none"
+            message = f"no such GPU; allowed: {allowed}"
+            raise BadInputError([Problem(message, file="CUDA_VISIBLE_DEVICES", value=name)])
         names.setdefault(whole, name)
     return list(names.values())
 
@@ -138,13 +143,6 @@ def _chosen(chosen: str, machine: nvml.Machine) -> list[str]:
 def _hides(name: str) -> bool:
     """Return whether an entry says that it, and all that follow, name no GPU; `NoDevFiles` is Slurm's."""
     return name.lower() in ("", "none", "void", "nodevfiles") or (name[:1] == "-" and name[1:].isdigit())
-
-
-def _unknown(name: str, count: int) -> Problem:
-    allowed = "none: there is no GPU"
-    if count:
-        allowed = f"0 to {count - 1}, or UUIDs as nvidia-smi -L shows them, with commas between them; empty for none"
-    return Problem(f"no such GPU; allowed: {allowed}", file="CUDA_VISIBLE_DEVICES", value=name)
 
 
 def _has_driver(kind: Kind) -> bool:

@@ -14,7 +14,7 @@ from benchbench.problems import BadInputError
 from benchbench.processes.separate import SeparateProcess
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
 _EXTRAS = {
     "language": ("transformers", "GLUE, trained tokenizers"),
@@ -96,24 +96,15 @@ def _accelerators() -> list[Finding]:
     number = 1 if here.identifiers[0].startswith("MIG-") else len(here.identifiers)
     reason = failure(kind.type, number, {})
     if reason is not None:
-        return [
-            Finding(
-                "devices",
-                "gpu",
-                "broken",
-                reason,
-                "update the driver, or install an older torch from https://pytorch.org",
-            )
-        ]
-    places = [torch.device(kind.type, index) for index in range(number)]
-    return [Finding("devices", str(place), "ok", f"{use.model(place)}, {_memory(place)}") for place in places]
-
-
-def _memory(place: torch.device) -> str:
-    from benchbench.devices import use
-
-    total = use.memory(place)
-    return "memory not known" if total is None else size(total)
+        fix = "update the driver, or install an older torch from https://pytorch.org"
+        return [Finding("devices", "gpu", "broken", reason, fix)]
+    findings = []
+    for index in range(number):
+        place = torch.device(kind.type, index)
+        total = use.memory(place)
+        memory = "memory not known" if total is None else size(total)
+        findings.append(Finding("devices", str(place), "ok", f"{use.model(place)}, {memory}"))
+    return findings
 
 
 def _slots(gpus_work: bool) -> Finding:

@@ -71,7 +71,12 @@ class RayEngine:
             "num_cpus": sum(slot.threads for slot in self._slots),
             "num_gpus": len(gpus),
         }
-        self._own = _connect(self._total, address, _visible_to_cluster(self._slots[0], gpus) if gpus else {})
+        environment: dict[str, str] = {}  # by which Ray hands out these GPUs of this machine, and not the first ones
+        if gpus:
+            environment |= self._slots[0].environment
+            if variable := kind_of(self._slots[0].device).variable:
+                environment[variable] = ",".join(gpus)
+        self._own = _connect(self._total, address, environment)
         if self._own:
             import ray
 
@@ -209,12 +214,6 @@ def run_as_task(
                 for file in left
                 if file.exists() and file.stat().st_size <= LARGEST_WEIGHTS
             }
-
-
-def _visible_to_cluster(slot: Slot, gpus: Sequence[str]) -> dict[str, str]:
-    """Return the environment by which Ray hands out these GPUs of this machine, and not the first ones."""
-    variable = kind_of(slot.device).variable
-    return {**slot.environment, **({variable: ",".join(gpus)} if variable else {})}
 
 
 @contextmanager

@@ -72,6 +72,7 @@ def score(hits: Mapping[Trial, Hit | None], held_out: Mapping[str, str]) -> tupl
     Raises:
         ValueError: A hit's cost is not positive and finite, or a held-out variant is itself the base of another.
     """
+    import numpy as np
     from scipy import integrate
 
     _check(hits, held_out)
@@ -85,7 +86,7 @@ def score(hits: Mapping[Trial, Hit | None], held_out: Mapping[str, str]) -> tupl
         for here in times.values():
             here[base] = here[base] if math.isfinite(here[variant]) else math.inf
     final = {name: {base: here[base] for base in bases} for name, here in times.items()}
-    taus = _taus()
+    taus = np.linspace(1.0, SLOWEST, PROFILE_POINTS).tolist()
     profiles = performance_profile(final, taus)
     areas = {name: float(integrate.trapezoid(profile, taus)) / (SLOWEST - 1.0) for name, profile in profiles.items()}
     scores = [
@@ -158,9 +159,3 @@ def _best(times: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
         for workload, time in here.items():
             best[workload] = min(time, best.get(workload, math.inf))
     return best
-
-
-def _taus() -> list[float]:
-    import numpy as np
-
-    return [float(tau) for tau in np.linspace(1.0, SLOWEST, PROFILE_POINTS)]

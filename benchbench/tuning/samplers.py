@@ -63,26 +63,15 @@ def propose(tuning: Tuning, space: Mapping[str, Space], index: int, before: Sequ
         BadInputError: The sampler needs a package that is not installed.
     """
     if tuning.sampler == "grid":
-        order = _shuffled_grid(tuning, tuple(space.items()))
+        order = spaces.grid(space, tuning.grid_points)
+        random.Random(tuning.seed).shuffle(order)  # so that a part of it lies all over the space
         return order[index] if index < len(order) else None
     if learns(tuning, index):
         return _tpe(space, (tuning.seed + index) % 2**32, before)
     if tuning.sampler == "random":
         return spaces.at(space, np.random.default_rng([tuning.seed, index]).random(MOST_SEARCHED).tolist())
-    return spaces.at(space, _sobol_point(tuning.seed, index))
-
-
-def _shuffled_grid(tuning: Tuning, space: tuple[tuple[str, Space], ...]) -> list[Values]:
-    """Return the grid in a random order, so that a part of it lies all over the space."""
-    combinations = spaces.grid(dict(space), tuning.grid_points)
-    random.Random(tuning.seed).shuffle(combinations)
-    return combinations
-
-
-def _sobol_point(seed: int, index: int) -> list[float]:
     size = 1 << max(index, 63).bit_length()
-    point: list[float] = _sobol(seed, size)[index].tolist()
-    return point
+    return spaces.at(space, _sobol(tuning.seed, size)[index].tolist())
 
 
 @cache

@@ -49,7 +49,7 @@ def test_a_quasi_random_search_misses_no_box_of_its_net(seed):
     """The first 64 points of a scrambled Sobol' sequence put exactly one into each of 64 boxes, in any one coordinate,
     and in the first two coordinates exactly four into each square of a 4 by 4 grid (a (0, m, 2)-net in base 2).
     """
-    points = np.array([samplers._sobol_point(seed, i) for i in range(64)])
+    points = samplers._sobol(seed, 64)
     assert all(len(set(np.floor(64 * column))) == 64 for column in points.T)
     squares = np.floor(4 * points[:, :2]).astype(int)
     assert {tuple(each): 4 for each in squares} == {

@@ -29,7 +29,11 @@ def scaled_dot_product_attention(
         return NotImplemented
     if attn_mask is not None and (is_causal or not _is_plain_mask(attn_mask, query)):
         return NotImplemented
-    bias = _causal_bias(query, key) if is_causal else _as_bias(attn_mask, query)
+    bias = attn_mask
+    if is_causal:
+        bias = query.new_full((query.shape[-2], key.shape[-2]), -math.inf).triu_(1)
+    elif attn_mask is not None and attn_mask.dtype == torch.bool:
+        bias = query.new_zeros(attn_mask.shape).masked_fill_(~attn_mask, -math.inf)
     factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
     return _Attention.apply(query, key, value, bias, factor, is_causal or attn_mask is None)
 
@@ -53,16 +57,6 @@ def _is_plain_mask(mask: Tensor, query: Tensor) -> bool:
         and mask.layout == torch.strided
         and not mask.requires_grad
     )
-
-
-def _causal_bias(query: Tensor, key: Tensor) -> Tensor:
-    return query.new_full((query.shape[-2], key.shape[-2]), -math.inf).triu_(1)
-
-
-def _as_bias(mask: Tensor | None, query: Tensor) -> Tensor | None:
-    if mask is None or mask.dtype != torch.bool:
-        return mask
-    return query.new_zeros(mask.shape).masked_fill_(~mask, -math.inf)
 
 
 class _Attention(Function):
