@@ -114,6 +114,7 @@ def test_ranks_take_up_a_run_where_it_stopped(tmp_path: Path) -> None:
     steps = iter(range(100))
     stopped = run_in_folder(of_three, CPU, folder, stop=lambda: next(steps) == 6)  # it looks once more before
     assert (stopped.outcome, stopped.message) == ("interrupted", "stopped after 5 steps")  # in the second epoch
+    folder.prepare(of_three)
     assert run_in_folder(of_three, CPU, folder).environment["resumed"] == "1"
     records = folder.records()
     assert [record.metrics for record in records] == [record.metrics for record in undisturbed.records()]
