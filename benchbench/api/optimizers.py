@@ -78,6 +78,6 @@ def _kind_of(target: str) -> Kind:
             # A data set's factory has nothing that parameters could be handed to.
             if kind == "workload" or all(each.kind is Parameter.KEYWORD_ONLY for each in signature_of(found).values()):
                 return kind
-        except PluginError:
+        except PluginError:  # it is none of this kind; what else is wrong with it is said when it is checked
             continue
     return "optimizer"

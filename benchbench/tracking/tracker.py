@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -10,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from benchbench.distribution import git
 from benchbench.processes.memory import without_garbage_collection
 from benchbench.runs.claims import identity
 from benchbench.runs.folder import RunFolder
@@ -337,19 +337,10 @@ class Tracker:
 
     @cached_property
     def _commit(self) -> dict[str, str]:
-        return _git_commit()
+        """The tag with the commit of the current folder; none outside a repository."""
+        commit = git("rev-parse", "HEAD")
+        return {_GIT_COMMIT: commit} if commit else {}
 
 
 def _batches(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
-
-
-def _git_commit() -> dict[str, str]:
-    """Return the tag with the commit of the current folder, or nothing outside a repository."""
-    try:
-        commit = subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=5
-        ).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return {}
-    return {_GIT_COMMIT: commit}

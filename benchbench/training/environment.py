@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import platform
-import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 
 import torch
 
 from benchbench.devices import use
-from benchbench.distribution import own_version
+from benchbench.distribution import git, own_version
 
 _OWNERS = packages_distributions()
 """Names of distributions by top-level package, read once by the process that runs are forked from."""
@@ -54,14 +53,7 @@ def _imported(first: list[str]) -> str:
 
 def _commit() -> dict[str, str]:
     """Return the commit of the current folder and whether files differ from it, or nothing outside a repository."""
-    try:
-        commit = _git("rev-parse", "HEAD")
-        changed = _git("status", "--porcelain", "--untracked-files=no")
-    except (OSError, subprocess.SubprocessError):
+    commit, changed = git("rev-parse", "HEAD"), git("status", "--porcelain", "--untracked-files=no")
+    if commit is None or changed is None:
         return {}
     return {"commit": f"{commit} with uncommitted changes" if changed else commit}
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, timeout=5)
-    return done.stdout.strip()

@@ -117,7 +117,7 @@ def as_number(name: str, value: object) -> float:
         entries = value.numel() if isinstance(value, Tensor) else getattr(value, "size", 1)
         if entries == 1 and not isinstance(value, str | bytes):
             return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError):  # foreign objects, for which the message below holds too
         pass
     raise TypeError(f"the metric {name!r} must be one number, got {type(value).__name__} {str(value)[:40]}")
 

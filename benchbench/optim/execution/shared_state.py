@@ -132,8 +132,8 @@ def _add_functions(spaces: dict[int, MutableMapping[str, Any]], values: Any) -> 
         spaces[id(function.__globals__)] = function.__globals__
         for cell in function.__closure__ or ():
             try:
-                cell.cell_contents  # noqa: B018 - an empty one raises
-            except ValueError:
+                cell.cell_contents  # noqa: B018
+            except ValueError:  # it is empty
                 continue
             spaces[id(cell)] = _Cell(cell)
 
