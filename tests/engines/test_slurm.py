@@ -20,21 +20,18 @@ from benchbench.runs.folder import RunFolder
 from benchbench.values import RunResult
 from tests.conftest import benchbench, pretend_gpus, processes_where, wait_for
 from tests.engines.conftest import assert_as_undisturbed, execute, make_job
+from tests.helpers.suites import line, suite
 
 NewEngine = Callable[..., Engine]
 
-SUITE = """
-name: lines
-title: Lines
-seeds: [0, 1]
-checkpoint_minutes: 1.0e-6
-slurm: {partition: main, time: 10, mem: 500M, gpus: 0}
-workloads:
-  line: {workload: "STUBS:line", epochs: 3, batch_size: 8, steps: 4, pause: PAUSE}
-methods:
-  SGD: {optimizer: sgd, lr: 0.1}
-tables: [accuracy]
-"""
+SUITE = suite(
+    title="Lines",
+    seeds=[0, 1],
+    checkpoint_minutes=1e-6,
+    slurm={"partition": "main", "time": 10, "mem": "500M", "gpus": 0},
+    workloads={"line": line(epochs=3, steps=4, pause="PAUSE")},
+    tables=["accuracy"],
+)
 
 
 def slurm_command(*command: str) -> str:
