@@ -10,7 +10,8 @@ from itertools import chain
 from benchbench.figures.figure_data import BAND, Curve, FigureData
 from benchbench.figures.labels import number
 from benchbench.figures.values import Axis, LineFigure, MapFigure, Panel, Tile
-from benchbench.tracking.histories import History, Surface
+from benchbench.tracking.histories import History
+from benchbench.values.sharpness.values import Landscape
 
 _LOSS = "Loss"
 _DIRECTION = "Filter-normalised direction"
@@ -51,7 +52,7 @@ def _lines(data: FigureData) -> list[LineFigure]:
 
 
 def _planes(data: FigureData) -> list[MapFigure]:
-    found: dict[str, Surface] = {}
+    found: dict[str, Landscape] = {}
     for _, method, runs in data.styles():
         surfaces = [history.landscape for history in data.left_by(runs).values() if history.landscape is not None]
         planes = [surface for surface in surfaces if len(surface.y) > 1]

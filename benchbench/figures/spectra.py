@@ -9,7 +9,7 @@ import numpy as np
 
 from benchbench.figures.figure_data import FigureData
 from benchbench.figures.values import Axis, LineFigure, Panel, Series
-from benchbench.tracking.histories import Spectrum
+from benchbench.values.sharpness.values import SpectralDensity
 
 _POINTS = 512
 _LOWEST = 1e-6
@@ -51,7 +51,7 @@ def spectra(data: FigureData) -> list[LineFigure]:
     ]
 
 
-def _series(style: int, label: str, remark: str, behind: Sequence[Spectrum]) -> Series:
+def _series(style: int, label: str, remark: str, behind: Sequence[SpectralDensity]) -> Series:
     """Return the mean of the densities, each of them zero outside of its grid."""
     low, high = min(each.grid[0] for each in behind), max(each.grid[-1] for each in behind)
     grid = np.linspace(low, high, _POINTS)

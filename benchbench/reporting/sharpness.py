@@ -40,7 +40,7 @@ def sharpness_table(suite: Suite, rows: Sequence[Row]) -> Table:
         if not _columns(here.values()):
             without.append(suite.heading(workload).full_label)
         for name in _columns(here.values()):
-            exponent = _exponent(_means(here.values(), name)) if name in _MEASURES else 0
+            exponent = _exponent(here.values(), name) if name in _MEASURES else 0
             direction = better(name, results)
             rankings.append(order(direction, values_by_seed(here, name), unranked))
             found = {method: cell(of_method, [name], scale=10.0**-exponent) for method, of_method in here.items()}
@@ -56,7 +56,7 @@ def sharpness_table(suite: Suite, rows: Sequence[Row]) -> Table:
     notes = [*_notes(suite, rows)] if places else ["No result holds a measure of sharpness."]
     if places and without:
         notes.append(f"Left out: {', '.join(without)}: no result holds a measure of sharpness.")
-    notes += [*significance_note(rankings), *_missing(suite, rows)]
+    notes += [*significance_note(rankings), *_missing(rows)]
     title = titled(suite, "Sharpness of the solutions")
     return lay_out("sharpness", title, suite.methods, places, notes, unranked=unranked)
 
@@ -79,12 +79,9 @@ def _label(name: str, exponent: int) -> str:
     return _LABELS.get(name, metric.label) + unit + (f" × 10{str(exponent).translate(_RAISED)}" if exponent else "")
 
 
-def _means(runs: Iterable[Runs], name: str) -> list[float]:
-    return [figure(name, found).mean or 0.0 for here in runs if (found := here.values(name))]
-
-
-def _exponent(means: Sequence[float]) -> int:
+def _exponent(runs: Iterable[Runs], name: str) -> int:
     """Return the power of ten that a column is shown in: the smallest of its figures has 0.2 to 200 of them."""
+    means = [figure(name, found).mean or 0.0 for here in runs if (found := here.values(name))]
     sizes = [abs(value) for value in means if math.isfinite(value) and value]
     return 3 * math.floor((math.log10(min(sizes)) - math.log10(0.2)) / 3) if sizes else 0
 
@@ -146,12 +143,9 @@ def _cost(results: Sequence[RunResult]) -> Iterator[str]:
     )
 
 
-def _missing(suite: Suite, rows: Sequence[Row]) -> list[str]:
-    reasons = Counter(
-        row.result.sharpness_missing.splitlines()[0]
-        for row in rows
-        if row.result is not None and row.result.sharpness_missing
-    )
+def _missing(rows: Sequence[Row]) -> list[str]:
+    found = (row.result.sharpness_missing for row in rows if row.result is not None)
+    reasons = Counter(reason.splitlines()[0] for reason in found if reason)
     return [f"Not measured ({count}): {reason}" for reason, count in reasons.items()]
 
 

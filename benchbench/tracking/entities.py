@@ -86,7 +86,7 @@ def result_tags(result: RunResult) -> dict[str, str]:
     """
     return {
         **({f"{TAG}message": text(result.message)} if result.message else {}),
-        **_parts(_PART, result, _place(result.key)),
+        **_parts(_PART, result, f"{result.key}/tracked"),
         f"{TAG}outcome": result.outcome,
     }
 
@@ -136,7 +136,7 @@ def read_result(run: Run, settings: SharpnessSettings) -> RunResult:
         TrackingError: It was changed there, and is none any more.
     """
     try:
-        result = _whole(RunResult, run, _PART, _place(run.data.tags[KEY]))
+        result = _whole(RunResult, run, _PART, f"{run.data.tags[KEY]}/tracked")
         return with_sharpness(result, settings, read_sharpness(run))
     except ValueError as error:
         message = f"the result of run {run.info.run_id} in the tracking store was changed there and cannot be read"
@@ -168,10 +168,6 @@ def _whole(model: type[_Value], run: Run, name: str, place: str) -> _Value:
     if "checksum" in content:  # earlier versions wrote none
         content = json.loads(unsealed(f"{written[:end]}\n".encode(), place) or "")
     return model.model_validate(content)
-
-
-def _place(key: str) -> str:
-    return f"{key}/tracked"
 
 
 def metric(name: str, value: float, step: int) -> Metric:

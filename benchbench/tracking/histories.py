@@ -9,35 +9,10 @@ from typing import TYPE_CHECKING
 
 from benchbench.runs.folder import RunFolder
 from benchbench.values import DiagnosticRecord, EpochRecord, Frozen, RunResult
+from benchbench.values.sharpness.values import Landscape, SpectralDensity
 
 if TYPE_CHECKING:
     from benchbench.tracking import Tracker
-
-
-class Spectrum(Frozen):
-    """The density of the Hessian's eigenvalues.
-
-    Attributes:
-        grid: Eigenvalues.
-        values: Density at each of them.
-    """
-
-    grid: tuple[float, ...]
-    values: tuple[float, ...]
-
-
-class Surface(Frozen):
-    """Losses on a line or a plane through a solution.
-
-    Attributes:
-        x: Coordinates along the first direction.
-        y: Coordinates along the second one; a single one for a line.
-        losses: A row per entry of `y`.
-    """
-
-    x: tuple[float, ...]
-    y: tuple[float, ...]
-    losses: tuple[tuple[float, ...], ...]
 
 
 class History(Frozen):
@@ -52,8 +27,8 @@ class History(Frozen):
 
     epochs: tuple[EpochRecord, ...] = ()
     diagnostics: tuple[DiagnosticRecord, ...] = ()
-    spectrum: Spectrum | None = None
-    landscape: Surface | None = None
+    spectrum: SpectralDensity | None = None
+    landscape: Landscape | None = None
 
 
 def read_histories(results: Mapping[str, RunResult], runs_dir: Path, tracker: Tracker) -> dict[str, History]:
@@ -91,10 +66,9 @@ def _left(result: RunResult, folder: RunFolder) -> History:
         return History()
     epochs, measured = folder.records(), folder.sharpness()
     sharpness = measured.get(result.sharpness_settings) or next(iter(measured.values()), None)
-    density, landscape = (sharpness.density, sharpness.landscape) if sharpness else (None, None)
     return History(
         epochs=tuple(epochs) if result.has_all_of(epochs) else (),
         diagnostics=tuple(folder.diagnostics()),
-        spectrum=Spectrum(grid=density.grid, values=density.values) if density else None,
-        landscape=Surface(x=landscape.x, y=landscape.y, losses=landscape.losses) if landscape else None,
+        spectrum=sharpness.density if sharpness else None,
+        landscape=sharpness.landscape if sharpness else None,
     )

@@ -18,8 +18,9 @@ from benchbench.figures.labels import Currency, axis, metric, scale
 from benchbench.figures.values import Figure, Kind, LineFigure, MapFigure, RankFigure
 from benchbench.problems import BadInputError
 from benchbench.reporting import tables
-from benchbench.tracking.histories import History, Spectrum, Surface
+from benchbench.tracking.histories import History
 from benchbench.values import Cost, DiagnosticRecord, EpochRecord, Histogram, Row, Suite
+from benchbench.values.sharpness.values import Landscape, SpectralDensity
 from tests.helpers import synthetic_histories as synthetic
 from tests.helpers import synthetic_rows
 
@@ -252,7 +253,9 @@ def test_a_spectrum_is_the_mean_of_the_densities_of_the_seeds() -> None:
     grids = [np.linspace(-1, 1, 401), np.linspace(-0.5, 3.5, 401)]
     triangles = [np.maximum(1 - np.abs(grid), 0) for grid in grids]
     histories = {
-        spec.key: History(spectrum=Spectrum(grid=tuple(grid), values=tuple(values)))
+        spec.key: History(
+            spectrum=SpectralDensity(probes=(), width=1.0, grid=tuple(grid), values=tuple(values), products=0)
+        )
         for spec, grid, values in zip(suite.specs, grids, triangles, strict=True)
     }
     (panel,) = lines(figures(suite, finished(suite), histories, kinds=["spectrum"])).panels
@@ -278,7 +281,9 @@ def test_landscapes_are_on_one_scale_that_ends_where_the_middle_method_says(plan
     suite = synthetic.suite(synthetic.plain(["flat", "middle", "sharp"]), seeds=(0,))
     y = (-1.0, 0.0, 1.0) if plane else (0.0,)
     histories = {
-        spec.key: History(landscape=Surface(x=(-1.0, 0.0, 1.0), y=y, losses=tuple((rise, 0.0, rise) for _ in y)))
+        spec.key: History(
+            landscape=Landscape(seed=0, x=(-1.0, 0.0, 1.0), y=y, losses=tuple((rise, 0.0, rise) for _ in y))
+        )
         for spec, rise in zip(suite.specs, (1.0, 2.0, 100.0), strict=True)
     }
     (figure,) = figures(suite, finished(suite), histories, kinds=["landscape"])

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from pydantic import JsonValue
 
-from benchbench.tracking.histories import History, Spectrum, Surface
+from benchbench.tracking.histories import History
 from benchbench.values import (
     Component,
     Cost,
@@ -23,6 +23,7 @@ from benchbench.values import (
     RunSpec,
     Suite,
 )
+from benchbench.values.sharpness.values import Landscape, SpectralDensity
 
 LABELS = ("SGD", "AdamW", "SAM-SGD", "SAM-AdamW", "AdaHessian", "Sophia-H", "Shampoo", "SASSHA")
 NASTY = (
@@ -156,19 +157,20 @@ def _record(step: int, i: int, generator: np.random.Generator, *, diverged: bool
     )
 
 
-def _spectrum(i: int, generator: np.random.Generator) -> Spectrum:
+def _spectrum(i: int, generator: np.random.Generator) -> SpectralDensity:
     top = 10 ** (1.5 + 0.5 * (i % 8)) * (1 + 0.1 * generator.random())
     grid = np.linspace(-0.1 * top, top, 200)
     values = sum(
         w * np.exp(-(((grid - m * top) / (0.01 * top)) ** 2) / 2) for m, w in ((0, 1), (0.2, 0.01), (0.9, 1e-4))
     )
     values = values / np.trapezoid(values, grid)
-    return Spectrum(grid=tuple(grid.tolist()), values=tuple(values.tolist()))
+    return SpectralDensity(probes=(), width=1.0, grid=tuple(grid.tolist()), values=tuple(values.tolist()), products=0)
 
 
-def _surface(i: int, generator: np.random.Generator, *, plane: bool) -> Surface:
+def _surface(i: int, generator: np.random.Generator, *, plane: bool) -> Landscape:
     x = np.linspace(-1, 1, 21)
     y = x if plane else np.zeros(1)
     rise = (1 + 0.5 * i) * (1 + 0.1 * generator.random())
     losses = 0.1 + 0.02 * i + rise * (x[None] ** 2 + 0.5 * y[:, None] ** 2 + 0.2 * x[None] * y[:, None])
-    return Surface(x=tuple(x.tolist()), y=tuple(y.tolist()), losses=tuple(tuple(row) for row in losses.tolist()))
+    rows = tuple(tuple(row) for row in losses.tolist())
+    return Landscape(seed=0, x=tuple(x.tolist()), y=tuple(y.tolist()), losses=rows)

@@ -207,3 +207,14 @@ def test_what_is_added_to_a_run_does_not_change_when_it_ended(
     commands[0].tracker.end_run(added, result_of(0.1))
     [after] = active(uri)
     assert (after.info.run_id, after.info.end_time) == (before.info.run_id, before.info.end_time)
+
+
+def test_a_run_to_which_something_was_to_be_added_stays_when_that_is_given_up(
+    commands: list[Command], uri: str
+) -> None:
+    commands[0].run(result_of(0.1))
+    asking = SPEC.model_copy(update={"measure": ("sharpness",)})
+    added = commands[0].tracker.trained_run(asking, RunFolder(commands[0].runs / SPEC.key))
+    assert added is not None
+    commands[0].tracker.discard_run(added)
+    assert [run.info.run_id for run in active(uri)] == [added.info.run_id]
