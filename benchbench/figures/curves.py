@@ -10,7 +10,6 @@ from benchbench.figures.values import Axis, LineFigure, Panel
 from benchbench.reporting.currencies import position
 from benchbench.tracking.histories import History
 
-_STEPS = "Optimizer steps"
 _MOST_PANELS = 6
 
 
@@ -29,9 +28,21 @@ def curves(data: FigureData) -> list[LineFigure]:
         chosen = (run.selection_metric for runs in data.runs.values() for run in runs.results)
         wanted = [name for name in dict.fromkeys(["train/loss", *chosen]) if name in metrics]
         beside = [name for name in diagnostics if "/" not in name][:_MOST_PANELS]
-    panels = [_metric_panel(data, name) for name in wanted], [_diagnostic_panel(data, name) for name in beside]
-    about = (("Training", "", panels[0]), ("Diagnostics", "diagnostics", panels[1]))
-    return [_figure(data, what, name, tuple(made)) for what, name, made in about if made]
+    currency = data.currency or "epochs"
+    x, steps = Axis(label=CURRENCIES[currency]), Axis(label="Optimizer steps")
+
+    def metric_points(history: History, name: str) -> Curve:
+        shown, found = scaled(name), (record for record in history.epochs if name in record.metrics)
+        return {record.epoch: (position(record, currency), shown(record.metrics[name])) for record in found}
+
+    def diagnostic_points(history: History, name: str) -> Curve:
+        found = (record for record in history.diagnostics if name in record.values)
+        return {record.step: (float(record.step), record.values[name]) for record in found}
+
+    training = tuple(_panel(data, metric_points, x, name) for name in wanted)
+    diagnosed = tuple(_panel(data, diagnostic_points, steps, name) for name in beside)
+    about = (("Training", "", training), ("Diagnostics", "diagnostics", diagnosed))
+    return [_figure(data, what, name, panels) for what, name, panels in about if panels]
 
 
 def _figure(data: FigureData, what: str, name: str, panels: tuple[Panel, ...]) -> LineFigure:
@@ -47,30 +58,6 @@ def _figure(data: FigureData, what: str, name: str, panels: tuple[Panel, ...]) -
     )
 
 
-def _metric_panel(data: FigureData, name: str) -> Panel:
-    currency, shown = data.currency or "epochs", scaled(name)
-
-    def points(history: History) -> Curve:
-        return {
-            record.epoch: (position(record, currency), shown(record.metrics[name]))
-            for record in history.epochs
-            if name in record.metrics
-        }
-
-    return _panel(data, points, Axis(label=CURRENCIES[currency]), name)
-
-
-def _diagnostic_panel(data: FigureData, name: str) -> Panel:
-    def points(history: History) -> Curve:
-        return {
-            record.step: (float(record.step), record.values[name])
-            for record in history.diagnostics
-            if name in record.values
-        }
-
-    return _panel(data, points, Axis(label=_STEPS), name)
-
-
-def _panel(data: FigureData, points: Callable[[History], Curve], x: Axis, name: str) -> Panel:
-    series = data.series(points)
+def _panel(data: FigureData, points: Callable[[History, str], Curve], x: Axis, name: str) -> Panel:
+    series = data.series(lambda history: points(history, name))
     return Panel(x=x, y=axis(name, ends(series)), series=series)

@@ -18,7 +18,7 @@ from benchbench.reporting.matched import at_equal_cost
 from benchbench.reporting.metrics import UNKNOWN_DIRECTION, Better, better, describe, figure, interval
 from benchbench.reporting.pareto import mean_cost, pareto
 from benchbench.reporting.ranking import Order, interval_text, letters, orders
-from benchbench.reporting.runs import Runs, all_results, final_metrics, gather
+from benchbench.reporting.runs import Runs, all_results, gather
 from benchbench.reporting.table import NOTHING
 from benchbench.reporting.targets import Goal, Scores, goals, scores
 from benchbench.reporting.tuning import not_ranked
@@ -227,7 +227,6 @@ def _board(results: Results, order: Order, better_: Better, ranking: Ranking) ->
     suite, workload, metric = results.suite, order.place.workload, order.metric
     methods = {method.label: method for method in suite.methods}
     here = {label: runs for label, runs in results.runs[workload].items() if runs.asked}
-    entries = {method: results.places[workload, method] for method in here}
     curve = curve_metric(metric, here.values())
     at_budget = _matched(here, curve) if curve else {}
     compared = {method: runs for method, runs in here.items() if method not in not_ranked(suite)}
@@ -236,12 +235,10 @@ def _board(results: Results, order: Order, better_: Better, ranking: Ranking) ->
     unranked = sorted(here.keys() - set(ranked), key=lambda name: (methods[name].tuned_on == "test", name))
     lines = tuple(
         _line(
-            methods[name],
-            workload,
-            metric,
-            here[name],
+            results,
+            order,
             ranking,
-            entries[name],
+            methods[name],
             at_budget.get(name, {}),
             frozenset(currency for currency, names in fronts.items() if name in names),
         )
@@ -259,7 +256,7 @@ def _board(results: Results, order: Order, better_: Better, ranking: Ranking) ->
         curve_better=better(curve, all_results(here.values())) if curve else None,
         target=goal.value if goal and goal.metric == curve else _median_end(curve, here.values()) if curve else None,
         lines=lines,
-        notes=tuple(_notes(ranking, [line for line in lines if line.on_test], entries)),
+        notes=tuple(_notes(ranking, lines)),
     )
 
 
@@ -276,18 +273,18 @@ def _matched(runs: Mapping[str, Runs], metric: str) -> dict[str, dict[str, float
 
 
 def _line(
-    method: Method,
-    workload: str,
-    metric: str,
-    runs: Runs,
+    results: Results,
+    order: Order,
     ranking: Ranking,
-    entries: Sequence[Entry],
+    method: Method,
     matched: Mapping[str, float],
     front: frozenset[str],
 ) -> Line:
+    workload, metric = order.place.workload, order.metric
+    runs, entries = results.runs[workload][method.label], results.places[workload, method.label]
     ranked = next((each for each in ranking.methods if each.name == method.label), None)
     tuned = method.tuned.get(workload)
-    values = runs.by_seed(final_metrics, metric).values()
+    values = runs.by_seed(metric).values()
     known = [value for value in values if value is not None and math.isfinite(value)]
     shown = figure(metric, known) if runs.is_whole(metric) else None
     found = interval(metric, known) if shown else "n < 2"
@@ -317,8 +314,9 @@ def _line(
     )
 
 
-def _notes(ranking: Ranking, on_test: Sequence[Line], by_method: Mapping[str, Sequence[Entry]]) -> list[str]:
+def _notes(ranking: Ranking, lines: Sequence[Line]) -> list[str]:
     notes = []
+    entries = [entry for line in lines for entry in line.entries]
     if any(each.n < MINIMUM_N for each in ranking.methods):
         notes.append(
             f"Fewer than {MINIMUM_N} seeds: no p-value is given, so these seeds cannot order the methods, and every "
@@ -333,14 +331,11 @@ def _notes(ranking: Ranking, on_test: Sequence[Line], by_method: Mapping[str, Se
     if ranking.unranked:
         names = ", ".join(each.name for each in ranking.unranked)
         notes.append(f"Without a place, for runs diverged, failed or are missing: {names}.")
-    if on_test:
-        names = ", ".join(line.method for line in on_test)
+    if names := ", ".join(line.method for line in lines if line.on_test):
         notes.append(f"Without a place, for their settings were chosen on the test data: {names}.")
-    devices = {
-        run.stored.result.environment.get("device", "") for runs in by_method.values() for run in runs if run.stored
-    }
+    devices = {entry.stored.result.environment.get("device", "") for entry in entries if entry.stored}
     if len(devices - {""}) > 1:
         notes.append("The runs were made on different hardware: their seconds cannot be compared.")
-    if any(run.spec.synthetic for runs in by_method.values() for run in runs):
+    if any(entry.spec.synthetic for entry in entries):
         notes.append("SYNTHETIC DATA: the numbers say nothing about how well anything trains.")
     return notes

@@ -67,17 +67,17 @@ def build(submissions: Sequence[Submission], out: Path, title: str) -> int:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BadInputError([Problem("is neither empty nor a site that can be replaced", file=str(out))])
     pages = _Pages(out, title, suite)
-    pages.mark()
     pages.assets()
     pages.bundles(submissions)
     colours = {method.label: number for number, method in enumerate(suite.methods)}
     scored = board_scores(results, found)
-    for number, board in enumerate(found):
-        pages.data(board_id(number, board), plots.board_data(board, colours))
+    anchored = [(f"board-{number + 1}-{slug(board.label)}", board) for number, board in enumerate(found)]
+    for anchor, board in anchored:
+        pages.data(anchor, plots.board_data(board, colours))
     pages.data("profile", plots.profile_data(scored, colours))
-    pages.index(results, submissions, found, scored)
+    pages.index(results, submissions, anchored, scored)
     for method in suite.methods:
-        pages.method(method.label, method.category, found)
+        pages.method(method.label, method.category, anchored)
     with_page = {entry.key: entry for entry in reversed(entries) if entry.stored}
     tuning = {each.name: each.manifest.declaration.tuning for each in submissions if each.manifest}
     for entry in with_page.values():
@@ -89,11 +89,6 @@ def slug(label: str) -> str:
     """Return a name for files and anchors: of letters, digits and hyphens only, and different for different labels."""
     readable = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")[:40]
     return f"{readable}-{hashlib.sha256(label.encode('utf-8', 'backslashreplace')).hexdigest()[:8]}".lstrip("-")
-
-
-def board_id(number: int, board: Board) -> str:
-    """Return the anchor of a board."""
-    return f"board-{number + 1}-{slug(board.label)}"
 
 
 class _Pages:
@@ -130,9 +125,7 @@ class _Pages:
         )
         for folder in ("assets", "data", "methods", "runs", "bundles"):
             (out / folder).mkdir(parents=True)
-
-    def mark(self) -> None:
-        """Write a first page that says that the folder may be replaced, should writing the others be cut short."""
+        # The folder may be replaced, should writing the pages be cut short.
         self._write("index.html", _MARK)
 
     def assets(self) -> None:
@@ -162,16 +155,16 @@ class _Pages:
         self,
         results: Results,
         submissions: Sequence[Submission],
-        found: Sequence[Board],
+        found: Sequence[tuple[str, Board]],
         scored: Scores,
     ) -> None:
-        """Write the first page."""
-        methods = {line.method: line.category for board in found for line in board.lines}
+        """Write the first page; boards come with their anchors."""
+        methods = {line.method: line.category for _, board in found for line in board.lines}
         self._page(
             "index.html",
             "index.html.j2",
             root="",
-            boards=[(board_id(number, board), board) for number, board in enumerate(found)],
+            boards=found,
             methods=sorted(methods.items()),
             categories=sorted(set(methods.values()) - {""}),
             left_out=[*left_out(results), *results.notes],
@@ -189,11 +182,11 @@ class _Pages:
             minimum_n=MINIMUM_N,
         )
 
-    def method(self, label: str, category: str, found: Sequence[Board]) -> None:
+    def method(self, label: str, category: str, found: Sequence[tuple[str, Board]]) -> None:
         """Write the page of a method."""
         here = [
-            (board_id(number, board), board, line, self._settings[label, line.entries[0].spec.workload_label])
-            for number, board in enumerate(found)
+            (anchor, board, line, self._settings[label, line.entries[0].spec.workload_label])
+            for anchor, board in found
             for line in board.lines
             if line.method == label
         ]

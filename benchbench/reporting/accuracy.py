@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from benchbench.reporting.metrics import Better, better, describe, figure, headline_metrics
 from benchbench.reporting.results import ResultColumn, lay_out
 from benchbench.reporting.runs import (
     MEAN_AND_STD,
+    Epoch,
     Runs,
     SuiteRuns,
     all_results,
     all_runs,
-    best_metrics,
     count_seeds,
-    final_metrics,
     gather,
     titled,
 )
@@ -22,7 +21,7 @@ from benchbench.reporting.significance import order, significance_note, values_b
 from benchbench.reporting.table import NOTHING, Cell, Figure, Table
 from benchbench.reporting.tuning import not_ranked
 from benchbench.stats import Ranking
-from benchbench.values import Metrics, Row, RunResult, Suite
+from benchbench.values import Row, Suite
 
 _DIRECTIONS: Mapping[Better | None, str] = {
     "higher": "higher is better",
@@ -39,12 +38,12 @@ _SELECTED_ON = {
 
 def accuracy_table(suite: Suite, rows: Sequence[Row]) -> Table:
     """Return test results after the final epoch."""
-    return _table(suite, rows, "accuracy", "after the final epoch", final_metrics)
+    return _table(suite, rows, "accuracy", "final")
 
 
 def best_epoch_table(suite: Suite, rows: Sequence[Row]) -> Table:
     """Return test results after the epoch that did best by the selection metric of the suite's protocol."""
-    table = _table(suite, rows, "best-epoch accuracy", "after the best epoch", best_metrics)
+    table = _table(suite, rows, "best-epoch accuracy", "best")
     metrics = sorted({run.selection_metric for run in all_results(all_runs(gather(suite, rows)))} - {""})
     by = f"by {' or '.join(metrics)} " if metrics else ""
     protocols = list(dict.fromkeys(spec.protocol for spec in suite.specs)) or [suite.protocol]
@@ -77,18 +76,16 @@ def places(suite: Suite, runs: SuiteRuns) -> list[ResultColumn]:
     ]
 
 
-def cell(
-    runs: Runs, names: Sequence[str], metrics: Callable[[RunResult], Metrics] = final_metrics, *, scale: float = 1.0
-) -> Cell:
+def cell(runs: Runs, names: Sequence[str], after: Epoch = "final", *, scale: float = 1.0) -> Cell:
     """Return the cell of one method on one workload.
 
     Args:
         runs: The method's runs there.
         names: The metrics to show.
-        metrics: Which metrics of a result count: those after the final or after the best epoch.
+        after: After which epoch results count.
         scale: What values are multiplied with beside the metric's own scale.
     """
-    values = {name: runs.values(name, metrics) for name in names}
+    values = {name: runs.values(name, after) for name in names}
     lacking = " and ".join(name for name, found in values.items() if len(found) < len(runs.finished))
     if not any(values.values()):
         return Cell(reason=runs.absence(lacking))
@@ -100,7 +97,7 @@ def cell(
     )
 
 
-def _table(suite: Suite, rows: Sequence[Row], name: str, when: str, metrics: Callable[[RunResult], Metrics]) -> Table:
+def _table(suite: Suite, rows: Sequence[Row], name: str, after: Epoch) -> Table:
     runs = gather(suite, rows)
     columns: list[ResultColumn] = []
     rankings: list[Ranking | None] = []
@@ -108,15 +105,15 @@ def _table(suite: Suite, rows: Sequence[Row], name: str, when: str, metrics: Cal
     for place in places(suite, runs):
         here = runs[place.workload]
         orders = [
-            order(direction, values_by_seed(here, name, metrics), unranked)
+            order(direction, values_by_seed(here, name, after), unranked)
             for name, direction in zip(place.metrics, place.directions, strict=True)
         ]
-        found = {method: cell(of_method, place.metrics, metrics) for method, of_method in here.items()}
+        found = {method: cell(of_method, place.metrics, after) for method, of_method in here.items()}
         columns.append(place.model_copy(update={"cells": with_ties(found, orders)}))
         rankings += orders
     shown = {name for place in columns for name in place.metrics}
     what = describe(shown.pop()).full_title if len(shown) == 1 else "Test results"
-    table = lay_out(name, titled(suite, f"{what} {when}"), suite.methods, columns, unranked=unranked)
+    table = lay_out(name, titled(suite, f"{what} after the {after} epoch"), suite.methods, columns, unranked=unranked)
     usual = [
         figure.n == runs[place.workload][method].usual
         for place in columns

@@ -11,9 +11,8 @@ from benchbench.reporting.published import Publication, PublishedColumn, Publish
 from benchbench.reporting.results import absence_notes
 from benchbench.reporting.runs import (
     MEAN_AND_STD,
-    best_metrics,
+    Epoch,
     count_seeds,
-    final_metrics,
     gather,
     titled,
 )
@@ -52,6 +51,7 @@ def comparison(suite: Suite, rows: Sequence[Row], publication: Publication, *, b
     """
     rows, left_out = without_impossible(rows)
     runs = gather(suite, rows)
+    after: Epoch = "best" if best_epoch else "final"
     lines: list[TableRow] = []
     reasons: dict[tuple[str, str], str] = {}
     pairs = list(_pairs(suite, publication))
@@ -59,22 +59,25 @@ def comparison(suite: Suite, rows: Sequence[Row], publication: Publication, *, b
         if pair.workload is None:
             continue
         here = runs[pair.workload][pair.method] if pair.method else None
-        values = here.values(pair.metric, best_metrics if best_epoch else final_metrics) if here else []
+        values = here.values(pair.metric, after) if here else []
         measured = figure(pair.metric, values, scale=pair.column.scale) if values else None
         if measured is None and here is not None:
             reasons[pair.row.method, _place(pair)] = here.absence(pair.metric)
         lines.append(_line(pair, measured, asked=here is not None))
     methods = list(dict.fromkeys(line.headers[2] for line in lines))
     tables = {pair.table.name: pair.table for pair in pairs if pair.workload is not None}
-    when = "best" if best_epoch else "final"
     return Table(
         name="comparison",
-        title=titled(suite, f"Measured after the {when} epoch, and published in {publication.name}"),
+        title=titled(suite, f"Measured after the {after} epoch, and published in {publication.name}"),
         headers=("Table", "Workload", "Method"),
         columns=tuple(Column(label=label) for label in _COLUMNS),
         rows=tuple(lines),
         notes=(
-            *_notes(suite, publication),
+            f"Published: {publication.source.rstrip('.')}. {publication.n_note}".strip(),
+            f"{MEAN_AND_STD}; measured: {count_seeds(suite)}; published: n = {publication.n}.",
+            "z: measured minus published over the standard error of the difference, sqrt(s²/n + t²/k) with standard "
+            f"deviations s and t of n and k runs; within {AGREEMENT:g} counts as agreement.",
+            f"Protocol of the measured runs: {suite.protocol}.",
             *left_out,
             *(f"{name}: {note}" for name, table in tables.items() for note in table.notes),
             *absence_notes(reasons, methods, dict.fromkeys((line.headers[1] for line in lines), "")),
@@ -111,8 +114,12 @@ def _method(suite: Suite, publication: Publication, name: str) -> str | None:
 
 
 def _line(pair: _Pair, measured: Figure | None, *, asked: bool) -> TableRow:
-    published = pair.published
-    difference, z = _difference(measured, published)
+    published, difference, z = pair.published, None, None
+    if measured and published and measured.mean is not None and published.mean is not None:
+        difference = measured.mean - published.mean
+        if measured.std is not None and published.std is not None and measured.n and published.n:
+            error = math.sqrt(measured.std**2 / measured.n + published.std**2 / published.n)
+            z = difference / error if error else None
     cells = (
         _cell(measured) if measured or not asked else Cell(reason="not run"),
         _cell(published),
@@ -125,17 +132,6 @@ def _line(pair: _Pair, measured: Figure | None, *, asked: bool) -> TableRow:
 def _place(pair: _Pair) -> str:
     metric = f" {describe(pair.metric).label}" if len(pair.column.metrics) > 1 else ""
     return f"{pair.column.full_label}{metric}"
-
-
-def _difference(measured: Figure | None, published: Figure | None) -> tuple[float | None, float | None]:
-    """Return measured minus published, and that in standard errors, each where it can be said."""
-    if measured is None or published is None or measured.mean is None or published.mean is None:
-        return None, None
-    difference = measured.mean - published.mean
-    if measured.std is None or published.std is None or not measured.n or not published.n:
-        return difference, None
-    error = math.sqrt(measured.std**2 / measured.n + published.std**2 / published.n)
-    return difference, difference / error if error else None
 
 
 def _verdict(measured: Figure | None, published: Figure | None, difference: float | None, z: float | None) -> str:
@@ -152,16 +148,6 @@ def _verdict(measured: Figure | None, published: Figure | None, difference: floa
 
 def _cell(shown: Figure | None) -> Cell:
     return Cell(figures=(shown,)) if shown else BLANK
-
-
-def _notes(suite: Suite, publication: Publication) -> tuple[str, ...]:
-    return (
-        f"Published: {publication.source.rstrip('.')}. {publication.n_note}".strip(),
-        f"{MEAN_AND_STD}; measured: {count_seeds(suite)}; published: n = {publication.n}.",
-        "z: measured minus published over the standard error of the difference, sqrt(s²/n + t²/k) with standard "
-        f"deviations s and t of n and k runs; within {AGREEMENT:g} counts as agreement.",
-        f"Protocol of the measured runs: {suite.protocol}.",
-    )
 
 
 def _unmatched(suite: Suite, publication: Publication, pairs: Sequence[_Pair]) -> list[str]:

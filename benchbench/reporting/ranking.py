@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from benchbench.reporting.accuracy import places
 from benchbench.reporting.metrics import UNKNOWN_DIRECTION, Better, describe, figure, interval, number
 from benchbench.reporting.results import ResultColumn, absence_notes
-from benchbench.reporting.runs import Runs, SuiteRuns, count_seeds, final_metrics, gather, titled
+from benchbench.reporting.runs import Runs, SuiteRuns, count_seeds, gather, titled
 from benchbench.reporting.significance import best_of, order, significance_note, values_by_seed
 from benchbench.reporting.table import BLANK, NOTHING, Cell, Column, Table, TableRow, number_cell
 from benchbench.reporting.tuning import CHOSEN_ON_TEST, tuned_on_test
@@ -137,7 +137,7 @@ def _against_best(name: str, runs: Mapping[str, Runs], found: Ranking, method: R
 
 
 def _values(name: str, runs: Runs) -> dict[int, float]:
-    return {seed: value for seed, value in runs.by_seed(final_metrics, name).items() if value is not None}
+    return {seed: value for seed, value in runs.by_seed(name).items() if value is not None}
 
 
 def interval_text(name: str, values: Sequence[float]) -> str:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from typing import Literal
 
-from benchbench.values import EpochRecord, Frozen, Metrics, Outcome, Row, RunResult, RunSpec, Suite
+from benchbench.values import EpochRecord, Frozen, Outcome, Row, RunResult, RunSpec, Suite
 
 _UNFINISHED: tuple[Outcome, ...] = ("failed", "crashed", "timeout", "interrupted", "diverged")
+
+
+Epoch = Literal["final", "best"]
+"""After which epoch results count: the last one, or the one that did best by the run's selection metric."""
 
 
 class Runs(Frozen):
@@ -41,30 +46,20 @@ class Runs(Frozen):
         """The results that a figure can be made of."""
         return [result for result in self.results if result.outcome == "finished"]
 
-    def values(self, name: str, metrics: Callable[[RunResult], Metrics] | None = None) -> list[float]:
-        """Return the values of a metric in the finished runs that have it.
-
-        Args:
-            name: The metric.
-            metrics: Which metrics of a result count; by default those after the final epoch.
-        """
-        found = map(metrics or final_metrics, self.finished)
+    def values(self, name: str, after: Epoch = "final") -> list[float]:
+        """Return the values of a metric in the finished runs that have it."""
+        found = (run.final if after == "final" else run.best for run in self.finished)
         return [each[name] for each in found if name in each]
 
     def is_whole(self, name: str) -> bool:
         """Return whether every seed that was asked for gave a number after the final epoch."""
-        values = self.by_seed(final_metrics, name).values()
+        values = self.by_seed(name).values()
         return 0 < len(values) == self.expected and all(each is not None and math.isfinite(each) for each in values)
 
-    def by_seed(self, metrics: Callable[[RunResult], Metrics], name: str) -> dict[int, float | None]:
-        """Return the values of a metric by seed, `None` for a run that broke, diverged, is missing or is without it.
-
-        Args:
-            metrics: Which metrics of a result count: those after the final or after the best epoch.
-            name: The metric.
-        """
+    def by_seed(self, name: str, after: Epoch = "final") -> dict[int, float | None]:
+        """Return the values of a metric by seed, `None` for a run that broke, diverged, is missing or is without it."""
         return dict.fromkeys(self.asked) | {
-            seed: metrics(run).get(name) if run.outcome == "finished" else None
+            seed: (run.final if after == "final" else run.best).get(name) if run.outcome == "finished" else None
             for seed, run in zip(self.seeds, self.results, strict=True)
         }
 
@@ -111,16 +106,6 @@ MEAN_AND_STD = "Mean ± sample standard deviation (ddof = 1)"
 
 SuiteRuns = Mapping[str, Mapping[str, Runs]]
 """The runs of a suite by label of the workload and label of the method, both in the suite's order."""
-
-
-def final_metrics(result: RunResult) -> Metrics:
-    """Return the metrics after the final epoch."""
-    return result.final
-
-
-def best_metrics(result: RunResult) -> Metrics:
-    """Return the metrics after the best epoch."""
-    return result.best
 
 
 def all_results(runs: Iterable[Runs]) -> list[RunResult]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 
 from benchbench.reporting.metrics import Better
-from benchbench.reporting.runs import Runs, final_metrics
+from benchbench.reporting.runs import Epoch, Runs
 from benchbench.reporting.table import Cell
 from benchbench.stats import MINIMUM_N, RankedMethod, Ranking, rank
-from benchbench.values import Metrics, RunResult
 
 ALPHA = 0.05
 """Probability that any two methods of a column are told apart by chance alone."""
@@ -31,17 +30,15 @@ def order(
     return None if direction is None else rank(compared, lower_is_better=direction == "lower", alpha=ALPHA)
 
 
-def values_by_seed(
-    runs: Mapping[str, Runs], name: str, metrics: Callable[[RunResult], Metrics] = final_metrics
-) -> dict[str, dict[int, float | None]]:
+def values_by_seed(runs: Mapping[str, Runs], name: str, after: Epoch = "final") -> dict[str, dict[int, float | None]]:
     """Return the values of a metric by method and seed; of a method without any result, none.
 
     Args:
         runs: Runs of each method on one workload.
         name: The metric.
-        metrics: Which metrics of a result count: those after the final or after the best epoch.
+        after: After which epoch results count.
     """
-    return {method: here.by_seed(metrics, name) if here.results else {} for method, here in runs.items()}
+    return {method: here.by_seed(name, after) if here.results else {} for method, here in runs.items()}
 
 
 def best_of(found: Ranking) -> RankedMethod | None:
