@@ -70,15 +70,13 @@ def write(submission: Submission, declaration: Declaration, date: str, path: Pat
         epochs = "".join(f"{each.model_dump_json()}\n" for each in run.records)
         files[f"runs/{key}/metrics.jsonl"] = epochs.encode()
         files[f"runs/{key}/log.txt"] = run.log.encode()
-    manifest = _validated(
-        Manifest,
-        {
-            "declaration": declaration,
-            "date": date,
-            "software": f"benchbench {own_version()}",
-            "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
-        },
-    )
+    stated = {
+        "declaration": declaration,
+        "date": date,
+        "software": f"benchbench {own_version()}",
+        "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+    }
+    manifest = _parse(Manifest, stated, "bundle", MANIFEST)
     temporary = path.with_name(f".{path.name}.part")
     with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in {MANIFEST: _json(manifest), **files}.items():
@@ -97,7 +95,7 @@ def declare(words: Mapping[str, str]) -> Declaration:
     Raises:
         BadInputError: It does not say how the hyperparameters were chosen, or a text is too long.
     """
-    return _validated(Declaration, words)
+    return _parse(Declaration, words, "bundle", MANIFEST)
 
 
 @without_garbage_collection()
@@ -196,18 +194,11 @@ def _check_sums(path: Path, stated: Mapping[str, str], contents: Mapping[str, by
         raise BadInputError(problems)
 
 
-def _validated(model: type[_Value], values: Mapping[str, object]) -> _Value:
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        raise BadInputError(invalid(error, f"bundle/{MANIFEST}")) from None
-
-
-def _parse(model: type[_Value], content: bytes | None, path: Path, name: str) -> _Value:
+def _parse(model: type[_Value], content: bytes | Mapping[str, object] | None, path: Path | str, name: str) -> _Value:
     if content is None:
         raise BadInputError([Problem(f"has no {name}", file=str(path))])
     try:
-        return model.model_validate_json(content)
+        return model.model_validate_json(content) if isinstance(content, bytes) else model.model_validate(content)
     except ValidationError as error:
         raise BadInputError(invalid(error, f"{path}/{name}")) from None
 

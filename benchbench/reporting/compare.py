@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from benchbench.reporting.caveats import without_impossible
 from benchbench.reporting.metrics import describe, figure
-from benchbench.reporting.published import Publication, PublishedColumn, PublishedRow, PublishedTable, cell
+from benchbench.reporting.published import Publication, PublishedTable, cell
 from benchbench.reporting.results import absence_notes
 from benchbench.reporting.runs import (
     MEAN_AND_STD,
@@ -17,24 +17,12 @@ from benchbench.reporting.runs import (
     titled,
 )
 from benchbench.reporting.table import BLANK, Cell, Column, Figure, Table, TableRow, number_cell
-from benchbench.values import Frozen, Row, Suite
+from benchbench.values import Row, Suite
 
 AGREEMENT = 2.0
 """Standard errors of the difference within which two means are said to agree."""
 
 _COLUMNS = ("measured", "published", "difference", "z", "verdict")
-
-
-class _Pair(Frozen):
-    """A published figure, and the workload and method of the suite that it belongs to, where there are any."""
-
-    table: PublishedTable
-    column: PublishedColumn
-    metric: str
-    row: PublishedRow
-    published: Figure | None
-    workload: str | None
-    method: str | None
 
 
 def comparison(suite: Suite, rows: Sequence[Row], publication: Publication, *, best_epoch: bool = False) -> Table:
@@ -54,18 +42,46 @@ def comparison(suite: Suite, rows: Sequence[Row], publication: Publication, *, b
     after: Epoch = "best" if best_epoch else "final"
     lines: list[TableRow] = []
     reasons: dict[tuple[str, str], str] = {}
-    pairs = list(_pairs(suite, publication))
-    for pair in pairs:
-        if pair.workload is None:
+    tables: dict[str, PublishedTable] = {}
+    matched: set[str] = set()
+    unmatched: dict[str, None] = {}
+    labels = {
+        row.method: {row.method, *publication.methods.get(row.method, ())}
+        for table in publication.tables
+        for row in table.rows
+    }
+    methods = {
+        name: next((method.label for method in suite.methods if method.label in known), None)
+        for name, known in labels.items()
+    }
+    for table, position, number in _figures(publication):
+        column = table.columns[position]
+        metric = column.metrics[number]
+        place = f"{column.full_label} {describe(metric).label}" if len(column.metrics) > 1 else column.full_label
+        workload = next((w for w in suite.workloads if {w, suite.heading(w).full_label} & column.names), None)
+        if workload is None:
+            unmatched[place] = None
             continue
-        here = runs[pair.workload][pair.method] if pair.method else None
-        values = here.values(pair.metric, after) if here else []
-        measured = figure(pair.metric, values, scale=pair.column.scale) if values else None
-        if measured is None and here is not None:
-            reasons[pair.row.method, _place(pair)] = here.absence(pair.metric)
-        lines.append(_line(pair, measured, asked=here is not None))
-    methods = list(dict.fromkeys(line.headers[2] for line in lines))
-    tables = {pair.table.name: pair.table for pair in pairs if pair.workload is not None}
+        tables[table.name] = table
+        matched.add(workload)
+        for row in table.rows:
+            method = methods[row.method]
+            here = runs[workload][method] if method else None
+            values = here.values(metric, after) if here else []
+            measured = figure(metric, values, scale=column.scale) if values else None
+            if measured is None and here is not None:
+                reasons[row.method, place] = here.absence(metric)
+            figures = cell(row.cells[position], publication.n).figures
+            cells = _cells(measured, figures[number] if figures else None, asked=here is not None)
+            lines.append(TableRow(headers=(table.name, place, row.method), cells=cells))
+    shown = list(dict.fromkeys(line.headers[2] for line in lines))
+    lists = {
+        "Workloads of the suite that are not published": [w for w in suite.workloads if w not in matched],
+        "Methods of the suite that are not published": [
+            method.label for method in suite.methods if method.label not in methods.values()
+        ],
+        "Published, not in the suite": list(unmatched),
+    }
     return Table(
         name="comparison",
         title=titled(suite, f"Measured after the {after} epoch, and published in {publication.name}"),
@@ -80,58 +96,34 @@ def comparison(suite: Suite, rows: Sequence[Row], publication: Publication, *, b
             f"Protocol of the measured runs: {suite.protocol}.",
             *left_out,
             *(f"{name}: {note}" for name, table in tables.items() for note in table.notes),
-            *absence_notes(reasons, methods, dict.fromkeys((line.headers[1] for line in lines), "")),
-            *_unmatched(suite, publication, pairs),
+            *absence_notes(reasons, shown, dict.fromkeys((line.headers[1] for line in lines), "")),
+            *(f"{what}: {', '.join(names)}." for what, names in lists.items() if names),
         ),
     )
 
 
-def _pairs(suite: Suite, publication: Publication) -> Iterator[_Pair]:
-    """Yield every published figure of a metric that results can hold."""
+def _figures(publication: Publication) -> Iterator[tuple[PublishedTable, int, int]]:
+    """Yield each table, column and metric that results can hold; columns and metrics by their position."""
     for table in publication.tables:
-        for position, column in enumerate(table.columns):
-            places = ((workload, {workload, suite.heading(workload).full_label}) for workload in suite.workloads)
-            workload = next((workload for workload, labels in places if labels & column.names), None)
+        for position, column in enumerate(table.columns if table.rows else ()):
             for number, metric in enumerate(column.metrics):
-                if metric.startswith("cost/"):
-                    continue  # times belong to a device, and counts are no matter of statistics
-                for row in table.rows:
-                    figures = cell(row.cells[position], publication.n).figures
-                    yield _Pair(
-                        table=table,
-                        column=column,
-                        metric=metric,
-                        row=row,
-                        published=figures[number] if figures else None,
-                        workload=workload,
-                        method=_method(suite, publication, row.method),
-                    )
+                if not metric.startswith("cost/"):  # times belong to a device, and counts are no matter of statistics
+                    yield table, position, number
 
 
-def _method(suite: Suite, publication: Publication, name: str) -> str | None:
-    labels = {name, *publication.methods.get(name, ())}
-    return next((method.label for method in suite.methods if method.label in labels), None)
-
-
-def _line(pair: _Pair, measured: Figure | None, *, asked: bool) -> TableRow:
-    published, difference, z = pair.published, None, None
+def _cells(measured: Figure | None, published: Figure | None, *, asked: bool) -> tuple[Cell, ...]:
+    difference = z = None
     if measured and published and measured.mean is not None and published.mean is not None:
         difference = measured.mean - published.mean
         if measured.std is not None and published.std is not None and measured.n and published.n:
             error = math.sqrt(measured.std**2 / measured.n + published.std**2 / published.n)
             z = difference / error if error else None
-    cells = (
-        _cell(measured) if measured or not asked else Cell(reason="not run"),
-        _cell(published),
+    return (
+        Cell(figures=(measured,)) if measured else BLANK if not asked else Cell(reason="not run"),
+        Cell(figures=(published,)) if published else BLANK,
         *(BLANK if value is None else number_cell(f"{value:+.2f}", value) for value in (difference, z)),
         Cell(remark=_verdict(measured, published, difference, z)),
     )
-    return TableRow(headers=(pair.table.name, _place(pair), pair.row.method), cells=cells)
-
-
-def _place(pair: _Pair) -> str:
-    metric = f" {describe(pair.metric).label}" if len(pair.column.metrics) > 1 else ""
-    return f"{pair.column.full_label}{metric}"
 
 
 def _verdict(measured: Figure | None, published: Figure | None, difference: float | None, z: float | None) -> str:
@@ -144,21 +136,3 @@ def _verdict(measured: Figure | None, published: Figure | None, difference: floa
     if abs(z) <= AGREEMENT:
         return f"agrees within {AGREEMENT:g} standard errors"
     return "above" if difference > 0 else "below"
-
-
-def _cell(shown: Figure | None) -> Cell:
-    return Cell(figures=(shown,)) if shown else BLANK
-
-
-def _unmatched(suite: Suite, publication: Publication, pairs: Sequence[_Pair]) -> list[str]:
-    """Return what one side has and the other has not."""
-    rows = {row.method for table in publication.tables for row in table.rows}
-    known_methods = {_method(suite, publication, name) for name in rows}
-    matched = {pair.workload for pair in pairs}
-    places = dict.fromkeys(_place(pair) for pair in pairs if pair.workload is None)
-    lists = {
-        "Workloads of the suite that are not published": [w for w in suite.workloads if w not in matched],
-        "Methods of the suite that are not published": [m.label for m in suite.methods if m.label not in known_methods],
-        "Published, not in the suite": list(places),
-    }
-    return [f"{what}: {', '.join(names)}." for what, names in lists.items() if names]

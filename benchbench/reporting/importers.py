@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from benchbench.problems import BadInputError, Problem
+from benchbench.problems import BadInputError, Problem, invalid
 from benchbench.reporting.exchange import LARGEST_FILE, Record
 from benchbench.values import Frozen
 
@@ -105,10 +105,7 @@ def _read(folder: Path, name: str, records: Callable[[Path, Path], Iterator[Reco
         try:
             found += records(folder, file)
         except ValidationError as error:
-            problems += [
-                Problem(each["msg"], file=str(file), field=".".join(map(str, each["loc"])), value=str(each["input"]))
-                for each in error.errors()
-            ]
+            problems += invalid(error, str(file))
         except (ValueError, KeyError, TypeError, AttributeError, csv.Error, yaml.YAMLError) as error:
             problems.append(Problem(f"cannot be read: {type(error).__name__}: {error}", file=str(file)))
         except OSError as error:
