@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -41,7 +41,8 @@ def _split(change: str, top: object) -> tuple[FieldPath, str]:
     path: FieldPath = ()
     rest = change
     while True:
-        keys = [str(key) for key in _keys(data)]
+        indices = range(len(data)) if isinstance(data, list) else ()
+        keys = [*data] if isinstance(data, dict) else [str(index) for index in indices]
         known = [key for key in keys if rest.startswith((f"{key}.", f"{key}="))]
         key = max(known, key=len, default=re.split("[.=]", rest, maxsplit=1)[0])
         separator, rest = rest[len(key) : len(key) + 1], rest[len(key) + 1 :]
@@ -54,12 +55,6 @@ def _split(change: str, top: object) -> tuple[FieldPath, str]:
         if separator == "=":
             return path, rest
         data = data[path[-1]]
-
-
-def _keys(data: object) -> Iterable[str | int]:
-    if isinstance(data, dict):
-        return data
-    return range(len(data)) if isinstance(data, list) else ()
 
 
 def _set(document: Document, path: FieldPath, text: str) -> None:
@@ -106,7 +101,7 @@ def select(suite: Suite, only: Sequence[str]) -> Suite:
             message = "must have the form method=LABEL, workload=LABEL or seed=NUMBER"
             problems.append(Problem(message, file="--only", value=term, nearest=nearest_name(key, has)))
             continue
-        chosen = _matches(label, has[key])
+        chosen = [label] if label in has[key] else [each for each in has[key] if each.startswith(f"{label} (")]
         if not chosen:
             message = f"the suite has no such {key}; it has {', '.join(has[key])}"
             nearest = nearest_name(label, has[key])
@@ -115,10 +110,6 @@ def select(suite: Suite, only: Sequence[str]) -> Suite:
     if problems:
         raise BadInputError(problems)
     return _selected(suite, lambda key, label: key not in wanted or label in wanted[key])
-
-
-def _matches(label: str, labels: Sequence[str]) -> list[str]:
-    return [label] if label in labels else [each for each in labels if each.startswith(f"{label} (")]
 
 
 def _selected(suite: Suite, takes: Callable[[str, str], bool]) -> Suite:

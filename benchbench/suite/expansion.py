@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from benchbench.suite import searching
 from benchbench.suite.file_targets import FileTargets
 from benchbench.suite.locations import SuiteLocations, Variant, entry_path
 from benchbench.suite.schema import MethodEntry, OverrideEntry, SuiteFile, WorkloadEntry, check_label
+from benchbench.suite.validation import value_text
 from benchbench.suite.yaml_source import Document, FieldPath
 from benchbench.values import Component, Execution, Heading, Method, RunSpec, Schedule, Suite
 
@@ -95,7 +95,9 @@ class Expansion:
             chosen = dict(zip(entry.sweep, combination, strict=True))
             swept = {name: value for name, (_, value) in chosen.items()}
             paths: dict[str, FieldPath] = {name: (*sweep, name, index) for name, (index, _) in chosen.items()}
-            yield Variant(f"{label} ({_settings(swept)})", label, entry, swept, paths)
+            texts = {name: each if isinstance(each, str) else value_text(each) for name, each in swept.items()}
+            settings = ", ".join(f"{name}={text}" for name, text in texts.items())
+            yield Variant(f"{label} ({settings})", label, entry, swept, paths)
 
     def _specs(self, rows: list[Variant]) -> Iterator[RunSpec]:
         for label, row in itertools.product(self._workloads, rows):
@@ -114,8 +116,8 @@ class Expansion:
             suite=self._file.name,
             method=row.label,
             workload_label=label,
-            workload=self._workload(label),
-            optimizer=self._optimizer(row.base, parameters),
+            workload=self._component("workloads", label, "workload", workload.workload or label, workload.parameters),
+            optimizer=self._component("methods", row.base, "optimizer", row.entry.optimizer or "", parameters),
             create_graph=row.entry.create_graph,
             leave_out=tuple(
                 dict.fromkeys(name for each in (workload, row.entry, override) for name in each.leave_out or ())
@@ -144,20 +146,12 @@ class Expansion:
             **override.schedule,
         }
 
-    # Components
-
-    def _workload(self, label: str) -> Component:
-        # The models and data sets that its parameters name can come from files as well.
-        entry = self._workloads[label]
-        path = self._path("workloads", label, "workload")
-        of_parameter = functools.partial(self._path, "workloads", label)
-        return self._files.component(entry.workload or label, path, entry.parameters, of_parameter)
-
-    def _optimizer(self, method: str, parameters: dict[str, JsonValue]) -> Component:
-        # What a wrapper wraps can come from a file as well.
-        path = self._path("methods", method, "optimizer")
-        of_parameter = functools.partial(self._path, "methods", method)
-        return self._files.component(self._methods[method].optimizer or "", path, parameters, of_parameter)
+    def _component(
+        self, kind: str, label: str, key: str, target: str, parameters: Mapping[str, JsonValue]
+    ) -> Component:
+        # What its parameters name, such as models and what a wrapper wraps, can come from files as well.
+        of_parameter = functools.partial(self._path, kind, label)
+        return self._files.component(target, of_parameter(key), parameters, of_parameter)
 
     # Checks
 
@@ -239,11 +233,3 @@ def _filled(entry: _Entry, defaults: _Entry) -> _Entry:
         **{name: getattr(entry, name) for name in sorted(entry.model_fields_set)},
     }
     return type(entry).model_construct(**said)
-
-
-def _settings(values: Mapping[str, JsonValue]) -> str:
-    texts = {
-        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        for name, value in values.items()
-    }
-    return ", ".join(f"{name}={text}" for name, text in texts.items())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,18 +43,20 @@ class FileTargets:
             of_parameter: Where a parameter stands.
         """
         located = self._located(target, path)
-        values = self._all_located(parameters, of_parameter)
+        values = self._all_located(parameters, lambda name, *inner: (*of_parameter(name), *inner))
         return Component(target=located, parameters=values, digest=plugin_files.digest(located, values, self._read))
 
-    def _all_located(self, values: Mapping[str, JsonValue], path: Callable[[str], FieldPath]) -> dict[str, JsonValue]:
+    def _all_located(
+        self, values: Mapping[str, JsonValue], path: Callable[..., FieldPath], outer: tuple[str, ...] = ()
+    ) -> dict[str, JsonValue]:
         """Return values with every file target in them located."""
         located: dict[str, JsonValue] = {}
         for name, value in values.items():
             located[name] = value
             if isinstance(value, str):
-                located[name] = self._located(value, path(name))
+                located[name] = self._located(value, path(*outer, name))
             elif isinstance(value, dict):
-                located[name] = self._all_located(value, functools.partial(_below, path(name)))
+                located[name] = self._all_located(value, path, (*outer, name))
         return located
 
     def _located(self, target: str, path: FieldPath) -> str:
@@ -75,7 +76,3 @@ class FileTargets:
     def _read(self, file: Path) -> bytes:
         # What could not be read has been complained about.
         return self._contents.get(file, b"")
-
-
-def _below(path: FieldPath, name: str) -> FieldPath:
-    return (*path, name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +58,15 @@ def keys(path: str = "") -> list[Key]:
     return [_key(name, each, node, definitions) for name, each in _properties(node, definitions).items()] or found
 
 
+def allowed(location: Sequence[str | int]) -> list[str]:
+    """Return the keys that are allowed at the location of an error, as pydantic names it."""
+    schema = json_schema()
+    node: Mapping[str, Any] = schema
+    for part in location:
+        node = _child(node, part, schema["$defs"])
+    return [*_properties(node, schema["$defs"])]
+
+
 def _on_one_line(schema: Any) -> Any:
     """Return a schema whose descriptions have no line breaks."""
     if isinstance(schema, list):
@@ -84,18 +93,30 @@ def _resolved(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapp
     return found
 
 
+def _named(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of a model, or the kinds of schedules."""
+    kinds = schema.get("discriminator", {}).get("mapping", {})
+    return {**schema.get("properties", {}), **{name: {"$ref": reference} for name, reference in kinds.items()}}
+
+
 def _properties(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is below a key: its keys, those of what it has by label or in a list, or the kinds of schedules."""
+    """Return what is below a key, be it by label, in a list or in a kind of value."""
     schema = _resolved(schema, definitions)
-    if "properties" in schema:
-        return dict(schema["properties"])
-    if "discriminator" in schema:
-        return {name: {"$ref": reference} for name, reference in schema["discriminator"]["mapping"].items()}
-    inner = [*schema.get("anyOf", ()), *(schema[name] for name in ("additionalProperties", "items") if name in schema)]
+    if named := _named(schema):
+        return named
     found: dict[str, Any] = {}
-    for each in inner:
+    for each in (*schema.get("anyOf", ()), schema.get("additionalProperties"), schema.get("items")):
         found |= _properties(each, definitions) if isinstance(each, dict) else {}
     return found
+
+
+def _child(schema: Mapping[str, Any], part: str | int, definitions: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what is below one part of the location of an error: a key, a label, an index or a kind of schedule."""
+    schema = _resolved(schema, definitions)
+    inner = _named(schema).get(str(part)) or schema.get("additionalProperties") or schema.get("items")
+    if isinstance(inner, dict):
+        return inner
+    return next(filter(None, (_child(each, part, definitions) for each in schema.get("anyOf", ()))), {})
 
 
 def _values(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
@@ -66,22 +67,10 @@ def check_label(label: str) -> str:
     return label
 
 
-def _check_table(name: str) -> str:
-    if name not in TABLES:
-        raise ValueError(f"unknown table; allowed: {', '.join(TABLES)}")
-    return name
-
-
 def _check_metric(name: str) -> str:
     # What follows the split is a task's choice.
     if not re.fullmatch(r"\w+/\S(.*\S)?", name) or not name.isprintable() or len(name) > LONGEST_LABEL:
         raise ValueError("must be the name of a metric, such as test/accuracy")
-    return name
-
-
-def _check_measurement(name: str) -> str:
-    if name not in MEASUREMENTS:
-        raise ValueError(f"unknown measurement; allowed: {', '.join(MEASUREMENTS)}")
     return name
 
 
@@ -93,8 +82,8 @@ def _check_distinct(values: list[Any]) -> list[Any]:
 
 
 def _check_distinct_names(diagnostics: Diagnostics) -> Diagnostics:
-    _check_distinct([*diagnostics.record])
-    _check_distinct([*diagnostics.state])
+    for names in (diagnostics.record, diagnostics.state):
+        _check_distinct([*names])
     return diagnostics
 
 
@@ -120,8 +109,24 @@ _OF_THE_ENGINE = (
 )
 """Options of `sbatch` that request no resources: the command, its environment and files, and the output format."""
 
+
+def _one_of(what: str, names: tuple[str, ...]) -> Callable[[str], str]:
+    """Return a check of a name that says what is allowed."""
+
+    def check(name: str) -> str:
+        if name not in names:
+            raise ValueError(f"unknown {what}; allowed: {', '.join(names)}")
+        return name
+
+    return check
+
+
 Label = Annotated[str, AfterValidator(check_label)]
 Target = Annotated[str, Field(min_length=1, max_length=4096)]
+Table = Annotated[str, AfterValidator(_one_of("table", TABLES)), Field(json_schema_extra={"enum": [*TABLES]})]
+Measurement = Annotated[
+    str, AfterValidator(_one_of("measurement", MEASUREMENTS)), Field(json_schema_extra={"enum": [*MEASUREMENTS]})
+]
 MetricName = Annotated[str, AfterValidator(_check_metric)]
 Count = Annotated[int, Field(ge=1, le=_LARGEST_COUNT)]
 
@@ -286,10 +291,7 @@ class SuiteFile(_Model):
     """Seconds after which a run is stopped, with the outcome `timeout`."""
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 10.0
     """Minutes between checkpoints inside an epoch; there is one at the end of every epoch, too. See engines.md."""
-    measure: Annotated[
-        list[Annotated[str, AfterValidator(_check_measurement), Field(json_schema_extra={"enum": [*MEASUREMENTS]})]],
-        AfterValidator(_check_distinct),
-    ] = []
+    measure: Annotated[list[Measurement], AfterValidator(_check_distinct)] = []
     """Measurements after the training. `flops`: operations per step, in the run of the first seed; see cost.md.
     `sharpness`: of every run's solution; see sharpness.md."""
     exclusive: bool = False
@@ -315,9 +317,5 @@ class SuiteFile(_Model):
     methods: Annotated[dict[Label, MethodEntry], Field(min_length=1)]
     """Methods by label: the rows of the tables. Any other key of one is a hyperparameter of the optimizer; one that is
     called like a key of a method has `_` after it: `optimizer_: adamw`."""
-    tables: Annotated[
-        list[Annotated[str, AfterValidator(_check_table), Field(json_schema_extra={"enum": [*TABLES]})]],
-        Field(min_length=1),
-        AfterValidator(_check_distinct),
-    ] = ["accuracy", "cost"]
+    tables: Annotated[list[Table], Field(min_length=1), AfterValidator(_check_distinct)] = ["accuracy", "cost"]
     """Tables that `benchbench run` and `benchbench report` print; see tables.md."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from pydantic import JsonValue
-
 from benchbench.problems import nearest_name
 from benchbench.suite.schema import MethodEntry, OverrideEntry, SuiteFile
 from benchbench.suite.validation import value_text
@@ -13,8 +11,8 @@ from benchbench.suite.yaml_source import FieldPath
 from benchbench.values import Space, canonical_json
 from benchbench.values.tuning import MOST_SEARCHED
 
-Complain = Callable[[FieldPath, str, str, str | None], None]
-"""Takes a place, a message, the value that stands there and the nearest allowed name."""
+Complain = Callable[..., None]
+"""Takes a path, a message and, where there are any, the value at that path and the nearest allowed name."""
 
 
 def spaces(
@@ -41,12 +39,9 @@ def _space(entry: MethodEntry, override: OverrideEntry | None) -> dict[str, Spac
     return {
         name: space.model_copy(update={"when": {each: v for each, v in space.when.items() if each not in fixed}})
         for name, space in merged.items()
-        if name not in fixed and all(_equal(fixed.get(each, value), value) for each, value in space.when.items())
+        if name not in fixed
+        and all(canonical_json(fixed.get(each, v)) == canonical_json(v) for each, v in space.when.items())
     }
-
-
-def _equal(one: JsonValue, other: JsonValue) -> bool:
-    return canonical_json(one) == canonical_json(other)
 
 
 def check(file: SuiteFile, methods: Mapping[str, MethodEntry], complain: Complain) -> None:
@@ -54,14 +49,16 @@ def check(file: SuiteFile, methods: Mapping[str, MethodEntry], complain: Complai
     for label, entry in methods.items():
         if entry.sweep and (entry.search or any(override.search for override in entry.overrides.values())):
             path: FieldPath = ("methods", label, "search")
-            complain(path, "a method is either swept or searched", "", None)
+            complain(path, "a method is either swept or searched")
         for path, space in _declared(label, entry):
-            _check_names(path, space, complain)
+            for name in space.keys() & MethodEntry.model_fields.keys():
+                written = f"is a key of the suite: a hyperparameter of that name is written {name}_"
+                complain((*path, name), written)
             _check_conditions(path, space, complain)
         for workload, override in entry.overrides.items():
             for name in override.search.keys() & override.parameters.keys():
                 path = ("methods", label, "overrides", workload, name)
-                complain(path, "is searched on this workload: it cannot be fixed as well", "", None)
+                complain(path, "is searched on this workload: it cannot be fixed as well")
     _check_seeds(file, complain)
 
 
@@ -73,14 +70,9 @@ def _declared(label: str, entry: MethodEntry) -> Iterator[tuple[FieldPath, dict[
             yield ("methods", label, "overrides", workload, "search"), _space(entry, override)
 
 
-def _check_names(path: FieldPath, space: Mapping[str, Space], complain: Complain) -> None:
-    for name in space.keys() & MethodEntry.model_fields.keys():
-        complain((*path, name), f"is a key of the suite: a hyperparameter of that name is written {name}_", "", None)
-
-
 def _check_conditions(path: FieldPath, space: Mapping[str, Space], complain: Complain) -> None:
     if len(space) > MOST_SEARCHED:
-        complain(path, f"at most {MOST_SEARCHED} hyperparameters can be searched", "", None)
+        complain(path, f"at most {MOST_SEARCHED} hyperparameters can be searched")
     before: dict[str, tuple[object, ...]] = {}
     for name, one in space.items():
         for parent, value in one.when.items():
@@ -91,7 +83,7 @@ def _check_conditions(path: FieldPath, space: Mapping[str, Space], complain: Com
                 complain(where, message, parent, nearest_name(parent, before))
             elif canonical_json(value) not in map(canonical_json, before[parent]):
                 message = f"is no choice of {parent}; allowed: {', '.join(map(value_text, before[parent]))}"
-                complain(where, message, value_text(value), None)
+                complain(where, message, value_text(value))
         if one.choices is not None:
             before[name] = one.choices
 
@@ -105,4 +97,4 @@ def _check_seeds(file: SuiteFile, complain: Complain) -> None:
         (("tuning", "finalists", "seeds"), file.tuning.finalists.seeds),
     ):
         for seed in sorted(set(seeds) & set(file.seeds)):
-            complain(path, "the winner is trained on fresh seeds: this one is a seed of the suite", str(seed), None)
+            complain(path, "the winner is trained on fresh seeds: this one is a seed of the suite", str(seed))

@@ -9,53 +9,14 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from benchbench.problems import Problem, nearest_name
-from benchbench.suite.schema import MEASUREMENTS, TABLES, Defaults, RayRequest, SuiteFile
+from benchbench.suite.keys import allowed
+from benchbench.suite.schema import MEASUREMENTS, TABLES, SuiteFile
 from benchbench.suite.yaml_source import Document, FieldPath
-from benchbench.values import (
-    Budget,
-    Constant,
-    Cosine,
-    Diagnostics,
-    Finalists,
-    Linear,
-    MultiStep,
-    Piecewise,
-    Plateau,
-    Polynomial,
-    Space,
-    Tuned,
-    Tuning,
-)
-from benchbench.values.sharpness.settings import (
-    DensitySettings,
-    EigenvalueSettings,
-    LandscapeSettings,
-    SharpnessSettings,
-    TraceSettings,
-)
-
-_SCHEDULES: dict[str, type[BaseModel]] = {
-    "constant": Constant,
-    "multistep": MultiStep,
-    "piecewise": Piecewise,
-    "cosine": Cosine,
-    "linear": Linear,
-    "polynomial": Polynomial,
-    "plateau": Plateau,
-}
-
-_SHARPNESS: dict[str, type[BaseModel]] = {
-    "eigenvalues": EigenvalueSettings,
-    "trace": TraceSettings,
-    "density": DensitySettings,
-    "landscape": LandscapeSettings,
-}
-
-_TUNING: dict[str, type[BaseModel]] = {"budget": Budget, "finalists": Finalists}
+from benchbench.values.schedules import SCHEDULES
 
 _STAND_INS = {"name": "suite", "seeds": [0]}
 
@@ -80,7 +41,7 @@ _WORDS = {
     "string_pattern_mismatch": "must be a file name: letters and digits, inside also spaces and . _ -",
     "value_error": "{error}",
     "union_tag_invalid": "unknown schedule; allowed: {expected_tags}",
-    "union_tag_not_found": f"a schedule needs a name: {', '.join(_SCHEDULES)}",
+    "union_tag_not_found": f"a schedule needs a name: {', '.join(SCHEDULES)}",
 }
 
 
@@ -131,19 +92,13 @@ def _validated(data: dict[str, Any]) -> SuiteFile:
 def _spelled_out(data: dict[str, Any]) -> dict[str, Any]:
     """Return the data without `x-` keys, `schedule: {name: ...}` written as `schedule: {lr: {name: ...}}`."""
     data = {key: value for key, value in data.items() if not key.startswith("x-")}
-    for entry in _entries(data):
+    entries = [entry for key in ("defaults", "workloads", "methods") for entry in _mappings(data.get(key))]
+    overrides = [override for entry in entries for override in _mappings(entry.get("overrides"))]
+    for entry in entries + overrides:
         schedule = entry.get("schedule")
         if isinstance(schedule, dict) and isinstance(schedule.get("name"), str):
             entry["schedule"] = {"lr": schedule}
     return data
-
-
-def _entries(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield every mapping of a suite file that can hold schedules."""
-    for key in ("defaults", "workloads", "methods"):
-        for entry in _mappings(data.get(key)):
-            yield entry
-            yield from _mappings(entry.get("overrides"))
 
 
 def _mappings(value: object) -> list[dict[str, Any]]:
@@ -191,36 +146,14 @@ def _problem(document: Document, path: FieldPath, details: ErrorDetails) -> Prob
     kind, value = details["type"], details["input"]
     context = details.get("ctx", {})
     if kind == "extra_forbidden":
-        allowed = _allowed_keys(details["loc"])
-        message = f"unknown key; allowed: {', '.join(allowed)}"
-        return document.problem(path, message, nearest=nearest_name(str(path[-1]), allowed))
+        names = allowed(details["loc"][:-1])
+        message = f"unknown key; allowed: {', '.join(names)}"
+        return document.problem(path, message, nearest=nearest_name(str(path[-1]), names))
     message = _WORDS[kind].format(**context) if kind in _WORDS else details["msg"]
     if kind == "union_tag_invalid":
-        return document.problem(path, message, context["tag"], nearest_name(context["tag"], _SCHEDULES))
+        return document.problem(path, message, context["tag"], nearest_name(context["tag"], SCHEDULES))
+    names = re.findall("'([^']*)'", context["expected"]) if kind == "literal_error" else []
     if kind == "value_error":
-        names = {"tables": TABLES, "measure": MEASUREMENTS}.get(str(path[0]), ())
-        nearest = nearest_name(str(value), names)
-        return document.problem(path, message, value_text(value), nearest)
-    nearest = (
-        nearest_name(str(value), re.findall("'([^']*)'", context["expected"])) if kind == "literal_error" else None
-    )
-    return document.problem(path, message, "" if kind == "missing" else value_text(value), nearest)
-
-
-def _allowed_keys(location: tuple[str | int, ...]) -> list[str]:
-    model: type[BaseModel] = SuiteFile
-    if location[0] == "sharpness":
-        model = _SHARPNESS.get(str(location[-2]), SharpnessSettings)
-    elif location[0] == "diagnostics":
-        model = Diagnostics
-    elif location[0] == "tuning":
-        model = _TUNING.get(str(location[-2]), Tuning)
-    elif "search" in location[:-1]:
-        model = Space
-    elif "tuned" in location[:-1]:
-        model = Budget if location[-2] == "budget" else Tuned
-    elif location[0] == "ray":
-        model = RayRequest
-    elif len(location) > 1:
-        model = _SCHEDULES.get(str(location[-2]), Defaults)
-    return list(model.model_fields)
+        names = [*{"tables": TABLES, "measure": MEASUREMENTS}.get(str(path[0]), ())]
+    text = "" if kind == "missing" else value_text(value)
+    return document.problem(path, message, text, nearest_name(str(value), names) if names else None)

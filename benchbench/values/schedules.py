@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -91,7 +91,10 @@ class Plateau(_Schedule):
     """Share of its best value by which the metric must have improved."""
 
 
-Schedule = Annotated[
-    Constant | MultiStep | Piecewise | Cosine | Linear | Polynomial | Plateau, Field(discriminator="name")
-]
+_Kinds = Constant | MultiStep | Piecewise | Cosine | Linear | Polynomial | Plateau
+
+SCHEDULES = tuple(str(kind.model_fields["name"].default) for kind in get_args(_Kinds))
+"""Names of the schedules."""
+
+Schedule = Annotated[_Kinds, Field(discriminator="name")]
 """Schedule of a hyperparameter of the optimizer's parameter groups over a run."""

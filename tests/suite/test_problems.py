@@ -87,6 +87,11 @@ from tests.suite.smallest_suite import SMALL, Write, problems
             "5: methods: 180,000 runs in all",
         ),
         ("lr: 0.1", "sweep: {lr: [1]}, overrides: {w: {lr: 2}}", "A.overrides.w.lr: is swept: it cannot be"),
+        (
+            "lr: 0.1",
+            "tuned: {w: {budget: {trials: 1}, trials: {run: 1}, sampler: tpe}}",
+            "tuned.w.trials.run: unknown key; allowed: runs, gc, unit, assumed, seconds; did you mean 'runs'?",
+        ),
         ("lr: 0.1", "overrides: {ww: {lr: 2}}", "A.overrides.ww: unknown workload; allowed: w"),
         ("lr: 0.1", "overrides: {w: 2}", "6: methods.A.overrides.w: must be a mapping (got 2)"),
         (
