@@ -82,7 +82,7 @@ def tune(
 
 
 def _print_statuses(suite: Suite, statuses: Sequence[StudyStatus], *, as_json: bool) -> None:
-    from benchbench.tuning.best_of import best_of_table
+    from benchbench.tuning.best_of import best_of_table, search_robustness_table
     from benchbench.tuning.listing import listing, remarks
 
     if as_json:
@@ -92,7 +92,8 @@ def _print_statuses(suite: Suite, statuses: Sequence[StudyStatus], *, as_json: b
     for remark in remarks(statuses):
         typer.echo(remark)
     typer.echo()
-    print_tables(suite.title, [best_of_table(suite.title, statuses)], "terminal")
+    robustness = search_robustness_table(suite.title, statuses, suite.robust_within)
+    print_tables(suite.title, [best_of_table(suite.title, statuses), robustness], "terminal")
 
 
 def _warn(text: str) -> None:

@@ -17,6 +17,7 @@ from benchbench.reporting.matched import matched_table
 from benchbench.reporting.over_workloads import workloads_table
 from benchbench.reporting.pareto import pareto_table
 from benchbench.reporting.ranking import ranking_table
+from benchbench.reporting.robustness import sweep_table
 from benchbench.reporting.sharpness import sharpness_table
 from benchbench.reporting.table import Table
 from benchbench.reporting.targets import profile_table, targets_table
@@ -44,6 +45,7 @@ BUILDERS: Mapping[str, tuple[Builder, ...]] = {
     "accuracy": (accuracy_table, best_epoch_table),
     "ranking": (ranking_table,),
     "workloads": (workloads_table,),
+    "robustness": (sweep_table,),
     "matched": (matched_table,),
     "targets": (targets_table,),
     "profile": (profile_table,),

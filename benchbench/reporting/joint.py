@@ -53,6 +53,7 @@ def join(suites: Sequence[Suite]) -> Suite:
         headings=headings,
         targets=targets,
         held_out=held_out,
+        robust_within=suites[0].robust_within,
         tables=tuple(dict.fromkeys(table for suite in suites for table in suite.tables)),
         specs=tuple(specs.values()),
     )

@@ -1,8 +1,9 @@
 """Arithmetic on the results of runs; no result depends on the order of its inputs.
 
 `summary`, `intervals`, `comparisons`, `effects` and `power` are about several seeds, `ranking` about several methods,
-`over_workloads` about methods on several workloads, `targets` about the curve of a run, `scoring` about submissions.
-SciPy and networkx are imported by the functions that need them, so that reading results stays light.
+`over_workloads` about methods on several workloads, `best_of` and `robustness` about trials of hyperparameters,
+`targets` about the curve of a run, `scoring` about submissions. SciPy and networkx are imported by the functions that
+need them, so that reading results stays light.
 """
 
 from __future__ import annotations

@@ -16,11 +16,12 @@ MINIMUM_N = 5
 RESOLUTION = 1e-12
 """Values that differ by no more than this part of the largest one are equal: such differences come from rounding."""
 
-Withheld = Literal["n < 2", "n < 5", "k < 3", "not finite", "no spread", "out of bounds"]
+Withheld = Literal["n < 2", "n < 5", "n < 10", "k < 3", "not finite", "no spread", "out of bounds"]
 """Why a number is not given.
 
 - `n < 2`: a spread needs two values.
 - `n < 5`: fewer than `MINIMUM_N` values on a side.
+- `n < 10`: fewer than ten trials, for a share of what was tried.
 - `k < 3`: fewer than three methods, for a test of several together.
 - `not finite`: a value, or what follows from the values, is NaN or infinite, such as the loss of a diverged run.
 - `no spread`: all values (or differences) are the same number, so that they say nothing about chance. Several seeds

@@ -68,6 +68,7 @@ class Expansion:
             held_out={label: entry.held_out_of for label, entry in self._workloads.items() if entry.held_out_of},
             exclusive=file.exclusive,
             mixed_devices=file.mixed_devices,
+            robust_within=file.robust_within,
             tables=tuple(file.tables),
             tuning=file.tuning,
             spaces=searching.spaces(self._methods, self._workloads),

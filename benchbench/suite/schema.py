@@ -18,6 +18,7 @@ TABLES = (
     "accuracy",
     "ranking",
     "workloads",
+    "robustness",
     "matched",
     "targets",
     "profile",
@@ -299,6 +300,8 @@ class SuiteFile(_Model):
     mixed_devices: bool = False
     """Whether tables put seconds of different devices next to each other, and say so; there are none otherwise.
     `benchbench report SUITE --mixed-devices` asks for it once."""
+    robust_within: Annotated[float, Field(gt=0, le=100)] = 5.0
+    """Percent of the best value within which settings count as near it, in tables of robustness; see statistics.md."""
     sharpness: SharpnessSettings = SharpnessSettings()
     """What is measured of a solution, and how; see sharpness.md."""
     diagnostics: Annotated[Diagnostics, AfterValidator(_check_distinct_names)] | None = None

@@ -1,10 +1,11 @@
-"""The best of k trials as a table."""
+"""What trials say about a method beside the winner, as tables: the best of k, and how many come near the best."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from benchbench.reporting.metrics import describe
+from benchbench.reporting.robustness import Tried, robustness_table
 from benchbench.reporting.table import Cell, Column, Figure, Table, TableRow
 from benchbench.stats.best_of import BestOf, expected_best
 from benchbench.tuning.study import StudyStatus
@@ -39,6 +40,33 @@ def best_of_table(title: str, statuses: Sequence[StudyStatus]) -> Table:
             "A trial that diverged or broke counts as the worst of its method; –: fewer trials, or none with a value.",
         ),
     )
+
+
+def search_robustness_table(title: str, statuses: Sequence[StudyStatus], within: float) -> Table:
+    """Return the share of the trials of each search that come near its best one.
+
+    Args:
+        title: Title of the suite.
+        statuses: The searches.
+        within: What counts as near: percent of the best value.
+    """
+    tried = [
+        Tried(
+            workload=each.study.workload,
+            method=each.study.method,
+            metric=each.metric,
+            lower_is_better=each.sign < 0,
+            values=tuple(trial.value for trial in each.trials if trial.ended),
+            asked=len(each.trials),
+            reason=_LEARNS if each.study.tuning.sampler == "tpe" else "",
+        )
+        for each in statuses
+    ]
+    note = "Intervals of a search count as they are searched: evenly in the logarithm for log_uniform."
+    return robustness_table(f"Robustness to what is searched – {title}", tried, within, [note])
+
+
+_LEARNS = "the sampler tpe tries more where results are good, so its trials are no sample of the space"
 
 
 def _cell(status: StudyStatus, points: Sequence[BestOf], k: int) -> Cell:
