@@ -15,6 +15,7 @@ from benchbench.leaderboard.submission import Submission
 from benchbench.problems import BadInputError
 from benchbench.stats import sample_std
 from benchbench.values import RunResult, RunSpec
+from benchbench.values.sharpness.values import PREFIX
 
 _DECISIVE = ("device", "threads", "platform", "python", "torch")
 """Parts of a recorded environment that decide the bits of a result."""
@@ -185,6 +186,8 @@ def _compare(
     for part in ("final", "best"):
         here = getattr(measured, part)
         for name, value in getattr(claimed, part).items():
+            if name.startswith(PREFIX):  # measured apart from the run, which is all that is made again
+                continue
             known = [getattr(each, part).get(name, math.nan) for each in seeds if each.outcome == "finished"]
             allowed = 0.0
             if tolerance is not None and math.isfinite(value):

@@ -114,6 +114,15 @@ def test_no_bits_are_demanded_of_gpus(claim: Submission, measure: Measure) -> No
     assert allowed(measure(tolerance=0.05, environment=on_gpu))["final test/accuracy"] > 0.0
 
 
+def test_sharpness_is_no_part_of_what_is_made_again(claim: Submission, measure: Measure) -> None:
+    made = claim.runs[claim.suite.specs[0].key]
+    final = {**made.result.final, "sharpness/trace": 3.0}
+    claim.runs[made.result.key] = StoredRun(made.result.model_copy(update={"final": final}), made.records)  # type: ignore[index]
+    checks = measure(final=made.result.final)
+    assert "final test/accuracy" in allowed(checks)
+    assert all(check.holds for check in checks)
+
+
 @pytest.mark.parametrize("name", ["steps", "forwards", "gradients", "hvps"])
 def test_every_count_is_compared(name: str, claim: Submission, measure: Measure) -> None:
     cost = claim.runs[claim.suite.specs[0].key].result.cost
