@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -77,22 +77,21 @@ def pairs(planned: Sequence[PlannedRun], estimates: Estimates) -> list[Values]:
     Gradients, products and operations are whole numbers, `hours` are hours of one device; they are `None` where there
     is no estimate. `sharpness hours` are the most that measuring sharpness takes, where it is asked for.
     """
-    measured = _to_be_measured(planned)
-    return [
-        {
-            "workload": workload,
-            "method": method,
-            "runs": count,
-            "to run": left,
-            **_cost(estimates.get((workload, method)), left),
-            **(
-                {"sharpness hours": _sharpness_hours(estimates.get((workload, method)), measured[workload, method])}
-                if measured
-                else {}
-            ),
-        }
-        for (workload, method), (count, left) in _counts(planned).items()
-    ]
+    asked = any("sharpness" in item.spec.measure for item in planned)
+    places: dict[tuple[str, str], list[PlannedRun]] = defaultdict(list)
+    for item in planned:
+        places[item.spec.workload_label, item.spec.method].append(item)
+    lines = []
+    for place, items in places.items():
+        estimate, left = estimates.get(place), sum(item.state in _TO_RUN for item in items)
+        line = {"workload": place[0], "method": place[1], "runs": len(items), "to run": left, **_cost(estimate, left)}
+        if asked:
+            states = [item.state for item in items if "sharpness" in item.spec.measure]
+            count = sum(state in (*_TO_RUN, "to measure") for state in states)
+            seconds = 0.0 if count == 0 else estimate.sharpness_seconds if estimate else None
+            line["sharpness hours"] = None if seconds is None else count * seconds / 3600
+        lines.append(line)
+    return lines
 
 
 def table(planned: Sequence[PlannedRun], estimates: Estimates) -> list[Values]:
@@ -125,44 +124,17 @@ def summary(planned: Sequence[PlannedRun], estimates: Estimates) -> str:
 
 def _sharpness(planned: Sequence[PlannedRun], estimates: Estimates) -> str:
     """Return what measuring sharpness adds, or an empty text where nothing is to be measured."""
-    counts = {place: count for place, count in _to_be_measured(planned).items() if count}
-    if not counts:
+    hours = [line.get("sharpness hours", 0.0) for line in pairs(planned, estimates)]
+    known = [each for each in hours if isinstance(each, float)]
+    if not any(each != 0.0 for each in hours):
         return ""
-    hours = [_sharpness_hours(estimates.get(place), count) for place, count in counts.items()]
-    known = [each for each in hours if each is not None]
     if len(known) < len(hours):
         return ", and what measuring sharpness takes, which is not known of all runs"
     return f", and at most {_duration(sum(known))} for measuring sharpness"
 
 
-def _to_be_measured(planned: Sequence[PlannedRun]) -> Counter[tuple[str, str]]:
-    """Return how many runs' sharpness is still to be measured by workload and method; empty if none is asked for."""
-    found: Counter[tuple[str, str]] = Counter()
-    for item in planned:
-        if "sharpness" in item.spec.measure:
-            found[item.spec.workload_label, item.spec.method] += item.state in (*_TO_RUN, "to measure")
-    return found
-
-
-def _sharpness_hours(estimate: RunEstimate | None, count: int) -> float | None:
-    if count == 0:
-        return 0.0
-    if estimate is None or estimate.sharpness_seconds is None:
-        return None
-    return count * estimate.sharpness_seconds / 3600
-
-
 def _at_most(hours: object) -> str:
     return "–" if hours == 0 else "?" if hours is None else f"≤ {_duration(hours)}"
-
-
-def _counts(planned: Sequence[PlannedRun]) -> dict[tuple[str, str], tuple[int, int]]:
-    counts: dict[tuple[str, str], tuple[int, int]] = {}
-    for item in planned:
-        place = item.spec.workload_label, item.spec.method
-        count, left = counts.get(place, (0, 0))
-        counts[place] = count + 1, left + (item.state in _TO_RUN)
-    return counts
 
 
 def _cost(estimate: RunEstimate | None, count: int) -> Values:

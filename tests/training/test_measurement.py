@@ -123,6 +123,19 @@ def test_a_suite_that_asks_later_measures_and_does_not_train_and_never_twice(
     assert only_folder().sharpness_files[0].stat().st_mtime_ns == measured
 
 
+@pytest.mark.parametrize(
+    ("dtype", "said"),
+    [
+        ("float32", ", and at most "),
+        ("float64", ", and what measuring sharpness takes, which is not known of all runs"),
+    ],
+)
+def test_a_plan_says_what_measuring_takes_at_most(workplace: Path, write_suite: Write, dtype: str, said: str) -> None:
+    found = call("plan", str(write_suite(SUITE + SETTINGS.replace("float64", dtype))))
+    assert "1 runs, 1 to run: about " in found.stdout
+    assert said in found.stdout.replace("\n", " ")
+
+
 def test_measurements_by_several_settings_stand_next_to_each_other(workplace: Path, write_suite: Write) -> None:
     one, other = SUITE + SETTINGS, SUITE + SETTINGS.replace("[0.1, 0.2]", "[0.3]")
     reports = [run(write_suite(text)).stdout for text in (one, other)]
