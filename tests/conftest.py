@@ -33,7 +33,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 REPOSITORY = Path(__file__).parent.parent
-# The runs of other tests, or of other people, are no company for those of this process.
+# The runs of other tests, or of other people, do not count as concurrent with those of this process.
 os.environ[PRESENCE_DIR] = tempfile.mkdtemp(prefix="presence-")
 
 STUBS = Path(__file__).parent / "helpers/stub_plugins.py"

@@ -138,9 +138,9 @@ class LocalEngine:
         except BaseException:  # Ctrl-C, say: the process may be there
             self._has_unknown = True
             raise
-        self._count_company()
+        self._count_concurrent_runs()
 
-    def _count_company(self) -> None:
+    def _count_concurrent_runs(self) -> None:
         devices = [{slot.device_name for slot in running.slots} for running in self._running]
         for running, own in zip(self._running, devices, strict=True):
             running.neighbours = max(running.neighbours, len(self._running))

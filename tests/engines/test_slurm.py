@@ -217,11 +217,11 @@ def test_runs_go_on_without_their_command_and_are_collected(workplace: Path, wri
     jobs = {found.job for file in folders if (found := RunFolder(file.parent).submission())}
     assert len(jobs) == 2
 
-    def standing() -> list[dict[str, Any]]:
+    def jobs_shown() -> list[dict[str, Any]]:
         return json.loads(benchbench("status", path, "--json", cwd=workplace).stdout)
 
-    assert {line["state"] for line in standing()} == {"pending"}
-    assert {line["job"] for line in standing()} == jobs
+    assert {line["state"] for line in jobs_shown()} == {"pending"}
+    assert {line["job"] for line in jobs_shown()} == jobs
     benchbench("run", path, "--engine", "slurm", "--no-wait", cwd=workplace)  # submits nothing a second time
     done = benchbench("run", path, cwd=workplace)  # nor does the local engine start what Slurm has
     assert "is in the queue" in done.stderr, done.stderr
@@ -229,10 +229,10 @@ def test_runs_go_on_without_their_command_and_are_collected(workplace: Path, wri
     found = [RunFolder(file.parent).submission() for file in folders]
     assert {each.job for each in found if each} == jobs
     slurm_command("scontrol", "release", *jobs)
-    wait_for(lambda: all(line["state"].startswith("finished") for line in standing()))
+    wait_for(lambda: all(line["state"].startswith("finished") for line in jobs_shown()))
     collected = benchbench("collect", path, cwd=workplace)
     assert collected.returncode == 0, collected.stderr
-    assert {line["state"] for line in standing()} == {"finished"}
+    assert {line["state"] for line in jobs_shown()} == {"finished"}
     rows = api.rows(api.load_suite(path))
     assert [row.result.epochs for row in rows if row.result] == [3, 3]
     assert not list(workplace.glob(".benchbench/runs/*/submitted.json"))

@@ -22,7 +22,7 @@ from benchbench.workloads.images.tensors import TensorImages
 from benchbench.workloads.streams import Streams
 
 TRAIN, TEST = 500, 40
-TRAITS = DatasetInfo("numbered", 5, 1, 8, (0.0,), (1 / 255,), TRAIN, TEST)
+INFO = DatasetInfo("numbered", 5, 1, 8, (0.0,), (1 / 255,), TRAIN, TEST)
 """With these, a pixel stays what it is, from 0 to 255."""
 
 
@@ -34,7 +34,7 @@ def number(images: Tensor) -> list[int]:
 class Numbered:
     """A data set in memory whose images tell their number; that of a test image is at least `TRAIN`."""
 
-    info = TRAITS
+    info = INFO
 
     def missing(self, data: Path) -> None:
         return None

@@ -14,7 +14,7 @@ from benchbench.workloads.images import DatasetInfo
 from benchbench.workloads.images.tensors import RandomCrop, TensorImages
 from tests.accelerator import CPU, current_device, every_device
 
-TRAITS = DatasetInfo("made", 10, 3, 32, (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010), 0, 0, padding=4, flip=True)
+INFO = DatasetInfo("made", 10, 3, 32, (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010), 0, 0, padding=4, flip=True)
 
 
 pytestmark = every_device
@@ -41,13 +41,13 @@ def by_torchvision(pixels: Tensor, top: int, left: int, mirrored: bool) -> Tenso
     image = Image.fromarray(pixels.permute(1, 2, 0).numpy())
     image = tv.crop(tv.pad(image, [4]), top, left, 32, 32)
     image = tv.hflip(image) if mirrored else image
-    return tv.normalize(tv.to_tensor(image), TRAITS.mean, TRAITS.deviation)
+    return tv.normalize(tv.to_tensor(image), INFO.mean, INFO.deviation)
 
 
 def test_a_batch_is_what_torchvision_makes_of_the_same_draws() -> None:
     data = images()
     order = torch.randperm(60, generator=generator(1))
-    batches = list(data.source(TRAITS, current_device(), augment=True).training(order, 32, generator()))
+    batches = list(data.source(INFO, current_device(), augment=True).training(order, 32, generator()))
     assert [len(batch) for batch in batches] == [32, 28]
     assert all(batch.is_contiguous() for batch in batches)
     draws = RandomCrop(4, flip=True).draws(60, generator())
@@ -65,7 +65,7 @@ def test_a_batch_is_what_torchvision_makes_of_the_same_draws() -> None:
 def test_held_out_images_are_normalised_and_nothing_else() -> None:
     data = images()
     for augment in (False, True):
-        [shown] = data.source(TRAITS, current_device(), augment=augment).evaluation()
+        [shown] = data.source(INFO, current_device(), augment=augment).evaluation()
         assert shown.is_contiguous()
         plain = [by_torchvision(each, 4, 4, False) for each in data.pixels]
         assert_shown(shown, torch.stack(plain))
@@ -78,7 +78,7 @@ def test_a_batch_has_the_bits_that_its_own_draws_decide_whatever_its_size(
 ) -> None:
     """The reference takes each batch's draws to the images by themselves, and mirrors by the mask."""
     data = images(count, size=5)
-    info = DatasetInfo("made", 10, 3, 5, TRAITS.mean, TRAITS.deviation, 0, 0, padding=padding, flip=flip)
+    info = DatasetInfo("made", 10, 3, 5, INFO.mean, INFO.deviation, 0, 0, padding=padding, flip=flip)
     order = torch.randperm(count, generator=generator(1))
     source = data.source(info, current_device(), augment=True)
     drawing = generator()
@@ -91,7 +91,7 @@ def test_a_batch_has_the_bits_that_its_own_draws_decide_whatever_its_size(
     padded = torch.nn.functional.pad(data.pixels, (padding,) * 4)
     cut = [padded[i, :, t : t + 5, x : x + 5] for i, t, x in zip(order, top.tolist(), left.tolist(), strict=True)]
     expected = torch.stack([each.flip(-1) if m else each for each, m in zip(cut, mirrored.tolist(), strict=True)])
-    mean, deviation = (torch.tensor(values)[:, None, None] for values in (TRAITS.mean, TRAITS.deviation))
+    mean, deviation = (torch.tensor(values)[:, None, None] for values in (INFO.mean, INFO.deviation))
     batches = list(source.training(order, size, generator()))
     assert [len(batch) for batch in batches] == [len(part) for part in torch.split(order, size)]
     assert_shown(torch.cat(batches), expected.to(torch.float32).div_(255).sub_(mean).div_(deviation))
