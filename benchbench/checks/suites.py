@@ -120,7 +120,7 @@ def prepare(suite: Suite, data: Path) -> Iterator[str]:
 
     Args:
         suite: The suite.
-        data: The folder in which data sets lie, or shall lie.
+        data: The folder in which data sets lie, or are to lie.
 
     Yields:
         The label of each workload, once its data is there.

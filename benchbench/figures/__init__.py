@@ -41,7 +41,7 @@ KINDS: Mapping[Kind, Maker] = {
     "landscape": _of_each(landscapes),
     "ranks": rank_diagram,
 }
-"""What makes the figures of each kind from all workloads: none where there are no data for them."""
+"""Makers of each kind of figures from all workloads: none where there are no data for them."""
 
 _NEEDS: Mapping[Kind, str] = {
     "curves": "runs that have left their metrics",

@@ -151,7 +151,7 @@ def figure_data(
 
 
 class Spread(Frozen):
-    """What the finite values of several seeds come to."""
+    """Average of the finite values of several seeds."""
 
     mean: float
     low: float

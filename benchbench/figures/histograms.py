@@ -110,6 +110,6 @@ def _ticks(edges: Sequence[float], first: int, last: int) -> tuple[tuple[float, 
     ticks = [(float(i), power_of_ten(e, negative=edges[i] < 0)) for i, e in exponents.items() if e % stride == 0]
     zero = next((i + 0.5 for i in range(first, last + 1) if edges[i] < 0 < edges[i + 1]), None)
     if zero is not None:
-        room = (last + 2 - first) / (2 * _MOST_TICKS)  # no label beside that of zero
+        room = (last + 2 - first) / (2 * _MOST_TICKS)  # no label next to that of zero
         ticks = [(place, label) for place, label in ticks if abs(place - zero) >= room] + [(zero, "0")]
     return tuple(sorted(ticks))

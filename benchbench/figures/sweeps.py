@@ -214,6 +214,6 @@ def is_numeric(values: Sequence[JsonValue]) -> bool:
 
 
 def _rest(method: Method, without: Sequence[str]) -> str:
-    """Return the method's label with what it sweeps beside some parameters."""
+    """Return the method's label with what it sweeps in addition to some parameters."""
     rest = ", ".join(f"{name}={text(value)}" for name, value in method.swept.items() if name not in without)
     return f"{method.base} ({rest})" if rest else method.base

@@ -40,7 +40,7 @@ POLICY = (
 """The Content-Security-Policy of every page: no script but the site's files. The plotting library makes styles."""
 
 _MARK = '<meta name="generator" content="benchbench leaderboard">'
-"""Stands in every page, and says of a folder that it may be built anew."""
+"""Is in every page, and says of a folder that it may be built again."""
 
 
 @without_garbage_collection()

@@ -226,7 +226,7 @@ def convert(parameter: Parameter, value: JsonValue) -> object:
         if all(each["type"] in _ONLY_IN_PYTHON for each in error.errors()):
             return value
         raise ValueError(_requirement(parameter, error)) from None
-    # Pydantic checks an `Iterable` lazily; its factory shall get the list.
+    # Pydantic checks an `Iterable` lazily; its factory must get the list.
     return value if isinstance(converted, Iterator) else converted
 
 

@@ -54,7 +54,7 @@ class Plugin:
         target: Where it is found, as `module:attribute`.
         distribution: The installed distribution that brings it.
         version: Version of that distribution.
-        rivals: Other distributions that claim the same name; nobody gets it then.
+        rivals: Other distributions that claim the same name; none gets it then.
     """
 
     name: str
@@ -102,7 +102,7 @@ def find(kind: Kind, name: str) -> Plugin:
         The plugin.
 
     Raises:
-        PluginError: Nobody offers that name, or more than one distribution does.
+        PluginError: No distribution offers that name, or more than one distribution does.
     """
     known = plugins(kind)
     plugin = known.get(name)

@@ -1,4 +1,4 @@
-"""Measured results beside published ones, cell by cell."""
+"""Measured results next to published ones, cell by cell."""
 
 from __future__ import annotations
 

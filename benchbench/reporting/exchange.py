@@ -1,4 +1,4 @@
-"""Results in long form, to hand them on and to show those of others beside one's own."""
+"""Results in long form, to hand them on and to show those of others next to one's own."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def read_all(paths: Sequence[Path]) -> list[Record]:
 
 
 def with_imported(suite: Suite, rows: Sequence[Row], found: Sequence[Record]) -> tuple[Suite, list[Row]]:
-    """Return a suite and its rows with the methods of records beside its own, marked as imported.
+    """Return a suite and its rows with the methods of records next to its own, marked as imported.
 
     Args:
         suite: The suite.

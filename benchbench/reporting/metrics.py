@@ -176,7 +176,7 @@ def figure(name: str, values: Iterable[float], *, scale: float = 1.0) -> Figure:
     Args:
         name: The metric.
         values: Its values, of which there must be at least one.
-        scale: What is multiplied with beside the metric's own scale.
+        scale: What is multiplied with in addition to the metric's own scale.
     """
     metric = describe(name)
     summary = summarize(metric.scale * scale * value for value in values)

@@ -18,13 +18,13 @@ _CHANCES = ("packages", "host", "concurrent_runs", "other_commands_runs", "token
 
 
 class Recorded(Frozen):
-    """What one run has left.
+    """Everything that one run recorded.
 
     Attributes:
         spec: What it was.
         result: Its result; `None`: there is none.
         epochs: What it recorded after every epoch; empty where that is lost.
-        diagnostics: What it recorded beside its steps.
+        diagnostics: What it recorded of its steps.
     """
 
     spec: RunSpec | None = None

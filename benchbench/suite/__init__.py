@@ -89,7 +89,7 @@ def settings(overrides: Sequence[str]) -> dict[str, JsonValue]:
 def bundled() -> dict[str, Path]:
     """Return the suites that come with the package, by name."""
     package = Path(__file__).parent.parent
-    # In a wheel they lie in the package; in a checkout, beside it.
+    # In a wheel they lie in the package; in a checkout, next to it.
     installed = package / "bundled_suites"
     folder = installed if installed.is_dir() else package.parent / "suites"
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}

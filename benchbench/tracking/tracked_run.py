@@ -51,7 +51,7 @@ class TrackedRun:
 
     @property
     def has_ended(self) -> bool:
-        """Whether it had ended before this command, so that measurements alone are added to it."""
+        """True if it had ended before this command, so that measurements alone are added to it."""
         return bool(self.info.status != "RUNNING")
 
     def sharpness(self, result: RunResult) -> tuple[Metrics, dict[str, str]]:

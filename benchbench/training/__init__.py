@@ -1,1 +1,1 @@
-"""One run: the training loop, what is measured beside it, and what it leaves for the next attempt."""
+"""One run: the training loop, its measurements, and what it leaves for the next attempt."""

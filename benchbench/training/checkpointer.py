@@ -33,7 +33,7 @@ class Stopped(Exception):
 
 
 def never() -> bool:
-    """Say that nobody asks for a stop."""
+    """Return that no stop is asked for."""
     return False
 
 
@@ -44,7 +44,7 @@ class Checkpointer:
         spec: The run.
         device: Where it trains.
         folder: The run's folder.
-        stop: Looked at after every step: whether the run shall stop.
+        stop: Looked at after every step: whether the run must stop.
         concurrent_runs: Asked how many runs have been on the device at a time in this attempt.
 
     Attributes:
@@ -150,7 +150,7 @@ class Checkpointer:
         """Do the same at the end of an epoch, where a checkpoint is always due, unless the last one is very young.
 
         Raises:
-            Stopped: A stop was asked for, or somebody else has taken the run over.
+            Stopped: A stop was asked for, or another command has taken the run over.
         """
         stop = self._stop() or not self.folder.held
         if stop or self._seconds_since_checkpoint() >= min(self._interval, SHORTEST_SECONDS):
@@ -159,7 +159,7 @@ class Checkpointer:
             raise Stopped(f"stopped after {state.training.ledger.steps} steps")
 
     def keep_weights(self, model: nn.Module) -> None:
-        """Write the model's state, as it is now, for whoever wants to measure something at the end of the run."""
+        """Write the model's state, as it is now, for measurements at the end of the run."""
         if not self.folder.held:
             return
         try:

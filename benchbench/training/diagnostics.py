@@ -57,7 +57,7 @@ class _Followed:
     change: Tensor | None = None
 
     def follow(self, entries: Tensor) -> None:
-        """Look at the entries after a step. The host does not read them, so nobody waits."""
+        """Look at the entries after a step. The host does not read them, so nothing waits."""
         if self.entries is None or self.change is None or self.entries.shape != entries.shape:
             self.change = entries.new_full((), math.nan)
         else:
@@ -68,7 +68,7 @@ class _Followed:
 
 
 class DiagnosticsRecorder:
-    """Makes the steps of a training, and records what a suite asks for beside them.
+    """Makes the steps of a training, and records what a suite asks for of them.
 
     No number of the training depends on it: it draws from a stream of its own and puts back what it touches. Its time
     and its evaluations are not the training's.

@@ -36,7 +36,7 @@ def measure_in_folder(
     """Measure the sharpness of a run that has finished, and leave it in the run's folder, or why it is missing.
 
     Args:
-        spec: The run, with what shall be measured.
+        spec: The run, with what is to be measured.
         device: Where to measure.
         folder: The run's folder, with its final weights.
         data: The folder in which data sets lie.
@@ -65,7 +65,7 @@ def measure_run(
     neither autocast nor compilation, channels-last, TF32 or several ranks.
 
     Args:
-        spec: The run, with what shall be measured.
+        spec: The run, with what is to be measured.
         device: Where to measure.
         folder: The run's folder, with its final weights.
         data: The folder in which data sets lie.
@@ -91,7 +91,7 @@ def measure_run(
 
 
 def _solution(spec: RunSpec, device: torch.device, folder: RunFolder, data: Path) -> Task:
-    """Return the run's task with its final weights, in the type and the mode that shall be measured.
+    """Return the run's task with its final weights, in the type and the mode that are to be measured.
 
     Raises:
         FileNotFoundError: There are no weights.

@@ -49,7 +49,7 @@ def gradient_equivalents(
 ) -> Measured:
     """Measure how many gradients of its workload a step of an optimizer is worth, by floating-point operations.
 
-    A copy of the run is set up anew and makes its first steps. From the first Hessian-vector product on, their
+    A copy of the run is set up and makes its first steps. From the first Hessian-vector product on, their
     operations over two Hessian periods are divided by those of plain gradients on the same batches. The run
     itself is not touched, and torch's random state is put back.
 

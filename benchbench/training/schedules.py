@@ -118,7 +118,7 @@ def drops(schedule: Plateau, scores: Sequence[float], *, higher_is_better: bool)
 
     The rule is that of torch's `ReduceLROnPlateau` with a relative threshold: an epoch is an improvement if it beats
     the best score so far by `threshold` times that score; after `patience` epochs in a row without one, the next such
-    epoch brings a drop, and the count starts anew.
+    epoch brings a drop, and the count starts again.
 
     Args:
         schedule: The schedule.

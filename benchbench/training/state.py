@@ -34,7 +34,7 @@ class RunState:
 
     Attributes:
         training: The run's task and optimizer.
-        recorder: What records diagnostics beside its steps, if they are asked for.
+        recorder: What records diagnostics of its steps, if they are asked for.
         clock: Its time and memory.
         eval_split: The split that is evaluated after every epoch.
         selection_metric: The metric that chooses the best epoch, such as `validation/accuracy`.

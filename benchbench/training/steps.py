@@ -196,7 +196,7 @@ class Training:
     def state_dict(self) -> dict[str, Any]:
         """Return all that another training of the spec needs to go on from here.
 
-        The tensors are those at work, no copies. Random state is not among them: streams begin anew with every step.
+        The tensors are those at work, no copies. Random state is not among them: streams begin again with every step.
         """
         return {
             "model": state_of(self.task.model),

@@ -162,7 +162,7 @@ def run_in_folder(
     It goes on from the checkpoint that an earlier attempt has left in the folder. A run that has finished there, and of
     which only the sharpness is missing, is only measured.
 
-    What the spec wants measured beside the training is measured after it, so that it can neither change nor cost
+    What the spec wants measured in addition is measured after the training, so that it can neither change nor cost
     the run anything.
 
     Args:
@@ -172,7 +172,7 @@ def run_in_folder(
         data: The folder in which data sets lie.
         concurrent_runs: Asked at the end for the most runs that have been on the device at a time; recorded with times.
         own_process: Whether this process does nothing else, so that its memory is the run's.
-        stop: Looked at after every step: whether the run shall leave a checkpoint and end as `interrupted`.
+        stop: Looked at after every step: whether the run must leave a checkpoint and end as `interrupted`.
     """
     # A plugin may change the current folder.
     folder, data = replace(folder.as_claimed(), path=folder.path.absolute()), data.absolute()

@@ -31,7 +31,7 @@ PROMISES: dict[str, Callable[[Candidate], str]] = {
     "tolerates frozen and unused parameters": promises.tolerates_idle_parameters,
     "survives NaN without harm to the process": survives_nan,
 }
-"""Everything that is promised beside `WORKS`, without which the others say nothing."""
+"""Everything that is promised in addition to `WORKS`, without which the others say nothing."""
 
 
 def verdicts(component: Component, *, create_graph: bool | None = None) -> Iterator[Verdict]:

@@ -20,9 +20,9 @@ _HEIGHT = {"density": 1.7, "contours": 1.9}
 _CELL = (0.42, 0.27)
 """Width and height of a cell with a number, in inches."""
 _AROUND = (0.7, 0.65)
-"""Inches that ticks and labels take beside cells."""
+"""Inches that ticks and labels take next to cells."""
 _BESIDE = 0.55
-"""Inches that the ticks of a tile take beside it."""
+"""Inches that the ticks of a tile take next to it."""
 
 _LEVELS = 15
 

@@ -226,7 +226,7 @@ class Sharpness(Frozen):
 
 
 class SharpnessSummary(Frozen):
-    """What a run's result gains by a measurement.
+    """Additions to a run's result by a measurement.
 
     Attributes:
         settings: Digest of the settings.
