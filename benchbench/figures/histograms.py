@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from benchbench.figures.figure_data import FigureData
-from benchbench.figures.labels import number, power_of_ten
+from benchbench.figures.labels import number
 from benchbench.figures.values import Axis, MapFigure, Tile
+from benchbench.reporting.metrics import power_of_ten
 from benchbench.reporting.runs import Runs
 
 SMALLEST_SHARE = 1e-4

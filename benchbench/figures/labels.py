@@ -26,7 +26,6 @@ DIAGNOSTICS = {
     "distance_from_start": "Distance from the start ‖x − x₀‖₂",
     "curvature_change": "Local curvature change",
 }
-_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 _OF_STATE = {
@@ -74,11 +73,6 @@ def ends(series: Iterable[Series]) -> list[float]:
 def number(value: float) -> str:
     """Return a number in four significant digits at most."""
     return f"{value:.4g}"
-
-
-def power_of_ten(exponent: int, *, negative: bool = False) -> str:
-    """Return a power of ten as text, without markup."""
-    return f"{'−' if negative else ''}10{str(exponent).translate(_RAISED)}"
 
 
 def scaled(name: str) -> Callable[[float], float]:

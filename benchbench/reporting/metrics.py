@@ -83,6 +83,8 @@ METRICS = {
 
 _SPLITS = {"train": ("Training", "the training data"), "validation": ("Validation", "the validation data")}
 
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
 TIME_TO_TARGET = "time_to_target/"
 """Prefix of the names of costs at a target; the currency follows."""
 
@@ -168,6 +170,11 @@ def shown(name: str, value: float) -> str:
 def number(name: str, value: float) -> str:
     """Return a value that is already in the unit in which a metric is shown as text."""
     return f"{value:.{_decimals(describe(name), value)}f}"
+
+
+def power_of_ten(exponent: int, *, negative: bool = False) -> str:
+    """Return a power of ten as text, without markup."""
+    return f"{'−' if negative else ''}10{str(exponent).translate(_RAISED)}"
 
 
 def figure(name: str, values: Iterable[float], *, scale: float = 1.0) -> Figure:

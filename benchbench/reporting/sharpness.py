@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from benchbench.reporting.accuracy import cell
 from benchbench.reporting.currencies import GC_FLOPS
-from benchbench.reporting.metrics import better, describe, figure
+from benchbench.reporting.metrics import better, describe, figure, power_of_ten
 from benchbench.reporting.results import ResultColumn, lay_out
-from benchbench.reporting.runs import Runs, all_results, count_seeds, gather, titled
+from benchbench.reporting.runs import MEAN_AND_STD, Runs, all_results, count_seeds, gather, titled
 from benchbench.reporting.significance import order, significance_note, values_by_seed, with_ties
 from benchbench.reporting.table import Table
 from benchbench.reporting.tuning import not_ranked
@@ -24,7 +24,6 @@ _MEASURES = tuple(f"{PREFIX}{name}" for name in ("lambda_max", "trace", "gradien
 _GENERALIZATION = ("test/loss", "test/accuracy", "test/perplexity")
 _LABELS = {"test/loss": "L_val", "test/accuracy": "Acc_val"}  # as the paper has it
 _METHODS = {"lanczos": "Lanczos", "power": "power iteration", "hutchinson": "Hutchinson", "hutch++": "Hutch++"}
-_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def sharpness_table(suite: Suite, rows: Sequence[Row]) -> Table:
@@ -34,6 +33,7 @@ def sharpness_table(suite: Suite, rows: Sequence[Row]) -> Table:
     rankings: list[Ranking | None] = []
     unranked = not_ranked(suite)
     without: list[str] = []
+    alone = {True: "Sharpness", False: "Generalization"}
     for workload in suite.workloads:
         here = runs[workload]
         results = all_results(here.values())
@@ -47,7 +47,7 @@ def sharpness_table(suite: Suite, rows: Sequence[Row]) -> Table:
             places.append(
                 ResultColumn(
                     label=_label(name, exponent),
-                    group=_group(suite, workload, name),
+                    group=alone[name in _MEASURES] if len(runs) == 1 else suite.heading(workload).full_label,
                     metrics=(name,),
                     better=(direction,),
                     cells=with_ties(found, [rankings[-1]]),
@@ -67,16 +67,10 @@ def _columns(runs: Iterable[Runs]) -> list[str]:
     return [*measures, *(name for name in _GENERALIZATION if name in held)] if measures else []
 
 
-def _group(suite: Suite, workload: str, name: str) -> str:
-    if len(suite.workloads) == 1:
-        return "Sharpness" if name in _MEASURES else "Generalization"
-    return suite.heading(workload).full_label
-
-
 def _label(name: str, exponent: int) -> str:
     metric = describe(name)
     unit = f" ({metric.unit})" if metric.unit else ""
-    return _LABELS.get(name, metric.label) + unit + (f" × 10{str(exponent).translate(_RAISED)}" if exponent else "")
+    return _LABELS.get(name, metric.label) + unit + (f" × {power_of_ten(exponent)}" if exponent else "")
 
 
 def _exponent(runs: Iterable[Runs], name: str) -> int:
@@ -88,7 +82,7 @@ def _exponent(runs: Iterable[Runs], name: str) -> int:
 
 def _notes(suite: Suite, rows: Sequence[Row]) -> Iterator[str]:
     measured = [(row.spec, row.result) for row in rows if row.result is not None and row.result.sharpness_settings]
-    yield f"Mean ± sample standard deviation (ddof = 1); {count_seeds(suite)} unless a cell says otherwise."
+    yield f"{MEAN_AND_STD}; {count_seeds(suite)} unless a cell says otherwise."
     yield "L_val, Acc_val: on the test data, after the final epoch."
     as_asked = [spec.sharpness for spec, result in measured if result.sharpness_settings == spec.sharpness.digest]
     for settings in {each.digest: each for each in as_asked}.values():

@@ -7,9 +7,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from benchbench.figures.drawing.page import renderer, wrapped
-from benchbench.figures.labels import power_of_ten
 from benchbench.figures.values import Axis
 from benchbench.problems import printable
+from benchbench.reporting.metrics import power_of_ten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
