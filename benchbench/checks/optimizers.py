@@ -21,8 +21,9 @@ from benchbench.plugins.factories import Factory
 from benchbench.problems import Problem, SourceMap, nearest_name
 from benchbench.suite.validation import value_text
 from benchbench.training import coverage, diagnostics
+from benchbench.training.steps import build_optimizer, parameter_roles
 from benchbench.values import RunSpec
-from benchbench.workloads import Setup
+from benchbench.workloads import Setup, Task
 from benchbench.workloads.streams import Streams
 
 _SEED = 2**32 - 1
@@ -50,22 +51,20 @@ def names_in_state(spec: RunSpec, source: SourceMap) -> set[str] | None:
     return found if isinstance(found, set) else None
 
 
-def optimizer_problems(
-    subject: Subject, spec: RunSpec, model_of_workload: Callable[[], torch.nn.Module | None]
-) -> list[Problem]:
+def optimizer_problems(subject: Subject, spec: RunSpec, task_of_run: Callable[[], Task | None]) -> list[Problem]:
     """Return what is wrong once an optimizer is constructed and stepped as a run would, its schedules included.
 
     Args:
         subject: The optimizer.
         spec: One of its runs.
-        model_of_workload: Returns the model of that run, for an optimizer that cannot be constructed for a small one.
+        task_of_run: Returns its workload, for an optimizer that cannot be constructed for a small model.
     """
     target = subject.component.target
     model = _of_shapes((2, 2))
     optimizer, text = _constructed(subject, model)
     name = blamed(text, subject.given)
-    if text and not name and (own := model_of_workload()) is not None:
-        copied, _ = called(lambda: copy.deepcopy(own))
+    if text and not name and (own := task_of_run()) is not None:
+        copied, _ = called(lambda: copy.deepcopy(own.model))
         on_its_own, refused = _constructed(subject, cast(torch.nn.Module, copied)) if copied else (None, text)
         if not refused:
             model, optimizer, text = cast(torch.nn.Module, copied), on_its_own, ""
@@ -76,7 +75,7 @@ def optimizer_problems(
     if not isinstance(optimizer, torch.optim.Optimizer):
         message = f"{target} gives no torch.optim.Optimizer"
         return [subject.location(subject.kind).problem(message, value_text(type(optimizer).__name__))]
-    found = list(_unschedulable(subject, optimizer, spec.schedule))
+    found = list(_unschedulable(subject, optimizer, [name for name in spec.schedule if "." not in name]))
     if _lacks_graph(optimizer, model, subject.factory.needs_graph(spec.create_graph)):
         message = f"{target} differentiates gradients itself: set `create_graph: true`"
         found.append(subject.location(subject.kind).problem(message))
@@ -154,7 +153,7 @@ class _EveryShape(torch.nn.Module):
         self.head = torch.nn.Linear(2, 3)
 
 
-def rejects_parameter_shapes(subject: Subject) -> bool:
+def _rejects_shapes(subject: Subject) -> bool:
     """Return whether an optimizer refuses or leaves out parameters for their shape or their names."""
     with torch.random.fork_rng(devices=[]):
         model = _EveryShape()
@@ -163,10 +162,22 @@ def rejects_parameter_shapes(subject: Subject) -> bool:
     return bool(text) or any(coverage.faults(parameters, cast(torch.optim.Optimizer, optimizer), ()))
 
 
-def workload_problems(subject: Subject, spec: RunSpec, model: torch.nn.Module) -> list[Problem]:
+def depends_on_model(subject: Subject, spec: RunSpec) -> bool:
+    """Return whether what an optimizer does with a parameter cannot be seen on another model than the workload's."""
+    has_parts = any("." in name for name in spec.schedule)
+    return subject.factory.wants_roles or bool(spec.roles or spec.no_decay) or has_parts or _rejects_shapes(subject)
+
+
+def workload_problems(subject: Subject, spec: RunSpec, task: Task) -> list[Problem]:
     """Return whether an optimizer refuses parameters of its workload's model, or leaves some of them out unsaid."""
+    model = task.model
+    _, wrong = called(lambda: parameter_roles(spec, task, model))
+    if wrong:
+        return [subject.location("roles").problem(f"roles of {subject.workload}: {wrong}")]
     parameters = coverage.trainable(model)
-    optimizer, text = _constructed(subject, model)
+    optimizer, text = called(
+        lambda: build_optimizer(spec, subject.factory, task, list(model.parameters()), model, _SEED)
+    )
     if text:
         message = f"{subject.component.target} refuses the parameters of {subject.workload}: {text}"
         _, of_a_matrix = _constructed(subject, _of_shapes((2, 2)))
@@ -176,25 +187,29 @@ def workload_problems(subject: Subject, spec: RunSpec, model: torch.nn.Module) -
         return [subject.location(subject.kind).problem(message + advice)]
     assert isinstance(optimizer, torch.optim.Optimizer)
     return [
-        subject.location(setting).problem(f"{subject.component.target} on {subject.workload} {fault}")
-        for setting, fault in coverage.faults(parameters, optimizer, spec.leave_out)
+        *(
+            subject.location(setting).problem(f"{subject.component.target} on {subject.workload} {fault}")
+            for setting, fault in coverage.faults(parameters, optimizer, spec.leave_out, spec.no_decay)
+        ),
+        *_unschedulable(subject, optimizer, spec.schedule),
     ]
 
 
-def model_of(spec: RunSpec, data: Path) -> torch.nn.Module | None:
-    """Return the model of a run's workload, or `None` where it cannot be set up, which the run itself reports."""
+def task_of(spec: RunSpec, data: Path) -> Task | None:
+    """Return a run's workload, or `None` where it cannot be set up, which the run itself reports."""
     setup = Setup(torch.device("cpu"), spec.batch_size, Streams(spec.seed), spec.protocol, data, spec.synthetic)
-    model, _ = called(lambda: Factory("workload", spec.workload).build_task(setup).model)
-    return model if isinstance(model, torch.nn.Module) else None
+    task, _ = called(lambda: Factory("workload", spec.workload).build_task(setup))
+    return cast(Task, task) if isinstance(getattr(task, "model", None), torch.nn.Module) else None
 
 
 def _unschedulable(subject: Subject, optimizer: torch.optim.Optimizer, schedules: Iterable[str]) -> Iterator[Problem]:
     numbers = list(
         dict.fromkeys(
-            name
+            each
             for group in optimizer.param_groups
             for name, value in group.items()
             if isinstance(value, int | float | torch.Tensor) and not isinstance(value, bool)
+            for each in (name, *([f"{group['part']}.{name}"] if "part" in group else []))
         )
     )
     for name in schedules:

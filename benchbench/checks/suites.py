@@ -7,13 +7,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import torch
-
 from benchbench.checks.foreign_code import called
 from benchbench.checks.optimizers import (
-    model_of,
+    depends_on_model,
     optimizer_problems,
-    rejects_parameter_shapes,
+    task_of,
     uncalled,
     workload_problems,
 )
@@ -23,7 +21,7 @@ from benchbench.checks.workloads import trial_problems
 from benchbench.plugins.names import PluginError, resolve
 from benchbench.problems import BadInputError, Problem, in_order
 from benchbench.values import RunSpec, Suite, canonical_json
-from benchbench.workloads import DATA
+from benchbench.workloads import DATA, Task
 
 
 def with_synthetic_data(suite: Suite) -> Suite:
@@ -43,8 +41,9 @@ def problems(suite: Suite, data: Path = DATA, *, may_be_missing: bool = False) -
     """Return what would keep the runs of a suite from being set up.
 
     Optimizers and workloads are resolved and their parameters checked against their signatures. Every workload is asked
-    for missing data, every optimizer is constructed and stepped once on a small parameter. Only for an optimizer that
-    refuses or leaves out some parameters of another small model, a workload is set up, to see whether it does so there.
+    for missing data, every optimizer is constructed and stepped once on a small parameter. Only where that says too
+    little (it refuses or leaves out some parameters of another small model, or treats them by role), workloads are set
+    up, to see what it does there.
     Workloads that do not come with benchbench are set up and tried.
 
     Args:
@@ -69,22 +68,22 @@ def problems(suite: Suite, data: Path = DATA, *, may_be_missing: bool = False) -
             own = _missing_data(subject, data)
         found += own
     usable = not found
-    set_up: dict[str, torch.nn.Module | None] = {}
+    set_up: dict[str, Task | None] = {}
 
-    def model(spec: RunSpec) -> torch.nn.Module | None:
+    def task(spec: RunSpec) -> Task | None:
         if usable and spec.workload_label not in set_up:
-            set_up[spec.workload_label] = model_of(spec, data)
+            set_up[spec.workload_label] = task_of(spec, data)
         return set_up.get(spec.workload_label)
 
     alike = [[*of_workloads.values()] for of_workloads in optimizers.values()]
     for specs in alike:
         subject = Subject.of_optimizer(specs[0], suite.source)
-        own = parameter_problems(subject) or optimizer_problems(subject, specs[0], functools.partial(model, specs[0]))
-        if not own and usable and rejects_parameter_shapes(subject):
+        own = parameter_problems(subject) or optimizer_problems(subject, specs[0], functools.partial(task, specs[0]))
+        if not own and usable and any(depends_on_model(subject, spec) for spec in specs):
             own = [
                 each
                 for spec in specs
-                if (its_own := model(spec)) is not None
+                if (its_own := task(spec)) is not None
                 for each in workload_problems(Subject.of_optimizer(spec, suite.source), spec, its_own)
             ]
         found += own

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
+from torch.optim import Optimizer
 
 Role = Literal["hidden", "filter", "embedding", "head", "norm", "bias", "other"]
 """Role of a parameter.
@@ -76,6 +77,37 @@ class ParameterRoles(Mapping[Tensor, Role]):
         return len(self._roles)
 
 
+def without_decay(params: Iterable[Any], roles: ParameterRoles, exempt: Collection[Role]) -> list[dict[str, Any]]:
+    """Return parameter groups in which parameters of the exempt roles have a `weight_decay` of 0.
+
+    Args:
+        params: Parameters, or parameter groups, each of which is divided.
+        roles: The role of each parameter.
+        exempt: The roles that are not decayed.
+    """
+    listed = list(params)
+    groups = listed if listed and isinstance(listed[0], dict) else [{"params": listed}]
+    divided = []
+    for group in groups:
+        members: dict[bool, list[Tensor]] = {False: [], True: []}
+        for parameter in [group["params"]] if isinstance(group["params"], Tensor) else group["params"]:
+            members[roles.get(parameter) in exempt].append(parameter)
+        if members[False]:
+            divided.append({**group, "params": members[False]})
+        if members[True]:
+            divided.append({**group, "params": members[True], "weight_decay": 0.0})
+    return divided
+
+
+def part_sizes(optimizer: Optimizer) -> dict[str, int]:
+    """Return how many numbers each part of an optimizer moves, by the `part` of its parameter groups, if it has any."""
+    sizes: dict[str, int] = {}
+    for group in optimizer.param_groups:
+        if "part" in group:
+            sizes[group["part"]] = sizes.get(group["part"], 0) + sum(each.numel() for each in group["params"])
+    return sizes
+
+
 def _found(model: nn.Module, parameters: Mapping[str, Tensor]) -> dict[str, Role]:
     """Return the role of each parameter by its name."""
     first_names = {id(parameter): name for name, parameter in parameters.items()}
@@ -129,9 +161,10 @@ def _layer(name: str) -> tuple[str, str]:
 
 def _is_repeated(name: str, model: nn.Module, parameters: Mapping[str, Tensor]) -> bool:
     """Return whether a matrix has its like, with as many rows, in the block before its own."""
-    parts = name.split(".")
+    parts, modules = name.split("."), dict(model.named_modules())
     for place, part in enumerate(parts):
-        if not part.isdecimal() or not list(model.get_submodule(".".join(parts[: place + 1])).children()):
+        block = modules.get(".".join(parts[: place + 1]))
+        if not part.isdecimal() or block is None or not list(block.children()):
             continue
         before = parameters.get(".".join([*parts[:place], str(int(part) - 1), *parts[place + 1 :]]))
         if before is not None and before.shape[0] == parameters[name].shape[0]:

@@ -25,6 +25,7 @@ from benchbench.values import Component, RunSpec
 if TYPE_CHECKING:
     import torch
 
+    from benchbench.optim.roles import ParameterRoles
     from benchbench.workloads import Setup, Task
 
 
@@ -35,7 +36,7 @@ SEED = "seed"
 METHOD_KEYS = frozenset({
     "accumulate", "autocast", "autocast_evaluation", "batch_norm", "category", "channels_last", "clip_norm",
     "compile", "create_graph", "cudnn_benchmark", "deterministic", "drop_last", "epochs", "leave_out", "memory",
-    "optimizer", "overrides", "ranks", "schedule", "search", "sweep", "tf32", "tuned", "tuned_on",
+    "no_decay", "optimizer", "overrides", "ranks", "schedule", "search", "sweep", "tf32", "tuned", "tuned_on",
 })
 # fmt: on
 """Keys of a method in a suite; a parameter of such a name is written with an underscore behind it."""
@@ -141,7 +142,12 @@ class Factory:
         return any(getattr(each, "create_graph", False) is True for each in codes)
 
     def build_optimizer(
-        self, params: Iterable[Any], *, seed: int, model: torch.nn.Module | None = None
+        self,
+        params: Iterable[Any],
+        *,
+        seed: int,
+        model: torch.nn.Module | None = None,
+        roles: ParameterRoles | None = None,
     ) -> torch.optim.Optimizer:
         """Build an optimizer over `params`.
 
@@ -150,6 +156,7 @@ class Factory:
                 group too, so it may walk over them as often as it likes.
             seed: Given to code that has a parameter `seed`, unless the suite sets it.
             model: Given to code that has a parameter annotated as `torch.nn.Module`.
+            roles: Given to code that has a parameter annotated as `ParameterRoles`, by default as the model has them.
         """
         keywords = self.arguments()
         if SEED in self.parameters:
@@ -162,11 +169,16 @@ class Factory:
         ]
         signature = signature_of(self.code)
         filled = filled_by_harness(signature)
-        keywords |= filled.keywords(listed, model)
+        keywords |= filled.keywords(listed, model, roles)
         # In the first place the name does not matter, and need not be usable.
         first = [keywords.pop(name) for name in list(signature)[:1] if name == filled.params]
         with process_state_kept():
             return self.code(*first, **keywords)  # type: ignore[no-any-return]
+
+    @property
+    def wants_roles(self) -> bool:
+        """Whether an optimizer treats parameters by their roles."""
+        return bool(filled_by_harness(signature_of(self.code)).roles)
 
     def build_task(self, setup: Setup) -> Task:
         """Return a workload, set up for a run."""

@@ -50,13 +50,13 @@ class Filled:
         """All of them."""
         return {*self.models, *self.roles, *([] if self.params is None else [self.params])}
 
-    def keywords(self, params: Any, model: Any) -> dict[str, Any]:
-        """Return what is handed to the factory."""
+    def keywords(self, params: Any, model: Any, roles: Any) -> dict[str, Any]:
+        """Return what is handed to the factory; roles that are not known are found in the model."""
         filled = dict.fromkeys(self.models, model)
         if self.roles:
             from benchbench.optim.roles import ParameterRoles
 
-            filled |= dict.fromkeys(self.roles, ParameterRoles(model))
+            filled |= dict.fromkeys(self.roles, ParameterRoles(model) if roles is None else roles)
         return filled if self.params is None else {self.params: params, **filled}
 
 

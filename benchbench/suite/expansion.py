@@ -123,6 +123,10 @@ class Expansion:
             leave_out=tuple(
                 dict.fromkeys(name for each in (workload, row.entry, override) for name in each.leave_out or ())
             ),
+            roles=workload.roles or {},
+            no_decay=tuple(
+                next((each for one in (override, row.entry, workload) if (each := one.no_decay) is not None), ())
+            ),
             epochs=override.epochs or row.entry.epochs or workload.epochs or 1,
             batch_size=workload.batch_size or 1,
             schedule=self._schedule(label, row.base, override),

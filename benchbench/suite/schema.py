@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
-from benchbench.values import Diagnostics, Execution, Protocol, Schedule, Space, Tuned, Tuning
+from benchbench.values import Diagnostics, Execution, ParameterRole, Protocol, Schedule, Space, Tuned, Tuning
 from benchbench.values.sharpness import SharpnessSettings
 from benchbench.values.tuning import MOST_SEARCHED
 
@@ -190,6 +190,9 @@ class _Entry(BaseModel):
     leave_out: Annotated[list[Annotated[str, Field(min_length=1)]], AfterValidator(_check_distinct)] | None = None
     """Names of trainable parameters, or patterns such as `"*.bias"`, that the optimizer is meant to leave out. It
     changes nothing: without it, a trainable parameter in no group of the optimizer is an error."""
+    no_decay: Annotated[list[ParameterRole], AfterValidator(_check_distinct)] | None = None
+    """Roles whose parameters are not decayed, such as `[norm, bias]`: the optimizer gets them in parameter groups with a
+    `weight_decay` of 0; see plugins.md."""
 
     @property
     def parameters(self) -> dict[str, JsonValue]:
@@ -229,6 +232,9 @@ class WorkloadEntry(_Entry):
     protocol), from below or from above as its `higher_is_better` says; for the tables `targets` and `profile`."""
     held_out_of: Label | None = None
     """Label of the workload that this one is a held-out variant of, for the table `profile`."""
+    roles: dict[Annotated[str, Field(min_length=1)], ParameterRole] | None = None
+    """Roles of the model's parameters by name, or by a pattern such as `"blocks.*.gate.weight"`, where others are found;
+    `benchbench show WORKLOAD` lists those that are found."""
 
 
 class MethodEntry(_Entry):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import torch
@@ -19,7 +19,10 @@ def trainable(model: nn.Module) -> dict[str, Tensor]:
 
 
 def faults(
-    parameters: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, leave_out: Sequence[str]
+    parameters: Mapping[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+    leave_out: Sequence[str],
+    no_decay: Collection[str] = (),
 ) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with the parameters that an optimizer has in its groups.
 
@@ -27,9 +30,11 @@ def faults(
         parameters: Those that were trainable before the optimizer was built, by name.
         optimizer: The optimizer.
         leave_out: Names, or patterns such as `*.bias`, of what it is meant to leave out.
+        no_decay: Roles that it was given in parameter groups with a `weight_decay` of 0.
 
     Yields:
-        The setting that is at fault, `optimizer` or `leave_out`, and a message that continues the optimizer's name.
+        The setting that is at fault (`optimizer`, `leave_out` or `no_decay`), and a message that continues the
+        optimizer's name.
     """
     held = Counter(id(each) for group in optimizer.param_groups for each in group["params"])
     missing = [name for name, each in parameters.items() if id(each) not in held]
@@ -43,6 +48,11 @@ def faults(
         )
     if twice:
         yield "optimizer", f"has {_listed(twice)} in its groups more than once"
+    if no_decay and not all("weight_decay" in group for group in optimizer.param_groups):
+        yield (
+            "no_decay",
+            "has no `weight_decay` in its parameter groups, so nothing says that it decays no weights there",
+        )
     for pattern in leave_out:
         matching = [name for name in parameters if fnmatchcase(name, pattern)]
         if matching and not set(matching) & set(missing):

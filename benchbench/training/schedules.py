@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -18,7 +19,8 @@ class Schedules:
 
     Args:
         optimizer: Owner of the parameter groups.
-        schedules: Schedule per key of the parameter groups, `lr` among them.
+        schedules: Schedule per key of the parameter groups, `lr` among them; `matrices.lr` changes those alone whose
+            `part` is `matrices`.
         steps_per_epoch: Steps of one epoch.
         epochs: The run's budget.
         higher_is_better: Direction of the scores.
@@ -41,7 +43,7 @@ class Schedules:
         self._optimizer = optimizer
         self._schedules = dict(schedules)
         # A group may lack a hyperparameter that others have, or leave it open.
-        self._base = {key: [group.get(key) for group in optimizer.param_groups] for key in schedules}
+        self._base = {key: [_base(group, key, schedules) for group in optimizer.param_groups] for key in schedules}
         self._steps_per_epoch = steps_per_epoch
         self._epochs = epochs
 
@@ -53,7 +55,7 @@ class Schedules:
                 scale *= schedule.gamma ** drops(schedule, self.scores, higher_is_better=self._higher_is_better)
             for group, base in zip(self._optimizer.param_groups, self._base[key], strict=True):
                 if base is not None:
-                    group[key] = base * scale
+                    group[key.rpartition(".")[2]] = base * scale
 
     def values(self) -> dict[str, float]:
         """Return the current value of `lr` and of every scheduled key, from the first parameter group that has it.
@@ -70,8 +72,23 @@ class Schedules:
         """Return of each value the number that is logged, and a remark where that is not the value itself."""
         keys = dict.fromkeys(["lr", *self._schedules])
         groups = self._optimizer.param_groups
-        values = {key: [group[key] for group in groups if key in group] for key in keys}
+        values = {
+            key: [group[name] for group in groups if name in group and part in ("", group.get("part"))]
+            for key in keys
+            for part, _, name in [key.rpartition(".")]
+        }
         return {key: _logged(found[0]) for key, found in values.items() if found}
+
+
+def _base(group: Mapping[str, Any], key: str, schedules: Collection[str]) -> Any:
+    """Return the base value that a schedule changes in a parameter group, or `None` where it changes none.
+
+    The schedule of a part, such as `matrices.lr`, comes before that of all groups, `lr`.
+    """
+    part, _, name = key.rpartition(".")
+    own = group.get("part")
+    applies = part == own if part else f"{own}.{name}" not in schedules
+    return group.get(name) if applies else None
 
 
 def _logged(value: object) -> tuple[float | None, str]:

@@ -25,12 +25,46 @@ from benchbench.optim.execution.synchronised_norm import synchronise
 from benchbench.optim.ledger import Ledger
 from benchbench.optim.objective import Objective
 from benchbench.optim.perturbation import real_entries
-from benchbench.plugins.factories import Factories
+from benchbench.optim.roles import ParameterRoles, part_sizes, without_decay
+from benchbench.plugins.factories import Factories, Factory
 from benchbench.training import backends, coverage
 from benchbench.training.schedules import Schedules
 from benchbench.values import Metrics, RunSpec
-from benchbench.workloads import Setup, as_number, evaluation_mode, set_training_mode
+from benchbench.workloads import Setup, Task, as_number, evaluation_mode, set_training_mode
 from benchbench.workloads.streams import Streams
+
+
+def parameter_roles(spec: RunSpec, task: Task, model: nn.Module) -> ParameterRoles:
+    """Return the roles of a model's parameters, as found but for what the workload and the suite say.
+
+    Raises:
+        ValueError: A role is said of no parameter.
+    """
+    return ParameterRoles(model, {**getattr(task, "roles", {}), **spec.roles})
+
+
+def build_optimizer(
+    spec: RunSpec, factory: Factory, task: Task, params: Iterable[Any], model: nn.Module, seed: int
+) -> Optimizer:
+    """Build the optimizer of a run, ready to make steps.
+
+    Args:
+        spec: The run.
+        factory: That of its optimizer.
+        task: Its workload.
+        params: Parameters of the model, or groups of them.
+        model: The model of the task, or a copy.
+        seed: Given to an optimizer that draws random numbers.
+
+    Raises:
+        ValueError: A role is said of no parameter.
+    """
+    roles = parameter_roles(spec, task, model) if spec.no_decay or factory.wants_roles else None
+    if roles is not None:
+        params = without_decay(params, roles, spec.no_decay)
+    optimizer = factory.build_optimizer(params, seed=seed, model=model, roles=roles)
+    stepping.training(optimizer)
+    return optimizer
 
 
 class Training:
@@ -67,6 +101,7 @@ class Training:
         self, spec: RunSpec, factories: Factories, device: torch.device, data: Path, ranks: Ranks | None = None
     ) -> None:
         self._ranks = ranks
+        self._spec = spec
         self._factory = factories.optimizer
         self._execution = spec.execution
         self.streams = Streams(spec.seed)
@@ -86,7 +121,7 @@ class Training:
         self.attributes = [dict(vars(p)) for p in model.parameters()]
         given, trainable = getattr(self.task, "parameters", model.parameters)(), coverage.trainable(model)
         self.optimizer = self.build_optimizer(given, model)
-        for _, fault in coverage.faults(trainable, self.optimizer, spec.leave_out):
+        for _, fault in coverage.faults(trainable, self.optimizer, spec.leave_out, spec.no_decay):
             raise ValueError(f"{spec.optimizer.target} {fault}")
         # Where the loss is compiled, nothing that it was traced with may change, or it is compiled twice.
         self.buffers = ModelBuffers(model.modules(), hide=not spec.execution.compile)
@@ -107,9 +142,7 @@ class Training:
 
     def build_optimizer(self, params: Iterable[Any], model: nn.Module) -> Optimizer:
         """Build the run's optimizer over parameters, or groups of them, of a model."""
-        optimizer = self._factory.build_optimizer(params, seed=self.streams.short_seed("probes"), model=model)
-        stepping.training(optimizer)
-        return optimizer
+        return build_optimizer(self._spec, self._factory, self.task, params, model, self.streams.short_seed("probes"))
 
     def step(self, batch: Any, watch: Callable[[], None] | None = None) -> Tensor:
         """Make one step on a batch.
@@ -225,6 +258,8 @@ class Training:
     def account(self) -> dict[str, str]:
         """Say, as plain text, how the gradients were computed, where that is not the default."""
         said = backends.description(self._execution) | self.schedules.account()
+        if parts := part_sizes(self.optimizer):
+            said["parts"] = ", ".join(f"{part} {size:,}" for part, size in parts.items())
         if self._ranks is not None:
             said["batch_norm"] = self._execution.batch_norm
         if self.compiled is not None:

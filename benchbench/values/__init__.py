@@ -15,7 +15,16 @@ from benchbench.values.results import (
     Submission,
 )
 from benchbench.values.schedules import Constant, Cosine, Linear, MultiStep, Piecewise, Plateau, Polynomial, Schedule
-from benchbench.values.specs import Component, DiagnosticName, Diagnostics, Execution, Measurement, Protocol, RunSpec
+from benchbench.values.specs import (
+    Component,
+    DiagnosticName,
+    Diagnostics,
+    Execution,
+    Measurement,
+    ParameterRole,
+    Protocol,
+    RunSpec,
+)
 from benchbench.values.suites import ColumnLabel, Heading, Method, Row, Suite
 from benchbench.values.tuning import Budget, Finalists, Space, Spent, Tuned, Tuning
 
@@ -43,6 +52,7 @@ __all__ = [
     "Metrics",
     "MultiStep",
     "Outcome",
+    "ParameterRole",
     "Piecewise",
     "Plateau",
     "Polynomial",

@@ -31,6 +31,10 @@ DiagnosticName = Literal[
 """Records of a step, apart from the optimizer's state."""
 
 
+ParameterRole = Literal["hidden", "filter", "embedding", "head", "norm", "bias", "other"]
+"""What a parameter of a network is for: `benchbench.optim.roles.Role`."""
+
+
 class Component(Frozen):
     """An optimizer or a workload: where its factory is found, and the keyword arguments it gets.
 
@@ -107,9 +111,12 @@ class RunSpec(Frozen):
             itself; `None` leaves it to the optimizer's own declaration.
         leave_out: Names, or patterns of names, of trainable parameters that the optimizer is meant to leave out. It
             changes nothing; without it they are an error (not part of the key).
+        roles: Roles of the model's parameters by name or pattern, where they are not those that are found.
+        no_decay: Roles whose parameters are not decayed, whatever `weight_decay` the optimizer has.
         epochs: Budget, in passes over the training data.
         batch_size: Examples per step.
-        schedule: Schedule per hyperparameter of the optimizer's parameter groups, `lr` among them.
+        schedule: Schedule per hyperparameter of the optimizer's parameter groups, such as `lr`; `matrices.lr` is that
+            of the groups whose `part` is `matrices`.
         protocol: What chooses the best epoch.
         reads_test: Whether the test data are read; the trials of a tuning leave them alone.
         synthetic: Whether the workload makes up data of the right shapes instead of reading its own.
@@ -131,6 +138,8 @@ class RunSpec(Frozen):
     optimizer: Component
     create_graph: bool | None = None
     leave_out: tuple[str, ...] = ()
+    roles: dict[str, ParameterRole] = {}
+    no_decay: tuple[ParameterRole, ...] = ()
     epochs: int
     batch_size: int
     schedule: dict[str, Schedule] = {}
@@ -154,6 +163,9 @@ class RunSpec(Frozen):
             del content["diagnostics"]
         if self.reads_test:
             del content["reads_test"]
+        for name in ("roles", "no_decay"):
+            if not content[name]:
+                del content[name]
         for name in _LATER_SETTINGS:
             if getattr(self.execution, name) == getattr(_DEFAULT_EXECUTION, name):
                 del content["execution"][name]

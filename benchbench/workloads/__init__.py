@@ -62,8 +62,9 @@ class Task(Protocol):
     """A workload set up for one run.
 
     A task whose parameters must not all be treated alike also has a method `parameters()`, which returns what goes to
-    the optimizer: parameters or parameter groups. Without it, that is all parameters of the model. One whose data are
-    not decided by the spec alone also has `environment`: plain text by name that becomes part of the result's.
+    the optimizer: parameters or parameter groups. Without it, that is all parameters of the model. One whose parameters
+    have other roles than `benchbench.optim.roles` finds has `roles`: roles by name or pattern. One whose data are not
+    decided by the spec alone also has `environment`: plain text by name that becomes part of the result's.
     With `examples_per_epoch`, the number of training examples, the size of the last batch is known beforehand.
     With `tokens_per_epoch`, the result's environment says how many tokens were trained on per second.
 

@@ -187,6 +187,11 @@ def test_another_librarys_norm_is_known_by_the_end_of_its_name() -> None:
     assert roles_by_name(nn.Sequential(LlamaRMSNorm())) == {"0.weight": "norm"}
 
 
+def test_bare_parameters_in_a_list_have_roles_too() -> None:
+    model = nn.ParameterList([torch.ones(2, 2), torch.ones(2, 2), torch.ones(2)])
+    assert roles_by_name(model) == {"0": "hidden", "1": "head", "2": "other"}
+
+
 def test_names_and_patterns_override_the_last_one_last() -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2))
     roles = ParameterRoles(model, {"*.weight": "other", "1.weight": "embedding"})
