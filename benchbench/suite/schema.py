@@ -191,8 +191,8 @@ class _Entry(BaseModel):
     """Names of trainable parameters, or patterns such as `"*.bias"`, that the optimizer is meant to leave out. It
     changes nothing: without it, a trainable parameter in no group of the optimizer is an error."""
     no_decay: Annotated[list[ParameterRole], AfterValidator(_check_distinct)] | None = None
-    """Roles whose parameters are not decayed, such as `[norm, bias]`: the optimizer gets them in parameter groups with a
-    `weight_decay` of 0; see plugins.md."""
+    """Roles whose parameters are not decayed, such as `[norm, bias]`: the optimizer gets them in parameter groups with
+    a `weight_decay` of 0; see plugins.md."""
 
     @property
     def parameters(self) -> dict[str, JsonValue]:
@@ -233,8 +233,8 @@ class WorkloadEntry(_Entry):
     held_out_of: Label | None = None
     """Label of the workload that this one is a held-out variant of, for the table `profile`."""
     roles: dict[Annotated[str, Field(min_length=1)], ParameterRole] | None = None
-    """Roles of the model's parameters by name, or by a pattern such as `"blocks.*.gate.weight"`, where others are found;
-    `benchbench show WORKLOAD` lists those that are found."""
+    """Roles of the model's parameters by name, or by a pattern such as `"blocks.*.gate.weight"`, in place of those that
+    are found; see plugins.md."""
 
 
 class MethodEntry(_Entry):
