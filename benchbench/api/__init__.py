@@ -1,7 +1,7 @@
 """The commands as functions: load a suite, run it, read its results back as tables."""
 
 from benchbench.api.leaderboards import export_bundle, submission
-from benchbench.api.optimizers import check_component
+from benchbench.api.optimizers import check_component, model_parameters
 from benchbench.api.regression import regress
 from benchbench.api.results import (
     Figures,
@@ -33,6 +33,7 @@ __all__ = [
     "find_run",
     "load_suite",
     "measure",
+    "model_parameters",
     "plan",
     "plot",
     "prepare",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from inspect import Parameter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from benchbench import suite as suites
 from benchbench.api.workspace import HERE, Workspace
@@ -51,17 +51,68 @@ def check_component(
     if kind == "dataset":
         yield from datasets.verdicts(component, workspace.data)
         return
-    spec = RunSpec(
+    yield from workloads.verdicts(_spec_of(target, component, batch_size), workspace.data)
+
+
+class ParameterInfo(NamedTuple):
+    """A parameter of a workload's model: its name, shape and role."""
+
+    name: str
+    shape: tuple[int, ...]
+    role: str
+
+
+def model_parameters(
+    target: str, settings: Sequence[str] = (), *, workspace: Workspace = HERE
+) -> list[ParameterInfo] | str:
+    """Return the parameters of a workload's model with their roles, or why they are not known.
+
+    The workload is set up, on made-up data where it can make them up.
+
+    Args:
+        target: A registered name, `module:attribute` or `path/to/file.py:attribute`.
+        settings: Parameters such as `model=resnet20`.
+        workspace: Where data sets are.
+
+    Raises:
+        BadInputError: There is no such workload, or it has no such parameter.
+    """
+    from benchbench.checks import component_problems
+    from benchbench.checks.foreign_code import called
+    from benchbench.checks.optimizers import task_of
+    from benchbench.optim.roles import ParameterRoles
+    from benchbench.plugins.factories import Factory
+    from benchbench.training.steps import parameter_roles
+
+    component = Component(target=target, parameters=suites.settings(settings))
+    factory = Factory("workload", component)
+    required = [name for name, each in factory.parameters.items() if each.default is each.empty]
+    if missing := [name for name in required if name not in component.parameters]:
+        return f"they depend on {', '.join(missing)}: --set {missing[0]}=..."
+    if found := component_problems("workload", component):
+        raise BadInputError(found)
+    spec = _spec_of(target, component, 2).model_copy(update={"synthetic": factory.code.synthetic})
+    task = task_of(spec, workspace.data) if factory.code.trial else None
+    if task is None:
+        return "the workload cannot be set up here"
+    roles, wrong = called(lambda: parameter_roles(spec, task, task.model))
+    if not isinstance(roles, ParameterRoles):
+        return wrong
+    return [ParameterInfo(roles.names[each], tuple(each.shape), role) for each, role in roles.items()]
+
+
+def _spec_of(target: str, workload: Component, batch_size: int) -> RunSpec:
+    """Return a run of a workload that is in no suite; there is no optimizer in it."""
+    return RunSpec(
         suite="check",
         method="check",
         workload_label=target,
-        workload=component,
-        optimizer=Component(target="none"),  # a workload is tried without one
+        workload=workload,
+        optimizer=Component(target="none"),
         epochs=1,
         batch_size=batch_size,
         seed=0,
     )
-    yield from workloads.verdicts(spec, workspace.data)
 
 
 def _kind_of(target: str) -> Kind:

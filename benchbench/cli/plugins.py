@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
 from benchbench.cli import completion, options
 from benchbench.cli.errors import EXIT_INCOMPLETE
 from benchbench.cli.output import print_listing
+from benchbench.problems import printable
+
+if TYPE_CHECKING:
+    from benchbench.api.optimizers import ParameterInfo
 
 Listing = Literal["optimizers", "workloads", "models", "datasets", "suites"]
+
+_MOST_NAMES = 4
+"""Names of parameters that a role is shown with."""
 
 
 def list_names(
@@ -43,11 +52,19 @@ def show(
         str | None,
         typer.Argument(metavar="[KEY]", help="With `suite`: show what is below a key, such as methods.search."),
     ] = None,
+    changes: Annotated[
+        list[str],
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Set a parameter of a workload, such as model=resnet20. Repeatable."
+        ),
+    ] = [],
     as_json: options.Json = False,
+    data_dir: options.DataDir = Path("data"),
 ) -> None:
     """Show the parameters and documentation of an optimizer, a workload, a model or a data set, or the keys of suites.
 
-    A plugin that is called `suite` comes before the keys; `benchbench show suite KEY` shows them all the same.
+    Of a workload, it also lists the parameters of its model by their roles, by which optimizers and suites tell them
+    apart. A plugin that is called `suite` comes before the keys; `benchbench show suite KEY` shows them all the same.
     """
     from dataclasses import asdict
 
@@ -67,8 +84,15 @@ def show(
     from benchbench.plugins.descriptions import describe
 
     description = describe(name)
+    is_workload = description.plugin.kind == "workload"
+    roles: list[ParameterInfo] | str = []
+    if is_workload:
+        from benchbench import api
+
+        roles = api.model_parameters(name, changes, workspace=api.Workspace(data=data_dir))
     if as_json:
-        typer.echo(json.dumps(asdict(description), indent=2))
+        known = [each._asdict() for each in roles] if isinstance(roles, list) else None
+        typer.echo(json.dumps({**asdict(description), **({"model": known} if is_workload else {})}, indent=2))
         return
     plugin = description.plugin
     typer.echo(f"{plugin.name} ({plugin.kind}): {plugin.target}, from {plugin.distribution} {plugin.version}\n")
@@ -84,6 +108,11 @@ def show(
     )
     if description.doc:
         typer.echo(f"\n{description.doc}")
+    if isinstance(roles, str):
+        typer.echo(f"\nThe parameters of its model are not listed: {printable(roles)}")
+    elif roles:
+        typer.echo("\nParameters of its model by role:\n")
+        print_listing(_role_rows(roles))
 
 
 def check(
@@ -144,6 +173,23 @@ def new(
 
     made = scaffold.write(kind, name, folder)
     typer.echo(made.next_steps)
+
+
+def _role_rows(parameters: Sequence[ParameterInfo]) -> list[dict[str, str]]:
+    """Return a row per role: how many parameters have it, how many numbers these are, and some of their names."""
+    by_role: dict[str, list[ParameterInfo]] = {}
+    for each in parameters:
+        by_role.setdefault(each.role, []).append(each)
+    return [
+        {
+            "role": role,
+            "parameters": str(len(members)),
+            "numbers": f"{sum(math.prod(each.shape) for each in members):,}",
+            "names": ", ".join(each.name for each in members[:_MOST_NAMES])
+            + (f" and {rest} more" if (rest := len(members) - _MOST_NAMES) > 0 else ""),
+        }
+        for role, members in by_role.items()
+    ]
 
 
 def _plugin_rows(what: Listing) -> list[dict[str, str]]:

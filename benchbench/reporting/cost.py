@@ -169,6 +169,12 @@ def _notes(suite: Suite, runs: SuiteRuns, columns: Sequence[str]) -> tuple[str, 
         notes += warm_up_notes(finished)
     notes += sharing_note(finished)
     notes += [text for column, text in _MEMORY_NOTES.items() if column in columns]
+    notes += [
+        f"{method} on {headings[workload].full_label}: {parts} parameters."
+        for workload, here in runs.items()
+        for method, each in here.items()
+        for parts in dict.fromkeys(run.environment["parts"] for run in each.finished if "parts" in run.environment)
+    ]
     return (*notes, *device_notes(suite, runs), _numbers_of_runs(suite, runs))
 
 

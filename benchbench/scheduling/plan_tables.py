@@ -75,7 +75,8 @@ def pairs(planned: Sequence[PlannedRun], estimates: Estimates) -> list[Values]:
     """Return a line per workload and method: its runs, those left, and what these cost.
 
     Gradients, products and operations are whole numbers, `hours` are hours of one device; they are `None` where there
-    is no estimate. `sharpness hours` are the most that measuring sharpness takes, where it is asked for.
+    is no estimate. `sharpness hours` are the most that measuring sharpness takes, where it is asked for; `parts` say
+    how many parameters each part of an optimizer gets that treats them by role.
     """
     asked = any("sharpness" in item.spec.measure for item in planned)
     places: dict[tuple[str, str], list[PlannedRun]] = defaultdict(list)
@@ -90,6 +91,8 @@ def pairs(planned: Sequence[PlannedRun], estimates: Estimates) -> list[Values]:
             count = sum(state in (*_TO_RUN, "to measure") for state in states)
             seconds = 0.0 if count == 0 else estimate.sharpness_seconds if estimate else None
             line["sharpness hours"] = None if seconds is None else count * seconds / 3600
+        if estimate and estimate.parts:
+            line["parts"] = dict(estimate.parts)
         lines.append(line)
     return lines
 
@@ -98,11 +101,20 @@ def table(planned: Sequence[PlannedRun], estimates: Estimates) -> list[Values]:
     """Return the lines of `pairs` with numbers of few digits and times in fitting units, for people."""
     return [
         {
-            **{name: _short(value) for name, value in line.items() if not name.endswith("hours")},
+            **{name: _short(value) for name, value in line.items() if not name.endswith("hours") and name != "parts"},
             "time": _duration(line["hours"]),
             **({"sharpness": _at_most(line["sharpness hours"])} if "sharpness hours" in line else {}),
         }
         for line in pairs(planned, estimates)
+    ]
+
+
+def part_lines(estimates: Estimates) -> list[str]:
+    """Return how many parameters each part of an optimizer gets, a line for each pair of workload and method."""
+    return [
+        f"{method} on {workload}: {', '.join(f'{part} {size:,}' for part, size in made.parts.items())} parameters"
+        for (workload, method), made in estimates.items()
+        if made.parts
     ]
 
 

@@ -21,6 +21,7 @@ from benchbench.optim.execution.parts import divide, size
 from benchbench.optim.flops import FlopMeter
 from benchbench.optim.ledger import Ledger
 from benchbench.optim.objective import Objective
+from benchbench.optim.roles import part_sizes
 from benchbench.plugins.factories import Factories, Factory
 from benchbench.training.operations import window
 from benchbench.training.steps import Training
@@ -80,11 +81,13 @@ class RunEstimate(NamedTuple):
         flops: Floating-point operations.
         sharpness_seconds: The most that measuring the solution's sharpness takes; 0 where that is not asked for, `None`
             where it is not known.
+        parts: Numbers that each part of an optimizer moves, where it treats parameters by their roles.
     """
 
     cost: Cost
     flops: float
     sharpness_seconds: float | None = 0.0
+    parts: Mapping[str, int] = {}
 
 
 def of_runs(specs: Mapping[Pair, RunSpec], device: torch.device, data: Path = DATA) -> dict[Pair, RunEstimate]:
@@ -113,8 +116,17 @@ def of_runs(specs: Mapping[Pair, RunSpec], device: torch.device, data: Path = DA
         for pair in pairs:
             made = estimate(specs[pair], one, each) if one is not None and (each := asked[pair]) is not None else None
             if made is not None:
-                found[pair] = made
+                found[pair] = made._replace(parts=_parts(specs[pair], factories[pair], device, data))
     return {pair: found[pair] for pair in specs if pair in found}
+
+
+def _parts(spec: RunSpec, factories: Factories, device: torch.device, data: Path) -> dict[str, int]:
+    """Return how many numbers each part of an optimizer moves in a run, for one that has parts."""
+    if not factories.optimizer.wants_roles:
+        return {}
+    made_up = spec.model_copy(update={"synthetic": bool(factories.workload.code.synthetic)})
+    with use.forked_random_state(device):
+        return part_sizes(Training(made_up, factories, device, data).optimizer)
 
 
 def work(
