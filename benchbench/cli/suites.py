@@ -141,8 +141,8 @@ def plan(
         typer.echo(json.dumps({"runs": runs, "estimates": pairs, "slots": slots}, indent=2))
     else:
         print_listing(planning.runs(planned) if by_run else planning.table(planned, estimates))
-        for line in planning.part_lines(estimates):
-            typer.echo(f"\n{printable(line)}")
+        if lines := planning.part_lines(planned, estimates):
+            typer.echo("\n" + "\n".join(map(printable, lines)))
         typer.echo(f"\n{planning.summary(planned, estimates)}, on {len(slots)} slots: {', '.join(slots)}")
     for change in dict.fromkeys(change for item in planned for change in item.changes):
         typer.echo(f"stale results: {printable(change)}", err=True)

@@ -109,12 +109,12 @@ def table(planned: Sequence[PlannedRun], estimates: Estimates) -> list[Values]:
     ]
 
 
-def part_lines(estimates: Estimates) -> list[str]:
+def part_lines(planned: Sequence[PlannedRun], estimates: Estimates) -> list[str]:
     """Return how many parameters each part of an optimizer gets, a line for each pair of workload and method."""
     return [
         f"{method} on {workload}: {', '.join(f'{part} {size:,}' for part, size in made.parts.items())} parameters"
-        for (workload, method), made in estimates.items()
-        if made.parts
+        for workload, method in _counts(planned)
+        if (made := estimates.get((workload, method))) and made.parts
     ]
 
 

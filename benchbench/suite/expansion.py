@@ -19,6 +19,7 @@ from benchbench.suite.schema import MethodEntry, OverrideEntry, SuiteFile, Workl
 from benchbench.suite.validation import value_text
 from benchbench.suite.yaml_source import Document, FieldPath
 from benchbench.values import Component, Execution, Heading, Method, RunSpec, Schedule, Suite
+from benchbench.values.specs import unfolded
 
 MOST_RUNS = 100_000
 
@@ -112,7 +113,7 @@ class Expansion:
     def _spec(self, label: str, row: Variant) -> RunSpec:
         workload = self._workloads[label]
         override = row.entry.overrides.get(label, OverrideEntry())
-        parameters = {**row.entry.parameters, **row.swept, **override.parameters}
+        parameters = unfolded({**row.entry.parameters, **row.swept, **override.parameters})
         return RunSpec(
             suite=self._file.name,
             method=row.label,

@@ -15,6 +15,7 @@ from benchbench.tuning.samplers import Tried, learns, propose
 from benchbench.tuning.spaces import Values
 from benchbench.values import Component, Method, RunResult, RunSpec, Space, Spent, Tuning, canonical_json
 from benchbench.values.prices import GradientUnit, priced
+from benchbench.values.specs import unfolded
 
 Known = Mapping[str, RunResult]
 """Results of the runs that have ended, however they did, by key."""
@@ -69,7 +70,7 @@ class Study:
         """
         optimizer = self.template.optimizer
         tried = Component(
-            target=optimizer.target, parameters={**optimizer.parameters, **values}, digest=optimizer.digest
+            target=optimizer.target, parameters=unfolded({**optimizer.parameters, **values}), digest=optimizer.digest
         )
         changes = {
             "suite": f"{self.template.suite} tuning",

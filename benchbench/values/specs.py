@@ -50,6 +50,25 @@ class Component(Frozen):
     digest: str | None = None
 
 
+def unfolded(parameters: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """Return parameters in which `matrices.lr` is the `lr` within `matrices`, what comes later over what came before.
+
+    A plugin that is named alone, such as `matrices: muon`, becomes the mapping that its parameters are written in. What
+    is within nothing is left as it is.
+    """
+    found: dict[str, JsonValue] = {}
+    for name, value in parameters.items():
+        outer, _, inner = name.partition(".")
+        within = found.get(outer)
+        if isinstance(within, str):
+            within = {"name": within}
+        if inner and isinstance(within, dict):
+            found[outer] = unfolded({**within, inner: value})
+        else:
+            found[name] = value
+    return found
+
+
 class Execution(Documented):
     """Computation of a run's gradients. All of it changes numbers, if only by rounding."""
 
