@@ -111,10 +111,11 @@ def table(planned: Sequence[PlannedRun], estimates: Estimates) -> list[Values]:
 
 def part_lines(planned: Sequence[PlannedRun], estimates: Estimates) -> list[str]:
     """Return how many parameters each part of an optimizer gets, a line for each pair of workload and method."""
+    places = dict.fromkeys((item.spec.workload_label, item.spec.method) for item in planned)
     return [
-        f"{method} on {workload}: {', '.join(f'{part} {size:,}' for part, size in made.parts.items())} parameters"
-        for workload, method in _counts(planned)
-        if (made := estimates.get((workload, method))) and made.parts
+        f"{place[1]} on {place[0]}: {', '.join(f'{part} {size:,}' for part, size in made.parts.items())} parameters"
+        for place in places
+        if (made := estimates.get(place)) is not None and made.parts
     ]
 
 
