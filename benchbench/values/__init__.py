@@ -14,7 +14,17 @@ from benchbench.values.results import (
     Shortage,
     Submission,
 )
-from benchbench.values.schedules import Constant, Cosine, Linear, MultiStep, Piecewise, Plateau, Polynomial, Schedule
+from benchbench.values.schedules import (
+    Constant,
+    Cosine,
+    Linear,
+    MultiStep,
+    Piecewise,
+    Plateau,
+    Polynomial,
+    Schedule,
+    WarmupStableDecay,
+)
 from benchbench.values.specs import (
     Component,
     DiagnosticName,
@@ -68,5 +78,6 @@ __all__ = [
     "Suite",
     "Tuned",
     "Tuning",
+    "WarmupStableDecay",
     "canonical_json",
 ]

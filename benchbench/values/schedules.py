@@ -79,6 +79,22 @@ class Polynomial(_Schedule):
     """Share of the base value at the end."""
 
 
+class WarmupStableDecay(_Schedule):
+    """A warm-up, the base value, and a decay to `end_factor` times it at the end of the budget.
+
+    The decay is a line, or steep at first as 1 minus the root of the share of it that has passed (Hägele et al. 2024,
+    "Scaling laws and compute-optimal training beyond fixed training durations").
+    """
+
+    name: Annotated[Literal["wsd"], _NAME] = "wsd"
+    decay: Annotated[float, Field(gt=0, le=1)] = 0.2
+    """Share of the budget that the decay takes, at its end."""
+    shape: Literal["linear", "1-sqrt"] = "linear"
+    """How the value falls."""
+    end_factor: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """Share of the base value at the end."""
+
+
 class Plateau(_Schedule):
     """The base value times `gamma` for each time that the metric which chooses the best epoch stopped improving."""
 
@@ -91,7 +107,7 @@ class Plateau(_Schedule):
     """Share of its best value by which the metric must have improved."""
 
 
-_Kinds = Constant | MultiStep | Piecewise | Cosine | Linear | Polynomial | Plateau
+_Kinds = Constant | MultiStep | Piecewise | Cosine | Linear | Polynomial | WarmupStableDecay | Plateau
 
 SCHEDULES = tuple(str(kind.model_fields["name"].default) for kind in get_args(_Kinds))
 """Names of the schedules."""
