@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, assert_never
 
 import torch
 
-from benchbench.values import Cosine, Linear, MultiStep, Piecewise, Plateau, Polynomial, Schedule
+from benchbench.values import (
+    Constant,
+    Cosine,
+    Linear,
+    MultiStep,
+    Piecewise,
+    Plateau,
+    Polynomial,
+    Schedule,
+    WarmupStableDecay,
+)
 
 
 class Schedules:
@@ -113,10 +123,12 @@ def factor(schedule: Schedule, step: int, steps_per_epoch: int, epochs: int) -> 
     warmup = round(schedule.warmup_epochs * steps_per_epoch)
     if step < warmup:
         return (step + 1) / warmup
-    progress = (step - warmup) / max(1, steps_per_epoch * epochs - warmup)
+    total = steps_per_epoch * epochs
+    progress = (step - warmup) / max(1, total - warmup)
     passed = sum(step >= round(each * steps_per_epoch) for each in getattr(schedule, "milestones", ()))
-    value = 1.0
     match schedule:
+        case Constant() | Plateau():
+            value = 1.0
         case MultiStep(gamma=gamma):
             value = gamma**passed
         case Piecewise(factors=factors):
@@ -127,6 +139,12 @@ def factor(schedule: Schedule, step: int, steps_per_epoch: int, epochs: int) -> 
             value = 1 + (end - 1) * progress
         case Polynomial(power=power, end_factor=end):
             value = end + (1 - end) * (1 - progress) ** power
+        case WarmupStableDecay(decay=decay, shape=shape, end_factor=end):
+            start = max(warmup, round((1 - decay) * total))
+            fallen = max(0.0, (step - start) / max(1, total - start))
+            value = end + (1 - end) * (1 - (math.sqrt(fallen) if shape == "1-sqrt" else fallen))
+        case _:
+            assert_never(schedule)
     return value
 
 

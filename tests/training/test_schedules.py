@@ -1,10 +1,21 @@
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 
 from benchbench.training.schedules import Schedules, drops, factor
-from benchbench.values import Constant, Cosine, Linear, MultiStep, Piecewise, Plateau, Polynomial, Schedule
+from benchbench.values import (
+    Constant,
+    Cosine,
+    Linear,
+    MultiStep,
+    Piecewise,
+    Plateau,
+    Polynomial,
+    Schedule,
+    WarmupStableDecay,
+)
 
 STEPS_PER_EPOCH, EPOCHS = 5, 8
 TOTAL = STEPS_PER_EPOCH * EPOCHS
@@ -57,6 +68,19 @@ def test_linear_equals_torch() -> None:
     ours = factors(Linear(end_factor=3.0))
     line = [1 + 2 * step / TOTAL for step in range(TOTAL)]
     assert ours == pytest.approx(line, rel=1e-12)
+
+
+@pytest.mark.parametrize(("shape", "falls"), [("linear", lambda t: t), ("1-sqrt", math.sqrt)])
+def test_wsd_warms_up_stays_and_decays_by_its_formula(shape: str, falls: Callable[[float], float]) -> None:
+    schedule = WarmupStableDecay(warmup_epochs=1, decay=0.25, shape=shape, end_factor=0.1)  # type: ignore[arg-type]
+    by_hand = [(step + 1) / 5 for step in range(5)] + [1.0] * 25
+    by_hand += [0.1 + 0.9 * (1 - falls(step / 10)) for step in range(10)]
+    assert factors(schedule) == pytest.approx(by_hand, rel=1e-12)
+
+
+def test_wsd_whose_decay_is_all_of_the_budget_begins_it_after_the_warmup() -> None:
+    assert factors(WarmupStableDecay(decay=1.0)) == pytest.approx(factors(Linear()), rel=1e-12)
+    assert factors(WarmupStableDecay(decay=1.0, warmup_epochs=2)) == pytest.approx(factors(Linear(warmup_epochs=2)))
 
 
 @pytest.mark.parametrize("schedule", [Constant(warmup_epochs=2), Cosine(warmup_epochs=2)])
