@@ -198,7 +198,7 @@ def _attempted(
     *,
     own_process: bool,
 ) -> RunResult:
-    """Train a run, and leave its result in its folder, whatever happens."""
+    """Train a run, and leave its result in its folder, whatever it raises."""
     folder = checkpointer.folder
     probed = "flops" in spec.measure
 
