@@ -19,6 +19,7 @@ from benchbench.reporting.pareto import pareto_table
 from benchbench.reporting.ranking import ranking_table
 from benchbench.reporting.robustness import sweep_table
 from benchbench.reporting.sharpness import sharpness_table
+from benchbench.reporting.speedup import speedup_table
 from benchbench.reporting.table import Table
 from benchbench.reporting.targets import profile_table, targets_table
 from benchbench.reporting.terminal import to_terminal
@@ -48,6 +49,7 @@ BUILDERS: Mapping[str, tuple[Builder, ...]] = {
     "robustness": (sweep_table,),
     "matched": (matched_table,),
     "targets": (targets_table,),
+    "speedup": (speedup_table,),
     "profile": (profile_table,),
     "pareto": (pareto_table,),
     "cost": (cost_table,),
@@ -57,7 +59,7 @@ BUILDERS: Mapping[str, tuple[Builder, ...]] = {
 }
 """Names that a suite can list under `tables`, and the tables that it gets for each."""
 
-FROM_RECORDS = frozenset({"matched", "targets", "profile"})
+FROM_RECORDS = frozenset({"matched", "targets", "speedup", "profile"})
 """Those that need what the runs recorded after every epoch."""
 
 

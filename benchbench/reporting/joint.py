@@ -54,6 +54,7 @@ def join(suites: Sequence[Suite]) -> Suite:
         targets=targets,
         held_out=held_out,
         robust_within=suites[0].robust_within,
+        baseline=suites[0].baseline,
         tables=tuple(dict.fromkeys(table for suite in suites for table in suite.tables)),
         specs=tuple(specs.values()),
     )

@@ -114,11 +114,13 @@ def over_workloads(suite: Suite, runs: SuiteRuns) -> WorkloadComparison:
 def workloads_table(suite: Suite, rows: Sequence[Row]) -> Table:
     """Return average ranks over the workloads, and what tests over workloads say against the best and a baseline.
 
-    The baseline is the first method of the suite that is compared, the best the one with the best average rank.
+    The baseline is that of the suite or else the first method that is compared, the best the one with the best average
+    rank.
     """
     found = over_workloads(suite, gather(suite, rows))
     ranked = [each.name for each in found.ranks.methods]
-    baseline = next((method.label for method in suite.methods if method.label in found.scores), None)
+    candidates = [suite.baseline] if suite.baseline else [method.label for method in suite.methods]
+    baseline = next((label for label in candidates if label in found.scores), None)
     columns = [Column(label="average rank"), Column(label="groups"), Column(label="p", group="to the best")]
     columns += [Column(label=label, group=f"to {baseline}") for label in _AGAINST] if baseline else []
     against = _against(found, baseline, ranked) if baseline else {}

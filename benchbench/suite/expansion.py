@@ -70,6 +70,7 @@ class Expansion:
             exclusive=file.exclusive,
             mixed_devices=file.mixed_devices,
             robust_within=file.robust_within,
+            baseline=self._baseline(rows),
             tables=tuple(file.tables),
             tuning=file.tuning,
             spaces=searching.spaces(self._methods, self._workloads),
@@ -204,6 +205,14 @@ class Expansion:
                 check_label(row.label)
             except ValueError as error:
                 self._complain(path, str(error), row.label)
+
+    def _baseline(self, rows: list[Variant]) -> str:
+        """Return the label of the method that others are compared with, empty where the suite names none."""
+        named, labels = self._file.baseline or "", [row.label for row in rows]
+        if named and labels and named not in labels:
+            message = f"unknown method; allowed: {', '.join(labels)}"
+            self._complain(("baseline",), message, named, nearest_name(named, labels))
+        return named
 
     def _complain(self, path: FieldPath, message: str, value: str = "", nearest: str | None = None) -> None:
         problem = self._document.problem(path, message, value, nearest)

@@ -21,6 +21,7 @@ TABLES = (
     "robustness",
     "matched",
     "targets",
+    "speedup",
     "profile",
     "pareto",
     "cost",
@@ -303,6 +304,8 @@ class SuiteFile(_Model):
     `sharpness`: of every run's solution; see sharpness.md."""
     exclusive: bool = False
     """Whether to run one at a time per GPU, or per machine without one, for the sake of times."""
+    baseline: Label | None = None
+    """Label of the method that the tables `speedup` and `workloads` compare with; by default the first one."""
     mixed_devices: bool = False
     """Whether tables put seconds of different devices next to each other, and say so; there are none otherwise.
     `benchbench report SUITE --mixed-devices` asks for it once."""

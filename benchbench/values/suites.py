@@ -77,6 +77,7 @@ class Suite(Frozen):
         exclusive: Whether a run gets its device, or on a CPU the machine, to itself, for the sake of its times.
         mixed_devices: Whether tables of seconds may put those of different devices next to each other.
         robust_within: Settings within so many percent of the best value count as near it, in tables of robustness.
+        baseline: Label of the method that others are compared with; empty: the first one.
         tables: Names of the tables it wants.
         tuning: How hyperparameters are to be chosen, if they are.
         spaces: What is to be chosen: a search space by hyperparameter, by label of a workload and of a method.
@@ -96,6 +97,7 @@ class Suite(Frozen):
     exclusive: bool = False
     mixed_devices: bool = False
     robust_within: float = 5.0
+    baseline: str = ""
     tables: tuple[str, ...]
     tuning: Tuning | None = None
     spaces: dict[str, dict[str, dict[str, Space]]] = {}

@@ -1,8 +1,10 @@
 """Tables that need the whole course of runs: equal cost, cost at a target, score; and quality against cost."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from benchbench.reporting import tables
 from benchbench.reporting.table import Table
@@ -216,3 +218,61 @@ def test_the_order_of_rows_decides_nothing(name: str, data: st.DataObject):
     made = targeted().model_copy(update={"tables": (name,)})
     rows = [run(method, seed, [0.1 * seed + 0.5, 0.8]) for method in TWO for seed in (0, 1, 2)]
     assert tables(made, data.draw(st.permutations(rows))) == tables(made, rows)
+
+
+CURVES = {
+    # The target of 0.75 is reached after these epochs: 4, 3, 2 by the baseline, 2, 1, 2 by the other.
+    "cheap": [[0.5, 0.6, 0.7, 0.8], [0.5, 0.7, 0.8, 0.8], [0.6, 0.8, 0.9, 0.9]],
+    "dear": [[0.5, 0.8, 0.8, 0.9], [0.8, 0.8, 0.9, 0.9], [0.7, 0.9, 0.9, 0.9]],
+}
+
+
+def sped_up(curves: dict[str, list[list[float]]] = CURVES, **fields: object) -> Table:
+    rows = [
+        run(method, seed, curve, hvps=10 if method == "dear" else 0)
+        for method, of_method in curves.items()
+        for seed, curve in enumerate(of_method)
+    ]
+    made = suite(TWO, seeds=(0, 1, 2), tables=("speedup",))
+    return only_table(made.model_copy(update={"targets": {"digits": 0.75}, **fields}), rows)
+
+
+def test_a_speed_up_is_the_geometric_mean_of_paired_ratios_with_students_interval():
+    shown = texts(sped_up())
+    ratios = np.log([4 / 2, 3 / 1, 2 / 2])
+    half = stats.t.ppf(0.975, 2) * ratios.std(ddof=1) / np.sqrt(3)
+    low, middle, high = np.exp([ratios.mean() - half, ratios.mean(), ratios.mean() + half])
+    assert shown["dear"]["steps"] == f"{middle:.2f} [{low:.2f}, {high:.2f}]"
+    # A step of `dear` is a gradient and a product, 4 GC.
+    assert shown["dear"]["GC (paper)"] == f"{middle / 4:.2f} [{low / 4:.2f}, {high / 4:.2f}]"
+    assert shown["cheap"]["steps"] == "1.00 [1.00, 1.00]"
+
+
+def test_the_baseline_can_be_named_and_turns_the_ratio_around():
+    table = sped_up(baseline="dear")
+    assert table.title.startswith("Speed-up over dear")
+    assert texts(table)["cheap"]["steps"].startswith(f"{1 / 6 ** (1 / 3):.2f} [")
+    assert sped_up(baseline="gone").notes[0] == "The baseline gone is not in this part of the suite."
+
+
+def test_anytime_is_the_area_under_the_curve_over_the_steps():
+    shown = texts(sped_up())
+    by_hand = [float(np.trapezoid(curve, dx=10) / 30) for curve in CURVES["dear"]]
+    assert shown["dear"]["anytime"] == f"{100 * np.mean(by_hand):.2f} ± {100 * np.std(by_hand, ddof=1):.2f}"
+    longer = {**CURVES, "dear": [[*curve, 0.9] for curve in CURVES["dear"]]}
+    table = sped_up(longer)
+    assert texts(table)["dear"]["anytime"] == "*"
+    assert any("another number of steps" in note for note in table.notes)
+
+
+def test_a_seed_that_misses_the_target_leaves_no_ratio_to_report():
+    missed = {**CURVES, "dear": [[0.5, 0.6, 0.6, 0.6], *CURVES["dear"][1:]]}
+    table = sped_up(missed)
+    assert texts(table)["dear"]["steps"] == "*"
+    assert any("target reached with 2 of 3 seeds, by cheap with 3 of 3" in note for note in table.notes)
+
+
+def test_only_seeds_that_both_have_are_paired():
+    shown = texts(sped_up({**CURVES, "dear": CURVES["dear"][:2]}))
+    assert shown["dear"]["steps"].startswith(f"{6**0.5:.2f} [")
+    assert shown["dear"]["steps"].endswith("] (2 of 3 seeds)")
