@@ -9,7 +9,7 @@ from itertools import pairwise
 from benchbench.reporting.currencies import LABELS, Currency, curves
 from benchbench.reporting.metrics import figure
 from benchbench.reporting.results import ResultColumn, lay_out
-from benchbench.reporting.runs import Runs, count_seeds, gather, titled
+from benchbench.reporting.runs import MEAN_AND_STD, Runs, count_seeds, gather, titled
 from benchbench.reporting.table import BLANK, Cell, Table, number_cell
 from benchbench.reporting.targets import HISTORY, Goal, goals, hits_by_seed
 from benchbench.reporting.tuning import not_ranked
@@ -71,7 +71,7 @@ def speedup_table(suite: Suite, rows: Sequence[Row]) -> Table:
     if known:
         notes.append(
             "anytime: the metric of the target averaged over the steps from the first evaluation to the last "
-            f"(trapezoids), then over seeds; for methods with as many steps as {baseline}."
+            f"(trapezoids), for methods with as many steps as {baseline}. {MEAN_AND_STD} of the seeds."
         )
     title = titled(suite, f"Speed-up over {baseline}")
     return lay_out("speedup", title, suite.methods, columns, notes, unranked=not_ranked(suite))
