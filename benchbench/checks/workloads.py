@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from benchbench import distribution
 from benchbench.checks.conformance import workloads as conformance
 from benchbench.checks.foreign_code import called
 from benchbench.checks.subjects import Subject
@@ -18,8 +19,6 @@ from benchbench.workloads.streams import Streams
 
 _PATIENCE = 3.0
 """Seconds that one part of a trial may take."""
-
-_OURS = "benchbench"
 
 
 def trial_problems(specs: Sequence[RunSpec], source: SourceMap, data: Path) -> list[Problem]:
@@ -72,7 +71,7 @@ def _broken(subject: Subject, spec: RunSpec, data: Path, *, only_sizes: bool) ->
 def _is_ours(subject: Subject) -> bool:
     """Return whether a workload, and all that it names, come with benchbench."""
     found = [plugins(kind).get(name) for kind, name in subject.factory.plugins()]
-    return all(plugin is not None and plugin.distribution == _OURS for plugin in found)
+    return all(plugin is not None and plugin.distribution == distribution.NAME for plugin in found)
 
 
 def _examples(subject: Subject, spec: RunSpec, data: Path) -> int | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
+from benchbench.checks.conformance import workloads as conformance
 from tests.helpers import command_line
 
 TASKS = Path(__file__).with_name("broken_workloads.py")
@@ -122,3 +123,15 @@ def test_runs_that_keep_the_last_batch_have_the_keys_that_they_had(workplace: Pa
         result = call("plan", write(workplace, f"workload: digits-mlp, batch_size: 64{more}"), "--json", "--runs")
         keys.append([run["key"] for run in json.loads(result.stdout)["runs"]])
     assert keys[0] == keys[1] != keys[2]
+
+
+def test_what_comes_with_benchbench_is_not_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+    monkeypatch.setattr(
+        conformance, "verdicts", lambda spec, *args, **options: tried.append(spec.workload.target) or iter(())
+    )
+    assert call("plan", write(tmp_path, "workload: digits-mlp, batch_size: 32")).exit_code == 0
+    assert tried == []
+    foreign = "tests.helpers.stub_plugins:line"
+    assert call("plan", write(tmp_path, f'workload: "{foreign}", batch_size: 8')).exit_code == 0
+    assert tried == [foreign]

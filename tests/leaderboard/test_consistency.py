@@ -286,7 +286,7 @@ def numbers(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str 
 
 UNDETERMINED = (
     r"suite\.specs\.\d+\.(timeout|memory|checkpoint_minutes|sharpness\..+)",  # change no number of the training
-    r"suite\.targets\..+",  # the suite's own choice
+    r"suite\.(targets\..+|robust_within)",  # the suite's own choice
     r"runs\.\w+\.result\.(gc_measured|memory\..+)",  # measured
     r"runs\.\w+\.records\.[01]\.cost\.(train_seconds|warm_up_seconds|warm_up_steps)",  # measured
     r"runs\.\w+\.records\.[01]\.cost\.(forwards|gradients|hvps)",  # beyond the least that the steps need

@@ -34,6 +34,7 @@ from benchbench.optim.objective import Objective
 from benchbench.plugins.factories import Factory
 from benchbench.plugins.names import describe_exception
 from benchbench.problems import printable
+from benchbench.processes.state import process_state_kept
 from benchbench.values import RunSpec
 from benchbench.workloads import DATA, Setup, Task, evaluation_mode, set_training_mode
 from benchbench.workloads.streams import Streams
@@ -128,7 +129,7 @@ class Trial:
         Raises:
             BrokenPromiseError: There is none.
         """
-        batch = next(iter(self.task.batches(1)), None)
+        batch = next(_drawn(self.task, 1), None)
         if batch is None:
             raise BrokenPromiseError("batches(1) yields nothing")
         return batch
@@ -138,7 +139,7 @@ class Trial:
         """The batches of epoch 1, or `None` where counting them takes too long."""
         size = getattr(self.task, "size", parts.size)
         number, smallest, started = 0, math.inf, time.perf_counter()
-        for batch in self.task.batches(1):
+        for batch in _drawn(self.task, 1):
             number += 1
             try:
                 smallest = min(smallest, size(batch))
@@ -293,7 +294,7 @@ def leaves_random_state_alone(trial: Trial) -> str:
     before = random_states()
     if trial.building_seconds <= trial.patience:
         trial.make()
-    next(iter(trial.task.batches(2)), None)
+    next(_drawn(trial.task, 2), None)
     with untouched(trial.task), torch.no_grad():
         trial.task.loss(trial.batch)
     if trial.is_quick:
@@ -314,7 +315,7 @@ def continues_from_its_state(trial: Trial) -> str:
         raise NotApplicableError("setting it up once more takes too long")
     trained, fresh = trial.build(0), trial.build(0)
     parameters = [p for p in trained.model.parameters() if p.requires_grad]
-    batches = list(islice(trained.batches(1), 2))
+    batches = list(islice(_drawn(trained, 1), 2))
     for number, batch in enumerate(batches):
         torch.manual_seed(number)
         Objective(lambda batch=batch: trained.loss(batch), parameters)()  # type: ignore[misc]
@@ -443,12 +444,24 @@ def untouched(task: Task) -> Iterator[None]:
 def _some(task: Task, patience: float) -> list[Any]:
     """Return batches of epoch 1: all of them, or as many as there is time for."""
     found, started = [], time.perf_counter()
-    for batch in task.batches(1):
+    for batch in _drawn(task, 1):
         found.append(_pytree.tree_map(_copied, batch))
         too_long = time.perf_counter() - started > min(patience, 1.0)
         if len(found) >= _A_FEW and (too_long or len(found) >= _MANY):
             break
     return found
+
+
+def _drawn(task: Task, epoch: int) -> Iterator[Any]:
+    """Yield the batches of an epoch; what drawing one changes of the process is put back before the next."""
+    batches = iter(task.batches(epoch))
+    while True:
+        with process_state_kept():
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+        yield batch
 
 
 def _copied(leaf: Any) -> Any:
