@@ -67,7 +67,7 @@ def signature_of(function: Callable[..., Any]) -> dict[str, Parameter]:
     except Exception:  # noqa: BLE001 - evaluating annotations runs foreign code
         try:
             found = list(inspect.signature(function).parameters.values())
-        except (TypeError, ValueError):
+        except Exception:  # noqa: BLE001 - a `__signature__` can be foreign code, too
             found = [Parameter(PARAMS, Parameter.POSITIONAL_ONLY), Parameter("any", Parameter.VAR_KEYWORD)]
     empty = Parameter.empty
     known = [each.replace(annotation=empty) if isinstance(each.annotation, str) else each for each in found]

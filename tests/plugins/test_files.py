@@ -161,3 +161,15 @@ def test_what_is_no_regular_file_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "suite.yaml").write_text(SUITE.replace("main.py", "pipe.py"))
     with pytest.raises(ValueError, match=r"pipe\.py cannot be read: it is no regular file"):
         suites.load(tmp_path / "suite.yaml")
+
+
+def test_a_plugin_whose_signature_raises_is_as_one_without(tmp_path: Path) -> None:
+    file = tmp_path / "odd.py"
+    file.write_text(
+        "import torch\n\n\n"
+        "class Raises:\n    def __get__(self, instance, owner):\n        raise RuntimeError('no')\n\n\n"
+        "class Odd(torch.optim.SGD):\n    __signature__ = Raises()\n"
+    )
+    component = Component(target=f"{file}:Odd", parameters={"lr": 0.5})
+    built = Factory("optimizer", component).build_optimizer(torch.nn.Linear(2, 1).parameters(), seed=7)
+    assert built.defaults["lr"] == 0.5
