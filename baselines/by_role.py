@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
+from benchbench.optim import stepping
+from benchbench.optim.objective import EvaluatedOnceError, SharedEvaluation
 from benchbench.optim.roles import ParameterRoles, Role
 
 MakesOptimizer = Callable[..., Optimizer]
@@ -23,7 +25,7 @@ class ByRole(Optimizer):
     Optimizers that orthogonalize their updates are made for the hidden matrices of a network, filters of convolutions
     among them; embeddings, the head, norms and biases go to a companion (Jordan et al. 2024, "Muon: An optimizer for
     hidden layers in neural networks"). All are stepped with the gradient of one evaluation, so none may be one that
-    evaluates the loss at other points.
+    evaluates the loss at other points or differentiates gradients.
 
     Args:
         params: Parameters or parameter groups; every group is divided by role.
@@ -153,13 +155,23 @@ class ByRole(Optimizer):
 
         Returns:
             The loss at the weights before the step.
+
+        Raises:
+            EvaluatedOnceError: A part evaluates the loss at other points, or differentiates gradients.
         """
         with torch.enable_grad():
             loss = closure()
+        if any(p.grad is not None and p.grad.requires_grad for group in self.param_groups for p in group["params"]):
+            # The first part to move its weights would spoil the graph for the others.
+            raise EvaluatedOnceError("parts share a gradient without its graph: `create_graph` cannot be used")
         with self._as_matrices():
-            for part in self.parts.values():
-                # torch declares that closures return floats; they return tensors.
-                part.step(lambda: loss)  # type: ignore[arg-type, return-value]
+            for name, part in self.parts.items():
+                sharer = f"{type(part).__name__} of `{name}`"
+                try:
+                    stepping.step(part, SharedEvaluation(loss, sharer))
+                except stepping.MissingGraphError as error:
+                    message = f"{sharer} differentiates gradients, but shares one without its graph with others"
+                    raise EvaluatedOnceError(message) from error
         return loss
 
 

@@ -16,7 +16,7 @@ from benchbench.checks.uncalled import uncalled_methods
 from benchbench.optim import stepping
 from benchbench.optim.execution.shared_state import shared_state_kept
 from benchbench.optim.ledger import Ledger
-from benchbench.optim.objective import Objective
+from benchbench.optim.objective import EvaluatedOnceError, Objective
 from benchbench.plugins.factories import Factory
 from benchbench.problems import Problem, SourceMap, nearest_name
 from benchbench.suite.validation import value_text
@@ -76,6 +76,8 @@ def optimizer_problems(subject: Subject, spec: RunSpec, task_of_run: Callable[[]
         message = f"{target} gives no torch.optim.Optimizer"
         return [subject.location(subject.kind).problem(message, value_text(type(optimizer).__name__))]
     found = list(_unschedulable(subject, optimizer, [name for name in spec.schedule if "." not in name]))
+    if refused := _shared_evaluation_refused(subject, spec):
+        return [*found, subject.location(subject.kind).problem(f"{target} cannot make a step: {refused}")]
     if _lacks_graph(optimizer, model, subject.factory.needs_graph(spec.create_graph)):
         message = f"{target} differentiates gradients itself: set `create_graph: true`"
         found.append(subject.location(subject.kind).problem(message))
@@ -127,6 +129,22 @@ def _lacks_graph(optimizer: torch.optim.Optimizer, model: torch.nn.Module, creat
 
     # What else may be wrong with so small a problem says nothing about the run.
     return called(first_step)[0] is True
+
+
+def _shared_evaluation_refused(subject: Subject, spec: RunSpec) -> str:
+    """Return which part of an optimizer asks for more than the gradient that it shares with the others, and why."""
+
+    def first_step() -> str:
+        model = _EveryShape()
+        optimizer = subject.factory.build_optimizer(list(model.parameters()), seed=_SEED, model=model)
+        stepping.training(optimizer)
+        try:
+            _step(optimizer, model, subject.factory.needs_graph(spec.create_graph))
+        except EvaluatedOnceError as error:
+            return str(error)
+        return ""
+
+    return str(called(first_step)[0] or "") if subject.factory.wants_roles else ""
 
 
 def _step(optimizer: torch.optim.Optimizer, model: torch.nn.Module, create_graph: bool) -> None:

@@ -300,6 +300,43 @@ def _weighted(part: Part, loss: Tensor) -> Tensor:
     return loss.detach() if part.weight == 1 else loss.detach() * part.weight
 
 
+class EvaluatedOnceError(RuntimeError):
+    """An optimizer asks for more than the one evaluation that it shares with others."""
+
+
+class SharedEvaluation(Objective):
+    """An evaluation that has been made, for each of several optimizers that step with its gradient.
+
+    Args:
+        loss: The loss that was returned; the gradient is in `p.grad`.
+        sharer: The optimizer's name in messages.
+    """
+
+    def __init__(self, loss: Tensor, sharer: str) -> None:
+        super().__init__(lambda: loss, [])
+        self._loss = loss
+        self._sharer = sharer
+
+    def __call__(self, backward: bool = True) -> Tensor:
+        """Return the loss, the first time.
+
+        Raises:
+            EvaluatedOnceError: The loss alone is wanted, or a second evaluation.
+        """
+        if self.first_loss is not None or not backward:
+            raise EvaluatedOnceError(f"{self._sharer} evaluates the loss itself, but shares one gradient with others")
+        self.first_loss = self._loss.detach()
+        return self._loss
+
+    def with_hvp(self, vectors: Sequence[Vectors]) -> tuple[Tensor, list[list[Tensor]]]:
+        """Refuse: there is no graph that could be differentiated again.
+
+        Raises:
+            EvaluatedOnceError: Always.
+        """
+        raise EvaluatedOnceError(f"{self._sharer} wants second derivatives, but shares one gradient with others")
+
+
 def as_objective(closure: Callable[[], Any] | None, parameters: Iterable[Tensor]) -> Objective:
     """Return `closure` itself when it is an objective, else an objective around the loss that it returns.
 

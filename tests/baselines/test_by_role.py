@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from benchbench.optim.state import state_bytes
 from benchbench.workloads.models import resnet20
 from benchbench.workloads.models.gpt import GPT, GPTConfig, next_token_loss
 from tests.accelerator import current_device, every_device, needs, tolerance
+from tests.helpers.command_line import call
 
 pytestmark = every_device
 
@@ -205,3 +207,67 @@ def test_filters_that_are_not_reshaped_go_as_they_are() -> None:
     model, _ = residual_network()
     with pytest.raises(ValueError, match="2D"):
         muon_and_adamw(model, reshape="none")
+
+
+PARTS = {
+    "{name: sam, base: sgd, lr: 0.1}": "SAM of `matrices` evaluates the loss itself",
+    "{name: lbfgs, lr: 0.1}": "LBFGS of `matrices` evaluates the loss itself",
+    "{name: sassha, lr: 0.1}": "SASSHA of `matrices` wants second derivatives",
+    "{name: 'differentiating.py:Differentiating', lr: 0.1}": "Differentiating of `matrices` differentiates gradients",
+    "{name: 'differentiating.py:Ascending', lr: 0.1}": "Ascending of `matrices` evaluates the loss itself",
+}
+
+DIFFERENTIATING = """
+import torch
+
+
+class Differentiating(torch.optim.SGD):
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                torch.autograd.grad(p.grad.sum(), p)
+        return super().step(closure)
+
+
+class Ascending(torch.optim.SGD):
+    def first_step(self):
+        self.zero_grad()
+
+    def second_step(self):
+        super().step()
+
+    def step(self, closure=None):
+        self.first_step()
+        closure()
+        self.second_step()
+"""
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("create_graph", ["", "create_graph: true, "])
+def test_a_part_that_wants_more_than_one_gradient_is_refused_before_a_run(
+    part: str, create_graph: str, tmp_path: Path
+) -> None:
+    (tmp_path / "differentiating.py").write_text(DIFFERENTIATING)
+    path = tmp_path / "suite.yaml"
+    path.write_text(
+        "name: parts\nseeds: [0]\nworkloads: {d: {workload: digits-mlp, epochs: 1, batch_size: 256}}\n"
+        f"methods:\n  M: {{optimizer: by_role, {create_graph}matrices: {part}}}\n"
+    )
+    done = call("plan", path)
+    assert done.exit_code == 2
+    [error] = [each for each in done.stderr.splitlines() if each.startswith("error")]
+    assert ("`create_graph` cannot be used" if create_graph else PARTS[part]) in error
+
+
+def test_a_part_whose_step_takes_no_closure_is_stepped() -> None:
+    model, loss = residual_network()
+    other = copy.deepcopy(model)
+
+    class WithoutClosure(torch.optim.SGD):
+        def step(self) -> None:  # type: ignore[override]
+            super().step()
+
+    train(model, muon_and_adamw(model, rest=partial(torch.optim.SGD, lr=0.1)), loss, range(2))
+    train(other, muon_and_adamw(other, rest=partial(WithoutClosure, lr=0.1)), loss, range(2))
+    assert all(torch.equal(a, b) for a, b in zip(weights(model), weights(other), strict=True))
