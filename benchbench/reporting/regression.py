@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from benchbench.reporting.table import ABSENT, Cell, Column, Table, TableRow, number_cell
-from benchbench.values import DiagnosticRecord, EpochRecord, Frozen, Metrics, RunResult, RunSpec
+from benchbench.values import Cost, DiagnosticRecord, EpochRecord, Frozen, Metrics, RunResult, RunSpec
 
 Labels = tuple[str, str, int]
 """A run's workload, method and seed."""
@@ -73,7 +73,7 @@ def first_difference(before: Recorded, after: Recorded) -> Difference | None:
         equal_until = step
     assert before.result is not None
     assert after.result is not None
-    if found := _largest(before.result.final, after.result.final):
+    if found := _largest(_end(before.result), _end(after.result)):
         name, (first, second) = found
         return Difference(after=equal_until, at=None, name=name, before=first, now=second)
     return None
@@ -83,11 +83,23 @@ def _timeline(run: Recorded) -> dict[int, Metrics]:
     """Return the recorded numbers by step."""
     found: dict[int, Metrics] = {}
     for record in run.diagnostics:
-        found.setdefault(record.step, {}).update(record.values)
+        numbers = found.setdefault(record.step, {})
+        numbers.update(record.values)
+        for name, histogram in record.histograms.items():
+            numbers |= {f"{name}, edge {place}": each for place, each in enumerate(histogram.edges)}
+            numbers |= {f"{name}, count {place}": each for place, each in enumerate(histogram.counts)}
     for epoch in run.epochs:
-        counts = epoch.cost.model_dump(include={"forwards", "gradients", "hvps"})
-        found.setdefault(epoch.cost.steps, {}).update({**epoch.metrics, **counts})
+        found.setdefault(epoch.cost.steps, {}).update({**epoch.metrics, **_counts(epoch.cost)})
     return found
+
+
+def _end(result: RunResult) -> Metrics:
+    """Return the numbers that a run ended with; it may have diverged before anything else was recorded."""
+    return {**result.final, **_counts(result.cost), "diverged": float(result.outcome == "diverged")}
+
+
+def _counts(cost: Cost) -> Metrics:
+    return cost.model_dump(include={"steps", "forwards", "gradients", "hvps"})
 
 
 def _largest(before: Metrics, after: Metrics) -> tuple[str, tuple[float | None, float | None]] | None:

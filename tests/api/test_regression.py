@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from benchbench.reporting.regression import Recorded, first_difference
+from benchbench.values import Cost, DiagnosticRecord, RunResult
+from benchbench.values.results import Histogram
 from tests.helpers.command_line import call
 from tests.helpers.suites import suite
 
@@ -91,6 +94,36 @@ def test_a_bundle_can_be_compared_with_and_a_run_without_a_result_is_named(tmp_p
     assert code == 1
     reasons = [(row["headers"], row["cells"][0]["reason"]) for row in table["rows"]]  # type: ignore[attr-defined]
     assert reasons == [(["D", method, "1"], "no result before") for method in METHODS]
+
+
+def test_runs_that_diverge_at_other_steps_or_have_other_histograms_are_not_equal() -> None:
+    result = RunResult(key="0" * 16, outcome="diverged", selection_metric="validation/accuracy", epochs=0)
+    early, late = (
+        Recorded(result=result.model_copy(update={"cost": Cost(steps=steps, forwards=steps, gradients=steps)}))
+        for steps in (3, 40)
+    )
+    found = first_difference(early, late)
+    assert found is not None
+    assert found.name in ("steps", "forwards", "gradients")
+    assert (found.before, found.now) == (3, 40)
+    found = first_difference(
+        Recorded(result=result), Recorded(result=result.model_copy(update={"outcome": "finished"}))
+    )
+    assert found is not None
+    assert found.name == "diverged"
+    low, high = (
+        Recorded(
+            result=result,
+            diagnostics=(
+                DiagnosticRecord(step=1, epoch=1, histograms={"state/h": Histogram(edges=(0, 1, 2), counts=counts)}),
+            ),
+        )
+        for counts in ((3, 1), (3, 2))
+    )
+    found = first_difference(low, high)
+    assert found is not None
+    assert (found.at, found.name, found.before, found.now) == (1, "state/h, count 1", 1, 2)
+    assert first_difference(low, low) is None
 
 
 def test_another_setting_is_said(tmp_path: Path) -> None:
