@@ -31,7 +31,7 @@ _NORM = re.compile(r"norm(\dd)?$", re.IGNORECASE)
 _EMBEDDING = re.compile(r"embed|token|position|(^|_)pos(_|$)", re.IGNORECASE)
 """Names of parameters that embed without being a layer's weight."""
 
-_HEAD = re.compile(r"((lm|mlm|cls|output|prediction)_)?(head|classifier|unembed|logits)", re.IGNORECASE)
+_HEAD = re.compile(r"((lm|mlm|cls|output|prediction|distillation)_)?(head|classifier|unembed|logits)", re.IGNORECASE)
 """Names of layers that make outputs, wherever they are registered."""
 
 
@@ -141,7 +141,8 @@ def _role(parameter: Tensor, name: str, module: nn.Module, *, is_first: bool) ->
     elif _NORM.search(type(module).__name__):
         role = "norm"
     elif parameter.dim() < 2:
-        pass
+        if "bias" not in own and _EMBEDDING.search(own):
+            role = "embedding"  # a class token of one dimension
     elif own == "weight_g" or (name.endswith(".original0") and parameter.numel() == max(parameter.shape)):
         role = "other"  # the magnitudes of weight norm
     elif "embed" in path.lower() or (not own.startswith("weight") and _EMBEDDING.search(own)):

@@ -192,6 +192,20 @@ def test_bare_parameters_in_a_list_have_roles_too() -> None:
     assert roles_by_name(model) == {"0": "hidden", "1": "head", "2": "other"}
 
 
+def test_a_vector_of_a_class_is_an_embedding_and_a_distilled_output_is_a_head() -> None:
+    model = nn.Module()
+    model.register_parameter("class_embedding", nn.Parameter(torch.ones(4)))
+    model.register_parameter("position_bias", nn.Parameter(torch.ones(4)))
+    model.register_module("cls_classifier", nn.Linear(4, 2, bias=False))
+    model.register_module("distillation_classifier", nn.Linear(4, 2, bias=False))
+    assert roles_by_name(model) == {
+        "class_embedding": "embedding",
+        "position_bias": "bias",
+        "cls_classifier.weight": "head",
+        "distillation_classifier.weight": "head",
+    }
+
+
 def test_names_and_patterns_override_the_last_one_last() -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2))
     roles = ParameterRoles(model, {"*.weight": "other", "1.weight": "embedding"})
