@@ -147,12 +147,12 @@ def _shared_evaluation_refused(subject: Subject, spec: RunSpec) -> str:
     return str(called(first_step)[0] or "") if subject.factory.wants_roles else ""
 
 
-def _step(optimizer: torch.optim.Optimizer, model: torch.nn.Module, create_graph: bool) -> None:
-    """Make a step on the sum of the squared parameters."""
+def _step(optimizer: torch.optim.Optimizer, model: torch.nn.Module, create_graph: bool, *, scale: float = 1.0) -> None:
+    """Make a step on the sum of the squared parameters, or a multiple of it."""
     parameters, ledger = list(model.parameters()), Ledger()
 
     def loss() -> torch.Tensor:
-        return torch.stack([p.square().sum() for p in parameters]).sum()
+        return scale * torch.stack([p.square().sum() for p in parameters]).sum()
 
     with ledger.metered():
         stepping.step(optimizer, Objective(loss, parameters, ledger=ledger, create_graph=create_graph))
@@ -210,7 +210,28 @@ def workload_problems(subject: Subject, spec: RunSpec, task: Task) -> list[Probl
             for setting, fault in coverage.faults(parameters, optimizer, spec.leave_out, spec.no_decay)
         ),
         *_unschedulable(subject, optimizer, spec.schedule),
+        *_decayed_all_the_same(subject, spec, task),
     ]
+
+
+def _decayed_all_the_same(subject: Subject, spec: RunSpec, task: Task) -> Iterator[Problem]:
+    """Yield which parameters shrink in a step on a gradient of zero although `no_decay` names their role."""
+
+    def shrunk() -> list[str]:
+        model: torch.nn.Module = copy.deepcopy(task.model)
+        roles = parameter_roles(spec, task, model)
+        optimizer = build_optimizer(spec, subject.factory, task, list(model.parameters()), model, _SEED)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.fill_(0.5)
+        _step(optimizer, model, subject.factory.needs_graph(spec.create_graph), scale=0.0)
+        kept = [parameter for parameter, role in roles.items() if role in spec.no_decay and parameter.requires_grad]
+        return [roles.names[parameter] for parameter in kept if bool((parameter.abs() < 0.5).all())]
+
+    names = called(shrunk)[0] if spec.no_decay else None
+    if isinstance(names, list) and names:
+        message = f"{subject.component.target} on {subject.workload} decays {names[0]} all the same"
+        yield subject.location("no_decay").problem(message)
 
 
 def task_of(spec: RunSpec, data: Path) -> Task | None:

@@ -89,6 +89,11 @@ WRONG = {
     "role": ({"roles": {"head.weight": "haed"}}, {}, ["did you mean 'head'?"]),
     "part": ({}, {**MUON, "schedule": {"rst.lr": {"name": "cosine"}}}, ["schedule.rst.lr", "did you mean 'rest.lr'?"]),
     "no decay": ({}, {"optimizer": "rprop", "no_decay": ["norm"]}, ["no_decay: rprop on D has no `weight_decay`"]),
+    "decayed all the same": (
+        {},
+        {"optimizer": "asgd", "lambd": 0.1, "no_decay": ["norm"]},
+        ["no_decay: asgd on D decays", "all the same"],
+    ),
     "within": ({}, {**MUON, "sweep": {"matrices.lrr": [0.1]}}, ["unknown parameter of muon", "did you mean 'lr'?"]),
 }
 
