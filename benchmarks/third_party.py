@@ -188,7 +188,8 @@ def attempt(target: str, folder: Path) -> Attempt:
         [spec] = loaded.specs
     except Exception as error:  # noqa: BLE001 - that is the question
         return Attempt(target, settings, None, describe_exception(error).replace(f"{path}:1: ", ""))
-    run_folder = RunFolder(folder)
+    run_folder = RunFolder(folder / spec.key)
+    run_folder.prepare(spec)
     result = run_in_folder(spec, torch.device("cpu"), run_folder)
     if not result.conclusive:
         return Attempt(target, settings, None, result.message.splitlines()[-1])
