@@ -177,7 +177,7 @@ class Factory:
 
     @property
     def wants_roles(self) -> bool:
-        """Whether an optimizer treats parameters by their roles."""
+        """True if the optimizer takes the roles of parameters."""
         return bool(filled_by_harness(signature_of(self.code)).roles)
 
     def build_task(self, setup: Setup) -> Task:

@@ -1,4 +1,4 @@
-"""How robust methods are to their hyperparameters: the share of what was tried that is nearly as good as the best."""
+"""Robustness of methods to their hyperparameters: the share of what was tried that is nearly as good as the best."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchbench.values import Frozen, Row, Suite
 
 
 class Tried(Frozen):
-    """What came of the settings of a method that were tried on a workload.
+    """Scores of the settings of a method that were tried on a workload.
 
     Attributes:
         workload: Name of the workload.

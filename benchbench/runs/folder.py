@@ -176,7 +176,7 @@ class RunFolder:
             self.checkpoints.clear()
 
     def forget(self) -> None:
-        """Let the run begin again, whatever it has come to."""
+        """Delete the outcome of the run, so that it starts over."""
         self.checkpoints.clear()
         remove(self.result_file)
 

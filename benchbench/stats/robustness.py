@@ -1,4 +1,4 @@
-"""How much of a search space is nearly as good as the best that was found in it."""
+"""Robustness to hyperparameters: the share of a search space that comes close to its best point."""
 
 from __future__ import annotations
 

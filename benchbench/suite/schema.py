@@ -221,7 +221,7 @@ class WorkloadEntry(_Entry):
     batch_size: Count | None = None
     """Examples per step."""
     synthetic: bool | None = None
-    """Whether to make up data of the same shapes, as `--synthetic` asks for in every workload."""
+    """Use synthetic data of the same shapes, as `--synthetic` does for every workload."""
     group: Annotated[str, AfterValidator(check_label)] | None = None
     """Header that its column shares with others: `CIFAR-10` above `ResNet-20`; the label of the column is that of the
     workload without it. A label `CIFAR-10 / ResNet-20` has its group in it."""
@@ -246,17 +246,17 @@ class MethodEntry(_Entry):
     optimizer: Target | None = None
     """A registered optimizer, any class of torch.optim, `module:attribute` or `path/to/file.py:attribute`."""
     overrides: dict[Label, OverrideEntry] = {}
-    """What differs on a workload, by its label."""
+    """Changes on single workloads, by label."""
     sweep: dict[str, Annotated[list[JsonValue], Field(min_length=1)]] = {}
     """Lists of values by hyperparameter: one row for every combination, labelled `METHOD (lr=0.1)`."""
     search: Search = {}
     """Search spaces by hyperparameter, for `benchbench tune`; see tuning.md."""
     tuned: dict[Label, Tuned] = {}
-    """How its values were chosen, by workload; `benchbench tune` writes it."""
+    """Record of the tuning, by workload; written by `benchbench tune`."""
     tuned_on: Literal["validation", "test"] | None = None
     """The data that its values were chosen on; rows with `test` carry a mark."""
     create_graph: bool | None = None
-    """Whether to leave gradients with their graph, for an optimizer that differentiates them itself."""
+    """Keep the graph of gradients, for an optimizer that differentiates them itself."""
 
 
 class Defaults(_Model):
@@ -303,7 +303,7 @@ class SuiteFile(_Model):
     """Measurements after the training. `flops`: operations per step, in the run of the first seed; see cost.md.
     `sharpness`: of every run's solution; see sharpness.md."""
     exclusive: bool = False
-    """Whether to run one at a time per GPU, or per machine without one, for the sake of times."""
+    """Run one at a time per GPU (per machine without one), so that times are comparable."""
     baseline: Label | None = None
     """Label of the method that the tables `speedup` and `workloads` compare with; by default the first one."""
     mixed_devices: bool = False
@@ -312,7 +312,7 @@ class SuiteFile(_Model):
     robust_within: Annotated[float, Field(gt=0, le=100)] = 5.0
     """Percent of the best value within which settings count as near it, in tables of robustness; see statistics.md."""
     sharpness: SharpnessSettings = SharpnessSettings()
-    """What is measured of a solution, and how; see sharpness.md."""
+    """Settings of the sharpness measurement; see sharpness.md."""
     diagnostics: Annotated[Diagnostics, AfterValidator(_check_distinct_names)] | None = None
     """Records of the steps of every run, and part of its key; see diagnostics.md."""
     tuning: Tuning | None = None
@@ -321,9 +321,9 @@ class SuiteFile(_Model):
     """What every run asks Slurm for: options of `sbatch`, such as `{partition: gpu, time: "4:00:00"}`; see
     engines.md."""
     ray: RayRequest = RayRequest()
-    """What each rank of a run asks Ray for; see engines.md."""
+    """Resources that each rank of a run requests from Ray; see engines.md."""
     defaults: Defaults = Defaults()
-    """What every workload or method has unless it says otherwise."""
+    """Defaults of all workloads and methods."""
     workloads: Annotated[dict[Label, WorkloadEntry], Field(min_length=1)]
     """Workloads by label: the columns of the tables. Any other key of one is a parameter of the workload."""
     methods: Annotated[dict[Label, MethodEntry], Field(min_length=1)]

@@ -90,7 +90,7 @@ class WarmupStableDecay(_Schedule):
     decay: Annotated[float, Field(gt=0, le=1)] = 0.2
     """Share of the budget that the decay takes, at its end."""
     shape: Literal["linear", "1-sqrt"] = "linear"
-    """How the value falls."""
+    """Shape of the decay."""
     end_factor: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     """Share of the base value at the end."""
 

@@ -32,7 +32,7 @@ DiagnosticName = Literal[
 
 
 ParameterRole = Literal["hidden", "filter", "embedding", "head", "norm", "bias", "other"]
-"""What a parameter of a network is for: `benchbench.optim.roles.Role`."""
+"""Role of a parameter in a network; see `benchbench.optim.roles.Role`."""
 
 
 class Component(Frozen):
@@ -73,7 +73,7 @@ class Execution(Documented):
     """Computation of a run's gradients. All of it changes numbers, if only by rounding."""
 
     compile: bool = False
-    """Whether gradients are computed by compiled code."""
+    """Compute gradients with compiled code."""
     accumulate: int = 1
     """Parts that a batch is computed in, one after the other; at most as many as it has examples."""
     clip_norm: float | None = None
@@ -81,11 +81,11 @@ class Execution(Documented):
     autocast: Literal["off", "bf16", "fp16"] = "off"
     """Type that the forward passes of plain gradients use; Hessian-vector products are in float32."""
     autocast_evaluation: bool = False
-    """Whether the model is evaluated under `autocast` as well, instead of in float32."""
+    """Evaluate the model under `autocast` too, instead of in float32."""
     channels_last: bool = False
-    """Whether the weights of convolutions and their inputs are laid out channels-last."""
+    """Store the weights of convolutions and their inputs channels-last."""
     tf32: bool = False
-    """Whether matrix products and convolutions in float32 may be computed with TF32."""
+    """Allow TF32 in matrix products and convolutions in float32."""
     deterministic: bool | Literal["warn"] = False
     """Whether only deterministic algorithms are used; `warn` lets others pass, and the log names them."""
     cudnn_benchmark: bool = False
